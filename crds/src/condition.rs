@@ -1,0 +1,1 @@
+//! Condition types, their reasons, and pure helpers over a list of conditions.

@@ -1,0 +1,18 @@
+//! `multiarch.dev/v1alpha1`: what users write (`spec`) and read (`status`).
+
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema copies each `pub struct` into a function body, where nothing can reach it"
+)]
+
+mod spec;
+mod status;
+
+pub use spec::{
+    MultiArchImage, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Registry, RemovalPolicy,
+    SecretRef, Source, Target,
+};
+pub use status::{Coverage, MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus};
+
+/// The version of every kind in this module.
+pub const VERSION: &str = "v1alpha1";
