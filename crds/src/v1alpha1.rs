@@ -8,6 +8,8 @@
 mod spec;
 mod status;
 
+mod rules;
+
 pub use spec::{
     MultiArchImage, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Registry, RemovalPolicy,
     SecretRef, Source, Target,
