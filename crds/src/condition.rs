@@ -32,6 +32,14 @@ macro_rules! names {
             }
         }
 
+        impl std::str::FromStr for $name {
+            type Err = ();
+
+            fn from_str(text: &str) -> Result<Self, ()> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == text).ok_or(())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.as_str())
@@ -105,6 +113,8 @@ names! {
         WouldShrink,
         /// spec.registries asks for plain HTTP, and the operator does not allow it.
         InsecureNotAllowed,
+        /// The registry's name or address is one that the operator does not go to.
+        RegistryNotAllowed,
         /// A registry sends its credentials elsewhere for a token, and nobody has allowed that.
         TokenRealmNotTrusted,
         /// The target's repository is not there, and the registry makes none by itself.
@@ -119,6 +129,8 @@ names! {
         PushFailed,
         /// The registry gives back something else than what was pushed.
         ReadBackMismatch,
+        /// An image of the published index is gone from the registry.
+        ChildMissing,
         /// Something else has moved the tag.
         DriftDetected,
         /// The run took longer than spec.timeout.
@@ -139,7 +151,7 @@ pub fn set(
     conditions: &mut Vec<Condition>,
     r#type: Type,
     status: Status,
-    reason: Reason,
+    reason: impl fmt::Display,
     message: &str,
     generation: i64,
     now: Timestamp,

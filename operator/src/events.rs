@@ -2,7 +2,7 @@
 
 use kube::runtime::events::{Event, EventType};
 use multiarch_crds::{
-    condition::{self, Reason},
+    condition::{self, Reason, Type},
     v1alpha1::{MultiArchImageStatus, SourceState},
 };
 
@@ -20,9 +20,11 @@ pub fn between(
 ) -> Vec<Event> {
     let mut events = Vec::new();
     let (was, is) = (ready_reason(before), ready_reason(after));
-    let message = condition::get(&after.conditions, condition::READY).map(|c| c.message.as_str());
+    let message = condition::get(&after.conditions, Type::Ready).map(|c| c.message.as_str());
     let message = message.unwrap_or_default();
-    if pushed && is.is_some_and(|reason| matches!(reason, Reason::Succeeded | Reason::PublishedPartial)) {
+    if pushed
+        && is.is_some_and(|reason| matches!(reason, Reason::Succeeded | Reason::PublishedPartial))
+    {
         let corrected = was == Some(Reason::DriftDetected);
         let reason = if corrected { "DriftCorrected" } else { "IndexPublished" };
         events.push(event(EventType::Normal, reason, "Publish", format!("published {message}")));
@@ -45,9 +47,8 @@ pub fn between(
     {
         events.push(event(EventType::Warning, reason, action, message.to_owned()));
     }
-    let stalled = |status: &MultiArchImageStatus| {
-        condition::get(&status.conditions, condition::STALLED).is_some()
-    };
+    let stalled =
+        |status: &MultiArchImageStatus| condition::get(&status.conditions, Type::Stalled).is_some();
     if stalled(after) && !stalled(before) && is.and_then(warning).is_none() {
         events.push(event(EventType::Warning, "Stalled", "Reconcile", message.to_owned()));
     }

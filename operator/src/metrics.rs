@@ -83,9 +83,9 @@ struct HostLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ObjectLabels<'a> {
-    namespace: &'a str,
-    name: &'a str,
+struct ObjectLabels {
+    namespace: String,
+    name: String,
 }
 
 impl Default for Metrics {
@@ -107,9 +107,10 @@ impl Metrics {
         let requests = Family::<RequestLabels, Counter>::default();
         let help = "Requests to registries, by answer; code 0 is no answer";
         registry.register("registry_requests", help, requests.clone());
-        let request_durations = Family::<HostLabels, Histogram, fn() -> Histogram>::new_with_constructor(
-            || Histogram::new(exponential_buckets(0.005, 2.0, 14)),
-        );
+        let request_durations =
+            Family::<HostLabels, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.005, 2.0, 14))
+            });
         let help = "Time of requests to registries, to the head of the answer";
         registry.register_with_unit(
             "registry_request_duration",
@@ -121,7 +122,15 @@ impl Metrics {
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
         registry.register_collector(Box::new(Objects(Arc::clone(&objects))));
-        Self { registry, runs, pushes, requests, request_durations, hosts: Mutex::default(), objects }
+        Self {
+            registry,
+            runs,
+            pushes,
+            requests,
+            request_durations,
+            hosts: Mutex::default(),
+            objects,
+        }
     }
 
     /// From now on, the per-object gauges show what `list` gives: a deleted object's vanish.
@@ -240,7 +249,8 @@ impl Collector for Objects {
             let kind = ConstGauge::new(0_i64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
             for object in &objects {
-                let labels = ObjectLabels { namespace: &object.namespace, name: &object.name };
+                let labels =
+                    ObjectLabels { namespace: object.namespace.clone(), name: object.name.clone() };
                 ConstGauge::new(value(object)).encode(family.encode_family(&labels)?)?;
             }
             Ok(())
@@ -278,7 +288,9 @@ mod tests {
         assert!(metrics.render(Format::OpenMetrics).contains(line));
         objects.lock().unwrap().pop();
         let text = metrics.render(Format::OpenMetrics);
-        assert!(!text.contains(line) && text.contains(r#"_ready{namespace="team-a",name="app"} 1"#));
+        assert!(
+            !text.contains(line) && text.contains(r#"_ready{namespace="team-a",name="app"} 1"#)
+        );
     }
 
     #[test]
@@ -292,7 +304,8 @@ mod tests {
         assert!(text.contains("# TYPE multiarch_build_info gauge\n"), "{text}");
         assert!(text.contains("# TYPE multiarch_reconcile_duration_seconds histogram\n"), "{text}");
         assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
-        let open = metrics.render(Format::accepted_by("application/openmetrics-text;version=1.0.0"));
+        let open =
+            metrics.render(Format::accepted_by("application/openmetrics-text;version=1.0.0"));
         assert!(open.ends_with("# EOF\n"), "{open}");
     }
 
@@ -303,7 +316,8 @@ mod tests {
             metrics.requested(&format!("r{n}.example.com"), "HEAD", Some(200), Duration::ZERO);
         }
         let text = metrics.render(Format::OpenMetrics);
-        let other = r#"multiarch_registry_requests_total{registry="other",method="HEAD",code="200"} 36"#;
+        let other =
+            r#"multiarch_registry_requests_total{registry="other",method="HEAD",code="200"} 36"#;
         assert!(text.contains(other), "{text}");
     }
 }
