@@ -16,9 +16,9 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
-        Controller, WatchStreamExt,
+        Controller, PredicateConfig, WatchStreamExt,
         controller::{Action, Config as ControllerConfig},
-        PredicateConfig, reflector, watcher,
+        reflector, watcher,
     },
 };
 use multiarch_crds::v1alpha1::MultiArchImage;
