@@ -194,6 +194,7 @@ pub fn cut(message: &str, max: usize) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use rstest::rstest;
 
@@ -219,7 +220,7 @@ mod tests {
             observed_generation: Some(1),
             last_transition_time: Time(T0),
         };
-        assert_eq!(conditions, [expected.clone()]);
+        assert_eq!(conditions, std::slice::from_ref(&expected));
         assert_eq!(get(&conditions, Type::Ready), Some(&expected));
         assert_eq!(get(&conditions, Type::Stalled), None);
     }

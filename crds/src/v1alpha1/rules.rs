@@ -12,23 +12,24 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 /// Host labels, path components and tags as in distribution/reference v0.6.0; upper case and a missing registry are
 /// let through here, because rules of their own say so better.
 const REFERENCE: &str = concat!(
-    "^(https?://)?",
-    "(([[][0-9A-Fa-f:.]+[]]|LABEL([.]LABEL)*)(:[1-9][0-9]{0,4})?|COMPONENT)",
+    "^([a-z]+://)?",
+    r"((\[[0-9A-Fa-f:.]+\]|LABEL([.]LABEL)*)(:[1-9][0-9]{0,4})?|COMPONENT)",
     "(/COMPONENT)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@.*)?$",
 );
 const NAMED_REGISTRY: &str =
-    "^(https?://)?((localhost|[[][^]/]+[]]|LABEL([.]LABEL)+)(:[0-9]+)?|LABEL:[0-9]+)/";
-const HOST: &str = "^([[][0-9a-f:.]+[]]|LABEL([.]LABEL)*)(:[1-9][0-9]{0,4})?$";
+    r"^([a-z]+://)?((localhost|\[[^\]/]+\]|LABEL([.]LABEL)+)(:[0-9]+)?|LABEL:[0-9]+)/";
+const HOST: &str = r"^(\[[0-9a-f:.]+\]|LABEL([.]LABEL)*)(:[1-9][0-9]{0,4})?$";
 const LABEL: &str = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
 const COMPONENT: &str = "[A-Za-z0-9]+(([.]|_|__|-+)[A-Za-z0-9]+)*";
 
 /// As containerd/platforms v1.0.0-rc.5 reads it, with os and architecture both named.
-const PLATFORM: &str = "^[A-Za-z0-9_-]+([(][A-Za-z0-9_.-]*([+][A-Za-z0-9_.-]+)*[)])?/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
+const PLATFORM: &str = "^[A-Za-z0-9_-]+([(][A-Za-z0-9_.%-]*([+][A-Za-z0-9_.%-]+)*[)])?/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
 
 const DURATION: &str = "^([0-9]{1,6}([.][0-9]{1,9})?(ns|us|ms|s|m|h))+$";
 
 fn matches(pattern: &str) -> String {
-    let pattern = pattern.replace("LABEL", LABEL).replace("COMPONENT", COMPONENT);
+    let pattern =
+        pattern.replace("LABEL", LABEL).replace("COMPONENT", COMPONENT).replace('\\', r"\\");
     format!("self.matches('{pattern}')")
 }
 
@@ -79,7 +80,7 @@ pub(super) fn target_has_no_digest() -> Rule {
 }
 
 pub(super) fn target_repository_is_immutable() -> Rule {
-    Rule::new("self.startsWith(oldSelf.substring(0, oldSelf.lastIndexOf(':') + 1))").message(
+    Rule::new("(self + ':').startsWith(oldSelf.substring(0, oldSelf.lastIndexOf(':') + 1))").message(
         "the registry and repository of a target cannot change, only its tag: create another MultiArchImage for another repository",
     )
 }
@@ -158,7 +159,7 @@ pub(super) fn trust_needs_one_platform() -> Rule {
 // Over all sources.
 
 pub(super) fn not_all_optional() -> Rule {
-    Rule::new("self.exists(s, !s.optional)").message(
+    Rule::new("size(self) == 0 || self.exists(s, !s.optional)").message(
         "at least one source must not be optional, or an index of nothing would be complete",
     )
 }

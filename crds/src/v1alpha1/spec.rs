@@ -148,11 +148,11 @@ pub struct MultiArchImageSpec {
 }
 
 fn default_interval() -> Duration {
-    time::Duration::from_secs(10 * 60).into()
+    time::Duration::from_mins(10).into()
 }
 
 fn default_timeout() -> Duration {
-    time::Duration::from_secs(60 * 60).into()
+    time::Duration::from_hours(1).into()
 }
 
 impl Default for MultiArchImageSpec {
