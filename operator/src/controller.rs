@@ -12,6 +12,7 @@ use std::{
 
 use futures::StreamExt;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -164,7 +165,7 @@ async fn reconcile<R: Registry>(
         Ok(object) => reconcile_object(object, &context).await,
         Err(invalid) => {
             let written = context.reporter.report_invalid(invalid).await;
-            let object = display(&invalid.metadata.namespace, &invalid.metadata.name);
+            let object = display(&invalid.metadata);
             written
                 .map(|()| Action::await_change())
                 .map_err(|source| ControllerError::Status { object, source })
@@ -178,7 +179,6 @@ async fn reconcile_object<R: Registry>(
     object: &MultiArchImage,
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
-    let name = || display(&object.metadata.namespace, &object.metadata.name);
     let previous = context.sessions.status(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;
@@ -198,9 +198,11 @@ async fn reconcile_object<R: Registry>(
     count_push(&run, &context.metrics);
     if next != previous {
         let written = context.reporter.report(object, &previous, &next, &run).await;
-        let version =
-            written.map_err(|source| ControllerError::Status { object: name(), source })?;
-        context.sessions.remember(object, version, next);
+        let version = written.map_err(|source| ControllerError::Status {
+            object: display(&object.metadata),
+            source,
+        })?;
+        context.sessions.remember(object, version.as_deref(), next);
     }
     if object.spec.suspend {
         return Ok(Action::await_change());
@@ -229,13 +231,9 @@ async fn run_pipeline<R: Registry>(
     };
     let namespace = object.namespace().unwrap_or_default();
     let secrets = access::secrets(&sources);
-    let keychain =
-        Keychain::load(&context.client, &namespace, &secrets).await.map_err(|source| {
-            ControllerError::Secrets {
-                object: display(&object.metadata.namespace, &object.metadata.name),
-                source,
-            }
-        })?;
+    let keychain = Keychain::load(&context.client, &namespace, &secrets)
+        .await
+        .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let stage = Stage::default();
     let job = Job {
@@ -252,6 +250,7 @@ async fn run_pipeline<R: Registry>(
     Ok(run.unwrap_or_else(|_| held(Failure::timed_out(timeout, stage.now()))))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the form of kube's error policy")]
 fn on_error<R: Registry>(
     object: Arc<Watched>,
     _: &ControllerError,
@@ -274,10 +273,12 @@ fn count_push(run: &Run, metrics: &Metrics) {
     use multiarch_crds::condition::Reason as R;
     match &run.outcome {
         Outcome::Served { published, .. } if published.pushed() => metrics.pushed("success"),
-        Outcome::Held(failure) => match failure.consequence.reason {
-            reason @ (R::PushFailed | R::ReadBackMismatch) => metrics.pushed(reason.as_str()),
-            _ => {}
-        },
+        Outcome::Held(failure) => {
+            let reason = failure.consequence.reason;
+            if matches!(reason, R::PushFailed | R::ReadBackMismatch) {
+                metrics.pushed(reason.as_str());
+            }
+        }
         _ => {}
     }
 }
@@ -306,9 +307,9 @@ fn gauges(object: &Watched) -> Option<ObjectGauges> {
     })
 }
 
-fn display(namespace: &Option<String>, name: &Option<String>) -> String {
+fn display(meta: &ObjectMeta) -> String {
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    format!("{}/{}", part(namespace), part(name))
+    format!("{}/{}", part(&meta.namespace), part(&meta.name))
 }
 
 /// A poisoned lock is taken all the same: what it guards is replaced whole, never half.

@@ -27,7 +27,8 @@ pub fn between(
     {
         let corrected = was == Some(Reason::DriftDetected);
         let reason = if corrected { "DriftCorrected" } else { "IndexPublished" };
-        events.push(event(EventType::Normal, reason, "Publish", format!("published {message}")));
+        let reference = after.reference.as_deref().unwrap_or_default();
+        events.push(event(EventType::Normal, reason, "Publish", format!("published {reference}")));
     }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };

@@ -40,7 +40,7 @@ pub struct Job<'a, R> {
     pub keychain: &'a Keychain,
     /// What the status says of earlier runs.
     pub memory: &'a Memory,
-    /// Everything is read anew, because a person asks for it.
+    /// A person asks for the run, by the annotation.
     pub requested: bool,
     /// When the run began.
     pub now: Timestamp,
@@ -63,7 +63,7 @@ enum Stop {
 /// nothing where the tag is right already.
 pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     let access = AccessMap::new(job.sources, job.keychain);
-    if !job.requested && job.memory.is_settled() {
+    if job.memory.is_settled() {
         job.stage.at("while asking what the sources and the tag name");
         if let Some(run) = glance(job, &access).await {
             return run;
@@ -143,7 +143,8 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
         Ok(((), Some(digest))) if digest == published.digest => {
             run(resolutions, Outcome::Unchanged)
         }
-        Ok(_) if !memory.was_served() => None,
+        // A person who asks for a run does not want to wait for a second look.
+        Ok(_) if !memory.was_served() || job.requested => None,
         // Until two minutes after a push, what the tag named before is lag.
         Ok(_) if memory.pushed_at.is_some_and(|at| job.now.duration_since(at) < LAG) => {
             run(resolutions, Outcome::Unchanged)

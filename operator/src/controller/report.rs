@@ -146,9 +146,10 @@ fn log(
         let ready = multiarch_crds::condition::get(&next.conditions, Type::Ready);
         let message = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
         let reason = reason.map(Reason::as_str).unwrap_or_default();
-        match ready.map(|ready| ready.status.as_str()) {
-            Some("False") => warn!(namespace, name, reason, message, "not ready"),
-            _ => info!(namespace, name, reason, message, "ready changed"),
+        if ready.is_some_and(|ready| ready.status == "False") {
+            warn!(namespace, name, reason, message, "not ready");
+        } else {
+            info!(namespace, name, reason, message, "ready changed");
         }
     }
 }

@@ -33,7 +33,7 @@ struct Written {
 impl Sessions {
     /// The latest status: of the object as it was watched, or as it was written here since.
     pub(super) fn status(&self, object: &MultiArchImage) -> MultiArchImageStatus {
-        let watched = version(&object.resource_version());
+        let watched = version(object.metadata.resource_version.as_deref());
         let mut sessions = lock(&self.0);
         if let Some(session) = sessions.get_mut(&uid(object)) {
             match (&session.written, watched) {
@@ -50,10 +50,10 @@ impl Sessions {
     pub(super) fn remember(
         &self,
         object: &MultiArchImage,
-        version_written: Option<String>,
+        version_written: Option<&str>,
         status: MultiArchImageStatus,
     ) {
-        let written = version(&version_written).map(|version| Written { version, status });
+        let written = version(version_written).map(|version| Written { version, status });
         lock(&self.0).entry(uid(object)).or_default().written = written;
     }
 
@@ -95,7 +95,9 @@ fn prune(sessions: &mut HashMap<String, Session>) {
         return;
     }
     let many = sessions.len() * 8;
-    sessions.values_mut().for_each(|session| session.idle += 1);
+    for session in sessions.values_mut() {
+        session.idle += 1;
+    }
     sessions.retain(|_, session| session.idle < many);
 }
 
@@ -104,8 +106,8 @@ fn uid(object: &MultiArchImage) -> String {
 }
 
 /// Resource versions are comparable as numbers (guaranteed since Kubernetes 1.35, true before).
-fn version(text: &Option<String>) -> Option<u64> {
-    text.as_ref()?.parse().ok()
+fn version(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
 }
 
 #[cfg(test)]
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn prefers_its_own_status_until_the_watch_has_caught_up() {
         let sessions = Sessions::default();
-        sessions.remember(&object("9", "old"), Some("10".into()), status("new"));
+        sessions.remember(&object("9", "old"), Some("10"), status("new"));
         assert_eq!(sessions.status(&object("9", "old")), status("new"));
         assert_eq!(sessions.status(&object("10", "new")), status("new"));
         assert_eq!(sessions.status(&object("11", "edited")), status("edited"));

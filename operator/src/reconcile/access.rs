@@ -52,7 +52,7 @@ impl AccessMap {
                 // One token of the target's identity serves its reads and its pushes.
                 let shared = target.as_ref().ok().filter(|target| {
                     sources.target.repository() == repository
-                        && same(&target.credential, &credential)
+                        && same(target.credential.as_ref(), credential.as_ref())
                 });
                 shared.cloned().unwrap_or_else(|| Access {
                     credential,
@@ -103,7 +103,7 @@ fn choose(
     }
 }
 
-fn same(a: &Option<Credential>, b: &Option<Credential>) -> bool {
+fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => a.secret == b.secret && a.username == b.username,
