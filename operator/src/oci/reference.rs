@@ -188,6 +188,7 @@ fn split_host(text: &str) -> (&str, &str) {
 
 /// The one spelling of a registry's `host[:port]`: lower case, the port without leading zeros and
 /// never 443, an IPv6 address in its shortest form, and `docker.io` for all names of Docker Hub.
+/// The error is a sentence for people.
 ///
 /// 443 is dropped under `plainHTTP` too, where it would be another server; no one runs that.
 pub fn canonical_host(text: &str) -> Result<String, &'static str> {
@@ -363,6 +364,25 @@ mod tests {
         let pinned = repository.digest(&digest);
         assert_eq!(pinned, format!("a.b:5000/team/app@{SHA256}").parse().unwrap());
         assert_eq!(pinned.tag(), None);
+    }
+
+    #[rstest]
+    #[case("INDEX.docker.io", "docker.io")]
+    #[case("Registry.example.com:0443", "registry.example.com")]
+    #[case("registry:5000", "registry:5000")]
+    #[case("[0:0::1]:5000", "[::1]:5000")]
+    fn hosts(#[case] text: &str, #[case] canonical: &str) {
+        assert_eq!(canonical_host(text).as_deref(), Ok(canonical));
+        assert_eq!(canonical_host(canonical).as_deref(), Ok(canonical));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("registry")]
+    #[case("*.example.com")]
+    #[case("example.com/path")]
+    fn no_hosts(#[case] text: &str) {
+        canonical_host(text).unwrap_err();
     }
 
     #[test]
