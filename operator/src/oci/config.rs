@@ -1,6 +1,11 @@
 //! An image config: the truth about an image's platform.
 
-use super::{Platform, json, manifest::ManifestError};
+use super::{
+    Platform,
+    exact::{self, PLATFORM},
+    json,
+    manifest::ManifestError,
+};
 
 /// What the operator reads of an image config: the truth about its platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +20,7 @@ impl ImageConfig {
     /// is for is no truth. How long the bytes may be is the caller's to limit.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let refused = |why: String| ManifestError::Malformed { media_type: "config".into(), why };
+        exact::check(bytes, PLATFORM).map_err(|error| refused(json::why(&error)))?;
         // A config has the five fields of a platform at its top, under the same names.
         let platform: Platform =
             serde_json::from_slice(bytes).map_err(|error| refused(json::why(&error)))?;
@@ -80,11 +86,15 @@ mod tests {
     )]
     #[case::twice(
         r#"{"os":"linux","os":"windows","architecture":"amd64"}"#,
-        "duplicate field `os` at line 1 column 18"
+        "the field `os` is there twice at line 1 column 52"
     )]
     #[case::type_(
         r#"{"os":"linux","architecture":["secret"]}"#,
         "a value is not of the type it should have at line 1 column 29"
+    )]
+    #[case::other_case(
+        r#"{"os":"linux","architecture":"amd64","Architecture":"arm64"}"#,
+        "the field `architecture` is written in another case at line 1 column 60"
     )]
     fn refuses(#[case] config: &str, #[case] why: &str) {
         assert_eq!(
