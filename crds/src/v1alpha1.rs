@@ -1,0 +1,25 @@
+//! `multiarch.dev/v1alpha1`: what users write (`spec`) and read (`status`).
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "the comments on fields are the text of kubectl explain, which is not markdown"
+)]
+#![allow(clippy::duplicated_attributes, reason = "two printer columns may have one type")]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema copies each `pub struct` into a function body, where nothing can reach it"
+)]
+
+mod spec;
+mod status;
+
+mod rules;
+
+pub use spec::{
+    MultiArchImage, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Registry, RemovalPolicy,
+    SecretRef, Source, Target,
+};
+pub use status::{Coverage, MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus};
+
+/// The version of every kind in this module.
+pub const VERSION: &str = "v1alpha1";

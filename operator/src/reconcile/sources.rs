@@ -1,0 +1,214 @@
+//! pure: a spec → the target, the sources and the policies, parsed once into types that cannot be wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use multiarch_crds::v1alpha1::{
+    MultiArchImageSpec, PlatformPolicy, PublishPolicy, RemovalPolicy, Source as SourceSpec,
+};
+
+use crate::oci::{
+    Platform, Reference,
+    platform::PlatformError,
+    reference::{ReferenceError, Repository},
+};
+
+/// What a spec asks for.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The target: a repository and a tag, never a digest.
+    pub target: Reference,
+    /// Name of the Secret that may push to the target.
+    pub push_secret: Option<String>,
+    /// The sources, in the order of the spec.
+    pub sources: Vec<Source>,
+    /// Platforms that the index must have beside those that the sources have.
+    pub required: Vec<Platform>,
+    /// When an index is published.
+    pub publish_policy: PublishPolicy,
+    /// What becomes of a published platform that no source provides any more.
+    pub removal_policy: RemovalPolicy,
+    /// Annotations of the index.
+    pub annotations: BTreeMap<String, String>,
+    /// Hosts that are spoken to without TLS.
+    pub plain_http: BTreeSet<String>,
+    /// Secrets with credentials for reading sources.
+    pub pull_secrets: Vec<String>,
+}
+
+/// One source.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name in the spec.
+    pub name: String,
+    /// The manifest that it names.
+    pub reference: Reference,
+    /// The platforms that the user declared.
+    pub declared: Vec<Declared>,
+    /// The user's word stands and no config is read.
+    pub trust: bool,
+    /// Neither its absence nor its failure holds the index back.
+    pub optional: bool,
+    /// Name of the Secret that may read it.
+    pub secret: Option<String>,
+}
+
+/// A platform in the user's words: what the words leave out is not compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The words.
+    pub text: String,
+    /// Their parse.
+    pub platform: Platform,
+}
+
+/// Why a spec cannot be served. Most of these the API server refuses at apply; they are checked
+/// again because a CustomResourceDefinition can be older than the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// The target is no reference.
+    #[error("spec.target.image: {source}")]
+    Target {
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
+    },
+    /// The target has a digest or no tag.
+    #[error("spec.target.image: {reference} must be repository:tag, without a digest")]
+    TargetNotTag {
+        /// The target.
+        reference: Reference,
+    },
+    /// A source's image is no reference.
+    #[error("spec.sources[{name}].image: {source}")]
+    Image {
+        /// The source.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
+    },
+    /// A source is the target.
+    #[error(
+        "spec.sources[{name}].image: {reference} is the target itself; to keep what its index has \
+         now, use removalPolicy: Retain"
+    )]
+    SourceIsTarget {
+        /// The source.
+        name: String,
+        /// The reference.
+        reference: Reference,
+    },
+    /// A platform that cannot be parsed.
+    #[error("{field}: {source}")]
+    Platform {
+        /// The field that has it.
+        field: String,
+        /// What is wrong with it.
+        #[source]
+        source: PlatformError,
+    },
+    /// `Trust` without exactly one platform.
+    #[error(
+        "spec.sources[{name}]: platformPolicy: Trust needs exactly one platform, it has {platforms}"
+    )]
+    TrustWithoutPlatform {
+        /// The source.
+        name: String,
+        /// How many it has.
+        platforms: usize,
+    },
+    /// Two sources of one name.
+    #[error("spec.sources: the name {name} occurs twice")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Sources {
+    /// Parses and checks `spec`.
+    pub fn parse(spec: &MultiArchImageSpec) -> Result<Self, SpecError> {
+        let target: Reference =
+            spec.target.image.parse().map_err(|source| SpecError::Target { source })?;
+        if target.tag().is_none() || target.digest().is_some() {
+            return Err(SpecError::TargetNotTag { reference: target });
+        }
+        let mut names = BTreeSet::new();
+        let mut sources = Vec::with_capacity(spec.sources.len());
+        for source in &spec.sources {
+            if !names.insert(&source.name) {
+                return Err(SpecError::DuplicateName { name: source.name.clone() });
+            }
+            sources.push(Source::parse(source, &target)?);
+        }
+        Ok(Self {
+            push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
+            sources,
+            required: platforms(&spec.required_platforms, "spec.requiredPlatforms")?
+                .into_iter()
+                .map(|declared| declared.platform)
+                .collect(),
+            publish_policy: spec.publish_policy,
+            removal_policy: spec.removal_policy,
+            annotations: spec.annotations.clone(),
+            plain_http: spec
+                .registries
+                .iter()
+                .filter(|registry| registry.plain_http)
+                .map(|registry| registry.host.clone())
+                .collect(),
+            pull_secrets: spec
+                .image_pull_secrets
+                .iter()
+                .map(|secret| secret.name.clone())
+                .collect(),
+            target,
+        })
+    }
+
+    /// The tag of the target.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        self.target.tag().unwrap_or_default()
+    }
+
+    /// Whether the object says that `repository`'s registry is spoken to without TLS.
+    #[must_use]
+    pub fn plain_http(&self, repository: &Repository) -> bool {
+        self.plain_http.contains(repository.host())
+    }
+}
+
+impl Source {
+    fn parse(spec: &SourceSpec, target: &Reference) -> Result<Self, SpecError> {
+        let name = spec.name.clone();
+        let reference: Reference =
+            spec.image.parse().map_err(|source| SpecError::Image { name: name.clone(), source })?;
+        if reference == *target {
+            return Err(SpecError::SourceIsTarget { name, reference });
+        }
+        let declared = platforms(&spec.platforms, &format!("spec.sources[{name}].platforms"))?;
+        let trust = spec.platform_policy == PlatformPolicy::Trust;
+        if trust && declared.len() != 1 {
+            return Err(SpecError::TrustWithoutPlatform { name, platforms: declared.len() });
+        }
+        Ok(Self {
+            name,
+            reference,
+            declared,
+            trust,
+            optional: spec.optional,
+            secret: spec.secret_ref.as_ref().map(|secret| secret.name.clone()),
+        })
+    }
+}
+
+fn platforms(texts: &[String], field: &str) -> Result<Vec<Declared>, SpecError> {
+    texts
+        .iter()
+        .map(|text| match text.parse() {
+            Ok(platform) => Ok(Declared { text: text.clone(), platform }),
+            Err(source) => Err(SpecError::Platform { field: field.into(), source }),
+        })
+        .collect()
+}
