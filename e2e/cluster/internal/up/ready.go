@@ -16,11 +16,13 @@ import (
 
 const pause = 20 * time.Millisecond
 
-// The questions, in the order in which they come true.
-//
-// /readyz covers the API server's own hooks, among them those that let a new CustomResourceDefinition be established and that write the
-// default RBAC roles. The ServiceAccount is the controller manager's work: with it, the controllers run and pods can be created.
-var questions = []string{"/readyz", "/api/v1/namespaces/default", "/api/v1/namespaces/default/serviceaccounts/default"}
+const (
+	// Covers the API server's own hooks: among them those that let a new CustomResourceDefinition be established, that write the default RBAC
+	// roles, and that make the first namespaces.
+	apiserverReady = "/readyz"
+	// Made by the controller manager: now controllers run, and a pod in the namespace would be admitted.
+	controllersAtWork = "/api/v1/namespaces/default/serviceaccounts/default"
+)
 
 type client struct {
 	http   http.Client

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -80,6 +81,9 @@ func run(o options, stdin io.Reader, stdout io.Writer) (err error) {
 	ready, stopTimer := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not ready after %s", o.timeout))
 	defer stopTimer()
 	if err := s.up(ready, o); err != nil {
+		if ctx.Err() == nil {
+			err = fmt.Errorf("%w\n%s", err, s.tails())
+		}
 		return whyEnded(ctx, err)
 	}
 	if _, err := fmt.Fprintln(stdout, l.kubeconfig()); err != nil {
@@ -148,31 +152,23 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 	if err := s.start("kube-apiserver", apiserverFlags(s.layout, etcd, api, o.runtimeConfig)); err != nil {
 		return err
 	}
+	// The controller manager would wait for the API server by itself: asking once a second, and giving up after ten.
+	if err := asks.waitFor(ctx, apiserverReady); err != nil {
+		return err
+	}
 	if o.crds != "" {
-		if err := s.applyCRDs(ctx, asks, o.crds); err != nil {
+		if err := s.applyCRDs(ctx, o.crds); err != nil {
 			return err
 		}
-	}
-	// Before the API server is ready: the controller manager waits 10 s for it, and a slow machine may need them.
-	if err := waitForListener(ctx, api); err != nil {
-		return err
 	}
 	if err := s.start("kube-controller-manager", controllerManagerFlags(s.layout)); err != nil {
 		return err
 	}
 	// A node's components would be started here.
-	for _, path := range questions {
-		if err := asks.waitFor(ctx, path); err != nil {
-			return err
-		}
-	}
-	return nil
+	return asks.waitFor(ctx, controllersAtWork)
 }
 
-func (s *supervisor) applyCRDs(ctx context.Context, asks *client, path string) error {
-	if err := asks.waitFor(ctx, "/readyz"); err != nil {
-		return err
-	}
+func (s *supervisor) applyCRDs(ctx context.Context, path string) error {
 	if err := s.kubectl(ctx, "apply", "--server-side", "--filename", path); err != nil {
 		return err
 	}
@@ -213,6 +209,15 @@ func (s *supervisor) start(name string, args []string) error {
 		s.endings <- e
 	}()
 	return nil
+}
+
+// tails is what the children said last: nobody ended, and yet something is not as it should be.
+func (s *supervisor) tails() string {
+	var text strings.Builder
+	for _, c := range s.children {
+		fmt.Fprintf(&text, "the end of %s:\n%s\n", c.log, tail(c.log))
+	}
+	return text.String()
 }
 
 // down ends every child, waits until they are gone, and removes the data.
