@@ -1,0 +1,119 @@
+// The folder of one cluster: what lies where, and what is written before anything starts.
+package up
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// layout is a cluster's folder:
+//
+//	kubeconfig   the administrator's
+//	ca.crt       the authority that the API server's certificate is from
+//	log/         one file a component
+//	private/     keys, certificates, the controller manager's kubeconfig
+//	etcd/        the data; removed at the end
+//	lock         held while the cluster is up
+type layout struct{ dir string }
+
+func (l layout) kubeconfig() string           { return filepath.Join(l.dir, "kubeconfig") }
+func (l layout) ca() string                   { return filepath.Join(l.dir, "ca.crt") }
+func (l layout) logs() string                 { return filepath.Join(l.dir, "log") }
+func (l layout) etcd() string                 { return filepath.Join(l.dir, "etcd") }
+func (l layout) private(name string) string   { return filepath.Join(l.dir, "private", name) }
+func (l layout) controllerKubeconfig() string { return l.private("kube-controller-manager.kubeconfig") }
+func (l layout) serviceAccountKey() string    { return l.private("service-account.key") }
+
+// open makes the folders and takes the lock, which the kernel lets go when the process ends.
+func open(dir string) (layout, *os.File, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return layout{}, nil, fmt.Errorf("failed to resolve %s: %w", dir, err)
+	}
+	l := layout{dir}
+	if err := os.MkdirAll(l.private(""), 0o700); err != nil {
+		return layout{}, nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return layout{}, nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return layout{}, nil, fmt.Errorf("another cluster is up in %s: %w", dir, err)
+	}
+	// What a killed predecessor left: its data, and a kubeconfig that a reader could take for ours.
+	for _, stale := range []string{l.etcd(), l.kubeconfig()} {
+		if err := os.RemoveAll(stale); err != nil {
+			return layout{}, nil, err
+		}
+	}
+	return l, lock, os.MkdirAll(l.logs(), 0o755)
+}
+
+// writeKeys makes every key, certificate and kubeconfig anew, and returns the administrator's credential.
+func (l layout) writeKeys(server string, now time.Time) (*authority, pair, error) {
+	ca, err := newAuthority(now)
+	if err != nil {
+		return nil, pair{}, err
+	}
+	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
+	serving, err := ca.server("kube-apiserver", names, []net.IP{net.IPv4(127, 0, 0, 1)}, now)
+	if err != nil {
+		return nil, pair{}, err
+	}
+	admin, err := ca.client("admin", []string{"system:masters"}, now)
+	if err != nil {
+		return nil, pair{}, err
+	}
+	controllers, err := ca.client("system:kube-controller-manager", nil, now)
+	if err != nil {
+		return nil, pair{}, err
+	}
+	signer, err := newKey()
+	if err != nil {
+		return nil, pair{}, err
+	}
+	return ca, admin, firstError(
+		func() error { return os.WriteFile(l.ca(), ca.pem, 0o644) },
+		func() error { return serving.write(l.private("kube-apiserver")) },
+		func() error { return writeKey(l.serviceAccountKey(), signer) },
+		func() error { return writeKubeconfig(l.kubeconfig(), server, ca, "admin", admin) },
+		func() error {
+			return writeKubeconfig(l.controllerKubeconfig(), server, ca, "kube-controller-manager", controllers)
+		},
+	)
+}
+
+// writeKey writes the key as SEC 1: of a PKCS #8 key the API server does not find the public half.
+func writeKey(path string, key *ecdsa.PrivateKey) error {
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("failed to encode the key of the ServiceAccounts: %w", err)
+	}
+	return os.WriteFile(path, encode("EC PRIVATE KEY", der), 0o600)
+}
+
+func writeKubeconfig(path, server string, ca *authority, user string, credential pair) error {
+	text, err := kubeconfig(server, ca.pem, user, credential)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
+func firstError(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

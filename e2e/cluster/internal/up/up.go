@@ -1,0 +1,237 @@
+// Package up supervises a control plane: etcd, kube-apiserver and kube-controller-manager as children of one process.
+package up
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	dir           string
+	crds          string
+	runtimeConfig string
+	timeout       time.Duration
+	untilStdin    bool
+}
+
+// Main is the command: 0 when it was told to stop, 1 when something failed, 2 when it was called wrongly.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var o options
+	flags := flag.NewFlagSet("cluster up", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.dir, "dir", "", "the cluster's folder, one for each cluster: kubeconfig, logs, keys, data (required)")
+	flags.StringVar(&o.crds, "crds", "", "a file or folder of CustomResourceDefinitions to apply before the controllers start: garbage "+
+		"collection knows kinds that are there when it starts, and looks for new ones only every 30 s")
+	flags.StringVar(&o.runtimeConfig, "runtime-config", "", "passed on to kube-apiserver, to turn APIs on or off")
+	flags.DurationVar(&o.timeout, "timeout", time.Minute, "how long it may take until the cluster is ready")
+	flags.BoolVar(&o.untilStdin, "until-stdin-closes", false, "stop when standard input closes, as it does when the owner dies")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	if o.dir == "" || flags.NArg() > 0 {
+		fmt.Fprintln(stderr, "usage: cluster up --dir DIR [FLAG...]; see cluster up --help")
+		return 2
+	}
+
+	if err := run(o, stdin, stdout); err != nil {
+		fmt.Fprintln(stderr, "cluster:", err)
+		return 1
+	}
+	return 0
+}
+
+// errStop is the cause of an end that somebody asked for.
+var errStop = errors.New("told to stop")
+
+func run(o options, stdin io.Reader, stdout io.Writer) (err error) {
+	// Children die with the thread that started them (child.go), so one thread starts them all, and stays.
+	runtime.LockOSThread()
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	stopOnSignal(cancel)
+	if o.untilStdin {
+		go func() {
+			_, _ = io.Copy(io.Discard, stdin)
+			cancel(errStop)
+		}()
+	}
+
+	l, lock, err := open(o.dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+
+	s := &supervisor{layout: l, cancel: cancel, endings: make(chan ended)}
+	defer func() { err = errors.Join(err, s.down()) }()
+
+	ready, stopTimer := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not ready after %s", o.timeout))
+	defer stopTimer()
+	if err := s.up(ready, o); err != nil {
+		if ctx.Err() == nil {
+			err = fmt.Errorf("%w\n%s", err, s.tails())
+		}
+		return whyEnded(ctx, err)
+	}
+	if _, err := fmt.Fprintln(stdout, l.kubeconfig()); err != nil {
+		return fmt.Errorf("failed to print the kubeconfig's path: %w", err)
+	}
+	<-ctx.Done()
+	return whyEnded(ctx, nil)
+}
+
+// whyEnded prefers the cause to what it made fail: a child's end to the question it left unanswered.
+func whyEnded(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case cause == nil:
+		return err
+	case errors.Is(cause, errStop):
+		return nil
+	default:
+		return cause
+	}
+}
+
+func stopOnSignal(cancel context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		cancel(errStop)
+	}()
+}
+
+type supervisor struct {
+	layout   layout
+	cancel   context.CancelCauseFunc
+	endings  chan ended
+	children []*child
+	ports    []port
+}
+
+// up starts everything in order and returns when the cluster may be used.
+func (s *supervisor) up(ctx context.Context, o options) error {
+	etcd, err := s.reserve()
+	if err != nil {
+		return err
+	}
+	api, err := s.reserve()
+	if err != nil {
+		return err
+	}
+	server := "https://" + api.address()
+	ca, admin, err := s.layout.writeKeys(server, time.Now())
+	if err != nil {
+		return fmt.Errorf("failed to write the keys: %w", err)
+	}
+	asks, err := newClient(server, ca, admin)
+	if err != nil {
+		return err
+	}
+
+	if err := s.start("etcd", etcdFlags(s.layout, etcd)); err != nil {
+		return err
+	}
+	// A client that is refused once waits a second before it tries again.
+	if err := waitForListener(ctx, etcd); err != nil {
+		return err
+	}
+	if err := s.start("kube-apiserver", apiserverFlags(s.layout, etcd, api, o.runtimeConfig)); err != nil {
+		return err
+	}
+	// The controller manager would wait for the API server by itself: asking once a second, and giving up after ten.
+	if err := asks.waitFor(ctx, apiserverReady); err != nil {
+		return err
+	}
+	if o.crds != "" {
+		if err := s.applyCRDs(ctx, o.crds); err != nil {
+			return err
+		}
+	}
+	if err := s.start("kube-controller-manager", controllerManagerFlags(s.layout)); err != nil {
+		return err
+	}
+	// A node's components would be started here.
+	return asks.waitFor(ctx, controllersAtWork)
+}
+
+func (s *supervisor) applyCRDs(ctx context.Context, path string) error {
+	if err := s.kubectl(ctx, "apply", "--server-side", "--filename", path); err != nil {
+		return err
+	}
+	return s.kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "--filename", path)
+}
+
+func (s *supervisor) kubectl(ctx context.Context, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{"kubectl", "--kubeconfig", s.layout.kubeconfig()}, args...)...)
+	cmd.SysProcAttr = attributes()
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("failed to run kubectl %s: %w\n%s", args[0], err, output)
+	}
+	return nil
+}
+
+func (s *supervisor) reserve() (port, error) {
+	p, err := reserve()
+	if err == nil {
+		s.ports = append(s.ports, p)
+	}
+	return p, err
+}
+
+func (s *supervisor) start(name string, args []string) error {
+	ending := make(chan ended, 1)
+	c, err := start(name, args, s.layout.logs(), ending)
+	if err != nil {
+		return err
+	}
+	s.children = append(s.children, c)
+	go func() {
+		e := <-ending
+		s.cancel(e) // only the first cause counts, and a stop that was asked for comes first
+		s.endings <- e
+	}()
+	return nil
+}
+
+// tails is what the children said last: nobody ended, and yet something is not as it should be.
+func (s *supervisor) tails() string {
+	var text strings.Builder
+	for _, c := range s.children {
+		fmt.Fprintf(&text, "the end of %s:\n%s\n", c.log, tail(c.log))
+	}
+	return text.String()
+}
+
+// down ends every child, waits until they are gone, and removes the data.
+func (s *supervisor) down() error {
+	s.cancel(errStop)
+	var errs []error
+	for _, c := range s.children {
+		errs = append(errs, c.kill())
+	}
+	for range s.children {
+		<-s.endings
+	}
+	for _, p := range s.ports {
+		p.close()
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.layout.etcd()))...)
+}

@@ -1,0 +1,102 @@
+#!/bin/sh
+# Builds what the tests run against into .build/bin: the cluster (and kubectl), the registry, crane and regctl.
+#
+# usage: hack/build-tools.sh [NAME...]    all of them without a name
+#
+# A tool is built again only when its sources, its pinned modules, the Go toolchain or this script have changed.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+bin=$root/.build/bin
+all='cluster registry crane regctl'
+
+main() {
+	for name in "$@"; do
+		case " $all " in
+		*" $name "*) ;;
+		*) fail "no tool is called '$name'; there are: $all" ;;
+		esac
+	done
+	# shellcheck disable=SC2086 # a list of words
+	[ $# -gt 0 ] || set -- $all
+
+	command -v go >/dev/null || fail "Go is needed to build the tools that the tests run against, and there is no 'go' on the PATH.
+Get it from https://go.dev/dl/ (any 1.26 or later), or run the tests that need no cluster: cargo test -p multiarch-operator"
+
+	mkdir -p "$bin"
+	cd "$root/e2e/cluster"
+	toolchain=$(go env GOVERSION GOOS GOARCH) || fail "'go env' failed; e2e/cluster/go.mod says which version is needed"
+
+	# Two builds at a time would get in each other's way, and would build the same thing twice.
+	exec 9>"$root/.build/lock"
+	if command -v flock >/dev/null; then flock 9; fi
+
+	for name in "$@"; do
+		build "$name"
+	done
+}
+
+build() {
+	name=$1
+	key=$(key)
+	if [ -x "$bin/$name" ] && [ "$(cat "$bin/.$name.key" 2>/dev/null)" = "$key" ]; then
+		return
+	fi
+	printf 'building %-9s' "$name" >&2
+	[ "$name" != cluster ] || printf '(some minutes the first time) ' >&2
+	started=$(date +%s)
+	if ! compile >"$root/.build/$name.log" 2>&1; then
+		printf 'failed:\n' >&2
+		tail -n 20 "$root/.build/$name.log" >&2
+		fail "$name was not built; the whole log: .build/$name.log"
+	fi
+	mv -f "$bin/.$name.new" "$bin/$name"
+	[ "$name" != cluster ] || ln -sf cluster "$bin/kubectl"
+	printf '%s' "$key" >"$bin/.$name.key"
+	printf '%s s\n' "$(($(date +%s) - started))" >&2
+}
+
+compile() {
+	cd "$(folder)"
+	case $name in
+	cluster)
+		# helm, the kubelet and kubectl refuse a server that does not know its own version.
+		release=$(sed -n 's|^\tk8s.io/kubernetes v||p' go.mod)
+		minor=${release#*.}
+		version=k8s.io/component-base/version
+		set -- -ldflags "-s -w -X $version.gitVersion=v$release -X $version.gitMajor=${release%%.*} -X $version.gitMinor=${minor%%.*} \
+-X $version.gitTreeState=clean -X $version.gitCommit=unknown" .
+		;;
+	registry) set -- -ldflags '-s -w' . ;;
+	# The package that the go.mod names as its tool.
+	*) set -- -ldflags '-s -w' "$(sed -n 's|^tool ||p' go.mod)" ;;
+	esac
+	CGO_ENABLED=0 go build -trimpath -o "$bin/.$name.new" "$@"
+}
+
+folder() {
+	if [ "$name" = cluster ]; then echo "$root/e2e/cluster"; else echo "$root/e2e/tools/$name"; fi
+}
+
+key() {
+	{
+		echo "$toolchain"
+		cd "$(folder)"
+		find . -type f \( -name '*.go' -o -name go.mod -o -name go.sum \) ! -name '*_test.go' | LC_ALL=C sort | while read -r file; do
+			echo "$file"
+			cat "$file"
+		done
+		cat "$root/hack/build-tools.sh"
+	} | cksum_of
+}
+
+cksum_of() {
+	if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1
+}
+
+fail() {
+	printf 'build-tools: %s\n' "$*" >&2
+	exit 1
+}
+
+main "$@"
