@@ -189,6 +189,16 @@ pub enum RegistryError {
         /// The spec's error codes that the answer held.
         codes: Vec<String>,
     },
+    /// A 404 to a write: the registry does not make repositories by itself, or hides this one.
+    #[error(
+        "{host} answered {request} with HTTP 404: the repository does not exist, create it first"
+    )]
+    RepositoryNotFound {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+    },
     /// A body that is not what its digest says.
     #[error("{host} answered {request} with content of digest {computed}, not {expected}")]
     WrongDigest {
@@ -293,6 +303,34 @@ impl Access {
             Some(credential) => format!("the credential of Secret {}", credential.secret),
             None => "a request without credential".into(),
         }
+    }
+}
+
+impl Request {
+    /// About a manifest: `GET manifest team/app:1.0`.
+    #[must_use]
+    pub fn manifest(
+        method: &'static str,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Self {
+        let of = match reference {
+            TagOrDigest::Tag(tag) => format!("{}:{tag}", repository.path()),
+            TagOrDigest::Digest(digest) => format!("{}@{digest}", repository.path()),
+        };
+        Self { method, noun: "manifest", of }
+    }
+
+    /// About a blob: `GET blob team/app@sha256:…`.
+    #[must_use]
+    pub fn blob(method: &'static str, repository: &Repository, digest: &Digest) -> Self {
+        Self { method, noun: "blob", of: format!("{}@{digest}", repository.path()) }
+    }
+
+    /// For a token: `GET token team/app`.
+    #[must_use]
+    pub fn token(repository: &Repository) -> Self {
+        Self { method: "GET", noun: "token", of: repository.path().into() }
     }
 }
 

@@ -3,36 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Digest, Index, Platform};
-
-/// A descriptor of the OCI image spec; JSON in the order of its Go struct, maps sorted by key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    /// Media type of the content.
-    pub media_type: String,
-    /// Digest of the content.
-    pub digest: Digest,
-    /// Size of the content in bytes.
-    pub size: u64,
-    /// Where else the content may be had (foreign layers).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub urls: Vec<String>,
-    /// Annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// The content itself, base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
-    /// The platform that the content is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-    /// Type of an artifact.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-}
+use super::{Digest, Index, json, media_type, outline::Outline};
+pub use super::{config::ImageConfig, descriptor::Descriptor};
 
 /// A manifest as a registry serves it: the bytes, their media type and their digest, which is
 /// computed here.
@@ -45,6 +19,7 @@ pub struct RawManifest {
 
 /// A parsed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "few are alive at a time, and all are read at once")]
 pub enum Manifest {
     /// One image, or another artifact in the form of an image manifest.
     Image(ImageManifest),
@@ -59,23 +34,17 @@ pub struct ImageManifest {
     /// The config; of an image, it says the platform.
     pub config: Descriptor,
     /// The layers, bottom first.
+    #[serde(deserialize_with = "json::or_default")]
     pub layers: Vec<Descriptor>,
     /// Type of an artifact.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::non_empty")]
     pub artifact_type: Option<String>,
     /// The manifest that this one is about.
     #[serde(default)]
     pub subject: Option<Descriptor>,
     /// Annotations.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_default")]
     pub annotations: BTreeMap<String, String>,
-}
-
-/// What the operator reads of an image config: the truth about its platform.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageConfig {
-    /// The platform in the words of the config.
-    pub platform: Platform,
 }
 
 /// Why bytes are refused as a manifest or a config. The messages never hold remote text but names
@@ -120,22 +89,25 @@ pub enum ManifestError {
     },
 }
 
+/// How many children an index may have.
+pub const MAX_CHILDREN: usize = 128;
+
 impl RawManifest {
     /// From the body of a response: settles the media type (REGISTRY.md rule 6), refuses what is
-    /// ambiguous or unknown (rule 7), and computes the digest.
+    /// ambiguous, unknown or malformed (rule 7), and computes the digest. What it returns parses.
     ///
     /// `content_type` is the header's value as it came, parameters included.
-    pub fn from_response(
-        _content_type: Option<&str>,
-        _bytes: Bytes,
-    ) -> Result<Self, ManifestError> {
-        todo!()
+    pub fn from_response(content_type: Option<&str>, bytes: Bytes) -> Result<Self, ManifestError> {
+        let media_type = Outline::of(&bytes)?.settle(content_type)?;
+        read(media_type, &bytes)?;
+        Ok(Self::new(media_type, bytes))
     }
 
     /// From bytes that were made here.
     #[must_use]
-    pub fn new(_media_type: &str, _bytes: Bytes) -> Self {
-        todo!()
+    pub fn new(media_type: &str, bytes: Bytes) -> Self {
+        let digest = Digest::of(&bytes);
+        Self { bytes, media_type: media_type.into(), digest }
     }
 
     /// The bytes, unchanged.
@@ -159,27 +131,22 @@ impl RawManifest {
     /// A descriptor of it, without platform or annotations.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {
-        todo!()
+        Descriptor {
+            media_type: self.media_type.clone(),
+            digest: self.digest.clone(),
+            size: self.bytes.len() as u64,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            data: None,
+            platform: None,
+            artifact_type: None,
+        }
     }
 
     /// The parse of the bytes by the media type.
     pub fn parse(&self) -> Result<Manifest, ManifestError> {
-        todo!()
-    }
-}
-
-impl Descriptor {
-    /// Whether it describes a BuildKit attestation manifest
-    /// (`vnd.docker.reference.type: attestation-manifest`).
-    #[must_use]
-    pub fn is_attestation(&self) -> bool {
-        todo!()
-    }
-
-    /// The digest of the image that an attestation is about (`vnd.docker.reference.digest`).
-    #[must_use]
-    pub fn attests(&self) -> Option<Digest> {
-        todo!()
+        let media_type = Outline::of(&self.bytes)?.settle(Some(&self.media_type))?;
+        read(media_type, &self.bytes)
     }
 }
 
@@ -188,14 +155,37 @@ impl ImageManifest {
     /// the wasm config.
     #[must_use]
     pub fn has_platform(&self) -> bool {
-        todo!()
+        media_type::is_config(&self.config.media_type)
     }
 }
 
-impl ImageConfig {
-    /// From the bytes of a config blob. `None` in `platform.os` or `.architecture` is an error: a
-    /// config that does not say what it is for is no truth.
-    pub fn parse(_bytes: &[u8]) -> Result<Self, ManifestError> {
-        todo!()
-    }
+/// Reads `bytes`, whose outline was found to agree with `media_type`.
+fn read(media_type: &str, bytes: &[u8]) -> Result<Manifest, ManifestError> {
+    let refused = |why: String| ManifestError::Malformed { media_type: media_type.into(), why };
+    let manifest = if media_type::is_index(media_type) {
+        let mut index: Index =
+            serde_json::from_slice(bytes).map_err(|error| refused(json::why(&error)))?;
+        let children = index.manifests.len();
+        if children > MAX_CHILDREN {
+            return Err(ManifestError::TooManyChildren { children, limit: MAX_CHILDREN });
+        }
+        for (at, child) in index.manifests.iter().enumerate() {
+            if !media_type::is_well_formed(&child.media_type) {
+                return Err(refused(format!("the mediaType of manifests[{at}] is malformed")));
+            }
+            if child.platform.as_ref().is_some_and(|platform| !platform.is_showable()) {
+                return Err(refused(format!("the platform of manifests[{at}] is malformed")));
+            }
+        }
+        index.media_type = media_type.into();
+        Manifest::Index(index)
+    } else {
+        let image: ImageManifest =
+            serde_json::from_slice(bytes).map_err(|error| refused(json::why(&error)))?;
+        if !media_type::is_well_formed(&image.config.media_type) {
+            return Err(refused("the mediaType of its config is malformed".into()));
+        }
+        Manifest::Image(image)
+    };
+    Ok(manifest)
 }

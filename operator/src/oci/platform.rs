@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::{cut, json};
+
 /// A platform in the words it was written in; the fields and their JSON are those of the OCI image
 /// spec's `platform` object, in the order of its Go struct.
 ///
@@ -13,19 +15,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
     /// CPU architecture in Go's words: `amd64`, `arm64`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_default")]
     pub architecture: String,
     /// Operating system in Go's words: `linux`, `windows`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_default")]
     pub os: String,
     /// Windows build, `10.0.17763.1234`.
-    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "os.version",
+        deserialize_with = "json::non_empty",
+        skip_serializing_if = "json::is_empty"
+    )]
     pub os_version: Option<String>,
     /// Features that the image needs of the operating system: `win32k`.
-    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        rename = "os.features",
+        deserialize_with = "json::or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub os_features: Vec<String>,
     /// Variant of the CPU: `v8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "json::non_empty", skip_serializing_if = "json::is_empty")]
     pub variant: Option<String>,
 }
 
@@ -39,51 +51,279 @@ pub struct PlatformError {
     pub why: String,
 }
 
+/// What platforms are sorted by: os, architecture, variant, os.version and os.features, normalised
+/// and compared bytewise. Two platforms with the same key are the same platform.
+pub type SortKey = (String, String, String, String, Vec<String>);
+
+/// The longest text that is taken for a platform, in bytes.
+const LONGEST: usize = 255;
+
 impl Platform {
     /// The same platform in the one spelling that is compared, keyed and sorted.
     #[must_use]
     pub fn normalized(&self) -> Self {
-        todo!()
+        let (os, architecture, variant, os_version, os_features) = self.sort_key();
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        Self { architecture, os, os_version: some(os_version), os_features, variant: some(variant) }
+    }
+
+    /// What platforms are sorted by. The order of the struct itself is that of its JSON.
+    #[must_use]
+    pub fn sort_key(&self) -> SortKey {
+        let variant = self.variant.as_deref().unwrap_or_default();
+        let (architecture, variant) = normalize_architecture(&self.architecture, variant);
+        let mut features = self.os_features.clone();
+        features.retain(|feature| !feature.is_empty());
+        features.sort();
+        features.dedup();
+        let version = self.os_version.clone().unwrap_or_default();
+        (normalize_os(&self.os), architecture, variant, version, features)
     }
 
     /// Whether both are the same platform, whatever the words.
     #[must_use]
-    pub fn same_as(&self, _other: &Self) -> bool {
-        todo!()
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.sort_key() == other.sort_key()
     }
 
     /// Whether an image of this platform serves who requires `required`: equality, where a
     /// required platform without `os.version` is met by any.
     #[must_use]
-    pub fn covers(&self, _required: &Self) -> bool {
-        todo!()
+    pub fn covers(&self, required: &Self) -> bool {
+        let (mut own, required) = (self.normalized(), required.normalized());
+        if required.os_version.is_none() {
+            own.os_version = None;
+        }
+        own == required
     }
 
     /// Whether this, the platform of a config, is what a user declared as `declared`, the text of
     /// a source's `platforms`: a field that the text leaves out is not compared.
     ///
-    /// Needs the text, since parsing fills fields in (`linux/arm` is parsed as `linux/arm/v7`).
-    pub fn agrees_with(&self, _declared: &str) -> Result<bool, PlatformError> {
-        todo!()
+    /// Needs the text, since parsing fills fields in and leaves them out: `linux/armhf` says v7 and
+    /// is parsed as `linux/arm`, which says nothing of the variant.
+    pub fn agrees_with(&self, declared: &str) -> Result<bool, PlatformError> {
+        let words = Words::of(declared)?;
+        let (own, declared) = (self.normalized(), words.platform().normalized());
+        Ok(own.os == declared.os
+            && own.architecture == declared.architecture
+            && (!words.says_variant() || own.variant == declared.variant)
+            && (declared.os_version.is_none() || own.os_version == declared.os_version)
+            && (declared.os_features.is_empty() || own.os_features == declared.os_features))
     }
 
-    /// Whether it is the `unknown/unknown` of BuildKit's attestation manifests, or says nothing.
+    /// Whether it is the `unknown/unknown` of `BuildKit`'s attestation manifests, or says nothing.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        todo!()
+        matches!(self.os.as_str(), "" | "unknown")
+            && matches!(self.architecture.as_str(), "" | "unknown")
     }
+
+    /// Whether it names os and architecture, and its words can be written in the form that is
+    /// parsed.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        !self.os.is_empty() && !self.architecture.is_empty() && self.is_showable()
+    }
+
+    /// Whether it has only words that platforms are made of, or none: what came from a registry
+    /// and is not this may not stand in a message.
+    #[must_use]
+    pub fn is_showable(&self) -> bool {
+        let empty_or = |text: &str, is: fn(&str) -> bool| text.is_empty() || is(text);
+        empty_or(&self.os, is_os)
+            && empty_or(&self.architecture, is_word)
+            && empty_or(self.variant.as_deref().unwrap_or_default(), is_word)
+            && empty_or(self.os_version.as_deref().unwrap_or_default(), is_option)
+            && self.os_features.iter().all(|feature| empty_or(feature, is_option))
+            && self.to_string().len() <= LONGEST
+    }
+}
+
+/// The words of a platform's text, aliases not yet resolved but for the os.
+struct Words<'a> {
+    os: String,
+    os_version: Option<String>,
+    os_features: Vec<String>,
+    architecture: &'a str,
+    variant: Option<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> Result<Self, PlatformError> {
+        Self::split(text).map_err(|why| PlatformError { text: cut(text), why: why.into() })
+    }
+
+    fn split(text: &'a str) -> Result<Self, &'static str> {
+        if text.len() > LONGEST {
+            return Err("it is longer than 255 bytes");
+        }
+        if text.contains('*') {
+            return Err("wildcards are not supported, name each platform");
+        }
+        let mut parts = text.split('/');
+        let (os, architecture, variant) =
+            match (parts.next(), parts.next(), parts.next(), parts.next()) {
+                (Some(os), Some(architecture), variant, None) => (os, architecture, variant),
+                (_, None, _, _) => {
+                    return Err("name both operating system and architecture, none is assumed");
+                }
+                _ => return Err("it has more than three parts"),
+            };
+        if !is_word(architecture) {
+            return Err("its architecture is not made of letters, digits, dots, - and _");
+        }
+        if !variant.is_none_or(is_word) {
+            return Err("its variant is not made of letters, digits, dots, - and _");
+        }
+        let (os, options) = match os.split_once('(') {
+            None => (os, ""),
+            Some((os, options)) => (
+                os,
+                options.strip_suffix(')').ok_or("the parenthesis after its os is not closed")?,
+            ),
+        };
+        if !is_os(os) {
+            return Err("its os is not made of letters, digits, - and _");
+        }
+        let mut options = options.split('+').enumerate().map(|(at, option)| {
+            // Only the first one, the version, may be empty.
+            if at > 0 && option.is_empty() {
+                Err("it has an empty os feature")
+            } else {
+                decode(option)
+            }
+        });
+        let os_version = options.next().transpose()?.filter(|version| !version.is_empty());
+        let os_features = options.collect::<Result<_, _>>()?;
+        Ok(Self { os: normalize_os(os), os_version, os_features, architecture, variant })
+    }
+
+    /// Whether the text names a variant: as its third part, or in the alias of an architecture.
+    fn says_variant(&self) -> bool {
+        self.variant.is_some()
+            || matches!(self.architecture.to_ascii_lowercase().as_str(), "armhf" | "armel")
+    }
+
+    /// As containerd's `Parse` makes it of the words.
+    fn platform(&self) -> Platform {
+        let (architecture, variant) =
+            normalize_architecture(self.architecture, self.variant.unwrap_or_default());
+        let variant = match (architecture.as_str(), self.variant, variant.as_str()) {
+            ("arm64", Some(_), "") => Some("v8".into()),
+            ("arm", None, "v7") | (_, _, "") => None,
+            _ => Some(variant),
+        };
+        Platform {
+            architecture,
+            os: self.os.clone(),
+            os_version: self.os_version.clone(),
+            os_features: self.os_features.clone(),
+            variant,
+        }
+    }
+}
+
+fn is_os(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
+/// An architecture or a variant. The dots alone are refused, which containerd takes and then drops
+/// with the part before them (`path.Join`).
+fn is_word(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+/// An os.version or a feature, decoded. containerd takes whatever a percent sign can spell, but
+/// what it then formats it does not parse again.
+fn is_option(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-%+()/".contains(&b))
+}
+
+/// Undoes [`Encoded`].
+fn decode(option: &str) -> Result<String, &'static str> {
+    let mut decoded = String::with_capacity(option.len());
+    let mut rest = option;
+    while let Some((plain, encoded)) = rest.split_once('%') {
+        let byte = encoded.get(..2).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        let byte = byte.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push_str(plain);
+        decoded.push(byte.ok_or("a percent sign is not followed by two hex digits")?.into());
+        rest = &encoded[2..];
+    }
+    // What was written plainly may not be one of the characters that have to be encoded.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-%".contains(&b);
+    decoded.push_str(rest);
+    if !option.bytes().all(plain) || !(decoded.is_empty() || is_option(&decoded)) {
+        return Err("its os options are not made of letters, digits, dots, - and _");
+    }
+    Ok(decoded)
+}
+
+fn normalize_os(os: &str) -> String {
+    match os.to_ascii_lowercase().as_str() {
+        "macos" => "darwin".into(),
+        os => os.into(),
+    }
+}
+
+/// containerd's table of aliases.
+fn normalize_architecture(architecture: &str, variant: &str) -> (String, String) {
+    let (architecture, variant) = (architecture.to_lowercase(), variant.to_lowercase());
+    let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+        ("i386", _) => ("386", ""),
+        ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
+        ("x86_64" | "x86-64" | "amd64", variant) => ("amd64", variant),
+        ("aarch64" | "arm64", "8" | "v8" | "v8.0") => ("arm64", ""),
+        ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64", "v9"),
+        ("aarch64" | "arm64", variant) => ("arm64", variant),
+        ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+        ("armel", _) | ("arm", "6") => ("arm", "v6"),
+        ("arm", "5") => ("arm", "v5"),
+        ("arm", "8") => ("arm", "v8"),
+        other => other,
+    };
+    (architecture.into(), variant.into())
 }
 
 impl FromStr for Platform {
     type Err = PlatformError;
-    fn from_str(_text: &str) -> Result<Self, PlatformError> {
-        todo!()
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        Words::of(text).map(|words| words.platform())
+    }
+}
+
+/// An os.version or a feature with the characters encoded that the form needs for itself.
+struct Encoded<'a>(&'a str);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '%' | '+' | '(' | ')' | '/' => write!(f, "%{:02X}", u32::from(c)),
+            c => write!(f, "{c}"),
+        })
     }
 }
 
 /// containerd's `FormatAll`: `windows(10.0.17763+win32k)/amd64`.
 impl fmt::Display for Platform {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.os.is_empty() {
+            return f.write_str("unknown");
+        }
+        f.write_str(&self.os)?;
+        let version = self.os_version.as_deref().unwrap_or_default();
+        let mut features: Vec<_> = self.os_features.iter().filter(|f| !f.is_empty()).collect();
+        features.sort();
+        features.dedup();
+        if !version.is_empty() || !features.is_empty() {
+            write!(f, "({}", Encoded(version))?;
+            features.iter().try_for_each(|feature| write!(f, "+{}", Encoded(feature)))?;
+            f.write_str(")")?;
+        }
+        let variant = self.variant.as_deref().unwrap_or_default();
+        let parts = [self.architecture.as_str(), variant];
+        parts.iter().filter(|part| !part.is_empty()).try_for_each(|part| write!(f, "/{part}"))
     }
 }

@@ -1,8 +1,10 @@
 //! References: `host[:port]/repository[:tag][@digest]`, in one canonical spelling.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
-use super::Digest;
+use oci_client::{ParseError, Reference as Grammar};
+
+use super::{Digest, cut};
 
 /// A repository on a registry, in canonical spelling: Docker Hub is always `docker.io`, and its
 /// official images are under `library/`.
@@ -31,7 +33,7 @@ pub enum TagOrDigest {
 }
 
 /// Why a string is no reference.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not an image reference: {why}")]
 pub struct ReferenceError {
     /// The string as it was given, cut to a length that is safe to show.
@@ -56,19 +58,19 @@ impl Repository {
     /// `host[:port]` to connect to: `registry-1.docker.io` for Docker Hub, else the host.
     #[must_use]
     pub fn api_host(&self) -> &str {
-        todo!()
+        if self.host == DOCKER_HUB { "registry-1.docker.io" } else { &self.host }
     }
 
     /// The reference `self:tag`.
     #[must_use]
-    pub fn tag(&self, _tag: &str) -> Reference {
-        todo!()
+    pub fn tag(&self, tag: &str) -> Reference {
+        Reference { repository: self.clone(), tag: Some(tag.into()), digest: None }
     }
 
     /// The reference `self@digest`.
     #[must_use]
-    pub fn digest(&self, _digest: &Digest) -> Reference {
-        todo!()
+    pub fn digest(&self, digest: &Digest) -> Reference {
+        Reference { repository: self.clone(), tag: None, digest: Some(digest.clone()) }
     }
 }
 
@@ -94,20 +96,142 @@ impl Reference {
     /// What to ask the registry for: the digest where there is one, else the tag.
     #[must_use]
     pub fn tag_or_digest(&self) -> TagOrDigest {
-        todo!()
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => TagOrDigest::Digest(digest.clone()),
+            // There is a tag where there is no digest: nothing makes a reference without both.
+            (None, tag) => TagOrDigest::Tag(tag.clone().unwrap_or_default()),
+        }
     }
 
     /// The same reference pinned to `digest`: `host/repository:tag@digest`.
     #[must_use]
-    pub fn pinned_to(&self, _digest: &Digest) -> Self {
-        todo!()
+    pub fn pinned_to(&self, digest: &Digest) -> Self {
+        Self { digest: Some(digest.clone()), ..self.clone() }
     }
 }
 
 impl FromStr for Reference {
     type Err = ReferenceError;
-    fn from_str(_text: &str) -> Result<Self, ReferenceError> {
-        todo!()
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        parse(text).map_err(|why| ReferenceError { text: cut(text), why: why.into() })
+    }
+}
+
+/// What Docker Hub is called.
+const DOCKER_HUB: &str = "docker.io";
+
+/// The longest text that is taken for a reference, in bytes: host 259, repository 255, tag 128,
+/// digest 135, and what separates them.
+const LONGEST: usize = 1024;
+
+/// The grammar is oci-client's, held to distribution/reference's by a table that distribution's own
+/// code wrote. What they disagree on is decided here: the host, the tag's alphabet, and digests.
+fn parse(text: &str) -> Result<Reference, &'static str> {
+    if text.is_empty() {
+        return Err("it is empty");
+    }
+    if text.len() > LONGEST {
+        return Err("it is longer than 1024 bytes");
+    }
+    let (host, rest) = split_host(text);
+    let host = canonical_host(host)?;
+    // Official images have no namespace. A tag or a digest has no slash.
+    let rest = if host == DOCKER_HUB && !rest.contains('/') {
+        format!("library/{rest}")
+    } else {
+        rest.into()
+    };
+    // Any host will do: oci-client knows neither IPv6 addresses nor that `Upper/case` names one.
+    let parsed =
+        Grammar::try_from(format!("host.invalid/{rest}")).map_err(|error| match error {
+            ParseError::NameTooLong => "its repository is longer than 255 characters",
+            ParseError::DigestInvalidFormat
+            | ParseError::DigestInvalidLength
+            | ParseError::DigestUnsupported => NO_DIGEST,
+            _ if rest.starts_with([':', '@']) || rest.is_empty() => "it names no repository",
+            _ if rest.split([':', '@']).next().is_some_and(|path| path != path.to_lowercase()) => {
+                "its repository is not in lower case"
+            }
+            _ => "it is not of the form host/repository:tag or host/repository@digest",
+        })?;
+    let digest = parsed.digest().map(str::parse).transpose().map_err(|_| NO_DIGEST)?;
+    // oci-client adds `latest`, which the text does not have. Behind the repository's last slash
+    // and before the digest, a colon is a tag's.
+    let named = rest.split('@').next().unwrap_or_default();
+    let tag = named.contains(':').then(|| parsed.tag().map(String::from)).flatten();
+    // Its `\w` is Unicode's, distribution's is ASCII's.
+    if tag.as_ref().is_some_and(|tag| !tag.is_ascii()) {
+        return Err("its tag has other characters than letters, digits, dots, - and _");
+    }
+    if tag.is_none() && digest.is_none() {
+        return Err("name a tag or a digest");
+    }
+    Ok(Reference { repository: Repository { host, path: parsed.repository().into() }, tag, digest })
+}
+
+const NO_DIGEST: &str = "its digest is no sha256 or sha512 digest in lower-case hex";
+
+/// The host that a reference names, and the rest; as docker finds them: a first part with a dot, a
+/// colon or an upper-case letter is a host, and so is `localhost`; without one it is Docker Hub's.
+fn split_host(text: &str) -> (&str, &str) {
+    match text.split_once('/') {
+        Some((first, rest))
+            if first == "localhost"
+                || first.contains(['.', ':'])
+                || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+        {
+            (first, rest)
+        }
+        _ => (DOCKER_HUB, text),
+    }
+}
+
+/// The one spelling of a registry's `host[:port]`: lower case, the port without leading zeros and
+/// never 443, an IPv6 address in its shortest form, and `docker.io` for all names of Docker Hub.
+///
+/// 443 is dropped under `plainHTTP` too, where it would be another server; no one runs that.
+pub fn canonical_host(text: &str) -> Result<String, &'static str> {
+    let lower = text.to_ascii_lowercase();
+    let (name, port) = match lower.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (lower.as_str(), None),
+    };
+    let port = match port {
+        None => None,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => match digits.parse() {
+            Ok(0) | Err(_) => return Err("the port of its host is not between 1 and 65535"),
+            Ok(port) => Some(port),
+        },
+        Some(_) => return Err("the port of its host is not a number"),
+    };
+    let name = match name.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
+        None => name.to_string(),
+        Some(address) => match address.map(str::parse::<Ipv6Addr>) {
+            // Neither do they parse as a reference in distribution, nor is it clear whose they are.
+            Some(Ok(address)) if address.to_ipv4_mapped().is_none() => format!("[{address}]"),
+            _ => return Err("its host is not an IPv6 address in brackets"),
+        },
+    };
+    let label = |label: &str| {
+        let hyphen = label.starts_with('-') || label.ends_with('-');
+        !hyphen
+            && !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if !name.starts_with('[') && !name.split('.').all(label) {
+        return Err("its host is not a name or an address, with or without a port");
+    }
+    if matches!(name.as_str(), DOCKER_HUB | "index.docker.io" | "registry-1.docker.io")
+        && matches!(port, None | Some(443u16))
+    {
+        return Ok(DOCKER_HUB.into());
+    }
+    // Without its port, a name without a dot would read as a namespace of Docker Hub.
+    let is_host = name == "localhost" || name.contains(['.', ':']);
+    match port {
+        None | Some(443) if is_host => Ok(name),
+        Some(port) => Ok(format!("{name}:{port}")),
+        None => Err("its host has no dot and no port"),
     }
 }
 
@@ -118,8 +242,10 @@ impl fmt::Display for Repository {
 }
 
 impl fmt::Display for Reference {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(f)?;
+        self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))?;
+        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
     }
 }
 

@@ -1,12 +1,13 @@
 //! reads: a source → the images that it names, each with its true platform.
 
-use std::collections::HashSet;
-
 use futures::{StreamExt, stream};
+
+use multiarch_crds::v1alpha1::SourceState;
 
 use super::{
     access::AccessMap,
-    sources::{Source, Sources},
+    memory::Memory,
+    sources::{Declared, Source, Sources},
 };
 use crate::{
     keychain::KeychainError,
@@ -229,22 +230,28 @@ pub async fn resolve<R: Registry>(
         .await
 }
 
-/// Asks only what every source names, by HEAD: `Unchanged` where it is what `remembered` says.
+/// Asks only what every source names, by HEAD: `Unchanged` where the answer is the remembered one.
 /// `None` where an answer means that the sources must be read.
 pub async fn glance<R: Registry>(
     registry: &R,
     sources: &Sources,
     access: &AccessMap,
-    remembered: &(dyn Fn(&str) -> Option<Remembered> + Sync),
+    memory: &Memory,
 ) -> Option<Vec<Resolution>> {
+    if sources.sources.iter().any(|source| memory.source(&source.name).is_none()) {
+        return None;
+    }
     let answers: Vec<Option<Resolution>> = stream::iter(&sources.sources)
-        .map(|source| async move {
-            let answer = match (head(registry, source, access).await, remembered(&source.name)?) {
-                (Ok(Some(now)), Remembered::Digest(then)) if now.digest == then => Answer::Unchanged,
-                (Ok(Some(_)), _) => return None,
-                (Ok(None), Remembered::Missing) => Answer::Unchanged,
-                (Ok(None), Remembered::Digest(_)) => Answer::Missing,
-                (Err(error), _) => Answer::Failed { named: None, error },
+        .map(|source| async {
+            let then = memory.source(&source.name)?;
+            let answer = match head(registry, source, access).await {
+                Ok(Some(now)) if then.is_settled() && then.digest.as_ref() == Some(&now.digest) => {
+                    Answer::Unchanged
+                }
+                Ok(None) if then.state == SourceState::Missing => Answer::Unchanged,
+                Ok(None) if then.state == SourceState::Resolved => Answer::Missing,
+                Ok(_) => return None,
+                Err(error) => Answer::Failed { named: None, error },
             };
             Some(Resolution { name: source.name.clone(), answer })
         })
@@ -252,15 +259,6 @@ pub async fn glance<R: Registry>(
         .collect()
         .await;
     answers.into_iter().collect()
-}
-
-/// What is remembered of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Remembered {
-    /// The digest that its reference named.
-    Digest(Digest),
-    /// That it was not there.
-    Missing,
 }
 
 async fn head<R: Registry>(
@@ -429,7 +427,7 @@ impl<R: Registry> Reader<'_, R> {
         Ok(config.platform)
     }
 
-    fn check(&self, declared: &super::sources::Declared, actual: &Platform) -> Result<(), ResolveError> {
+    fn check(&self, declared: &Declared, actual: &Platform) -> Result<(), ResolveError> {
         if says(declared, actual) {
             return Ok(());
         }
@@ -458,29 +456,24 @@ impl<R: Registry> Reader<'_, R> {
 }
 
 /// Whether `declared` says nothing against `actual`. Its text was parsed before.
-fn says(declared: &super::sources::Declared, actual: &Platform) -> bool {
+fn says(declared: &Declared, actual: &Platform) -> bool {
     actual.agrees_with(&declared.text).unwrap_or(false)
 }
 
-/// Whether an index's words for a child say nothing against its config: a field that one of the
-/// two leaves out is not compared (builders write `os.version` in one of them only).
+/// Whether an index's words for a child say nothing against its config: a variant or `os.version`
+/// that the config leaves out is not compared (builders write them in the index only).
 fn agrees(listed: &Platform, actual: &Platform) -> bool {
-    let (a, b) = (listed.normalized(), actual.normalized());
-    let same = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
-    a.os == b.os
-        && a.architecture == b.architecture
-        && same(&a.variant, &b.variant)
-        && same(&a.os_version, &b.os_version)
+    let (list, config) = (listed.normalized(), actual.normalized());
+    list.os == config.os
+        && list.architecture == config.architecture
+        && (actual.variant.is_none() || list.variant == config.variant)
+        && (list.os_version.is_none()
+            || config.os_version.is_none()
+            || list.os_version == config.os_version)
 }
 
 fn parse(reference: &str, manifest: &RawManifest) -> Result<Manifest, ResolveError> {
     manifest
         .parse()
         .map_err(|source| ResolveError::Content { reference: reference.to_owned(), source })
-}
-
-/// The digests of `children`.
-#[must_use]
-pub fn digests<'a>(children: impl IntoIterator<Item = &'a Child>) -> HashSet<&'a Digest> {
-    children.into_iter().map(|child| &child.descriptor.digest).collect()
 }

@@ -1,0 +1,235 @@
+//! What failed, why (the reason), and what to do next (the retry): one table, read by conditions, Events, metrics and the queue.
+
+use std::time::Duration;
+
+use multiarch_crds::{condition::Reason, v1alpha1::SourceState};
+
+use crate::{
+    keychain::KeychainError,
+    oci::{Digest, Reference},
+    reconcile::{plan::Held, publish::PublishError, resolve::ResolveError, sources::SpecError},
+    registry::RegistryError,
+};
+
+/// When an object is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// At the end of its interval.
+    Interval,
+    /// After this long, as the registry asks.
+    After(Duration),
+    /// After a delay that grows with each failure in a row, up to the interval.
+    Backoff,
+}
+
+/// Whether waiting helps, or a person must act. It informs people and never stops the retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stalled {
+    /// Waiting may help.
+    No,
+    /// A person must act, it seems, after three tries.
+    AfterTries,
+    /// A person must act.
+    Now,
+}
+
+/// What a failure means for the object: the row of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consequence {
+    /// Reason of Ready.
+    pub reason: Reason,
+    /// Whether a person must act.
+    pub stalled: Stalled,
+    /// When to look again.
+    pub retry: Retry,
+}
+
+/// A failure of the run, in words, with its consequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What it means.
+    pub consequence: Consequence,
+    /// What failed, where, and what to do.
+    pub message: String,
+}
+
+/// Tries after which [`Stalled::AfterTries`] is Stalled.
+pub const TRIES: u32 = 3;
+
+const fn stalled(reason: Reason) -> Consequence {
+    Consequence { reason, stalled: Stalled::Now, retry: Retry::Interval }
+}
+
+const fn tried(reason: Reason) -> Consequence {
+    Consequence { reason, stalled: Stalled::AfterTries, retry: Retry::Backoff }
+}
+
+const fn retried(reason: Reason) -> Consequence {
+    Consequence { reason, stalled: Stalled::No, retry: Retry::Backoff }
+}
+
+const fn waiting(reason: Reason) -> Consequence {
+    Consequence { reason, stalled: Stalled::No, retry: Retry::Interval }
+}
+
+impl Failure {
+    /// A failure with the words of `error`.
+    #[must_use]
+    pub fn new(consequence: Consequence, error: &dyn std::error::Error) -> Self {
+        Self { consequence, message: error.to_string() }
+    }
+
+    /// The object's own `timeout` ran out.
+    #[must_use]
+    pub fn timed_out(timeout: Duration, at: &str) -> Self {
+        let message = format!("the run took longer than spec.timeout ({timeout:?}), {at}");
+        Self { consequence: retried(Reason::TimedOut), message }
+    }
+
+    /// The tag of `target` no longer names `published`. One answer may be a stale replica's: it
+    /// counts when a look a minute later says so too.
+    #[must_use]
+    pub fn drifted(target: &Reference, published: &Digest, named: Option<&Digest>) -> Self {
+        let now = named.map_or("nothing".to_owned(), ToString::to_string);
+        let message =
+            format!("{target} names {now} instead of {published}: looking again in a minute");
+        let retry = Retry::After(Duration::from_mins(1));
+        Self { consequence: Consequence { retry, ..retried(Reason::DriftDetected) }, message }
+    }
+}
+
+impl Consequence {
+    /// How much a person must know of it, against others of the same run.
+    #[must_use]
+    pub fn weight(&self) -> u8 {
+        match (self.stalled, self.reason) {
+            (Stalled::Now, _) => 3,
+            (Stalled::AfterTries, _) => 2,
+            (Stalled::No, Reason::WaitingForPlatforms) => 0,
+            (Stalled::No, _) => 1,
+        }
+    }
+}
+
+/// Of a spec.
+#[must_use]
+pub fn of_spec(_: &SpecError) -> Consequence {
+    stalled(Reason::InvalidSpec)
+}
+
+/// Of a plan that is held.
+#[must_use]
+pub fn of_held(held: &Held) -> Consequence {
+    match held {
+        Held::Waiting { .. } | Held::SourceFailed => waiting(Reason::WaitingForPlatforms),
+        Held::Duplicate { .. } => stalled(Reason::DuplicatePlatform),
+        Held::WouldShrink { .. } => stalled(Reason::WouldShrink),
+        Held::NoImage => stalled(Reason::UnsupportedContent),
+        Held::TooMany { .. } => stalled(Reason::TooManyPlatforms),
+    }
+}
+
+/// Of a source, and the state that it is shown in. `was_resolved`: it answered before, so that
+/// "denied" cannot mean "not there yet".
+#[must_use]
+pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Consequence) {
+    use ResolveError as E;
+    match error {
+        E::Credential { source } => (SourceState::Unauthorized, of_keychain(source)),
+        E::Registry { source: RegistryError::Denied { .. }, .. } if !was_resolved => {
+            (SourceState::Denied, waiting(Reason::WaitingForPlatforms))
+        }
+        E::Registry { source, .. } => (state_of(source), of_registry(source)),
+        E::Mismatch { .. } | E::IndexMismatch { .. } => {
+            (SourceState::PlatformMismatch, stalled(Reason::PlatformMismatch))
+        }
+        E::NotInIndex { .. } | E::SingleImage { .. } => {
+            (SourceState::PlatformMismatch, stalled(Reason::PlatformMismatch))
+        }
+        E::Incomplete { .. } | E::ConfigGone { .. } => {
+            (SourceState::Incomplete, waiting(Reason::WaitingForPlatforms))
+        }
+        E::Content { .. } => (SourceState::Invalid, stalled(Reason::UnsupportedContent)),
+        E::ChildWithoutPlatform { .. }
+        | E::ManyImages { .. }
+        | E::Nested { .. }
+        | E::NoPlatform { .. }
+        | E::OtherRepository { .. } => {
+            (SourceState::Unsupported, stalled(Reason::UnsupportedContent))
+        }
+    }
+}
+
+/// Of the target.
+#[must_use]
+pub fn of_publish(error: &PublishError) -> Consequence {
+    use RegistryError as R;
+    match error {
+        PublishError::Credential { source } => of_keychain(source),
+        PublishError::Push { source: R::Refused { .. } | R::Unavailable { retry_after: None, .. }, .. }
+        | PublishError::Push { source: R::Protocol { .. }, .. } => retried(Reason::PushFailed),
+        PublishError::Look { source, .. }
+        | PublishError::Push { source, .. }
+        | PublishError::ReadBack { source, .. } => of_registry(source),
+        PublishError::Lagging { .. } => {
+            let retry = Retry::After(Duration::from_secs(5));
+            Consequence { retry, ..retried(Reason::ReadingBack) }
+        }
+        PublishError::ChildGone { .. } => retried(Reason::ChildMissing),
+        PublishError::Mismatch { .. } => retried(Reason::ReadBackMismatch),
+    }
+}
+
+fn of_keychain(error: &KeychainError) -> Consequence {
+    match error {
+        KeychainError::NotFound { .. } => tried(Reason::SecretNotFound),
+        KeychainError::WrongType { .. }
+        | KeychainError::Malformed { .. }
+        | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),
+    }
+}
+
+fn of_registry(error: &RegistryError) -> Consequence {
+    use RegistryError as R;
+    let after = |consequence: Consequence, retry_after: &Option<Duration>| Consequence {
+        retry: retry_after.map_or(Retry::Backoff, Retry::After),
+        ..consequence
+    };
+    match error {
+        R::Unauthorized { .. } => tried(Reason::AuthenticationFailed),
+        R::Denied { .. } => tried(Reason::AccessDenied),
+        R::RateLimited { retry_after, .. } => after(retried(Reason::RateLimited), retry_after),
+        R::Unavailable { retry_after, .. } => {
+            after(retried(Reason::RegistryUnreachable), retry_after)
+        }
+        R::Unreachable { .. } | R::TooSlow { .. } | R::Refused { .. } | R::Protocol { .. } => {
+            retried(Reason::RegistryUnreachable)
+        }
+        R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } | R::Unusable { .. } => {
+            stalled(Reason::UnsupportedContent)
+        }
+        R::RealmNotTrusted { .. } => stalled(Reason::TokenRealmNotTrusted),
+        R::ForbiddenAddress { .. } => stalled(Reason::RegistryNotAllowed),
+        R::InsecureNotAllowed { .. } => stalled(Reason::InsecureNotAllowed),
+        R::RepositoryNotFound { .. } => stalled(Reason::RepositoryNotFound),
+    }
+}
+
+fn state_of(error: &RegistryError) -> SourceState {
+    use RegistryError as R;
+    match error {
+        R::Unauthorized { .. } | R::RealmNotTrusted { .. } => SourceState::Unauthorized,
+        R::Denied { .. } => SourceState::Denied,
+        R::RateLimited { .. } => SourceState::RateLimited,
+        R::Unavailable { .. }
+        | R::Unreachable { .. }
+        | R::TooSlow { .. }
+        | R::Refused { .. }
+        | R::Protocol { .. }
+        | R::RepositoryNotFound { .. }
+        | R::ForbiddenAddress { .. }
+        | R::InsecureNotAllowed { .. } => SourceState::Unreachable,
+        R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } => SourceState::Invalid,
+        R::Unusable { .. } => SourceState::Unsupported,
+    }
+}

@@ -1,0 +1,312 @@
+//! Secrets → the credential for a repository: by host equality, then by the longest path prefix.
+
+use std::collections::{BTreeSet, HashMap};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::{
+    oci::{Repository, reference::canonical_host},
+    registry::Credential,
+};
+
+/// The only type of Secret that is read: it names the hosts that its credentials are for.
+const SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
+/// The only key of it that is read.
+const SECRET_KEY: &str = ".dockerconfigjson";
+
+/// The Secrets that one object names, read for one run.
+#[derive(Debug, Default)]
+pub struct Keychain {
+    secrets: HashMap<String, Result<DockerConfig, KeychainError>>,
+}
+
+/// The credentials of one Secret.
+#[derive(Debug, Default)]
+pub struct DockerConfig {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    host: String,
+    path: String,
+    credential: Credential,
+}
+
+/// Why a Secret gives no credential.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeychainError {
+    /// It is not there.
+    #[error("Secret {secret} is not in this namespace: create it with `kubectl create secret docker-registry`")]
+    NotFound {
+        /// Its name.
+        secret: String,
+    },
+    /// It is of another type.
+    #[error("Secret {secret} is of type {found}, not {SECRET_TYPE}: create it with `kubectl create secret docker-registry`")]
+    WrongType {
+        /// Its name.
+        secret: String,
+        /// Its type.
+        found: String,
+    },
+    /// Its content cannot be read.
+    #[error("Secret {secret} is not a usable {SECRET_KEY}: {why}")]
+    Malformed {
+        /// Its name.
+        secret: String,
+        /// What is wrong, without a word of the content.
+        why: String,
+    },
+    /// It has no entry for the repository.
+    #[error("Secret {secret} has no credential for {repository}: its auths must have an entry for that host")]
+    NoMatch {
+        /// Its name.
+        secret: String,
+        /// The repository.
+        repository: String,
+    },
+}
+
+impl Keychain {
+    /// Reads the Secrets called `names` in `namespace`, one GET each. A Secret that is absent or
+    /// unusable is remembered as such; only an API server that does not answer is an error.
+    pub async fn load(
+        client: &Client,
+        namespace: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<Self, kube::Error> {
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let read = names.iter().map(|name| async {
+            let config = match api.get_opt(name).await? {
+                Some(secret) => DockerConfig::of(name, &secret),
+                None => Err(KeychainError::NotFound { secret: name.clone() }),
+            };
+            Ok::<_, kube::Error>((name.clone(), config))
+        });
+        Ok(Self { secrets: try_join_all(read).await?.into_iter().collect() })
+    }
+
+    /// The credential that the Secret called `secret` has for `repository`, if any.
+    pub fn find(
+        &self,
+        secret: &str,
+        repository: &Repository,
+    ) -> Result<Option<Credential>, KeychainError> {
+        Ok(self.config(secret)?.find(repository).map(|entry| entry.credential.clone()))
+    }
+
+    /// The best credential that any of `secrets` has for `repository`: the longest path prefix,
+    /// and among equals the first.
+    pub fn best(
+        &self,
+        secrets: &[String],
+        repository: &Repository,
+    ) -> Result<Option<Credential>, KeychainError> {
+        let mut best: Option<&Entry> = None;
+        for secret in secrets {
+            let found = self.config(secret)?.find(repository);
+            if found.is_some_and(|entry| best.is_none_or(|best| entry.path.len() > best.path.len())) {
+                best = found;
+            }
+        }
+        Ok(best.map(|entry| entry.credential.clone()))
+    }
+
+    fn config(&self, secret: &str) -> Result<&DockerConfig, KeychainError> {
+        match self.secrets.get(secret) {
+            Some(config) => config.as_ref().map_err(Clone::clone),
+            None => Err(KeychainError::NotFound { secret: secret.into() }),
+        }
+    }
+
+    /// A keychain of `secrets`, for tests of what uses one.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with(secrets: HashMap<String, Result<DockerConfig, KeychainError>>) -> Self {
+        Self { secrets }
+    }
+}
+
+impl DockerConfig {
+    /// The credentials of `secret`.
+    pub fn of(name: &str, secret: &Secret) -> Result<Self, KeychainError> {
+        let found = secret.type_.as_deref().unwrap_or("Opaque");
+        if found != SECRET_TYPE {
+            return Err(KeychainError::WrongType { secret: name.into(), found: found.into() });
+        }
+        let data = secret.data.as_ref().and_then(|data| data.get(SECRET_KEY));
+        let data = data.ok_or_else(|| malformed(name, "the key is absent"))?;
+        Self::parse(name, &data.0)
+    }
+
+    /// The credentials of a Docker config file. Credential helpers that it names are never run.
+    pub fn parse(secret: &str, json: &[u8]) -> Result<Self, KeychainError> {
+        #[derive(Deserialize)]
+        struct File {
+            #[serde(default)]
+            auths: HashMap<String, Auth>,
+        }
+        #[derive(Default, Deserialize)]
+        struct Auth {
+            #[serde(default)]
+            auth: String,
+            #[serde(default)]
+            username: String,
+            #[serde(default)]
+            password: String,
+        }
+        let file: File = serde_json::from_slice(json).map_err(|e| {
+            malformed(secret, &format!("not the JSON of a Docker config file, line {}", e.line()))
+        })?;
+        let mut entries = Vec::with_capacity(file.auths.len());
+        for (key, auth) in file.auths {
+            let (host, path) = place(&key);
+            let (username, password) = if auth.auth.is_empty() {
+                (auth.username, auth.password)
+            } else {
+                decode(&auth.auth)
+                    .ok_or_else(|| malformed(secret, &format!("the auth of {host} is not base64 of user:password")))?
+            };
+            if username.is_empty() && password.is_empty() {
+                return Err(malformed(secret, &format!("the entry of {host} has no user and password")));
+            }
+            let credential =
+                Credential { secret: secret.into(), username, password: SecretString::from(password) };
+            entries.push(Entry { host, path, credential });
+        }
+        // The file is a map without order: the longest path first, so that the first match is best.
+        entries.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then_with(|| a.path.cmp(&b.path)));
+        Ok(Self { entries })
+    }
+
+    fn find(&self, repository: &Repository) -> Option<&Entry> {
+        self.entries.iter().find(|entry| {
+            entry.host == repository.host() && is_prefix(&entry.path, repository.path())
+        })
+    }
+}
+
+/// Host and path that a key of `auths` is for: `https://index.docker.io/v1/` is all of `docker.io`.
+fn place(key: &str) -> (String, String) {
+    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
+    let path = path.trim_matches('/');
+    let path = if path == "v1" || path == "v2" { "" } else { path };
+    (canonical_host(host), path.to_owned())
+}
+
+/// Whether `prefix` is `path` or a parent of it, by whole segments.
+fn is_prefix(prefix: &str, path: &str) -> bool {
+    prefix.is_empty()
+        || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn decode(auth: &str) -> Option<(String, String)> {
+    let plain = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
+    let (username, password) = plain.split_once(':')?;
+    Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
+}
+
+fn malformed(secret: &str, why: &str) -> KeychainError {
+    KeychainError::Malformed { secret: secret.into(), why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use rstest::rstest;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::oci::Reference;
+
+    fn repository(text: &str) -> Repository {
+        format!("{text}:x").parse::<Reference>().unwrap().repository().clone()
+    }
+
+    fn config(keys: &[&str]) -> DockerConfig {
+        let auths: serde_json::Map<_, _> = keys
+            .iter()
+            .map(|key| ((*key).to_owned(), serde_json::json!({"username": key, "password": "p"})))
+            .collect();
+        let file = serde_json::json!({"auths": auths, "credsStore": "evil", "credHelpers": {"a": "b"}});
+        DockerConfig::parse("s", file.to_string().as_bytes()).unwrap()
+    }
+
+    #[rstest]
+    #[case::host(&["r.example.com"], "r.example.com/a", Some("r.example.com"))]
+    #[case::host_with_port(&["r.example.com", "r.example.com:5000"], "r.example.com:5000/a", Some("r.example.com:5000"))]
+    #[case::port_differs(&["r.example.com:5000"], "r.example.com/a", None)]
+    #[case::never_by_prefix_of_the_name(&["r.example.com"], "r.example.com.evil.tld/a", None)]
+    #[case::never_by_suffix(&["example.com"], "r.example.com/a", None)]
+    #[case::longest_path(&["r.io", "r.io/team", "r.io/team/app"], "r.io/team/app", Some("r.io/team/app"))]
+    #[case::whole_segments(&["r.io/te", "r.io"], "r.io/team/app", Some("r.io"))]
+    #[case::other_path(&["r.io/other"], "r.io/team/app", None)]
+    #[case::hub_v1(&["https://index.docker.io/v1/"], "docker.io/library/debian", Some("https://index.docker.io/v1/"))]
+    #[case::hub_by_registry(&["registry-1.docker.io"], "docker.io/acme/app", Some("registry-1.docker.io"))]
+    #[case::scheme(&["https://r.io/"], "r.io/a", Some("https://r.io/"))]
+    #[case::upper_case(&["R.IO"], "r.io/a", Some("R.IO"))]
+    fn finds_the_credential_for(#[case] keys: &[&str], #[case] of: &str, #[case] user: Option<&str>) {
+        let config = config(keys);
+        let found = config.find(&repository(of)).map(|entry| entry.credential.username.as_str());
+        assert_eq!(found, user);
+    }
+
+    #[test]
+    fn takes_the_best_of_several_secrets_and_the_first_among_equals() {
+        let keychain = Keychain::with(HashMap::from([
+            ("one".into(), Ok(config(&["r.io"]))),
+            ("two".into(), Ok(config(&["r.io/team"]))),
+            ("three".into(), Ok(config(&["r.io/team"]))),
+        ]));
+        let names = ["one".into(), "two".into(), "three".into()];
+        let best = keychain.best(&names, &repository("r.io/team/app")).unwrap().unwrap();
+        assert_eq!(best.username, "r.io/team");
+        assert!(keychain.best(&names, &repository("other.io/a")).unwrap().is_none());
+        let gone = keychain.best(&["four".into()], &repository("r.io/a")).unwrap_err();
+        assert_eq!(gone, KeychainError::NotFound { secret: "four".into() });
+    }
+
+    #[test]
+    fn reads_auth_as_docker_writes_it() {
+        let auth = STANDARD.encode("user:pa:ss");
+        let json = format!(r#"{{"auths":{{"r.io":{{"auth":"{auth}"}}}}}}"#);
+        let config = DockerConfig::parse("s", json.as_bytes()).unwrap();
+        let credential = &config.find(&repository("r.io/a")).unwrap().credential;
+        assert_eq!(credential.username, "user");
+        assert_eq!(credential.password.expose_secret(), "pa:ss");
+    }
+
+    #[rstest]
+    #[case::not_json("{", "not the JSON of a Docker config file, line 1")]
+    #[case::not_base64(r#"{"auths":{"r.io":{"auth":"%%%"}}}"#, "the auth of r.io is not base64")]
+    #[case::empty(r#"{"auths":{"r.io":{}}}"#, "the entry of r.io has no user and password")]
+    fn refuses(#[case] json: &str, #[case] why: &str) {
+        let error = DockerConfig::parse("push", json.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("Secret push"), "{error}");
+    }
+
+    #[test]
+    fn refuses_other_types_and_absent_keys() {
+        let opaque = Secret { type_: Some("kubernetes.io/basic-auth".into()), ..Secret::default() };
+        let error = DockerConfig::of("push", &opaque).unwrap_err();
+        assert!(matches!(error, KeychainError::WrongType { .. }), "{error}");
+        let empty = Secret { type_: Some(SECRET_TYPE.into()), ..Secret::default() };
+        assert!(DockerConfig::of("push", &empty).unwrap_err().to_string().contains("absent"));
+        let data = [(SECRET_KEY.to_owned(), ByteString(b"{\"auths\":{}}".to_vec()))];
+        let fine = Secret { data: Some(data.into()), ..empty };
+        assert!(DockerConfig::of("push", &fine).unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn shows_no_password() {
+        let shown = format!("{:?}", config(&["r.io"]));
+        assert!(shown.contains("Credential") && !shown.contains("\"p\""), "{shown}");
+    }
+}

@@ -1,0 +1,67 @@
+//! A descriptor: what points at content by media type, digest and size.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::{Digest, Platform, json};
+
+/// A descriptor of the OCI image spec; JSON in the order of its Go struct, maps sorted by key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Media type of the content.
+    pub media_type: String,
+    /// Digest of the content.
+    #[serde(deserialize_with = "digest")]
+    pub digest: Digest,
+    /// Size of the content in bytes.
+    #[serde(deserialize_with = "json::size")]
+    pub size: u64,
+    /// Where else the content may be had (foreign layers).
+    #[serde(default, deserialize_with = "json::or_default", skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Annotations.
+    #[serde(
+        default,
+        deserialize_with = "json::or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub annotations: BTreeMap<String, String>,
+    /// The content itself, base64.
+    #[serde(default, deserialize_with = "json::non_empty", skip_serializing_if = "json::is_empty")]
+    pub data: Option<String>,
+    /// The platform that the content is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Type of an artifact.
+    #[serde(default, deserialize_with = "json::non_empty", skip_serializing_if = "json::is_empty")]
+    pub artifact_type: Option<String>,
+}
+
+/// `BuildKit`'s mark on the descriptor of an attestation manifest in an index.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// The digest of the image that an attestation manifest is about.
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+
+impl Descriptor {
+    /// Whether it describes a `BuildKit` attestation manifest
+    /// (`vnd.docker.reference.type: attestation-manifest`).
+    #[must_use]
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.get(REFERENCE_TYPE).is_some_and(|of| of == "attestation-manifest")
+    }
+
+    /// The digest of the image that an attestation is about (`vnd.docker.reference.digest`).
+    #[must_use]
+    pub fn attests(&self) -> Option<Digest> {
+        self.annotations.get(REFERENCE_DIGEST)?.parse().ok()
+    }
+}
+
+/// A digest, whose error does not repeat the document's text as [`Digest`]'s own does.
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(|_| de::Error::custom("the field `digest` is no sha256 or sha512 digest"))
+}

@@ -1,0 +1,164 @@
+//! What a manifest claims to be, by its top-level fields, before it is read as that.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::{json, manifest::ManifestError, media_type};
+
+/// The top-level fields that tell the kinds of manifests apart. All others are skipped unread.
+#[derive(Debug, Default)]
+pub(super) struct Outline {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    index: bool,
+    image: bool,
+    schema1: bool,
+}
+
+/// The fields whose meaning depends on who reads them when they are there twice or in another
+/// case: Go takes the last one and ignores case, serde refuses or skips.
+const TELLING: [&str; 6] =
+    ["schemaVersion", "mediaType", "manifests", "config", "layers", "fsLayers"];
+
+impl Outline {
+    /// The outline of a document. Refused: what is no JSON object in UTF-8, a telling field that
+    /// is there twice or in another case, and what is an index and an image manifest at once.
+    pub(super) fn of(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let refused = |why: String| ManifestError::Malformed { media_type: "manifest".into(), why };
+        // serde_json does not look at strings that it skips.
+        let text = std::str::from_utf8(bytes).map_err(|_| refused("it is not UTF-8".into()))?;
+        let outline: Self =
+            serde_json::from_str(text).map_err(|error| refused(json::why(&error)))?;
+        if outline.index && (outline.image || outline.schema1) {
+            return Err(ManifestError::Ambiguous);
+        }
+        Ok(outline)
+    }
+
+    /// The media type that header and document agree on, which is one that the operator knows.
+    pub(super) fn settle(&self, content_type: Option<&str>) -> Result<&'static str, ManifestError> {
+        let header = content_type.and_then(media_type::from_header);
+        let header = header.as_deref();
+        let body = self.media_type.as_deref();
+        let is_schema1 = |of: Option<&str>| of.is_some_and(media_type::is_schema1);
+        if self.schema1 || self.schema_version == Some(1) || is_schema1(header) || is_schema1(body)
+        {
+            return Err(ManifestError::Schema1);
+        }
+        let settled = match (header.and_then(known), body) {
+            (Some(header), Some(body)) if header != body => {
+                return Err(ManifestError::Contradiction {
+                    content_type: header.into(),
+                    media_type: media_type::shown(body).into(),
+                });
+            }
+            (Some(header), _) => header,
+            (None, body) => body.and_then(known).ok_or_else(|| {
+                let media_type = media_type::shown(body.or(header).unwrap_or_default());
+                ManifestError::UnknownMediaType { media_type: media_type.into() }
+            })?,
+        };
+        let refused = |why: &str| {
+            Err(ManifestError::Malformed { media_type: settled.into(), why: why.into() })
+        };
+        match self.schema_version {
+            Some(2) => {}
+            Some(_) => return refused("its schemaVersion is not 2"),
+            None => return refused("it has no schemaVersion"),
+        }
+        if media_type::is_index(settled) && self.image {
+            return refused("it has the config or layers of an image manifest");
+        }
+        if media_type::is_manifest(settled) && self.index {
+            return refused("it has the manifests of an index");
+        }
+        Ok(settled)
+    }
+
+    fn telling<'de, A: de::MapAccess<'de>>(
+        &mut self,
+        field: &str,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        match field {
+            "schemaVersion" => self.schema_version = map.next_value()?,
+            "mediaType" => {
+                let media_type: Option<String> = map.next_value()?;
+                self.media_type = media_type.filter(|text| !text.is_empty());
+            }
+            _ => {
+                map.next_value::<de::IgnoredAny>()?;
+                self.index |= field == "manifests";
+                self.image |= matches!(field, "config" | "layers");
+                self.schema1 |= field == "fsLayers";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The media type as one of the constants, where it is one that the operator knows.
+fn known(text: &str) -> Option<&'static str> {
+    let all = [
+        media_type::OCI_INDEX,
+        media_type::OCI_MANIFEST,
+        media_type::DOCKER_LIST,
+        media_type::DOCKER_MANIFEST,
+    ];
+    all.into_iter().find(|known| *known == text)
+}
+
+impl<'de> Deserialize<'de> for Outline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> de::Visitor<'de> for Fields {
+    type Value = Outline;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Outline, A::Error> {
+        let mut outline = Outline::default();
+        let mut seen = Vec::new();
+        // What is ambiguous shall be called so: other complaints wait for the end.
+        let mut complaint = None;
+        while let Some(key) = map.next_key::<String>()? {
+            let folded = fold(&key);
+            let Some(field) = TELLING.into_iter().find(|field| fold(field) == folded) else {
+                map.next_value::<de::IgnoredAny>()?;
+                continue;
+            };
+            if key != field {
+                complaint = Some(format!("the field `{field}` is written in another case"));
+            } else if seen.contains(&field) {
+                complaint = Some(format!("the field `{field}` is there twice"));
+            }
+            seen.push(field);
+            outline.telling(field, &mut map)?;
+        }
+        let ambiguous = outline.index && (outline.image || outline.schema1);
+        match complaint {
+            Some(complaint) if !ambiguous => Err(de::Error::custom(complaint)),
+            _ => Ok(outline),
+        }
+    }
+}
+
+/// A key as Go's `encoding/json` compares it: in one case, and with the two letters outside ASCII
+/// that fold to letters within (U+017F to s, U+212A to k).
+fn fold(key: &str) -> String {
+    key.chars()
+        .map(|c| match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            c => c.to_ascii_lowercase(),
+        })
+        .collect()
+}

@@ -1,0 +1,207 @@
+//! The pipeline, on one screen: sources → resolve → plan → publish → status.
+
+pub mod access;
+pub mod memory;
+pub mod plan;
+pub mod publish;
+pub mod resolve;
+pub mod sources;
+pub mod status;
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use multiarch_crds::v1alpha1::{PublishedPlatform, RemovalPolicy};
+
+use self::{
+    access::AccessMap,
+    memory::Memory,
+    plan::{Held, Plan},
+    publish::{LAG, PublishError, Published},
+    resolve::{Answer, Resolution},
+    sources::Sources,
+    status::{Counted, Outcome, Run},
+};
+use crate::{
+    error::{self, Failure},
+    keychain::Keychain,
+    oci::{Digest, Platform},
+    registry::Registry,
+};
+
+/// One run of one object.
+#[derive(Debug)]
+pub struct Job<'a, R> {
+    /// The registries.
+    pub registry: &'a R,
+    /// The spec.
+    pub sources: &'a Sources,
+    /// The Secrets that it names.
+    pub keychain: &'a Keychain,
+    /// What the status says of earlier runs.
+    pub memory: &'a Memory,
+    /// Everything is read anew, because a person asks for it.
+    pub requested: bool,
+    /// When the run began.
+    pub now: Timestamp,
+    /// What the run is at.
+    pub stage: &'a Stage,
+}
+
+/// What a run is at, for the message of one that takes too long.
+#[derive(Debug, Default)]
+pub struct Stage(Mutex<&'static str>);
+
+/// Why nothing was published.
+#[derive(Debug)]
+enum Stop {
+    Held(Held),
+    Publish(PublishError),
+}
+
+/// Runs `job`: reads no more than what changed since the last run makes necessary, and writes
+/// nothing where the tag is right already.
+pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
+    let access = AccessMap::new(job.sources, job.keychain);
+    if !job.requested && job.memory.is_settled() {
+        job.stage.at("while asking what the sources and the tag name");
+        if let Some(run) = glance(job, &access).await {
+            return run;
+        }
+    }
+    job.stage.at("while reading the sources");
+    let resolutions = resolve::resolve(job.registry, job.sources, &access).await;
+    let required = plan::required(job.sources, &resolutions, job.memory);
+    let served = serve(job, &access, &resolutions).await;
+    let planned = match &served {
+        Ok((_, platforms)) => platforms.iter().filter_map(|p| p.platform.parse().ok()).collect(),
+        Err(_) => found(&resolutions),
+    };
+    let outcome = match served {
+        Ok((published, platforms)) => Outcome::Served { published, platforms },
+        Err(stop) => Outcome::Held(failure(&stop, job, &resolutions)),
+    };
+    Run { resolutions, counted: Some(Counted { required, planned }), outcome }
+}
+
+/// From what the sources gave to a tag that was read back.
+async fn serve<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    resolutions: &[Resolution],
+) -> Result<(Published, Vec<PublishedPlatform>), Stop> {
+    let Job { registry, sources, memory, stage, .. } = *job;
+    let draft = plan::draft(sources, resolutions, memory).map_err(Stop::Held)?;
+    let access = access.target().map_err(|source| Stop::Publish(PublishError::Credential { source }))?;
+    stage.at("while reading what the tag names");
+    publish::check_children(registry, access, sources, draft.kept()).await.map_err(Stop::Publish)?;
+    let current = publish::look(registry, access, sources, &draft, memory).await;
+    let current = current.map_err(Stop::Publish)?;
+    let plan = plan::plan(draft, &current, sources).map_err(Stop::Held)?;
+    stage.at("while pushing the index and reading it back");
+    let published =
+        publish::publish(registry, access, sources, &plan, &current, memory, job.now).await;
+    let Plan { platforms, .. } = plan;
+    published.map(|published| (published, platforms)).map_err(Stop::Publish)
+}
+
+/// Asks, by HEAD alone, whether everything is as the status says. `None` where the sources must be
+/// read to know what to do.
+async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run> {
+    let Job { registry, sources, memory, .. } = *job;
+    let run = |resolutions, outcome| Some(Run { resolutions, counted: None, outcome });
+    let resolutions = resolve::glance(registry, sources, access, memory).await?;
+    if let Some(failure) = worst(sources, memory, &resolutions) {
+        return run(resolutions, Outcome::Held(failure));
+    }
+    let mut staying: Vec<&Digest> = Vec::new();
+    for (source, resolution) in sources.sources.iter().zip(&resolutions) {
+        let newly = matches!(resolution.answer, Answer::Missing);
+        let gone = newly || memory.is_missing(&source.name);
+        let kept = memory.published_from(&source.name).map(|child| &child.digest);
+        if newly && (!memory.was_served() || sources.removal_policy == RemovalPolicy::Remove) {
+            return None;
+        }
+        if gone || matches!(resolution.answer, Answer::Failed { .. }) {
+            staying.extend(kept);
+        }
+    }
+    let Some(published) = &memory.published else { return run(resolutions, Outcome::Unchanged) };
+    let target = match access.target() {
+        Ok(access) => access,
+        Err(source) => {
+            let failure = publish_failure(&PublishError::Credential { source });
+            return run(resolutions, Outcome::Held(failure));
+        }
+    };
+    let children = publish::check_children(registry, target, sources, staying.into_iter());
+    let named = publish::named(registry, target, sources);
+    match futures::future::try_join(children, named).await {
+        Ok(((), Some(digest))) if digest == published.digest => run(resolutions, Outcome::Unchanged),
+        Ok(_) if !memory.was_served() => None,
+        // Until two minutes after a push, what the tag named before is lag.
+        Ok(_) if memory.pushed_at.is_some_and(|at| job.now.duration_since(at) < LAG) => {
+            run(resolutions, Outcome::Unchanged)
+        }
+        Ok(((), named)) => {
+            let failure = Failure::drifted(&sources.target, &published.digest, named.as_ref());
+            run(resolutions, Outcome::Held(failure))
+        }
+        Err(error) => run(resolutions, Outcome::Held(publish_failure(&error))),
+    }
+}
+
+/// The failure of a source that says most about what to do: one that a person must act on before
+/// one that passes, and among equals the first of the spec.
+fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Option<Failure> {
+    let mut failed = 0_usize;
+    let mut worst: Option<Failure> = None;
+    let answers = sources.sources.iter().zip(resolutions);
+    for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
+        let Answer::Failed { error, .. } = &resolution.answer else { continue };
+        failed += 1;
+        let (_, consequence) = error::of_source(error, memory.was_resolved(&source.name));
+        if worst.as_ref().is_none_or(|worst| consequence.weight() > worst.consequence.weight()) {
+            worst = Some(Failure { consequence, message: format!("source {}: {error}", source.name) });
+        }
+    }
+    let mut worst = worst?;
+    if failed > 1 {
+        worst.message += &format!("; {} more failed, see status.sources", failed - 1);
+    }
+    Some(worst)
+}
+
+fn failure<R>(stop: &Stop, job: &Job<'_, R>, resolutions: &[Resolution]) -> Failure {
+    match stop {
+        Stop::Held(Held::SourceFailed) => worst(job.sources, job.memory, resolutions)
+            .unwrap_or_else(|| Failure::new(error::of_held(&Held::SourceFailed), &Held::SourceFailed)),
+        Stop::Held(held) => Failure::new(error::of_held(held), held),
+        Stop::Publish(error) => publish_failure(error),
+    }
+}
+
+fn publish_failure(error: &PublishError) -> Failure {
+    Failure::new(error::of_publish(error), error)
+}
+
+fn found(resolutions: &[Resolution]) -> Vec<Platform> {
+    let found = resolutions.iter().filter_map(|resolution| match &resolution.answer {
+        Answer::Found(found) => Some(&found.children),
+        _ => None,
+    });
+    found.flatten().map(|child| child.platform.clone()).collect()
+}
+
+impl Stage {
+    /// The run is at `what` now: completes "the run took too long, …".
+    pub fn at(&self, what: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// What the run is at.
+    #[must_use]
+    pub fn now(&self) -> &'static str {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,105 @@
+//! pure: the Secrets of an object → who asks for the target and for each source.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{resolve::ResolveError, sources::{Source, Sources}};
+use crate::{
+    keychain::{Keychain, KeychainError},
+    registry::{Access, Credential, Scope},
+};
+
+/// Who asks: for the target, and for each source.
+#[derive(Debug)]
+pub struct AccessMap {
+    target: Result<Access, KeychainError>,
+    sources: HashMap<String, Result<Access, KeychainError>>,
+}
+
+/// The Secrets that `sources` names.
+#[must_use]
+pub fn secrets(sources: &Sources) -> BTreeSet<String> {
+    let own = sources.sources.iter().filter_map(|source| source.secret.clone());
+    own.chain(sources.push_secret.clone()).chain(sources.pull_secrets.iter().cloned()).collect()
+}
+
+impl AccessMap {
+    /// Chooses credentials: the target's is its own Secret's and no other. A source's is its own
+    /// Secret's, else the best of the pull Secrets', else the target's where that has one for the
+    /// source's repository, else none.
+    #[must_use]
+    pub fn new(sources: &Sources, keychain: &Keychain) -> Self {
+        let repository = sources.target.repository();
+        let push = match &sources.push_secret {
+            Some(secret) => keychain.find(secret, repository).and_then(|found| {
+                found.map(Some).ok_or_else(|| KeychainError::NoMatch {
+                    secret: secret.clone(),
+                    repository: repository.to_string(),
+                })
+            }),
+            None => Ok(None),
+        };
+        let target = push.map(|credential| Access {
+            credential,
+            scopes: vec![Scope::push(repository)],
+            plain_http: sources.plain_http(repository),
+        });
+        let each = sources.sources.iter().map(|source| {
+            let access = choose(source, sources, keychain).map(|credential| {
+                let repository = source.reference.repository();
+                // One token of the target's identity serves its reads and its pushes.
+                let shared = target.as_ref().ok().filter(|target| {
+                    sources.target.repository() == repository && same(&target.credential, &credential)
+                });
+                shared.cloned().unwrap_or_else(|| Access {
+                    credential,
+                    scopes: vec![Scope::pull(repository)],
+                    plain_http: sources.plain_http(repository),
+                })
+            });
+            (source.name.clone(), access)
+        });
+        Self { sources: each.collect(), target }
+    }
+
+    /// Who asks for the target.
+    pub fn target(&self) -> Result<&Access, KeychainError> {
+        self.target.as_ref().map_err(Clone::clone)
+    }
+
+    /// Who asks for `source`.
+    pub fn source(&self, source: &Source) -> Result<&Access, ResolveError> {
+        match self.sources.get(&source.name) {
+            Some(access) => {
+                access.as_ref().map_err(|error| ResolveError::Credential { source: error.clone() })
+            }
+            None => unreachable!("every source of the spec is in the map"),
+        }
+    }
+}
+
+fn choose(
+    source: &Source,
+    sources: &Sources,
+    keychain: &Keychain,
+) -> Result<Option<Credential>, KeychainError> {
+    let repository = source.reference.repository();
+    if let Some(secret) = &source.secret {
+        let none = || KeychainError::NoMatch { secret: secret.clone(), repository: repository.to_string() };
+        return keychain.find(secret, repository)?.map(Some).ok_or_else(none);
+    }
+    if let Some(credential) = keychain.best(&sources.pull_secrets, repository)? {
+        return Ok(Some(credential));
+    }
+    match &sources.push_secret {
+        Some(secret) => keychain.find(secret, repository),
+        None => Ok(None),
+    }
+}
+
+fn same(a: &Option<Credential>, b: &Option<Credential>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.secret == b.secret && a.username == b.username,
+        _ => false,
+    }
+}

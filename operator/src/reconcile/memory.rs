@@ -1,0 +1,184 @@
+//! pure: the status that a run left → what the next run may rely on.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use multiarch_crds::{
+    condition::{self, Reason},
+    v1alpha1::{MultiArchImageStatus, SourceState},
+};
+
+use super::{
+    resolve::{Answer, Resolution},
+    sources::Sources,
+};
+use crate::oci::{Digest, Platform, Reference};
+
+/// What the status says of earlier runs. A status that does not parse is no memory.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What was last read back under the tag that the spec names now.
+    pub published: Option<PublishedIndex>,
+    /// When the last index was pushed.
+    pub pushed_at: Option<Timestamp>,
+    /// The reason of Ready.
+    pub reason: Option<Reason>,
+    /// The generation that the status speaks of is the one at hand.
+    pub current: bool,
+    sources: HashMap<String, Remembered>,
+}
+
+/// The index that the target's tag named when it was last read back.
+#[derive(Clone, Debug)]
+pub struct PublishedIndex {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its images.
+    pub children: Vec<PublishedChild>,
+}
+
+/// An image of the published index.
+#[derive(Clone, Debug)]
+pub struct PublishedChild {
+    /// Its platform, normalised.
+    pub platform: Platform,
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Name of the source that it came from; empty where it was retained.
+    pub source: String,
+}
+
+/// What is remembered of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The digest that its reference named when it last answered.
+    pub digest: Option<Digest>,
+    /// How it answered.
+    pub state: SourceState,
+}
+
+impl Memory {
+    /// Reads `status`, for a spec of `generation` that was parsed into `sources`.
+    #[must_use]
+    pub fn of(status: &MultiArchImageStatus, generation: Option<i64>, sources: &Sources) -> Self {
+        let reason = condition::get(&status.conditions, condition::READY)
+            .and_then(|ready| ready.reason.parse().ok());
+        let remembered = status.sources.iter().map(|source| {
+            let digest = source.digest.as_deref().and_then(|digest| digest.parse().ok());
+            (source.name.clone(), Remembered { digest, state: source.state })
+        });
+        Self {
+            published: PublishedIndex::of(status, &sources.target),
+            pushed_at: status.last_publish_time.as_ref().map(|time| time.0),
+            reason,
+            current: status.observed_generation == generation,
+            sources: remembered.collect(),
+        }
+    }
+
+    /// What is remembered of the source called `name`.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Remembered> {
+        self.sources.get(name)
+    }
+
+    /// Whether the source called `name` was ever resolved.
+    #[must_use]
+    pub fn was_resolved(&self, name: &str) -> bool {
+        self.source(name).is_some_and(|source| source.digest.is_some())
+    }
+
+    /// Whether the source called `name` answered 404 when it was last asked.
+    #[must_use]
+    pub fn is_missing(&self, name: &str) -> bool {
+        self.source(name).is_some_and(|source| source.state == SourceState::Missing)
+    }
+
+    /// The images of the published index that came from the source called `name`.
+    pub fn published_from(&self, name: &str) -> impl Iterator<Item = &PublishedChild> {
+        self.published
+            .iter()
+            .flat_map(|index| &index.children)
+            .filter(move |child| child.source == name)
+    }
+
+    /// Whether the outcome of the last run depends on content alone, so that the same answers lead
+    /// to it again: only then may a run stop after its HEADs. What a foreign tag names is not
+    /// remembered, so what was held because of it is looked at anew.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        use Reason as R;
+        let tag_is_known = self.published.is_some();
+        self.current
+            && self.reason.is_some_and(|reason| match reason {
+                R::Succeeded | R::PublishedPartial | R::WouldShrink | R::UnsupportedContent => {
+                    tag_is_known
+                }
+                R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+                _ => false,
+            })
+    }
+
+    /// Whether the last run left the spec served.
+    #[must_use]
+    pub fn was_served(&self) -> bool {
+        self.current
+            && matches!(self.reason, Some(Reason::Succeeded | Reason::PublishedPartial))
+    }
+
+    /// Whether every image that `resolutions` found is in the published index already.
+    #[must_use]
+    pub fn has_all_found(&self, resolutions: &[Resolution]) -> bool {
+        let published: Vec<_> = self.published.iter().flat_map(|index| &index.children).collect();
+        resolutions.iter().all(|resolution| match &resolution.answer {
+            Answer::Found(found) => found.children.iter().all(|child| {
+                published.iter().any(|known| {
+                    known.digest == child.descriptor.digest && known.platform == child.platform
+                })
+            }),
+            _ => true,
+        })
+    }
+}
+
+impl Remembered {
+    /// Whether the state follows from the digest alone.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(
+            self.state,
+            SourceState::Resolved
+                | SourceState::PlatformMismatch
+                | SourceState::Unsupported
+                | SourceState::Invalid
+                | SourceState::Conflict
+        )
+    }
+}
+
+impl PublishedIndex {
+    fn of(status: &MultiArchImageStatus, target: &Reference) -> Option<Self> {
+        let reference: Reference = status.reference.as_deref()?.parse().ok()?;
+        if reference.repository() != target.repository() || reference.tag() != target.tag() {
+            return None;
+        }
+        let children = status.platforms.iter().map(|published| {
+            Some(PublishedChild {
+                platform: published.platform.parse::<Platform>().ok()?.normalized(),
+                digest: published.digest.parse().ok()?,
+                source: published.source.clone(),
+            })
+        });
+        Some(Self { digest: reference.digest()?.clone(), children: children.collect::<Option<_>>()? })
+    }
+
+    /// Whether it has exactly the images `children`, whatever else it says.
+    #[must_use]
+    pub fn has_just<'a>(&self, children: impl Iterator<Item = &'a Digest>) -> bool {
+        let mut theirs: Vec<_> = children.collect();
+        let mut ours: Vec<_> = self.children.iter().map(|child| &child.digest).collect();
+        theirs.sort_unstable();
+        ours.sort_unstable();
+        theirs == ours
+    }
+}

@@ -1,0 +1,266 @@
+//! writes: the planned index under the target's tag, and reads it back.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+use multiarch_crds::condition::Reason;
+
+use super::{
+    memory::Memory,
+    plan::{Current, Draft, Plan},
+    sources::Sources,
+};
+use crate::{
+    keychain::KeychainError,
+    oci::{
+        Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, Reference, TagOrDigest,
+        media_type,
+    },
+    registry::{Access, Registry, RegistryError},
+};
+
+/// How long a registry may go on answering with what the tag named before (REGISTRY.md rule 11).
+pub const LAG: SignedDuration = SignedDuration::from_mins(2);
+
+/// Pauses before the tag is asked for once more after a push, where the registry lags.
+const READ_BACK: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// An index that was read back under the target's tag. Can be made only here, so that status
+/// cannot report what was not published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    reference: Reference,
+    digest: Digest,
+    media_type: String,
+    pushed: bool,
+}
+
+/// Why the plan is not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// No credential could be made ready.
+    #[error("{source}")]
+    Credential {
+        /// Why not.
+        #[source]
+        source: KeychainError,
+    },
+    /// What the tag names now could not be read.
+    #[error("failed to read the target {target}: {source}")]
+    Look {
+        /// The target.
+        target: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// A published image that was to stay is gone.
+    #[error("{image} is gone from the registry, and so is its source: push that image again")]
+    ChildGone {
+        /// The image.
+        image: Reference,
+    },
+    /// The index was not taken.
+    #[error("failed to push {target}: {source}")]
+    Push {
+        /// The target.
+        target: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// The index was pushed, and asking for it failed.
+    #[error("pushed {target}, but failed to read it back: {source}")]
+    ReadBack {
+        /// The target.
+        target: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// The index was pushed, and the tag still names what it named before.
+    #[error("pushed {target}, and waiting for the registry to show it")]
+    Lagging {
+        /// The target, pinned to what was pushed.
+        target: Reference,
+    },
+    /// The index was pushed, and the tag names something else.
+    #[error("pushed {target}, but the tag names {seen}: someone else writes it too, or the registry changed it")]
+    Mismatch {
+        /// The target, pinned to what was pushed.
+        target: Reference,
+        /// What the tag names.
+        seen: Digest,
+    },
+}
+
+impl Published {
+    /// The target, pinned to what its tag names.
+    #[must_use]
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// The digest that the tag names.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Media type of the index.
+    #[must_use]
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
+    /// Whether it was pushed now; else the tag named it, or its equal, already.
+    #[must_use]
+    pub fn pushed(&self) -> bool {
+        self.pushed
+    }
+}
+
+/// The digest that the target's tag names now.
+pub async fn named<R: Registry>(
+    registry: &R,
+    access: &Access,
+    sources: &Sources,
+) -> Result<Option<Digest>, PublishError> {
+    let tag = sources.target.tag_or_digest();
+    let head = registry.head_manifest(access, sources.target.repository(), &tag).await;
+    let head = head.map_err(|source| PublishError::Look { target: sources.target.clone(), source })?;
+    Ok(head.map(|descriptor| descriptor.digest))
+}
+
+/// Looks at what the target's tag names now; it is read only where the plan depends on it.
+pub async fn look<R: Registry>(
+    registry: &R,
+    access: &Access,
+    sources: &Sources,
+    draft: &Draft,
+    memory: &Memory,
+) -> Result<Current, PublishError> {
+    let failed = |source| PublishError::Look { target: sources.target.clone(), source };
+    let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
+    let Some(digest) = named(registry, access, sources).await? else { return Ok(Current::Free) };
+    let ours = memory.published.as_ref().is_some_and(|published| published.digest == digest);
+    if (digest == draft.digest && draft.kept().next().is_none()) || (ours && !draft.needs(memory)) {
+        return Ok(Current::Known(digest));
+    }
+    let raw = registry.get_manifest(access, repository, &tag).await.map_err(failed)?;
+    let Some(raw) = raw else { return Ok(Current::Free) };
+    let index = as_index(registry, access, sources, &raw).await.map_err(failed)?;
+    Ok(Current::Read { digest: raw.digest().clone(), index })
+}
+
+/// Checks that the published images called `digests`, whose sources are absent, are still there.
+pub async fn check_children<R: Registry>(
+    registry: &R,
+    access: &Access,
+    sources: &Sources,
+    digests: impl Iterator<Item = &Digest>,
+) -> Result<(), PublishError> {
+    let repository = sources.target.repository();
+    let heads = digests.map(|digest| async move {
+        let head = registry.head_manifest(access, repository, &TagOrDigest::Digest(digest.clone()));
+        match head.await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(PublishError::ChildGone { image: repository.digest(digest) }),
+            Err(source) => Err(PublishError::Look { target: sources.target.clone(), source }),
+        }
+    });
+    try_join_all(heads).await.map(|_| ())
+}
+
+/// Publishes `plan`: nothing is written where the tag names it, or its equal, already.
+pub async fn publish<R: Registry>(
+    registry: &R,
+    access: &Access,
+    sources: &Sources,
+    plan: &Plan,
+    current: &Current,
+    memory: &Memory,
+    now: Timestamp,
+) -> Result<Published, PublishError> {
+    let before = match current {
+        Current::Free => None,
+        Current::Known(digest) if digest == plan.raw.digest() => {
+            return Ok(found(sources, digest, media_type::OCI_INDEX));
+        }
+        Current::Read { digest, index } if index.satisfies(&plan.index) => {
+            return Ok(found(sources, digest, &index.media_type));
+        }
+        Current::Known(digest) | Current::Read { digest, .. } => Some(digest),
+    };
+    let target = sources.target.pinned_to(plan.raw.digest());
+    let pushed_just_now = memory.pushed_at.is_some_and(|at| now.duration_since(at) < LAG);
+    if memory.reason == Some(Reason::ReadingBack) && pushed_just_now {
+        return Err(PublishError::Lagging { target });
+    }
+    let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
+    let put = registry.put_manifest(access, repository, &tag, &plan.raw).await;
+    put.map_err(|source| PublishError::Push { target: sources.target.clone(), source })?;
+    read_back(registry, access, &target, &tag, before).await?;
+    let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
+    Ok(Published { reference: target, digest, media_type, pushed: true })
+}
+
+async fn read_back<R: Registry>(
+    registry: &R,
+    access: &Access,
+    target: &Reference,
+    tag: &TagOrDigest,
+    before: Option<&Digest>,
+) -> Result<(), PublishError> {
+    for pause in READ_BACK {
+        tokio::time::sleep(pause).await;
+        let seen = registry.head_manifest(access, target.repository(), tag).await;
+        let seen = seen.map_err(|source| PublishError::ReadBack { target: target.clone(), source })?;
+        match seen.map(|seen| seen.digest) {
+            Some(seen) if Some(&seen) == target.digest() => return Ok(()),
+            Some(seen) if Some(&seen) != before => {
+                return Err(PublishError::Mismatch { target: target.clone(), seen });
+            }
+            _ => {}
+        }
+    }
+    Err(PublishError::Lagging { target: target.clone() })
+}
+
+fn found(sources: &Sources, digest: &Digest, media_type: &str) -> Published {
+    Published {
+        reference: sources.target.pinned_to(digest),
+        digest: digest.clone(),
+        media_type: media_type.to_owned(),
+        pushed: false,
+    }
+}
+
+/// What a tag names as an index: an image stands as an index of itself, under its own media type
+/// so that it never equals a plan, and what has no platform as an empty one.
+async fn as_index<R: Registry>(
+    registry: &R,
+    access: &Access,
+    sources: &Sources,
+    raw: &RawManifest,
+) -> Result<Index, RegistryError> {
+    let stand_in = |manifests: Vec<Descriptor>| Index {
+        media_type: raw.media_type().to_owned(),
+        ..Index::new(manifests, sources.annotations.clone())
+    };
+    let image = match raw.parse() {
+        Ok(Manifest::Index(index)) => return Ok(index),
+        Ok(Manifest::Image(image)) if image.has_platform() => image,
+        _ => return Ok(stand_in(Vec::new())),
+    };
+    let config = registry.get_blob(access, sources.target.repository(), &image.config).await?;
+    let platform = config.and_then(|bytes| ImageConfig::parse(&bytes).ok()).map(|c| c.platform);
+    let manifests = platform.map(|_| Descriptor { platform: platform.clone(), ..raw.descriptor() });
+    Ok(stand_in(manifests.into_iter().collect()))
+}

@@ -1,0 +1,301 @@
+//! pure: the outcome of a run → the status to report.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use multiarch_crds::{
+    condition::{self, Reason},
+    v1alpha1::{MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus},
+};
+
+use super::{
+    plan::Required,
+    publish::Published,
+    resolve::{Answer, Resolution},
+};
+use crate::{
+    error::{self, Failure, Stalled, TRIES},
+    oci::Platform,
+};
+
+/// Longest message of a source, in bytes.
+const SOURCE_MESSAGE: usize = 256;
+
+/// What a run found and did.
+#[derive(Debug)]
+pub struct Run {
+    /// What the sources gave, in the order of the spec; empty where none was asked.
+    pub resolutions: Vec<Resolution>,
+    /// What the index must have and the plan has, where it was counted.
+    pub counted: Option<Counted>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What an index must have, and what the sources or the plan have of it.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// What it must have.
+    pub required: Required,
+    /// What there is.
+    pub planned: Vec<Platform>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything is as the status says, apart from what the sources answered.
+    Unchanged,
+    /// The target's tag was read back.
+    Served {
+        /// What it names.
+        published: Published,
+        /// The images of the index.
+        platforms: Vec<PublishedPlatform>,
+    },
+    /// Nothing was published, or not read back.
+    Held(Failure),
+    /// The object is suspended.
+    Suspended,
+}
+
+/// What a run is about, beside its outcome.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// The annotation `multiarch.dev/requestedAt`.
+    pub requested_at: Option<String>,
+    /// How many runs in a row have failed, this one included.
+    pub failures: u32,
+    /// When the run ended.
+    pub now: Timestamp,
+}
+
+/// The status to report after `run`. Reported again for the same run, it is the same.
+#[must_use]
+pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiArchImageStatus {
+    let mut status = previous.clone();
+    status.observed_generation = about.generation;
+    status.last_handled_reconcile_at.clone_from(&about.requested_at);
+    if !run.resolutions.is_empty() {
+        status.sources = sources(&previous.sources, &run.resolutions, about.now);
+    }
+    match &run.outcome {
+        Outcome::Served { published, platforms } => {
+            status.reference = Some(published.reference().to_string());
+            status.digest = Some(published.digest().to_string());
+            status.media_type = Some(published.media_type().to_owned());
+            status.tags = published.reference().tag().map(ToOwned::to_owned).into_iter().collect();
+            status.platforms = with_configs(platforms, &previous.platforms);
+            if published.pushed() {
+                status.last_publish_time = Some(Time(about.now));
+            }
+        }
+        Outcome::Held(failure)
+            if failure.consequence.reason == Reason::ReadingBack
+                && ready_reason(previous) != Some(Reason::ReadingBack) =>
+        {
+            status.last_publish_time = Some(Time(about.now));
+        }
+        Outcome::Held(_) | Outcome::Unchanged | Outcome::Suspended => {}
+    }
+    let complete = run.counted.as_ref().map(|counted| {
+        let published: Vec<Platform> =
+            status.platforms.iter().filter_map(|p| p.platform.parse().ok()).collect();
+        status.coverage = Some(counted.required.coverage(&counted.planned, published.len()));
+        let lacking = counted.required.lacking(&published);
+        Completeness { published: !published.is_empty(), lacking, unknown: counted.required.unknown }
+    });
+    let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), about };
+    match &run.outcome {
+        Outcome::Unchanged => {}
+        Outcome::Served { published, .. } => {
+            let whole = complete.as_ref().is_none_or(Completeness::is_complete);
+            conditions.served(published, status.platforms.len(), whole);
+        }
+        Outcome::Held(failure) => conditions.held(failure, previous),
+        Outcome::Suspended => conditions.suspended(),
+    }
+    if let Some(complete) = &complete {
+        conditions.completeness(complete);
+    }
+    if !run.resolutions.is_empty() {
+        conditions.sources_resolved(&status.sources);
+    }
+    conditions.defaults();
+    status.conditions = conditions.list;
+    status
+}
+
+/// The reason of Ready.
+#[must_use]
+pub fn ready_reason(status: &MultiArchImageStatus) -> Option<Reason> {
+    condition::get(&status.conditions, condition::READY)?.reason.parse().ok()
+}
+
+/// What the published index is, held against what it must have.
+struct Completeness {
+    published: bool,
+    lacking: Vec<String>,
+    unknown: usize,
+}
+
+impl Completeness {
+    fn is_complete(&self) -> bool {
+        self.published && self.lacking.is_empty() && self.unknown == 0
+    }
+}
+
+/// The conditions of one object while a status is made.
+struct Conditions<'a> {
+    list: Vec<Condition>,
+    about: &'a About,
+}
+
+impl Conditions<'_> {
+    fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
+        let generation = self.about.generation;
+        condition::set(&mut self.list, kind, status, reason, message, generation, self.about.now);
+    }
+
+    fn served(&mut self, published: &Published, images: usize, whole: bool) {
+        let reason = if whole { Reason::Succeeded } else { Reason::PublishedPartial };
+        let plural = if images == 1 { "" } else { "s" };
+        let message = format!("{} has {images} platform{plural}", published.reference());
+        self.set(condition::READY, "True", reason.as_str(), &message);
+        self.set(condition::PUBLISHED, "True", Reason::Succeeded.as_str(), &message);
+        condition::remove(&mut self.list, condition::RECONCILING);
+        condition::remove(&mut self.list, condition::STALLED);
+    }
+
+    fn held(&mut self, failure: &Failure, previous: &MultiArchImageStatus) {
+        let reason = failure.consequence.reason;
+        let unknown = matches!(
+            reason,
+            Reason::WaitingForPlatforms | Reason::Progressing | Reason::ReadingBack
+        );
+        let status = if unknown { "Unknown" } else { "False" };
+        self.set(condition::READY, status, reason.as_str(), &failure.message);
+        // A restart forgets how often it was tried, but not that it was tried often enough.
+        let was_stalled = condition::get(&previous.conditions, condition::STALLED).is_some()
+            && ready_reason(previous) == Some(reason)
+            && previous.observed_generation == self.about.generation;
+        let stalled = match failure.consequence.stalled {
+            Stalled::Now => true,
+            Stalled::AfterTries => was_stalled || self.about.failures >= TRIES,
+            Stalled::No => false,
+        };
+        let (shown, hidden) = if stalled {
+            (condition::STALLED, condition::RECONCILING)
+        } else {
+            (condition::RECONCILING, condition::STALLED)
+        };
+        self.set(shown, "True", reason.as_str(), &failure.message);
+        condition::remove(&mut self.list, hidden);
+    }
+
+    fn suspended(&mut self) {
+        let ready = condition::get(&self.list, condition::READY);
+        let status = ready.map_or("Unknown".to_owned(), |ready| ready.status.clone());
+        let message = "suspended: set spec.suspend to false to go on";
+        self.set(condition::READY, &status, Reason::Suspended.as_str(), message);
+        condition::remove(&mut self.list, condition::RECONCILING);
+        condition::remove(&mut self.list, condition::STALLED);
+    }
+
+    fn completeness(&mut self, complete: &Completeness) {
+        let kind = condition::PLATFORMS_COMPLETE;
+        if complete.is_complete() {
+            let message = "the published index has every required platform";
+            self.set(kind, "True", Reason::Succeeded.as_str(), message);
+        } else if !complete.published {
+            self.set(kind, "False", NOT_PUBLISHED, "no index is published yet");
+        } else {
+            let mut missing = complete.lacking.clone();
+            if complete.unknown > 0 {
+                missing.push(format!("the platforms of {} absent sources", complete.unknown));
+            }
+            let message = format!("the published index lacks {}", missing.join(", "));
+            self.set(kind, "False", "PlatformsMissing", &message);
+        }
+    }
+
+    fn sources_resolved(&mut self, sources: &[SourceStatus]) {
+        let kind = condition::SOURCES_RESOLVED;
+        let mut others = sources.iter().filter(|source| source.state != SourceState::Resolved).peekable();
+        let Some(first) = others.peek() else {
+            let message = "every source is resolved";
+            return self.set(kind, "True", Reason::Succeeded.as_str(), message);
+        };
+        let reason = format!("{:?}", first.state);
+        let listed: Vec<_> =
+            others.map(|source| format!("{} is {:?}", source.name, source.state)).collect();
+        self.set(kind, "False", &reason, &listed.join(", "));
+    }
+
+    /// Published, PlatformsComplete and SourcesResolved are always shown.
+    fn defaults(&mut self) {
+        for kind in [condition::PUBLISHED, condition::PLATFORMS_COMPLETE] {
+            if condition::get(&self.list, kind).is_none() {
+                self.set(kind, "False", NOT_PUBLISHED, "no index is published yet");
+            }
+        }
+        if condition::get(&self.list, condition::SOURCES_RESOLVED).is_none() {
+            let message = "the sources were not asked yet";
+            self.set(condition::SOURCES_RESOLVED, "Unknown", Reason::Progressing.as_str(), message);
+        }
+    }
+}
+
+/// Reason of Published and PlatformsComplete before the first publication.
+const NOT_PUBLISHED: &str = "NotPublished";
+
+fn sources(
+    previous: &[SourceStatus],
+    resolutions: &[Resolution],
+    now: Timestamp,
+) -> Vec<SourceStatus> {
+    resolutions
+        .iter()
+        .filter_map(|resolution| {
+            let before = previous.iter().find(|source| source.name == resolution.name);
+            let digest = before.and_then(|source| source.digest.clone());
+            let (state, digest, message) = match &resolution.answer {
+                Answer::Unchanged => return before.cloned(),
+                Answer::Found(found) => (SourceState::Resolved, Some(found.named.to_string()), None),
+                Answer::Missing => (SourceState::Missing, digest, Some("HTTP 404".to_owned())),
+                Answer::Failed { named, error } => {
+                    let (state, _) = error::of_source(error, digest.is_some());
+                    let named = named.as_ref().map(ToString::to_string).or(digest);
+                    (state, named, Some(cut(error.to_string())))
+                }
+            };
+            let since = before.filter(|source| source.state == state).map(|s| s.since.clone());
+            let since = since.unwrap_or(Time(now));
+            Some(SourceStatus { name: resolution.name.clone(), state, digest, message, since })
+        })
+        .collect()
+}
+
+/// `platforms`, with the config digests that are known of the same images.
+fn with_configs(
+    platforms: &[PublishedPlatform],
+    known: &[PublishedPlatform],
+) -> Vec<PublishedPlatform> {
+    let config = |image: &PublishedPlatform| {
+        let same = known.iter().find(|known| known.digest == image.digest);
+        image.config_digest.clone().or_else(|| same?.config_digest.clone())
+    };
+    platforms
+        .iter()
+        .map(|image| PublishedPlatform { config_digest: config(image), ..image.clone() })
+        .collect()
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > SOURCE_MESSAGE {
+        message.truncate(message.floor_char_boundary(SOURCE_MESSAGE - '…'.len_utf8()));
+        message.push('…');
+    }
+    message
+}
