@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -30,16 +31,16 @@ pub struct Cluster {
 
 impl Cluster {
     /// The cluster that all tests of this program share.
-    pub async fn shared() -> Result<&'static Self> {
-        static SHARED: OnceCell<Result<Cluster, String>> = OnceCell::const_new();
+    pub async fn shared() -> Result<Arc<Self>> {
+        static SHARED: OnceCell<Result<Arc<Cluster>, String>> = OnceCell::const_new();
         let cluster = SHARED.get_or_init(|| async {
             let cluster = match env::var_os(OWN_CLUSTER) {
                 Some(kubeconfig) => Self::own(PathBuf::from(kubeconfig)).await,
                 None => Self::start(&workspace().join("crds")).await,
             };
-            cluster.map_err(|error| format!("{error:#}"))
+            cluster.map(Arc::new).map_err(|error| format!("{error:#}"))
         });
-        cluster.await.as_ref().map_err(|error| anyhow!("{error}"))
+        cluster.await.clone().map_err(|error| anyhow!("{error}"))
     }
 
     /// Starts a control plane that serves the kinds in the folder `crds`, in a folder that is removed with it.

@@ -1,9 +1,13 @@
 //! The stage of a test: a namespace, a registry and an operator of its own, whose logs are shown when it fails.
 
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use futures::FutureExt;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -14,11 +18,12 @@ use tempfile::TempDir;
 
 use crate::{
     await_condition::{SOON, await_condition},
+    bin::workspace,
     cluster::Cluster,
     images::Image,
     namespace::Namespace,
     operator::Operator,
-    registry::Registry,
+    registry::{Registry, USER},
     spec::{Report, Spec},
 };
 
@@ -29,7 +34,7 @@ pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
 #[derive(Debug)]
 pub struct Scenario {
     /// The cluster, shared with other tests.
-    pub cluster: &'static Cluster,
+    pub cluster: Arc<Cluster>,
     /// The administrator's client.
     pub client: ClientOf,
     /// The test's namespace.
@@ -53,21 +58,29 @@ impl std::fmt::Debug for ClientOf {
 
 /// Plays `play` with a registry that lets everyone in.
 pub async fn scenario(play: impl AsyncFnOnce(&mut Scenario) -> Result<()>) -> Result<()> {
-    on_stage(false, play).await
+    on_stage(Cluster::shared().await?, false, play).await
 }
 
 /// Plays `play` with a registry that asks for a password.
 pub async fn scenario_with_password(
     play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
 ) -> Result<()> {
-    on_stage(true, play).await
+    on_stage(Cluster::shared().await?, true, play).await
+}
+
+/// Plays `play` on a control plane that it may break.
+pub async fn scenario_on_a_cluster_of_its_own(
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
+    on_stage(cluster, false, play).await
 }
 
 async fn on_stage(
+    cluster: Arc<Cluster>,
     with_password: bool,
     play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
 ) -> Result<()> {
-    let cluster = Cluster::shared().await?;
     let client = cluster.client().await?;
     let namespace = Namespace::create(&client).await?;
     let mut scenario = Scenario::set(cluster, client, namespace, with_password).await?;
@@ -81,14 +94,14 @@ async fn on_stage(
 
 impl Scenario {
     async fn set(
-        cluster: &'static Cluster,
+        cluster: Arc<Cluster>,
         client: Client,
         namespace: Namespace,
         with_password: bool,
     ) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for the test")?;
         let registry = Registry::start(folder.path(), with_password).await?;
-        let operator = Operator::start(cluster, folder.path(), Some(&namespace.name)).await?;
+        let operator = Operator::start(&cluster, folder.path(), Some(&namespace.name)).await?;
         Ok(Self {
             cluster,
             client: ClientOf(client),
@@ -156,6 +169,23 @@ impl Scenario {
             image.metadata.generation >= generation && image.ready() == ready
         };
         self.until(&spec.name, &format!("Ready is {ready}"), newer).await
+    }
+
+    /// Applies a Secret with `password` for the test's registry.
+    pub async fn apply_secret(&self, name: &str, password: &str) -> Result<()> {
+        let auths =
+            json!({"auths": {(self.registry.host()): {"username": USER, "password": password}}});
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name},
+            "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": auths.to_string()},
+        });
+        let secrets: Api<Secret> = Api::namespaced(self.client.0.clone(), &self.namespace.name);
+        let applied =
+            secrets.patch(name, &PatchParams::apply("e2e").force(), &Patch::Apply(secret)).await;
+        applied.with_context(|| format!("failed to apply Secret {name}")).map(drop)
     }
 
     /// Asks for a run at once by annotation, and waits for its end: the status echoes what was asked.
