@@ -1,12 +1,19 @@
 //! `multiarch.dev/v1alpha1`: what users write (`spec`) and read (`status`).
 
 #![allow(
+    clippy::doc_markdown,
+    reason = "the comments on fields are the text of kubectl explain, which is not markdown"
+)]
+#![allow(clippy::duplicated_attributes, reason = "two printer columns may have one type")]
+#![allow(
     unreachable_pub,
     reason = "KubeSchema copies each `pub struct` into a function body, where nothing can reach it"
 )]
 
 mod spec;
 mod status;
+
+mod rules;
 
 pub use spec::{
     MultiArchImage, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Registry, RemovalPolicy,

@@ -166,7 +166,10 @@ pub fn of_publish(error: &PublishError) -> Consequence {
     use RegistryError as R;
     match error {
         PublishError::Credential { source } => of_keychain(source),
-        PublishError::Push { source: R::Refused { .. } | R::Unavailable { retry_after: None, .. }, .. }
+        PublishError::Push {
+            source: R::Refused { .. } | R::Unavailable { retry_after: None, .. },
+            ..
+        }
         | PublishError::Push { source: R::Protocol { .. }, .. } => retried(Reason::PushFailed),
         PublishError::Look { source, .. }
         | PublishError::Push { source, .. }

@@ -42,13 +42,17 @@ struct Entry {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeychainError {
     /// It is not there.
-    #[error("Secret {secret} is not in this namespace: create it with `kubectl create secret docker-registry`")]
+    #[error(
+        "Secret {secret} is not in this namespace: create it with `kubectl create secret docker-registry`"
+    )]
     NotFound {
         /// Its name.
         secret: String,
     },
     /// It is of another type.
-    #[error("Secret {secret} is of type {found}, not {SECRET_TYPE}: create it with `kubectl create secret docker-registry`")]
+    #[error(
+        "Secret {secret} is of type {found}, not {SECRET_TYPE}: create it with `kubectl create secret docker-registry`"
+    )]
     WrongType {
         /// Its name.
         secret: String,
@@ -64,7 +68,9 @@ pub enum KeychainError {
         why: String,
     },
     /// It has no entry for the repository.
-    #[error("Secret {secret} has no credential for {repository}: its auths must have an entry for that host")]
+    #[error(
+        "Secret {secret} has no credential for {repository}: its auths must have an entry for that host"
+    )]
     NoMatch {
         /// Its name.
         secret: String,
@@ -111,7 +117,8 @@ impl Keychain {
         let mut best: Option<&Entry> = None;
         for secret in secrets {
             let found = self.config(secret)?.find(repository);
-            if found.is_some_and(|entry| best.is_none_or(|best| entry.path.len() > best.path.len())) {
+            if found.is_some_and(|entry| best.is_none_or(|best| entry.path.len() > best.path.len()))
+            {
                 best = found;
             }
         }
@@ -166,18 +173,26 @@ impl DockerConfig {
         })?;
         let mut entries = Vec::with_capacity(file.auths.len());
         for (key, auth) in file.auths {
-            let (host, path) = place(&key);
+            // A key that names no host is for no repository.
+            let Some((host, path)) = place(&key) else { continue };
             let (username, password) = if auth.auth.is_empty() {
                 (auth.username, auth.password)
             } else {
-                decode(&auth.auth)
-                    .ok_or_else(|| malformed(secret, &format!("the auth of {host} is not base64 of user:password")))?
+                decode(&auth.auth).ok_or_else(|| {
+                    malformed(secret, &format!("the auth of {host} is not base64 of user:password"))
+                })?
             };
             if username.is_empty() && password.is_empty() {
-                return Err(malformed(secret, &format!("the entry of {host} has no user and password")));
+                return Err(malformed(
+                    secret,
+                    &format!("the entry of {host} has no user and password"),
+                ));
             }
-            let credential =
-                Credential { secret: secret.into(), username, password: SecretString::from(password) };
+            let credential = Credential {
+                secret: secret.into(),
+                username,
+                password: SecretString::from(password),
+            };
             entries.push(Entry { host, path, credential });
         }
         // The file is a map without order: the longest path first, so that the first match is best.
@@ -193,12 +208,12 @@ impl DockerConfig {
 }
 
 /// Host and path that a key of `auths` is for: `https://index.docker.io/v1/` is all of `docker.io`.
-fn place(key: &str) -> (String, String) {
+fn place(key: &str) -> Option<(String, String)> {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
     let path = path.trim_matches('/');
     let path = if path == "v1" || path == "v2" { "" } else { path };
-    (canonical_host(host), path.to_owned())
+    Some((canonical_host(host).ok()?, path.to_owned()))
 }
 
 /// Whether `prefix` is `path` or a parent of it, by whole segments.
@@ -235,7 +250,8 @@ mod tests {
             .iter()
             .map(|key| ((*key).to_owned(), serde_json::json!({"username": key, "password": "p"})))
             .collect();
-        let file = serde_json::json!({"auths": auths, "credsStore": "evil", "credHelpers": {"a": "b"}});
+        let file =
+            serde_json::json!({"auths": auths, "credsStore": "evil", "credHelpers": {"a": "b"}});
         DockerConfig::parse("s", file.to_string().as_bytes()).unwrap()
     }
 
@@ -252,7 +268,11 @@ mod tests {
     #[case::hub_by_registry(&["registry-1.docker.io"], "docker.io/acme/app", Some("registry-1.docker.io"))]
     #[case::scheme(&["https://r.io/"], "r.io/a", Some("https://r.io/"))]
     #[case::upper_case(&["R.IO"], "r.io/a", Some("R.IO"))]
-    fn finds_the_credential_for(#[case] keys: &[&str], #[case] of: &str, #[case] user: Option<&str>) {
+    fn finds_the_credential_for(
+        #[case] keys: &[&str],
+        #[case] of: &str,
+        #[case] user: Option<&str>,
+    ) {
         let config = config(keys);
         let found = config.find(&repository(of)).map(|entry| entry.credential.username.as_str());
         assert_eq!(found, user);

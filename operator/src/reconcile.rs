@@ -40,7 +40,7 @@ pub struct Job<'a, R> {
     pub keychain: &'a Keychain,
     /// What the status says of earlier runs.
     pub memory: &'a Memory,
-    /// Everything is read anew, because a person asks for it.
+    /// A person asks for the run, by the annotation.
     pub requested: bool,
     /// When the run began.
     pub now: Timestamp,
@@ -63,7 +63,7 @@ enum Stop {
 /// nothing where the tag is right already.
 pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     let access = AccessMap::new(job.sources, job.keychain);
-    if !job.requested && job.memory.is_settled() {
+    if job.memory.is_settled() {
         job.stage.at("while asking what the sources and the tag name");
         if let Some(run) = glance(job, &access).await {
             return run;
@@ -92,9 +92,12 @@ async fn serve<R: Registry>(
 ) -> Result<(Published, Vec<PublishedPlatform>), Stop> {
     let Job { registry, sources, memory, stage, .. } = *job;
     let draft = plan::draft(sources, resolutions, memory).map_err(Stop::Held)?;
-    let access = access.target().map_err(|source| Stop::Publish(PublishError::Credential { source }))?;
+    let access =
+        access.target().map_err(|source| Stop::Publish(PublishError::Credential { source }))?;
     stage.at("while reading what the tag names");
-    publish::check_children(registry, access, sources, draft.kept()).await.map_err(Stop::Publish)?;
+    publish::check_children(registry, access, sources, draft.kept())
+        .await
+        .map_err(Stop::Publish)?;
     let current = publish::look(registry, access, sources, &draft, memory).await;
     let current = current.map_err(Stop::Publish)?;
     let plan = plan::plan(draft, &current, sources).map_err(Stop::Held)?;
@@ -137,8 +140,11 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
     let children = publish::check_children(registry, target, sources, staying.into_iter());
     let named = publish::named(registry, target, sources);
     match futures::future::try_join(children, named).await {
-        Ok(((), Some(digest))) if digest == published.digest => run(resolutions, Outcome::Unchanged),
-        Ok(_) if !memory.was_served() => None,
+        Ok(((), Some(digest))) if digest == published.digest => {
+            run(resolutions, Outcome::Unchanged)
+        }
+        // A person who asks for a run does not want to wait for a second look.
+        Ok(_) if !memory.was_served() || job.requested => None,
         // Until two minutes after a push, what the tag named before is lag.
         Ok(_) if memory.pushed_at.is_some_and(|at| job.now.duration_since(at) < LAG) => {
             run(resolutions, Outcome::Unchanged)
@@ -162,7 +168,8 @@ fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Opti
         failed += 1;
         let (_, consequence) = error::of_source(error, memory.was_resolved(&source.name));
         if worst.as_ref().is_none_or(|worst| consequence.weight() > worst.consequence.weight()) {
-            worst = Some(Failure { consequence, message: format!("source {}: {error}", source.name) });
+            worst =
+                Some(Failure { consequence, message: format!("source {}: {error}", source.name) });
         }
     }
     let mut worst = worst?;
@@ -175,7 +182,9 @@ fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Opti
 fn failure<R>(stop: &Stop, job: &Job<'_, R>, resolutions: &[Resolution]) -> Failure {
     match stop {
         Stop::Held(Held::SourceFailed) => worst(job.sources, job.memory, resolutions)
-            .unwrap_or_else(|| Failure::new(error::of_held(&Held::SourceFailed), &Held::SourceFailed)),
+            .unwrap_or_else(|| {
+                Failure::new(error::of_held(&Held::SourceFailed), &Held::SourceFailed)
+            }),
         Stop::Held(held) => Failure::new(error::of_held(held), held),
         Stop::Publish(error) => publish_failure(error),
     }

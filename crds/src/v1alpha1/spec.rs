@@ -1,4 +1,4 @@
-//! What users write: the spec of a `MultiArchImage`.
+//! What users write: the spec of a `MultiArchImage`. The comments on its fields are the text of `kubectl explain`.
 
 use std::{collections::BTreeMap, time};
 
@@ -6,9 +6,9 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MultiArchImageStatus;
+use super::{MultiArchImageStatus, rules};
 
-/// What one index is made of and where it is published.
+/// What the index is made of, and where it is published.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "multiarch.dev",
@@ -19,53 +19,140 @@ use super::MultiArchImageStatus;
     category = "multiarch",
     status = "MultiArchImageStatus",
     derive = "PartialEq",
-    selectable = ".spec.target.image"
+    selectable = ".spec.target.image",
+    doc = "A MultiArchImage publishes one multi-platform image index under a tag, made of images that exist already, one for \
+           each platform, and keeps it true: it follows its sources, checks that each is for the platform it is said to be, \
+           and never publishes an index whose content is not all there.",
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".spec.target.image",
+        description = "Where the index is published"
+    ),
+    printcolumn(
+        name = "Platforms",
+        type_ = "string",
+        json_path = ".status.coverage.summary",
+        description = "Platforms found of those required"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the spec is served and the tag was read back"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why it is Ready or not, in one word; `kubectl describe` has the sentence"
+    ),
+    printcolumn(
+        name = "Digest",
+        type_ = "string",
+        json_path = ".status.digest",
+        priority = "1",
+        description = "The published index"
+    ),
+    printcolumn(
+        name = "Missing",
+        type_ = "string",
+        json_path = ".status.coverage.missing",
+        priority = "1",
+        description = "Required platforms that were not found"
+    ),
+    printcolumn(
+        name = "Published",
+        type_ = "date",
+        json_path = ".status.lastPublishTime",
+        priority = "1",
+        description = "Time since the last push"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since this object was made"
+    )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::no_source_is_the_target())]
 pub struct MultiArchImageSpec {
-    /// Where the index is published.
+    /// Where the index is published, and with which credential.
     pub target: Target,
-    /// The images that the index is made of.
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    /// The images that the index is made of, 1 to 64. Names are unique, and the list is merged by name: several CI jobs can
+    /// each add their own source with `kubectl apply --server-side --field-manager=<job>`. Two sources cannot declare the same
+    /// single platform.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = rules::not_all_optional(),
+        validation = rules::one_source_a_platform()
+    )]
     pub sources: Vec<Source>,
-    /// Platforms that the index must have, beside those of the sources.
+    /// Platforms that the index must have, beside those that the sources declare: `[linux/amd64, linux/arm64]`. Use it where a
+    /// source is an index, or is added later, by another job. While one is missing, nothing is published under publishPolicy
+    /// Complete. A platform without os.version is met by any version. Default: none. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<rules::Platform>", length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub required_platforms: Vec<String>,
-    /// When to publish.
+    /// When the index is published. Complete (default): once every source that is not optional was read and every required
+    /// platform is there; until then the tag stays as it is and Ready is Unknown, WaitingForPlatforms. Partial: as soon as there
+    /// is one platform; sources that the registry does not have (404) are left out until they appear, and PlatformsComplete is
+    /// False. Under both, a source that failed otherwise (401, 403, 429, 5xx, time-out, wrong content) holds the index back.
     #[serde(default)]
     pub publish_policy: PublishPolicy,
-    /// What happens to a published platform that no source provides any more.
+    /// What happens to a platform that the published index has and no source provides any more. Refuse (default): nothing is
+    /// published, and the reason WouldShrink names the platforms. Retain: they stay in the index as they are, so that you can
+    /// add to an index that something else made. Remove: they are left out of the next index. A source that is only missing from
+    /// the registry keeps its published platform under Refuse and Retain.
     #[serde(default)]
     pub removal_policy: RemovalPolicy,
-    /// Annotations on the index.
+    /// Annotations of the index itself, such as `org.opencontainers.image.version: "1.0"`. Changing them publishes a new index,
+    /// with a new digest. Default: none. At most 64, keys up to 256 and values up to 4096 characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 4096}))]
+    #[x_kube(validation = rules::annotation_keys())]
     pub annotations: BTreeMap<String, String>,
-    /// How to reach registries that need something special.
+    /// How to talk to registries that need something special, one for each host. Registries that are not listed are spoken to
+    /// over HTTPS, with the certificate authorities of the operator. Default: none. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["host".into()]))]
     pub registries: Vec<Registry>,
-    /// Secrets for reading sources.
+    /// Secrets in this namespace for reading sources, as in a Pod: type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg,
+    /// the longest match of host and path is used. They never push; that is target.secretRef. A source with a secretRef of its
+    /// own does not use them. Default: none, which reads anonymously. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub image_pull_secrets: Vec<SecretRef>,
-    /// How often to look.
+    /// How often the sources and the tag are looked at, counted from the end of the last look: `90s`, `10m`, `1h30m`. At least
+    /// 30s. Default: 10m. A look that finds nothing new costs one HEAD request for each source and one for the tag. To have one
+    /// at once, set the annotation multiarch.dev/requestedAt to a new value, such as the time.
     #[serde(default = "default_interval")]
+    #[schemars(length(max = 32), extend("default" = "10m"))]
+    #[x_kube(validation = rules::duration("10m or 1h30m"), validation = rules::at_least_30s())]
     pub interval: Duration,
-    /// How long one run may take.
+    /// How long one run may take, copying included: `90s`, `10m`, `2h`. 10s to 24h. Default: 1h. A run that takes longer ends with
+    /// the reason TimedOut; what was uploaded is kept, and the next run goes on from there.
     #[serde(default = "default_timeout")]
+    #[schemars(length(max = 32), extend("default" = "1h"))]
+    #[x_kube(validation = rules::duration("90s or 1h"), validation = rules::from_10s_to_24h())]
     pub timeout: Duration,
-    /// Stop all work on this object.
+    /// Whether to leave this object alone. true: the registries are not asked and nothing is published; the status stays, with
+    /// the reason Suspended. Back to false: the next look is at once. Default: false.
     #[serde(default)]
     pub suspend: bool,
 }
 
 fn default_interval() -> Duration {
-    time::Duration::from_secs(600).into()
+    time::Duration::from_mins(10).into()
 }
 
 fn default_timeout() -> Duration {
-    time::Duration::from_secs(3600).into()
+    time::Duration::from_hours(1).into()
 }
 
 impl Default for MultiArchImageSpec {
@@ -86,13 +173,28 @@ impl Default for MultiArchImageSpec {
     }
 }
 
-/// Where the index is published.
+/// Where the index is published, and with which credential.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// The reference, host/repository:tag.
+    /// The tag to publish, in full: `registry.example.com/team/app:1.0`. The registry is always named (Docker Hub is docker.io,
+    /// its official images docker.io/library/...), without scheme, :443 or digest. The registry and repository cannot change
+    /// later; the tag may: then the new tag is published and the old one is left as it is. At most 180 characters.
+    #[schemars(length(min = 1, max = 180))]
+    #[x_kube(
+        validation = rules::no_scheme(),
+        validation = rules::named_registry(),
+        validation = rules::docker_hub(),
+        validation = rules::no_default_port(),
+        validation = rules::lower_case(),
+        validation = rules::target_has_tag(),
+        validation = rules::target_has_no_digest(),
+        validation = rules::reference(),
+        validation = rules::target_repository_is_immutable()
+    )]
     pub image: String,
-    /// The Secret that pushes.
+    /// The Secret that pushes to the target, of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg. It is the only
+    /// credential that ever pushes; imagePullSecrets do not. Default: none, for a registry that takes anonymous pushes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 }
@@ -100,63 +202,99 @@ pub struct Target {
 /// One image that the index is made of.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::trust_needs_one_platform())]
 pub struct Source {
-    /// The name of this source.
+    /// What this source is called in the status and in messages: `amd64`, `windows-2022`. Unique in the object; a-z, 0-9 and -,
+    /// at most 63 characters. It is the key by which the list is merged.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub name: String,
-    /// The reference of the image.
+    /// The image, in full: by tag `registry.example.com/team/app:1.0-amd64`, which is followed when it moves; by digest
+    /// `registry.example.com/team/app@sha256:...`; or by both, then the digest decides. The registry is always named (Docker Hub
+    /// is docker.io). It may not exist yet. At most 320 characters.
+    #[schemars(length(min = 1, max = 320))]
+    #[x_kube(
+        validation = rules::no_scheme(),
+        validation = rules::named_registry(),
+        validation = rules::docker_hub(),
+        validation = rules::no_default_port(),
+        validation = rules::lower_case(),
+        validation = rules::source_has_tag_or_digest(),
+        validation = rules::source_digest(),
+        validation = rules::reference()
+    )]
     pub image: String,
-    /// What it is.
+    /// What the image is for, as os/architecture or os/architecture/variant: `[linux/arm64]`, `[linux/arm/v7]`,
+    /// `["windows(10.0.17763)/amd64"]`; x86_64 and aarch64 are understood too. For a single image at most one: when its config
+    /// says another platform, nothing is published and the reason PlatformMismatch names both. For an index: only these are
+    /// taken, and each must be there. Default: what the image itself says. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<rules::Platform>", length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub platforms: Vec<String>,
-    /// Whose word is taken.
+    /// Whose word on the platform counts. Verify (default): the config of the image; platforms is checked against it. Trust:
+    /// yours, for images whose config is wrong or says nothing; needs exactly one in platforms, which is published unchecked.
     #[serde(default)]
     pub platform_policy: PlatformPolicy,
-    /// Whether it holds the index back.
+    /// Whether the index may be published without this source. true: neither its absence nor its failure holds the index back,
+    /// and what was published from it before stays. Default: false. At least one source must not be optional.
     #[serde(default)]
     pub optional: bool,
-    /// The Secret that reads it.
+    /// The Secret that reads this image, of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg; it is used instead of
+    /// imagePullSecrets. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 }
 
-/// A Secret in the object's own namespace.
+/// A Secret in the namespace of the object.
 #[derive(
     KubeSchema, Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
 pub struct SecretRef {
-    /// The name of the Secret.
+    /// The name of the Secret: `registry-push`. It is in the same namespace as this object. One that is not there gives the
+    /// reason SecretNotFound, and is looked for again.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::dns_subdomain())]
     pub name: String,
 }
 
-/// How to reach one registry.
+/// How to talk to one registry.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Registry {
-    /// Host and port, as in the references.
+    /// The host, with its port if the references have one: `registry.local:5000`. It is compared as written, so registry.local is
+    /// another one than registry.local:5000. At most 180 characters.
+    #[schemars(length(min = 1, max = 180))]
+    #[x_kube(
+        validation = rules::host(),
+        validation = rules::host_lower_case(),
+        validation = rules::host_of_docker_hub(),
+        validation = rules::no_default_port()
+    )]
     pub host: String,
-    /// Speak HTTP.
+    /// Whether to speak HTTP without TLS to this host, for a registry inside the cluster. Passwords then cross the network in the
+    /// clear. It needs the operator's flag --insecure-allow-http; without it the reason is InsecureNotAllowed. Default: false.
     #[serde(default, rename = "plainHTTP")]
     pub plain_http: bool,
 }
 
-/// Whose word on a source's platform is taken.
+/// Whose word on a source's platform counts.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum PlatformPolicy {
-    /// Checked against the image's config.
+    /// The config's; what the user declares is checked against it.
     #[default]
     Verify,
-    /// The user's word.
+    /// The user's, unchecked.
     Trust,
 }
 
 /// When the index is published.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum PublishPolicy {
-    /// Only with all platforms.
+    /// Once all that is demanded is there.
     #[default]
     Complete,
-    /// With those that are there.
+    /// With what is there; only sources that answer 404 are left out.
     Partial,
 }
 

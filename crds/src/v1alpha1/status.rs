@@ -1,50 +1,60 @@
-//! What users read: the status of a `MultiArchImage`.
+//! What users read: the status of a `MultiArchImage`. The comments on its fields are the text of `kubectl explain`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What was last seen and done.
+/// What was last seen in the registries and done there. observedGeneration -1 means that nothing was looked at yet.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+// Without it kstatus takes an object that nobody has looked at for a finished one.
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct MultiArchImageStatus {
-    /// The generation that this status speaks of.
+    /// The metadata.generation that this status speaks of; a lower one means that the last change of the spec was not worked on
+    /// yet, -1 that nothing was. It moves with every outcome, waiting and suspended included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Echo of the annotation multiarch.dev/requestedAt.
+    /// The value of the annotation multiarch.dev/requestedAt that was last acted on; wait for it to equal what you set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// What was last read back.
+    /// The published index, by tag and digest: `registry.example.com/team/app:1.0@sha256:...`. Deploy this. It was read back from
+    /// the registry after the last push, and no failure erases it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Its digest.
+    /// The digest of the published index: `sha256:...`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Its media type.
+    /// The media type of what is published: `application/vnd.oci.image.index.v1+json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// Tags that we wrote.
+    /// The tags in the target's repository that this object has written and keeps: `["1.0"]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tags: Vec<String>,
-    /// When we last pushed.
+    /// When an index was last pushed. A look that finds the tag right already does not move it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_publish_time: Option<Time>,
-    /// What is published.
+    /// The platforms of the published index, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub platforms: Vec<PublishedPlatform>,
-    /// How much of what is required is there.
+    /// How many of the required platforms were found when the sources were last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// Each source.
+    /// What became of each source when it was last looked at, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub sources: Vec<SourceStatus>,
-    /// The conditions.
+    /// Ready: the spec is served, and the tag was read back. Published: status.reference is whole in the registry; gate
+    /// deployments on it. PlatformsComplete: the published index has every required platform. SourcesResolved: every source
+    /// answered. Only while True: Reconciling (at work, waiting or retrying) and Stalled (waiting will not help, a person must act;
+    /// it is still tried each interval). The message of Ready says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
@@ -53,14 +63,14 @@ pub struct MultiArchImageStatus {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedPlatform {
-    /// The platform.
+    /// The platform: `linux/arm64/v8`, `windows(10.0.17763)/amd64`.
     pub platform: String,
     /// The digest of its manifest.
     pub digest: String,
-    /// The digest of its config.
+    /// The digest of its config, which is the image ID that a container runtime shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_digest: Option<String>,
-    /// The source that it came from.
+    /// The name of the source that it came from; empty when it was retained from the index that was there before.
     #[serde(default)]
     pub source: String,
 }
@@ -69,17 +79,24 @@ pub struct PublishedPlatform {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Coverage {
-    /// How many are required.
+    /// How many platforms are required: requiredPlatforms, those of the sources that are not optional, and one for each of these
+    /// sources whose platform is not known yet.
+    // Kubernetes knows int32 and int64 only, and warns of other formats.
+    #[schemars(with = "i32", range(min = 0))]
     pub required: u32,
-    /// How many of them the plan has.
+    /// How many of the required platforms were found. Under publishPolicy Complete, fewer than required means that the tag waits.
+    #[schemars(with = "i32", range(min = 0))]
     pub covered: u32,
-    /// How many the published index has.
+    /// How many platforms the published index has, required or not.
+    #[schemars(with = "i32", range(min = 0))]
     pub published: u32,
-    /// Those that are not there.
+    /// The required platforms that were not found: `[linux/s390x]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    // The most that a spec can ask for, so that no valid spec can make its status invalid.
+    #[schemars(length(max = 64 + 64 * 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub missing: Vec<String>,
-    /// covered/required.
+    /// covered and required for the eye: `2/3`.
     pub summary: String,
 }
 
@@ -87,14 +104,18 @@ pub struct Coverage {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
-    /// Its name in the spec.
+    /// The name of the source in the spec.
     pub name: String,
-    /// What became of it.
+    /// Resolved: read and checked. Missing: the registry does not have it (404). Incomplete: an index of which a part is gone.
+    /// Unauthorized: the credential is wrong. Denied: the registry refuses, which many do also for what is not there yet.
+    /// RateLimited: too many requests (429). Unreachable: no connection, no answer in time, or 5xx. PlatformMismatch: it is for
+    /// another platform than declared. Unsupported: content that cannot be in an index. Invalid: content that is broken.
+    /// Conflict: another source has the same platform.
     pub state: SourceState,
-    /// What the reference named.
+    /// The digest that the reference named when it was last resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Why.
+    /// Why it is not Resolved, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Since when it is in this state.
@@ -104,7 +125,7 @@ pub struct SourceStatus {
 /// What became of a source when it was last looked at.
 #[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum SourceState {
-    /// Read, and what it is said to be.
+    /// Read and checked.
     Resolved,
     /// The registry answers 404.
     Missing,
@@ -112,15 +133,15 @@ pub enum SourceState {
     Incomplete,
     /// The credential is wrong.
     Unauthorized,
-    /// Denied, or not there yet.
+    /// 403, or 401 although a token was issued: denied, or not there yet.
     Denied,
     /// The registry answers 429.
     RateLimited,
-    /// No answer, or 5xx.
+    /// No connection, no answer in time, or 5xx.
     Unreachable,
     /// It is for another platform than declared.
     PlatformMismatch,
-    /// Content that cannot be published.
+    /// Content that cannot be in an index.
     Unsupported,
     /// Content that is broken.
     Invalid,

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{resolve::ResolveError, sources::{Source, Sources}};
+use super::{
+    resolve::ResolveError,
+    sources::{Source, Sources},
+};
 use crate::{
     keychain::{Keychain, KeychainError},
     registry::{Access, Credential, Scope},
@@ -48,7 +51,8 @@ impl AccessMap {
                 let repository = source.reference.repository();
                 // One token of the target's identity serves its reads and its pushes.
                 let shared = target.as_ref().ok().filter(|target| {
-                    sources.target.repository() == repository && same(&target.credential, &credential)
+                    sources.target.repository() == repository
+                        && same(target.credential.as_ref(), credential.as_ref())
                 });
                 shared.cloned().unwrap_or_else(|| Access {
                     credential,
@@ -84,7 +88,10 @@ fn choose(
 ) -> Result<Option<Credential>, KeychainError> {
     let repository = source.reference.repository();
     if let Some(secret) = &source.secret {
-        let none = || KeychainError::NoMatch { secret: secret.clone(), repository: repository.to_string() };
+        let none = || KeychainError::NoMatch {
+            secret: secret.clone(),
+            repository: repository.to_string(),
+        };
         return keychain.find(secret, repository)?.map(Some).ok_or_else(none);
     }
     if let Some(credential) = keychain.best(&sources.pull_secrets, repository)? {
@@ -96,7 +103,7 @@ fn choose(
     }
 }
 
-fn same(a: &Option<Credential>, b: &Option<Credential>) -> bool {
+fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => a.secret == b.secret && a.username == b.username,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use multiarch_crds::{
-    condition::{self, Reason},
+    condition::{self, Reason, Type},
     v1alpha1::{MultiArchImageStatus, SourceState},
 };
 
@@ -61,7 +61,7 @@ impl Memory {
     /// Reads `status`, for a spec of `generation` that was parsed into `sources`.
     #[must_use]
     pub fn of(status: &MultiArchImageStatus, generation: Option<i64>, sources: &Sources) -> Self {
-        let reason = condition::get(&status.conditions, condition::READY)
+        let reason = condition::get(&status.conditions, Type::Ready)
             .and_then(|ready| ready.reason.parse().ok());
         let remembered = status.sources.iter().map(|source| {
             let digest = source.digest.as_deref().and_then(|digest| digest.parse().ok());
@@ -122,8 +122,7 @@ impl Memory {
     /// Whether the last run left the spec served.
     #[must_use]
     pub fn was_served(&self) -> bool {
-        self.current
-            && matches!(self.reason, Some(Reason::Succeeded | Reason::PublishedPartial))
+        self.current && matches!(self.reason, Some(Reason::Succeeded | Reason::PublishedPartial))
     }
 
     /// Whether every image that `resolutions` found is in the published index already.
@@ -169,7 +168,10 @@ impl PublishedIndex {
                 source: published.source.clone(),
             })
         });
-        Some(Self { digest: reference.digest()?.clone(), children: children.collect::<Option<_>>()? })
+        Some(Self {
+            digest: reference.digest()?.clone(),
+            children: children.collect::<Option<_>>()?,
+        })
     }
 
     /// Whether it has exactly the images `children`, whatever else it says.

@@ -106,7 +106,9 @@ pub enum Held {
     )]
     NoImage,
     /// More children than an index may have.
-    #[error("the index would have {children} children, more than the {MAX_CHILDREN} that are allowed")]
+    #[error(
+        "the index would have {children} children, more than the {MAX_CHILDREN} that are allowed"
+    )]
     TooMany {
         /// How many.
         children: usize,
@@ -114,7 +116,11 @@ pub enum Held {
 }
 
 /// What the index would be made of, from what the sources gave.
-pub fn draft(sources: &Sources, resolutions: &[Resolution], memory: &Memory) -> Result<Draft, Held> {
+pub fn draft(
+    sources: &Sources,
+    resolutions: &[Resolution],
+    memory: &Memory,
+) -> Result<Draft, Held> {
     let answers: Vec<(&Source, &Answer)> =
         sources.sources.iter().zip(resolutions.iter().map(|r| &r.answer)).collect();
     let failed = |(source, answer): &(&Source, &Answer)| {
@@ -198,10 +204,13 @@ pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, 
         if images.is_empty() && sources.removal_policy != RemovalPolicy::Remove {
             return Err(Held::NoImage);
         }
-        let given: HashSet<Platform> = children.iter().map(|child| child.platform.clone()).collect();
+        let given: HashSet<Platform> =
+            children.iter().map(|child| child.platform.clone()).collect();
         let mut stays = HashSet::new();
         for image in images {
-            let Some(platform) = image.platform.as_ref().map(Platform::normalized) else { continue };
+            let Some(platform) = image.platform.as_ref().map(Platform::normalized) else {
+                continue;
+            };
             let zstd = is_zstd(&image);
             // What a source gives replaces it; a double of what stays is dropped.
             if given.contains(&platform) || !stays.insert((platform.clone(), zstd)) {
@@ -235,7 +244,8 @@ pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, 
     }
     let has: Vec<_> = children.iter().map(|child| child.platform.clone()).collect();
     let lacking = Required { platforms: sources.required.clone(), unknown: 0 }.lacking(&has);
-    if children.is_empty() || (!lacking.is_empty() && sources.publish_policy == PublishPolicy::Complete)
+    if children.is_empty()
+        || (!lacking.is_empty() && sources.publish_policy == PublishPolicy::Complete)
     {
         let waiting = lacking.iter().map(|p| format!("{p} (no source provides it)")).collect();
         return Err(Held::Waiting { waiting });

@@ -24,12 +24,8 @@ use crate::{
 pub const LAG: SignedDuration = SignedDuration::from_mins(2);
 
 /// Pauses before the tag is asked for once more after a push, where the registry lags.
-const READ_BACK: [Duration; 4] = [
-    Duration::ZERO,
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
+const READ_BACK: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// An index that was read back under the target's tag. Can be made only here, so that status
 /// cannot report what was not published.
@@ -91,7 +87,9 @@ pub enum PublishError {
         target: Reference,
     },
     /// The index was pushed, and the tag names something else.
-    #[error("pushed {target}, but the tag names {seen}: someone else writes it too, or the registry changed it")]
+    #[error(
+        "pushed {target}, but the tag names {seen}: someone else writes it too, or the registry changed it"
+    )]
     Mismatch {
         /// The target, pinned to what was pushed.
         target: Reference,
@@ -134,7 +132,8 @@ pub async fn named<R: Registry>(
 ) -> Result<Option<Digest>, PublishError> {
     let tag = sources.target.tag_or_digest();
     let head = registry.head_manifest(access, sources.target.repository(), &tag).await;
-    let head = head.map_err(|source| PublishError::Look { target: sources.target.clone(), source })?;
+    let head =
+        head.map_err(|source| PublishError::Look { target: sources.target.clone(), source })?;
     Ok(head.map(|descriptor| descriptor.digest))
 }
 
@@ -168,8 +167,8 @@ pub async fn check_children<R: Registry>(
 ) -> Result<(), PublishError> {
     let repository = sources.target.repository();
     let heads = digests.map(|digest| async move {
-        let head = registry.head_manifest(access, repository, &TagOrDigest::Digest(digest.clone()));
-        match head.await {
+        let child = TagOrDigest::Digest(digest.clone());
+        match registry.head_manifest(access, repository, &child).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(PublishError::ChildGone { image: repository.digest(digest) }),
             Err(source) => Err(PublishError::Look { target: sources.target.clone(), source }),
@@ -221,7 +220,8 @@ async fn read_back<R: Registry>(
     for pause in READ_BACK {
         tokio::time::sleep(pause).await;
         let seen = registry.head_manifest(access, target.repository(), tag).await;
-        let seen = seen.map_err(|source| PublishError::ReadBack { target: target.clone(), source })?;
+        let seen =
+            seen.map_err(|source| PublishError::ReadBack { target: target.clone(), source })?;
         match seen.map(|seen| seen.digest) {
             Some(seen) if Some(&seen) == target.digest() => return Ok(()),
             Some(seen) if Some(&seen) != before => {
@@ -261,6 +261,7 @@ async fn as_index<R: Registry>(
     };
     let config = registry.get_blob(access, sources.target.repository(), &image.config).await?;
     let platform = config.and_then(|bytes| ImageConfig::parse(&bytes).ok()).map(|c| c.platform);
-    let manifests = platform.map(|_| Descriptor { platform: platform.clone(), ..raw.descriptor() });
-    Ok(stand_in(manifests.into_iter().collect()))
+    let image =
+        platform.map(|platform| Descriptor { platform: Some(platform), ..raw.descriptor() });
+    Ok(stand_in(image.into_iter().collect()))
 }

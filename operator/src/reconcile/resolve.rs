@@ -6,7 +6,7 @@ use multiarch_crds::v1alpha1::SourceState;
 
 use super::{
     access::AccessMap,
-    memory::Memory,
+    memory::{Memory, Remembered},
     sources::{Declared, Source, Sources},
 };
 use crate::{
@@ -114,7 +114,9 @@ pub enum ResolveError {
         actual: Platform,
     },
     /// The config says another platform than the index that holds the image.
-    #[error("{reference} holds {digest} as {listed}, but its config says {actual}: build the index again")]
+    #[error(
+        "{reference} holds {digest} as {listed}, but its config says {actual}: build the index again"
+    )]
     IndexMismatch {
         /// The index.
         reference: String,
@@ -146,7 +148,9 @@ pub enum ResolveError {
         declared: usize,
     },
     /// A child without platform that is no attestation.
-    #[error("{reference} holds {digest} without a platform: name that digest as the source, with the platform that it is")]
+    #[error(
+        "{reference} holds {digest} without a platform: name that digest as the source, with the platform that it is"
+    )]
     ChildWithoutPlatform {
         /// The index.
         reference: String,
@@ -167,7 +171,9 @@ pub enum ResolveError {
         digests: String,
     },
     /// An index in an index.
-    #[error("{reference} holds the index {digest}, which is not supported yet: name the images in it as sources")]
+    #[error(
+        "{reference} holds the index {digest}, which is not supported yet: name the images in it as sources"
+    )]
     Nested {
         /// The outer index.
         reference: String,
@@ -220,14 +226,10 @@ pub async fn resolve<R: Registry>(
     sources: &Sources,
     access: &AccessMap,
 ) -> Vec<Resolution> {
-    stream::iter(&sources.sources)
-        .map(|source| async {
-            let answer = read(registry, source, sources.target.repository(), access).await;
-            Resolution { name: source.name.clone(), answer }
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await
+    let target = sources.target.repository();
+    let reads: Vec<_> =
+        sources.sources.iter().map(|source| read(registry, source, target, access)).collect();
+    stream::iter(reads).buffered(AT_ONCE).collect().await
 }
 
 /// Asks only what every source names, by HEAD: `Unchanged` where the answer is the remembered one.
@@ -238,27 +240,30 @@ pub async fn glance<R: Registry>(
     access: &AccessMap,
     memory: &Memory,
 ) -> Option<Vec<Resolution>> {
-    if sources.sources.iter().any(|source| memory.source(&source.name).is_none()) {
-        return None;
-    }
-    let answers: Vec<Option<Resolution>> = stream::iter(&sources.sources)
-        .map(|source| async {
-            let then = memory.source(&source.name)?;
-            let answer = match head(registry, source, access).await {
-                Ok(Some(now)) if then.is_settled() && then.digest.as_ref() == Some(&now.digest) => {
-                    Answer::Unchanged
-                }
-                Ok(None) if then.state == SourceState::Missing => Answer::Unchanged,
-                Ok(None) if then.state == SourceState::Resolved => Answer::Missing,
-                Ok(_) => return None,
-                Err(error) => Answer::Failed { named: None, error },
-            };
-            Some(Resolution { name: source.name.clone(), answer })
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    let known = sources.sources.iter().map(|source| Some((source, memory.source(&source.name)?)));
+    let known: Vec<(&Source, &Remembered)> = known.collect::<Option<_>>()?;
+    let asks: Vec<_> =
+        known.into_iter().map(|(source, then)| ask(registry, source, then, access)).collect();
+    let answers: Vec<_> = stream::iter(asks).buffered(AT_ONCE).collect().await;
     answers.into_iter().collect()
+}
+
+async fn ask<R: Registry>(
+    registry: &R,
+    source: &Source,
+    then: &Remembered,
+    access: &AccessMap,
+) -> Option<Resolution> {
+    let answer = match head(registry, source, access).await {
+        Ok(Some(now)) if then.is_settled() && then.digest.as_ref() == Some(&now.digest) => {
+            Answer::Unchanged
+        }
+        Ok(None) if then.state == SourceState::Missing => Answer::Unchanged,
+        Ok(None) if then.state == SourceState::Resolved => Answer::Missing,
+        Ok(_) => return None,
+        Err(error) => Answer::Failed { named: None, error },
+    };
+    Some(Resolution { name: source.name.clone(), answer })
 }
 
 async fn head<R: Registry>(
@@ -270,10 +275,23 @@ async fn head<R: Registry>(
     registry
         .head_manifest(access.source(source)?, repository, &source.reference.tag_or_digest())
         .await
-        .map_err(|error| ResolveError::Registry { reference: source.reference.to_string(), source: error })
+        .map_err(|error| ResolveError::Registry {
+            reference: source.reference.to_string(),
+            source: error,
+        })
 }
 
 async fn read<R: Registry>(
+    registry: &R,
+    source: &Source,
+    target: &Repository,
+    access: &AccessMap,
+) -> Resolution {
+    let answer = answer(registry, source, target, access).await;
+    Resolution { name: source.name.clone(), answer }
+}
+
+async fn answer<R: Registry>(
     registry: &R,
     source: &Source,
     target: &Repository,
@@ -321,7 +339,10 @@ impl<R: Registry> Reader<'_, R> {
     }
 
     async fn manifest(&self, of: &TagOrDigest) -> Result<Option<RawManifest>, ResolveError> {
-        self.registry.get_manifest(self.access, self.repository, of).await.map_err(|e| self.failed(e))
+        self.registry
+            .get_manifest(self.access, self.repository, of)
+            .await
+            .map_err(|e| self.failed(e))
     }
 
     async fn children(&self, manifest: &RawManifest) -> Result<Vec<Child>, ResolveError> {
@@ -337,16 +358,16 @@ impl<R: Registry> Reader<'_, R> {
                         });
                     }
                 };
-                let (platform, config) = if let (true, Some(declared)) = (self.source.trust, declared)
-                {
-                    (declared.platform.clone(), None)
-                } else {
-                    let actual = self.platform(&self.reference(), &image).await?;
-                    if let Some(declared) = declared {
-                        self.check(declared, &actual)?;
-                    }
-                    (actual, Some(image.config.digest))
-                };
+                let (platform, config) =
+                    if let (true, Some(declared)) = (self.source.trust, declared) {
+                        (declared.platform.clone(), None)
+                    } else {
+                        let actual = self.platform(&self.reference(), &image).await?;
+                        if let Some(declared) = declared {
+                            self.check(declared, &actual)?;
+                        }
+                        (actual, Some(image.config.digest))
+                    };
                 Ok(vec![self.child(manifest.descriptor(), platform, config, Vec::new())])
             }
             Manifest::Index(index) => self.only_image(&index).await.map(|child| vec![child]),
@@ -386,7 +407,8 @@ impl<R: Registry> Reader<'_, R> {
         // The listed descriptor is kept for its words and annotations; what the bytes say of
         // themselves is not taken from it.
         let own = raw.descriptor();
-        let mut descriptor = Descriptor { media_type: own.media_type, size: own.size, ..image.clone() };
+        let mut descriptor =
+            Descriptor { media_type: own.media_type, size: own.size, ..image.clone() };
         let (platform, config) = if self.source.trust {
             let declared = self.source.declared.first().map_or(listed, |d| d.platform.clone());
             (declared, None)
@@ -415,12 +437,16 @@ impl<R: Registry> Reader<'_, R> {
     ) -> Result<Platform, ResolveError> {
         let reference = reference.to_owned();
         if !image.has_platform() {
-            let config = image.artifact_type.clone().unwrap_or_else(|| image.config.media_type.clone());
+            let config =
+                image.artifact_type.clone().unwrap_or_else(|| image.config.media_type.clone());
             return Err(ResolveError::NoPlatform { reference, config });
         }
         let blob = self.registry.get_blob(self.access, self.repository, &image.config).await;
         let Some(bytes) = blob.map_err(|e| self.failed(e))? else {
-            return Err(ResolveError::ConfigGone { reference, digest: image.config.digest.clone() });
+            return Err(ResolveError::ConfigGone {
+                reference,
+                digest: image.config.digest.clone(),
+            });
         };
         let config = ImageConfig::parse(&bytes)
             .map_err(|source| ResolveError::Content { reference, source })?;

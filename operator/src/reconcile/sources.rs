@@ -108,7 +108,9 @@ pub enum SpecError {
         source: PlatformError,
     },
     /// `Trust` without exactly one platform.
-    #[error("spec.sources[{name}]: platformPolicy: Trust needs exactly one platform, it has {platforms}")]
+    #[error(
+        "spec.sources[{name}]: platformPolicy: Trust needs exactly one platform, it has {platforms}"
+    )]
     TrustWithoutPlatform {
         /// The source.
         name: String,
@@ -155,7 +157,11 @@ impl Sources {
                 .filter(|registry| registry.plain_http)
                 .map(|registry| registry.host.clone())
                 .collect(),
-            pull_secrets: spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
+            pull_secrets: spec
+                .image_pull_secrets
+                .iter()
+                .map(|secret| secret.name.clone())
+                .collect(),
             target,
         })
     }
@@ -176,10 +182,8 @@ impl Sources {
 impl Source {
     fn parse(spec: &SourceSpec, target: &Reference) -> Result<Self, SpecError> {
         let name = spec.name.clone();
-        let reference: Reference = spec
-            .image
-            .parse()
-            .map_err(|source| SpecError::Image { name: name.clone(), source })?;
+        let reference: Reference =
+            spec.image.parse().map_err(|source| SpecError::Image { name: name.clone(), source })?;
         if reference == *target {
             return Err(SpecError::SourceIsTarget { name, reference });
         }

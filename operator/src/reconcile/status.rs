@@ -1,9 +1,11 @@
 //! pure: the outcome of a run → the status to report.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use multiarch_crds::{
-    condition::{self, Reason},
+    condition::{self, Reason, Status, Type},
     v1alpha1::{MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus},
 };
 
@@ -104,7 +106,11 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
             status.platforms.iter().filter_map(|p| p.platform.parse().ok()).collect();
         status.coverage = Some(counted.required.coverage(&counted.planned, published.len()));
         let lacking = counted.required.lacking(&published);
-        Completeness { published: !published.is_empty(), lacking, unknown: counted.required.unknown }
+        Completeness {
+            published: !published.is_empty(),
+            lacking,
+            unknown: counted.required.unknown,
+        }
     });
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), about };
     match &run.outcome {
@@ -130,7 +136,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
 /// The reason of Ready.
 #[must_use]
 pub fn ready_reason(status: &MultiArchImageStatus) -> Option<Reason> {
-    condition::get(&status.conditions, condition::READY)?.reason.parse().ok()
+    condition::get(&status.conditions, Type::Ready)?.reason.parse().ok()
 }
 
 /// What the published index is, held against what it must have.
@@ -153,8 +159,8 @@ struct Conditions<'a> {
 }
 
 impl Conditions<'_> {
-    fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
-        let generation = self.about.generation;
+    fn set(&mut self, kind: Type, status: Status, reason: impl fmt::Display, message: &str) {
+        let generation = self.about.generation.unwrap_or_default();
         condition::set(&mut self.list, kind, status, reason, message, generation, self.about.now);
     }
 
@@ -162,10 +168,10 @@ impl Conditions<'_> {
         let reason = if whole { Reason::Succeeded } else { Reason::PublishedPartial };
         let plural = if images == 1 { "" } else { "s" };
         let message = format!("{} has {images} platform{plural}", published.reference());
-        self.set(condition::READY, "True", reason.as_str(), &message);
-        self.set(condition::PUBLISHED, "True", Reason::Succeeded.as_str(), &message);
-        condition::remove(&mut self.list, condition::RECONCILING);
-        condition::remove(&mut self.list, condition::STALLED);
+        self.set(Type::Ready, Status::True, reason, &message);
+        self.set(Type::Published, Status::True, Reason::Succeeded, &message);
+        condition::remove(&mut self.list, Type::Reconciling);
+        condition::remove(&mut self.list, Type::Stalled);
     }
 
     fn held(&mut self, failure: &Failure, previous: &MultiArchImageStatus) {
@@ -174,10 +180,10 @@ impl Conditions<'_> {
             reason,
             Reason::WaitingForPlatforms | Reason::Progressing | Reason::ReadingBack
         );
-        let status = if unknown { "Unknown" } else { "False" };
-        self.set(condition::READY, status, reason.as_str(), &failure.message);
+        let status = if unknown { Status::Unknown } else { Status::False };
+        self.set(Type::Ready, status, reason, &failure.message);
         // A restart forgets how often it was tried, but not that it was tried often enough.
-        let was_stalled = condition::get(&previous.conditions, condition::STALLED).is_some()
+        let was_stalled = condition::get(&previous.conditions, Type::Stalled).is_some()
             && ready_reason(previous) == Some(reason)
             && previous.observed_generation == self.about.generation;
         let stalled = match failure.consequence.stalled {
@@ -186,63 +192,64 @@ impl Conditions<'_> {
             Stalled::No => false,
         };
         let (shown, hidden) = if stalled {
-            (condition::STALLED, condition::RECONCILING)
+            (Type::Stalled, Type::Reconciling)
         } else {
-            (condition::RECONCILING, condition::STALLED)
+            (Type::Reconciling, Type::Stalled)
         };
-        self.set(shown, "True", reason.as_str(), &failure.message);
+        self.set(shown, Status::True, reason, &failure.message);
         condition::remove(&mut self.list, hidden);
     }
 
     fn suspended(&mut self) {
-        let ready = condition::get(&self.list, condition::READY);
-        let status = ready.map_or("Unknown".to_owned(), |ready| ready.status.clone());
+        let ready = condition::get(&self.list, Type::Ready);
+        let status = ready.and_then(|ready| ready.status.parse().ok()).unwrap_or(Status::Unknown);
         let message = "suspended: set spec.suspend to false to go on";
-        self.set(condition::READY, &status, Reason::Suspended.as_str(), message);
-        condition::remove(&mut self.list, condition::RECONCILING);
-        condition::remove(&mut self.list, condition::STALLED);
+        self.set(Type::Ready, status, Reason::Suspended, message);
+        condition::remove(&mut self.list, Type::Reconciling);
+        condition::remove(&mut self.list, Type::Stalled);
     }
 
     fn completeness(&mut self, complete: &Completeness) {
-        let kind = condition::PLATFORMS_COMPLETE;
+        let kind = Type::PlatformsComplete;
         if complete.is_complete() {
             let message = "the published index has every required platform";
-            self.set(kind, "True", Reason::Succeeded.as_str(), message);
+            self.set(kind, Status::True, Reason::Succeeded, message);
         } else if !complete.published {
-            self.set(kind, "False", NOT_PUBLISHED, "no index is published yet");
+            self.set(kind, Status::False, NOT_PUBLISHED, "no index is published yet");
         } else {
             let mut missing = complete.lacking.clone();
             if complete.unknown > 0 {
                 missing.push(format!("the platforms of {} absent sources", complete.unknown));
             }
             let message = format!("the published index lacks {}", missing.join(", "));
-            self.set(kind, "False", "PlatformsMissing", &message);
+            self.set(kind, Status::False, "PlatformsMissing", &message);
         }
     }
 
     fn sources_resolved(&mut self, sources: &[SourceStatus]) {
-        let kind = condition::SOURCES_RESOLVED;
-        let mut others = sources.iter().filter(|source| source.state != SourceState::Resolved).peekable();
+        let kind = Type::SourcesResolved;
+        let mut others =
+            sources.iter().filter(|source| source.state != SourceState::Resolved).peekable();
         let Some(first) = others.peek() else {
             let message = "every source is resolved";
-            return self.set(kind, "True", Reason::Succeeded.as_str(), message);
+            return self.set(kind, Status::True, Reason::Succeeded, message);
         };
         let reason = format!("{:?}", first.state);
         let listed: Vec<_> =
             others.map(|source| format!("{} is {:?}", source.name, source.state)).collect();
-        self.set(kind, "False", &reason, &listed.join(", "));
+        self.set(kind, Status::False, &reason, &listed.join(", "));
     }
 
     /// Published, PlatformsComplete and SourcesResolved are always shown.
     fn defaults(&mut self) {
-        for kind in [condition::PUBLISHED, condition::PLATFORMS_COMPLETE] {
+        for kind in [Type::Published, Type::PlatformsComplete] {
             if condition::get(&self.list, kind).is_none() {
-                self.set(kind, "False", NOT_PUBLISHED, "no index is published yet");
+                self.set(kind, Status::False, NOT_PUBLISHED, "no index is published yet");
             }
         }
-        if condition::get(&self.list, condition::SOURCES_RESOLVED).is_none() {
+        if condition::get(&self.list, Type::SourcesResolved).is_none() {
             let message = "the sources were not asked yet";
-            self.set(condition::SOURCES_RESOLVED, "Unknown", Reason::Progressing.as_str(), message);
+            self.set(Type::SourcesResolved, Status::Unknown, Reason::Progressing, message);
         }
     }
 }
@@ -262,12 +269,18 @@ fn sources(
             let digest = before.and_then(|source| source.digest.clone());
             let (state, digest, message) = match &resolution.answer {
                 Answer::Unchanged => return before.cloned(),
-                Answer::Found(found) => (SourceState::Resolved, Some(found.named.to_string()), None),
+                Answer::Found(found) => {
+                    (SourceState::Resolved, Some(found.named.to_string()), None)
+                }
                 Answer::Missing => (SourceState::Missing, digest, Some("HTTP 404".to_owned())),
                 Answer::Failed { named, error } => {
                     let (state, _) = error::of_source(error, digest.is_some());
                     let named = named.as_ref().map(ToString::to_string).or(digest);
-                    (state, named, Some(cut(error.to_string())))
+                    (
+                        state,
+                        named,
+                        Some(condition::cut(&error.to_string(), SOURCE_MESSAGE).into_owned()),
+                    )
                 }
             };
             let since = before.filter(|source| source.state == state).map(|s| s.since.clone());
@@ -290,12 +303,4 @@ fn with_configs(
         .iter()
         .map(|image| PublishedPlatform { config_digest: config(image), ..image.clone() })
         .collect()
-}
-
-fn cut(mut message: String) -> String {
-    if message.len() > SOURCE_MESSAGE {
-        message.truncate(message.floor_char_boundary(SOURCE_MESSAGE - '…'.len_utf8()));
-        message.push('…');
-    }
-    message
 }

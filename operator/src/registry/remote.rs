@@ -1,1 +1,160 @@
 //! A registry over HTTP.
+
+mod address;
+mod auth;
+mod blobs;
+mod call;
+mod challenge;
+mod failure;
+mod hosts;
+mod limits;
+mod manifests;
+mod redirect;
+mod refusal;
+mod retry_after;
+mod token;
+mod transport;
+mod trust;
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::{Access, Registry, RegistryError};
+use crate::oci::{Descriptor, RawManifest, Repository, TagOrDigest};
+
+pub use limits::Limits;
+
+/// Registries over HTTP, for every tenant: it remembers of a host how to ask it, and tokens by who
+/// asked for them, but no credential.
+#[derive(Debug)]
+pub struct Remote {
+    transport: transport::Transport,
+    hosts: hosts::Hosts,
+    tokens: token::Tokens,
+    allow_http: bool,
+}
+
+/// What the operator's flags say about registries.
+#[derive(Clone)]
+pub struct Options {
+    /// `--allow-loopback-registries`
+    pub allow_loopback: bool,
+    /// `--insecure-allow-http`
+    pub allow_http: bool,
+    /// Of time and of bytes.
+    pub limits: Limits,
+    /// Called once for each request on the wire.
+    pub observe: Arc<dyn Fn(&Observation) + Send + Sync>,
+    /// `User-Agent`
+    pub user_agent: String,
+    /// From a host's name to its addresses.
+    pub resolve: Resolve,
+}
+
+/// From a host's name to its addresses; the policy on addresses is applied to what it says.
+pub type Resolve =
+    Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// One request on the wire, for metrics.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The registry on whose behalf it was, as the user names it.
+    pub registry: String,
+    /// `host[:port]` that was asked: the registry, its token endpoint, or where it redirected to.
+    pub host: String,
+    /// HTTP method.
+    pub method: &'static str,
+    /// HTTP status; `None` where no answer came.
+    pub status: Option<u16>,
+    /// Until the answer's headers, or the failure.
+    pub elapsed: Duration,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set up the HTTP client (are there CA certificates?)")]
+pub struct SetupError {
+    /// The cause.
+    #[source]
+    source: reqwest::Error,
+}
+
+impl Remote {
+    /// A client without a connection yet.
+    pub fn new(options: Options) -> Result<Self, SetupError> {
+        let allow_http = options.allow_http;
+        let transport =
+            transport::Transport::new(options).map_err(|source| SetupError { source })?;
+        Ok(Self {
+            transport,
+            hosts: hosts::Hosts::default(),
+            tokens: token::Tokens::default(),
+            allow_http,
+        })
+    }
+}
+
+impl Registry for Remote {
+    async fn head_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        self.head(access, repository, reference).await
+    }
+
+    async fn get_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        self.get(access, repository, reference).await
+    }
+
+    async fn get_blob(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        self.read_blob(access, repository, blob).await
+    }
+
+    async fn put_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        self.put(access, repository, reference, manifest).await
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            allow_loopback: false,
+            allow_http: false,
+            limits: Limits::default(),
+            observe: Arc::new(|_| {}),
+            user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
+            resolve: Arc::new(|host| Box::pin(address::system(host))),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("allow_loopback", &self.allow_loopback)
+            .field("allow_http", &self.allow_http)
+            .field("limits", &self.limits)
+            .field("user_agent", &self.user_agent)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! The committed CRDs are what the types generate, and say to users and to the API server all that they should.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{fs, path::Path};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceColumnDefinition, CustomResourceDefinition,
+};
+use kube::{CustomResourceExt, Resource};
+use multiarch_crds::{
+    GROUP, REGENERATE, files,
+    v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus, VERSION},
+};
+use serde_json::{Value, json};
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_default()
+}
+
+fn parse(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+/// The schema of the one version, as committed.
+fn schema() -> Value {
+    parse(&read("multiarchimages.yaml"))["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take()
+}
+
+/// Calls `check` with each schema in `schema` and its path.
+fn walk(path: &str, schema: &Value, check: &mut impl FnMut(&str, &Value)) {
+    check(path, schema);
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        walk(&format!("{path}.{name}"), property, check);
+    }
+    for (key, suffix) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if schema[key].is_object() {
+            walk(&format!("{path}{suffix}"), &schema[key], check);
+        }
+    }
+}
+
+/// The paths of the schemas that `bad` is true of.
+fn offenders(schema: &Value, bad: impl Fn(&str, &Value) -> bool) -> Vec<String> {
+    let mut paths = Vec::new();
+    walk("", schema, &mut |path, schema| {
+        if bad(path, schema) {
+            paths.push(path.to_owned());
+        }
+    });
+    paths
+}
+
+#[test]
+fn the_committed_files_are_what_the_types_generate() {
+    for (file, text) in files().unwrap() {
+        assert!(
+            read(&file) == text,
+            "crds/{file} is not what the types generate: run `{REGENERATE}` and commit it"
+        );
+    }
+}
+
+#[test]
+fn the_yaml_reads_back_as_the_same_crd() {
+    let (_, text) = files().unwrap().remove(0);
+    let crd: CustomResourceDefinition = serde_json::from_value(parse(&text)).unwrap();
+    let mut expected = MultiArchImage::crd();
+    expected.spec.versions[0].schema.clone_from(&crd.spec.versions[0].schema);
+    assert_eq!(crd, expected);
+}
+
+#[test]
+fn group_and_version_are_the_constants() {
+    assert_eq!(MultiArchImage::group(&()), GROUP);
+    assert_eq!(MultiArchImage::version(&()), VERSION);
+}
+
+#[test]
+fn every_field_is_explained_on_one_line() {
+    let unexplained = offenders(&schema(), |path, schema| {
+        // The root's own three are the API server's.
+        let inherited = [
+            "",
+            ".metadata",
+            ".spec.annotations{}",
+            ".status.tags[]",
+            ".status.coverage.missing[]",
+        ];
+        let text = schema["description"].as_str().unwrap_or_default();
+        !inherited.contains(&path) && (text.is_empty() || text.replace("\n\n", "").contains('\n'))
+    });
+    assert_eq!(unexplained, Vec::<String>::new());
+    assert!(schema()["description"].as_str().unwrap().starts_with("A MultiArchImage publishes"));
+}
+
+#[test]
+fn every_value_of_an_enum_is_explained_by_its_field() {
+    let unexplained = offenders(&schema(), |_, schema| {
+        let text = schema["description"].as_str().unwrap_or_default();
+        let values = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        values.into_iter().any(|value| {
+            !text.contains(&format!("{value}:")) && !text.contains(&format!("{value} (default):"))
+        })
+    });
+    assert_eq!(unexplained, Vec::<String>::new());
+}
+
+#[test]
+fn every_default_is_explained_by_its_field() {
+    let unexplained = offenders(&schema()["properties"]["spec"], |_, schema| {
+        let text = schema["description"].as_str().unwrap_or_default();
+        let default = schema["default"]
+            .as_str()
+            .map_or_else(|| schema["default"].to_string(), ToOwned::to_owned);
+        schema.get("default").is_some()
+            && !text.contains(&format!("Default: {default}."))
+            && !text.contains(&format!("{default} (default)"))
+    });
+    assert_eq!(unexplained, Vec::<String>::new());
+}
+
+#[test]
+fn every_list_map_and_string_of_the_spec_is_bounded() {
+    let unbounded =
+        offenders(&schema()["properties"]["spec"], |_, schema| match schema["type"].as_str() {
+            Some("array") => {
+                !schema["maxItems"].is_number() || !schema["x-kubernetes-list-type"].is_string()
+            }
+            Some("object") => {
+                !schema["properties"].is_object() && !schema["maxProperties"].is_number()
+            }
+            Some("string") => !schema["maxLength"].is_number() && !schema["enum"].is_array(),
+            Some(_) => false,
+            None => true,
+        });
+    assert_eq!(unbounded, Vec::<String>::new());
+}
+
+#[test]
+fn every_list_of_the_status_is_bounded() {
+    let unbounded = offenders(&schema()["properties"]["status"], |_, schema| {
+        schema["type"] == "array"
+            && !(schema["maxItems"].is_number() && schema["x-kubernetes-list-type"].is_string())
+    });
+    assert_eq!(unbounded, Vec::<String>::new());
+}
+
+#[test]
+fn every_rule_says_what_to_do() {
+    let mut rules = 0;
+    let silent = offenders(&schema(), |_, schema| {
+        let rule = schema["x-kubernetes-validations"].as_array();
+        rule.into_iter()
+            .flatten()
+            .any(|rule| rule.get("message").or(rule.get("messageExpression")).is_none())
+    });
+    walk("", &schema(), &mut |_, schema| {
+        rules += schema["x-kubernetes-validations"].as_array().map_or(0, Vec::len);
+    });
+    assert_eq!(silent, Vec::<String>::new());
+    assert!(rules > 30, "only {rules} rules came out of the attributes");
+}
+
+#[test]
+fn lists_merge_as_jobs_and_people_need_it() {
+    let mut lists = Vec::new();
+    walk("", &schema(), &mut |path, schema| {
+        if let Some(kind) = schema["x-kubernetes-list-type"].as_str() {
+            let keys = schema["x-kubernetes-list-map-keys"]
+                .as_array()
+                .map(|keys| format!(" by {}", keys[0]));
+            lists.push(format!("{path}: {kind}{}", keys.unwrap_or_default()));
+        }
+    });
+    let expected = [
+        ".spec.imagePullSecrets: map by \"name\"",
+        ".spec.registries: map by \"host\"",
+        ".spec.requiredPlatforms: set",
+        ".spec.sources: map by \"name\"",
+        ".spec.sources[].platforms: set",
+        ".status.conditions: map by \"type\"",
+        ".status.coverage.missing: atomic",
+        ".status.platforms: atomic",
+        ".status.sources: atomic",
+        ".status.tags: atomic",
+    ];
+    assert_eq!(lists, expected);
+}
+
+#[test]
+fn a_new_object_is_not_taken_for_a_finished_one() {
+    assert_eq!(schema()["properties"]["status"]["default"], json!({"observedGeneration": -1}));
+}
+
+#[test]
+fn columns_show_what_people_look_for() {
+    let crd = MultiArchImage::crd();
+    let columns = crd.spec.versions[0].additional_printer_columns.iter().flatten();
+    let (wide, narrow): (Vec<_>, Vec<_>) = columns.partition(|column| column.priority == Some(1));
+    let names = |columns: Vec<&CustomResourceColumnDefinition>| -> Vec<_> {
+        columns.iter().map(|column| column.name.to_uppercase()).collect()
+    };
+    assert_eq!(names(narrow), ["TARGET", "PLATFORMS", "READY", "STATUS", "AGE"]);
+    assert_eq!(names(wide), ["DIGEST", "MISSING", "PUBLISHED"]);
+}
+
+#[test]
+fn defaults_in_rust_are_those_of_the_schema() {
+    let spec = json!({"target": {"image": ""}, "sources": []});
+    let spec: MultiArchImageSpec = serde_json::from_value(kube::core::cel::apply_defaults(
+        &schema()["properties"]["spec"],
+        &spec,
+    ))
+    .unwrap();
+    assert_eq!(spec, MultiArchImageSpec::default());
+}
+
+#[test]
+fn an_empty_status_writes_nothing() {
+    assert_eq!(serde_json::to_value(MultiArchImageStatus::default()).unwrap(), json!({}));
+}

@@ -1,0 +1,318 @@
+//! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
+
+mod report;
+mod session;
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    num::NonZeroU16,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, PredicateConfig, WatchStreamExt,
+        controller::{Action, Config as ControllerConfig},
+        reflector, watcher,
+    },
+};
+use multiarch_crds::v1alpha1::MultiArchImage;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use self::{report::Reporter, session::Sessions};
+use crate::{
+    admin::Admin,
+    error::{self, Failure, Retry},
+    keychain::Keychain,
+    metrics::{Metrics, ObjectGauges},
+    reconcile::{
+        self, Job, Stage, access,
+        memory::Memory,
+        sources::Sources,
+        status::{Outcome, Run},
+    },
+    registry::Registry,
+};
+
+/// The annotation that asks for a run now: any value that is not the last one.
+pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
+
+/// A shorter interval than the API allows is not served, wherever it comes from.
+const MIN_INTERVAL: Duration = Duration::from_secs(30);
+
+/// An object as it is watched: one that does not deserialise must not stop the others.
+pub type Watched = DeserializeGuard<MultiArchImage>;
+
+/// What the controller is told.
+#[derive(Debug)]
+pub struct Options {
+    /// The one namespace to watch; all where there is none.
+    pub namespace: Option<String>,
+    /// How many objects are worked on at once.
+    pub concurrent: NonZeroU16,
+}
+
+/// What every run shares.
+struct Context<R> {
+    client: Client,
+    registry: R,
+    metrics: Arc<Metrics>,
+    reporter: Reporter,
+    sessions: Sessions,
+}
+
+/// Why a run has no outcome: the API server did not do its part. Registries never cause one.
+#[derive(Debug, thiserror::Error)]
+enum ControllerError {
+    #[error("failed to read the Secrets of {object}: {source}")]
+    Secrets {
+        object: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("failed to write the status of {object}: {source}")]
+    Status {
+        object: String,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// Runs until `stop`, and then until the runs at hand have ended.
+pub async fn run<R: Registry>(
+    client: Client,
+    registry: R,
+    options: Options,
+    metrics: Arc<Metrics>,
+    admin: Admin,
+    stop: CancellationToken,
+) {
+    let api: Api<Watched> = match &options.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let (store, writer) = reflector::store();
+    let objects = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .inspect(|event| {
+            if let Err(error) = event {
+                warn!(%error, "failed to watch MultiArchImages; trying again");
+            }
+        })
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(wakes, PredicateConfig::default());
+    let listed = store.clone();
+    metrics.gauge_objects(move || listed.state().iter().filter_map(|o| gauges(o)).collect());
+    let ready = store.clone();
+    tokio::spawn(async move {
+        if ready.wait_until_ready().await.is_ok() {
+            admin.set_ready();
+        }
+    });
+    let context = Context {
+        reporter: Reporter::new(client.clone()),
+        sessions: Sessions::default(),
+        client,
+        registry,
+        metrics,
+    };
+    Controller::for_stream(objects, store)
+        .with_config(ControllerConfig::default().concurrency(options.concurrent.get()))
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, on_error, Arc::new(context))
+        .for_each(|result| async move {
+            match result {
+                Ok((object, action)) => debug!(%object, ?action, "done"),
+                // A deleted object, or the watch's own errors, which were logged above.
+                Err(kube::runtime::controller::Error::ReconcilerFailed(error, object)) => {
+                    warn!(%object, %error, "the run has no outcome; trying again");
+                }
+                Err(error) => debug!(%error, "nothing to do"),
+            }
+        })
+        .await;
+}
+
+/// What wakes an object: another generation, a request, its deletion. Our own status writes change
+/// none of them.
+#[allow(clippy::unnecessary_wraps, reason = "the form of kube's Predicate")]
+fn wakes(object: &Watched) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    let meta = object.meta();
+    meta.generation.hash(&mut hasher);
+    meta.deletion_timestamp.is_some().hash(&mut hasher);
+    object.annotations().get(REQUESTED_AT).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+async fn reconcile<R: Registry>(
+    object: Arc<Watched>,
+    context: Arc<Context<R>>,
+) -> Result<Action, ControllerError> {
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let begun = Instant::now();
+    let action = match &object.0 {
+        Ok(object) => reconcile_object(object, &context).await,
+        Err(invalid) => {
+            let written = context.reporter.report_invalid(invalid).await;
+            let object = display(&invalid.metadata);
+            written
+                .map(|()| Action::await_change())
+                .map_err(|source| ControllerError::Status { object, source })
+        }
+    };
+    context.metrics.ran(begun.elapsed());
+    action
+}
+
+async fn reconcile_object<R: Registry>(
+    object: &MultiArchImage,
+    context: &Context<R>,
+) -> Result<Action, ControllerError> {
+    let previous = context.sessions.status(object);
+    let requested_at = object.annotations().get(REQUESTED_AT).cloned();
+    let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;
+    let run = if object.spec.suspend {
+        Run { resolutions: Vec::new(), counted: None, outcome: Outcome::Suspended }
+    } else {
+        run_pipeline(object, &previous, requested, context).await?
+    };
+    let failures = context.sessions.count(object, requested, retry(&run));
+    let about = reconcile::status::About {
+        generation: object.metadata.generation,
+        requested_at,
+        failures,
+        now: Timestamp::now(),
+    };
+    let next = reconcile::status::next(&previous, &about, &run);
+    count_push(&run, &context.metrics);
+    if next != previous {
+        let written = context.reporter.report(object, &previous, &next, &run).await;
+        let version = written.map_err(|source| ControllerError::Status {
+            object: display(&object.metadata),
+            source,
+        })?;
+        context.sessions.remember(object, version.as_deref(), next);
+    }
+    if object.spec.suspend {
+        return Ok(Action::await_change());
+    }
+    let interval = Duration::from(object.spec.interval).max(MIN_INTERVAL);
+    let delay = crate::backoff::delay(
+        retry(&run).unwrap_or(Retry::Interval),
+        failures,
+        interval,
+        fastrand::f64(),
+    );
+    Ok(Action::requeue(delay))
+}
+
+async fn run_pipeline<R: Registry>(
+    object: &MultiArchImage,
+    previous: &multiarch_crds::v1alpha1::MultiArchImageStatus,
+    requested: bool,
+    context: &Context<R>,
+) -> Result<Run, ControllerError> {
+    let held =
+        |failure| Run { resolutions: Vec::new(), counted: None, outcome: Outcome::Held(failure) };
+    let sources = match Sources::parse(&object.spec) {
+        Ok(sources) => sources,
+        Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
+    };
+    let namespace = object.namespace().unwrap_or_default();
+    let secrets = access::secrets(&sources);
+    let keychain = Keychain::load(&context.client, &namespace, &secrets)
+        .await
+        .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
+    let memory = Memory::of(previous, object.metadata.generation, &sources);
+    let stage = Stage::default();
+    let job = Job {
+        registry: &context.registry,
+        sources: &sources,
+        keychain: &keychain,
+        memory: &memory,
+        requested,
+        now: Timestamp::now(),
+        stage: &stage,
+    };
+    let timeout = Duration::from(object.spec.timeout);
+    let run = tokio::time::timeout(timeout, reconcile::run(&job)).await;
+    Ok(run.unwrap_or_else(|_| held(Failure::timed_out(timeout, stage.now()))))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form of kube's error policy")]
+fn on_error<R: Registry>(
+    object: Arc<Watched>,
+    _: &ControllerError,
+    context: Arc<Context<R>>,
+) -> Action {
+    let failures = context.sessions.count_lost(&object);
+    let delay =
+        crate::backoff::delay(Retry::Backoff, failures, Duration::from_mins(1), fastrand::f64());
+    Action::requeue(delay)
+}
+
+fn retry(run: &Run) -> Option<Retry> {
+    match &run.outcome {
+        Outcome::Held(failure) => Some(failure.consequence.retry),
+        _ => None,
+    }
+}
+
+fn count_push(run: &Run, metrics: &Metrics) {
+    use multiarch_crds::condition::Reason as R;
+    match &run.outcome {
+        Outcome::Served { published, .. } if published.pushed() => metrics.pushed("success"),
+        Outcome::Held(failure) => {
+            let reason = failure.consequence.reason;
+            if matches!(reason, R::PushFailed | R::ReadBackMismatch) {
+                metrics.pushed(reason.as_str());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn gauges(object: &Watched) -> Option<ObjectGauges> {
+    use multiarch_crds::condition::{Type, get};
+    let object = object.0.as_ref().ok()?;
+    let status = object.status.as_ref();
+    let value = |kind| {
+        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+        match get(conditions, kind).map(|condition| condition.status.as_str()) {
+            Some("True") => 1,
+            Some("False") => 0,
+            _ => -1,
+        }
+    };
+    let missing = status
+        .and_then(|status| status.coverage.as_ref())
+        .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
+    (!object.spec.suspend).then(|| ObjectGauges {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        ready: value(Type::Ready),
+        published: value(Type::Published),
+        missing,
+    })
+}
+
+fn display(meta: &ObjectMeta) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", part(&meta.namespace), part(&meta.name))
+}
+
+/// A poisoned lock is taken all the same: what it guards is replaced whole, never half.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

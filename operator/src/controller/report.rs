@@ -1,0 +1,155 @@
+//! Writes status by server-side apply, and publishes the Events that go with it.
+
+use jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::error_boundary::InvalidObject,
+    runtime::events::{Event, Recorder},
+};
+use multiarch_crds::{
+    condition::{Reason, Type},
+    v1alpha1::{MultiArchImage, MultiArchImageStatus},
+};
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::{
+    error::{Consequence, Failure, Retry, Stalled},
+    events,
+    reconcile::status::{self, About, Outcome, Run},
+};
+
+/// The one field manager, and the reporter of Events.
+const MANAGER: &str = "multiarch-operator";
+
+/// Writes what came of runs.
+pub(super) struct Reporter {
+    client: Client,
+    recorder: Recorder,
+    resource: ApiResource,
+}
+
+impl Reporter {
+    pub(super) fn new(client: Client) -> Self {
+        let recorder = Recorder::new(client.clone(), MANAGER.into());
+        Self { client, recorder, resource: ApiResource::erase::<MultiArchImage>(&()) }
+    }
+
+    /// Writes `next` and tells what happened; the object's version after it.
+    pub(super) async fn report(
+        &self,
+        object: &MultiArchImage,
+        previous: &MultiArchImageStatus,
+        next: &MultiArchImageStatus,
+        run: &Run,
+    ) -> Result<Option<String>, kube::Error> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let pushed =
+            matches!(&run.outcome, Outcome::Served { published, .. } if published.pushed());
+        log(&namespace, &name, previous, next, pushed);
+        let version = self.write(&namespace, &name, next).await?;
+        let about = object.object_ref(&());
+        for event in events::between(previous, next, pushed) {
+            self.tell(&event, &about).await;
+        }
+        Ok(version)
+    }
+
+    /// Reports an object that does not deserialise.
+    pub(super) async fn report_invalid(&self, invalid: &InvalidObject) -> Result<(), kube::Error> {
+        let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
+        let name = invalid.metadata.name.clone().unwrap_or_default();
+        let Some(object) = self.api(&namespace).get_opt(&name).await? else { return Ok(()) };
+        let previous = object.data.get("status").cloned().unwrap_or_default();
+        // A status that does not deserialise either is written anew.
+        let previous: MultiArchImageStatus = serde_json::from_value(previous).unwrap_or_default();
+        let consequence = Consequence {
+            reason: Reason::InvalidSpec,
+            stalled: Stalled::Now,
+            retry: Retry::Interval,
+        };
+        let message =
+            format!("the object does not fit its CustomResourceDefinition: {}", invalid.error);
+        let about = About {
+            generation: object.metadata.generation,
+            requested_at: previous.last_handled_reconcile_at.clone(),
+            failures: 0,
+            now: Timestamp::now(),
+        };
+        let outcome = Outcome::Held(Failure { consequence, message });
+        let next = status::next(
+            &previous,
+            &about,
+            &Run { resolutions: Vec::new(), counted: None, outcome },
+        );
+        if next == previous {
+            return Ok(());
+        }
+        log(&namespace, &name, &previous, &next, false);
+        self.write(&namespace, &name, &next).await?;
+        for event in events::between(&previous, &next, false) {
+            self.tell(&event, &object.object_ref(&self.resource)).await;
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        namespace: &str,
+        name: &str,
+        status: &MultiArchImageStatus,
+    ) -> Result<Option<String>, kube::Error> {
+        let mut status = status.clone();
+        // Conditions that others set are theirs to keep.
+        status.conditions.retain(|condition| condition.type_.parse::<Type>().is_ok());
+        let patch = json!({
+            "apiVersion": MultiArchImage::api_version(&()),
+            "kind": MultiArchImage::kind(&()),
+            "metadata": {"name": name},
+            "status": status,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let object = self.api(namespace).patch_status(name, &params, &Patch::Apply(patch)).await;
+        match object {
+            Ok(object) => Ok(object.resource_version()),
+            // Deleted while it was worked on.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An Event that cannot be told changes nothing: the status says the same.
+    async fn tell(&self, event: &Event, about: &k8s_openapi::api::core::v1::ObjectReference) {
+        if let Err(error) = self.recorder.publish(event, about).await {
+            warn!(%error, reason = event.reason, "failed to publish an Event");
+        }
+    }
+
+    fn api(&self, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &self.resource)
+    }
+}
+
+fn log(
+    namespace: &str,
+    name: &str,
+    previous: &MultiArchImageStatus,
+    next: &MultiArchImageStatus,
+    pushed: bool,
+) {
+    let (was, reason) = (status::ready_reason(previous), status::ready_reason(next));
+    if pushed {
+        let reference = next.reference.as_deref().unwrap_or_default();
+        info!(namespace, name, reference, "published index");
+    } else if was != reason {
+        let ready = multiarch_crds::condition::get(&next.conditions, Type::Ready);
+        let message = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
+        let reason = reason.map(Reason::as_str).unwrap_or_default();
+        if ready.is_some_and(|ready| ready.status == "False") {
+            warn!(namespace, name, reason, message, "not ready");
+        } else {
+            info!(namespace, name, reason, message, "ready changed");
+        }
+    }
+}

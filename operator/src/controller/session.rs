@@ -1,0 +1,155 @@
+//! What the process knows of an object beside what the watch shows: failures in a row, and a status that it wrote and the watch has not brought back yet.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use kube::ResourceExt;
+use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
+
+use super::{Watched, lock};
+use crate::error::Retry;
+
+/// Sessions are looked through for deleted objects when there are this many more than last time.
+const PRUNE: usize = 1024;
+
+/// The sessions of all objects, by uid.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Session>>);
+
+#[derive(Debug, Default)]
+struct Session {
+    generation: Option<i64>,
+    failures: u32,
+    written: Option<Written>,
+    /// Runs of all objects since this one ran.
+    idle: usize,
+}
+
+#[derive(Debug)]
+struct Written {
+    version: u64,
+    status: MultiArchImageStatus,
+}
+
+impl Sessions {
+    /// The latest status: of the object as it was watched, or as it was written here since.
+    pub(super) fn status(&self, object: &MultiArchImage) -> MultiArchImageStatus {
+        let watched = version(object.metadata.resource_version.as_deref());
+        let mut sessions = lock(&self.0);
+        if let Some(session) = sessions.get_mut(&uid(object)) {
+            match (&session.written, watched) {
+                (Some(written), Some(watched)) if written.version > watched => {
+                    return written.status.clone();
+                }
+                _ => session.written = None,
+            }
+        }
+        object.status.clone().unwrap_or_default()
+    }
+
+    /// `status` was written to the object, which is at `version` since.
+    pub(super) fn remember(
+        &self,
+        object: &MultiArchImage,
+        version_written: Option<&str>,
+        status: MultiArchImageStatus,
+    ) {
+        let written = version(version_written).map(|version| Written { version, status });
+        lock(&self.0).entry(uid(object)).or_default().written = written;
+    }
+
+    /// Counts a run that asks for `retry`: how many have failed in a row, this one included. A new
+    /// generation and a person's request start anew.
+    pub(super) fn count(
+        &self,
+        object: &MultiArchImage,
+        requested: bool,
+        retry: Option<Retry>,
+    ) -> u32 {
+        let mut sessions = lock(&self.0);
+        prune(&mut sessions);
+        let session = sessions.entry(uid(object)).or_default();
+        session.idle = 0;
+        if requested || session.generation != object.metadata.generation {
+            session.failures = 0;
+            session.generation = object.metadata.generation;
+        }
+        session.failures = match retry {
+            Some(Retry::Backoff | Retry::After(_)) => session.failures.saturating_add(1),
+            Some(Retry::Interval) | None => 0,
+        };
+        session.failures
+    }
+
+    /// Counts a run that had no outcome.
+    pub(super) fn count_lost(&self, object: &Watched) -> u32 {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(object.uid().unwrap_or_default()).or_default();
+        session.failures = session.failures.saturating_add(1);
+        session.failures
+    }
+}
+
+/// Forgets objects that are long gone. Forgetting one that is not costs it a quick retry.
+fn prune(sessions: &mut HashMap<String, Session>) {
+    if sessions.len() < PRUNE {
+        return;
+    }
+    let many = sessions.len() * 8;
+    for session in sessions.values_mut() {
+        session.idle += 1;
+    }
+    sessions.retain(|_, session| session.idle < many);
+}
+
+fn uid(object: &MultiArchImage) -> String {
+    object.uid().unwrap_or_default()
+}
+
+/// Resource versions are comparable as numbers (guaranteed since Kubernetes 1.35, true before).
+fn version(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::Resource;
+
+    use super::*;
+
+    fn object(version: &str, digest: &str) -> MultiArchImage {
+        let mut object =
+            MultiArchImage::new("app", multiarch_crds::v1alpha1::MultiArchImageSpec::default());
+        object.meta_mut().uid = Some("u".into());
+        object.meta_mut().generation = Some(1);
+        object.meta_mut().resource_version = Some(version.into());
+        object.status = Some(status(digest));
+        object
+    }
+
+    fn status(digest: &str) -> MultiArchImageStatus {
+        MultiArchImageStatus { digest: Some(digest.into()), ..MultiArchImageStatus::default() }
+    }
+
+    #[test]
+    fn prefers_its_own_status_until_the_watch_has_caught_up() {
+        let sessions = Sessions::default();
+        sessions.remember(&object("9", "old"), Some("10"), status("new"));
+        assert_eq!(sessions.status(&object("9", "old")), status("new"));
+        assert_eq!(sessions.status(&object("10", "new")), status("new"));
+        assert_eq!(sessions.status(&object("11", "edited")), status("edited"));
+    }
+
+    #[test]
+    fn counts_failures_in_a_row() {
+        let sessions = Sessions::default();
+        let mut object = object("1", "");
+        let failed = Some(Retry::Backoff);
+        assert_eq!(sessions.count(&object, false, failed), 1);
+        assert_eq!(sessions.count(&object, false, failed), 2);
+        assert_eq!(sessions.count(&object, true, failed), 1, "a request starts anew");
+        assert_eq!(sessions.count(&object, false, None), 0);
+        assert_eq!(sessions.count(&object, false, failed), 1);
+        object.meta_mut().generation = Some(2);
+        assert_eq!(sessions.count(&object, false, failed), 1, "a new generation starts anew");
+    }
+}

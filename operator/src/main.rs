@@ -1,0 +1,100 @@
+//! The operator: parses its flags, and starts the controller and the admin server.
+
+use std::{io::IsTerminal, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use multiarch_operator::{
+    admin::Admin,
+    args::{Args, LogFormat},
+    controller,
+    metrics::Metrics,
+    registry::remote::{Observation, Options, Remote},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+/// How long the runs at hand may take to end after SIGTERM; within the 30 s that Kubernetes gives.
+const GRACE: Duration = Duration::from_secs(25);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    start_log(&args)?;
+    // One provider for kube and for registries, before either makes a connection.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    let config = kube::Config::infer()
+        .await
+        .context("failed to find a cluster: set KUBECONFIG, or run in a Pod")?;
+    let client =
+        kube::Client::try_from(config).context("failed to set up the Kubernetes client")?;
+
+    let metrics = Arc::new(Metrics::new());
+    let observed = Arc::clone(&metrics);
+    let registry = Remote::new(Options {
+        allow_loopback: args.allow_loopback_registries,
+        allow_http: args.insecure_allow_http,
+        observe: Arc::new(move |request: &Observation| {
+            observed.requested(&request.registry, request.method, request.status, request.elapsed);
+        }),
+        user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
+        ..Options::default()
+    })?;
+
+    let stop = CancellationToken::new();
+    let listener = TcpListener::bind(args.admin_listen)
+        .await
+        .with_context(|| format!("failed to listen on {} (--admin-listen)", args.admin_listen))?;
+    info!(admin = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+    let admin = Admin::new(Arc::clone(&metrics));
+    let server = tokio::spawn(admin.clone().serve(listener, stop.clone()));
+
+    let options =
+        controller::Options { namespace: args.watch_namespace, concurrent: args.concurrent };
+    let controller = controller::run(client, registry, options, metrics, admin, stop.clone());
+    let stopped = async {
+        signalled().await?;
+        info!("stopping: the runs at hand end first");
+        stop.cancel();
+        tokio::time::sleep(GRACE).await;
+        anyhow::bail!(
+            "some runs did not end within {GRACE:?}; what they pushed stays, and the next start goes on"
+        )
+    };
+    tokio::select! {
+        () = controller => {}
+        ended = stopped => return ended,
+    }
+    stop.cancel();
+    server.await.context("the admin server panicked")?.context("the admin server failed")?;
+    info!("stopped");
+    Ok(())
+}
+
+async fn signalled() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("failed to wait for SIGINT")?,
+    }
+    Ok(())
+}
+
+fn start_log(args: &Args) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_level).with_context(|| {
+        format!("--log-level: {:?} is neither a level nor a directive", args.log_level)
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! The metrics: counted where things happen, gauged from the watched objects when they are scraped.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::ConstGauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+/// How many registries have label values of their own: a host is tenant input, so its values are
+/// bounded, and later ones are counted under `other`.
+const REGISTRIES: usize = 64;
+
+/// The metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    runs: Histogram,
+    pushes: Family<PushLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
+    hosts: Mutex<HashSet<String>>,
+    objects: Arc<OnceLock<List>>,
+}
+
+/// What the gauges show of one object: 1 True, 0 False, -1 Unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectGauges {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The condition Ready.
+    pub ready: i64,
+    /// The condition Published.
+    pub published: i64,
+    /// How many required platforms are missing.
+    pub missing: i64,
+}
+
+/// How the metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+    /// Prometheus text 0.0.4, for scrapers that do not ask for `OpenMetrics`.
+    Text,
+}
+
+type ListFn = dyn Fn() -> Vec<ObjectGauges> + Send + Sync;
+
+/// Lists the watched objects.
+struct List(Box<ListFn>);
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PushLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    registry: String,
+    method: String,
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HostLabels {
+    registry: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ObjectLabels {
+    namespace: String,
+    name: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics with nothing counted yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("multiarch");
+        let runs = Histogram::new(exponential_buckets(0.01, 2.0, 16));
+        let help = "Time of one run over one object, from its start to its status";
+        registry.register_with_unit("reconcile_duration", help, Unit::Seconds, runs.clone());
+        let pushes = Family::<PushLabels, Counter>::default();
+        registry.register("index_pushes", "Indexes pushed, by result", pushes.clone());
+        let requests = Family::<RequestLabels, Counter>::default();
+        let help = "Requests to registries, by answer; code 0 is no answer";
+        registry.register("registry_requests", help, requests.clone());
+        let request_durations =
+            Family::<HostLabels, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.005, 2.0, 14))
+            });
+        let help = "Time of requests to registries, to the head of the answer";
+        registry.register_with_unit(
+            "registry_request_duration",
+            help,
+            Unit::Seconds,
+            request_durations.clone(),
+        );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", build);
+        let objects = Arc::new(OnceLock::new());
+        registry.register_collector(Box::new(Objects(Arc::clone(&objects))));
+        Self {
+            registry,
+            runs,
+            pushes,
+            requests,
+            request_durations,
+            hosts: Mutex::default(),
+            objects,
+        }
+    }
+
+    /// From now on, the per-object gauges show what `list` gives: a deleted object's vanish.
+    pub fn gauge_objects(&self, list: impl Fn() -> Vec<ObjectGauges> + Send + Sync + 'static) {
+        // A second call has no effect: there is one watch in the process.
+        let _ = self.objects.set(List(Box::new(list)));
+    }
+
+    /// A run over an object took `elapsed`.
+    pub fn ran(&self, elapsed: Duration) {
+        self.runs.observe(elapsed.as_secs_f64());
+    }
+
+    /// An index was pushed: `success`, or the reason why not.
+    pub fn pushed(&self, result: &'static str) {
+        self.pushes.get_or_create(&PushLabels { result }).inc();
+    }
+
+    /// A registry was asked; `code` is `None` where no answer came.
+    pub fn requested(&self, host: &str, method: &str, code: Option<u16>, elapsed: Duration) {
+        let registry = self.bounded(host);
+        let (method, code) = (method.to_owned(), code.unwrap_or(0).to_string());
+        let labels = RequestLabels { registry: registry.clone(), method, code };
+        self.requests.get_or_create(&labels).inc();
+        let durations = self.request_durations.get_or_create(&HostLabels { registry });
+        durations.observe(elapsed.as_secs_f64());
+    }
+
+    /// All metrics, in `format`.
+    #[must_use]
+    pub fn render(&self, format: Format) -> String {
+        let mut text = String::new();
+        if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
+            tracing::error!("failed to write the metrics into a string");
+        }
+        match format {
+            Format::OpenMetrics => text,
+            Format::Text => to_text(&text),
+        }
+    }
+
+    fn bounded(&self, host: &str) -> String {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.contains(host) || (hosts.len() < REGISTRIES && hosts.insert(host.to_owned())) {
+            host.to_owned()
+        } else {
+            "other".to_owned()
+        }
+    }
+}
+
+impl Format {
+    /// The format that a request with this `Accept` gets.
+    #[must_use]
+    pub fn accepted_by(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// Its `Content-Type`.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// `OpenMetrics` as text 0.0.4: counters are named as their samples, info is a gauge, and there is
+/// neither a unit nor an end.
+fn to_text(open: &str) -> String {
+    let mut suffix = String::new();
+    let mut renamed = std::collections::HashMap::new();
+    for line in open.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' ')) {
+            match kind {
+                "counter" => renamed.insert(name, (format!("{name}_total"), "counter")),
+                "info" => renamed.insert(name, (format!("{name}_info"), "gauge")),
+                _ => None,
+            };
+        }
+    }
+    for line in open.lines() {
+        if line == "# EOF" || line.starts_with("# UNIT ") {
+            continue;
+        }
+        let mut words = line.splitn(4, ' ');
+        let of = (words.next(), words.next(), words.next(), words.next());
+        let (line, end) = match of {
+            (Some("#"), Some(what @ ("HELP" | "TYPE")), Some(name), rest) => {
+                let (name, kind) = renamed
+                    .get(name)
+                    .map_or((name, None), |(name, kind)| (name.as_str(), Some(*kind)));
+                let rest = if what == "TYPE" { kind.or(rest) } else { rest };
+                (format!("# {what} {name} {}", rest.unwrap_or_default()), "\n")
+            }
+            _ => (line.to_owned(), "\n"),
+        };
+        suffix.push_str(&line);
+        suffix.push_str(end);
+    }
+    suffix
+}
+
+/// Per-object gauges, made at each scrape.
+#[derive(Debug)]
+struct Objects(Arc<OnceLock<List>>);
+
+impl Collector for Objects {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let objects = self.0.get().map(|list| (list.0)()).unwrap_or_default();
+        let mut gauge = |name: &str, help: &str, value: fn(&ObjectGauges) -> i64| {
+            if objects.is_empty() {
+                return Ok(());
+            }
+            let kind = ConstGauge::new(0_i64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for object in &objects {
+                let labels =
+                    ObjectLabels { namespace: object.namespace.clone(), name: object.name.clone() };
+                ConstGauge::new(value(object)).encode(family.encode_family(&labels)?)?;
+            }
+            Ok(())
+        };
+        let values = "1 True, 0 False, -1 Unknown";
+        gauge("resource_ready", &format!("Condition Ready of an object: {values}"), |o| o.ready)?;
+        let help = format!("Condition Published of an object: {values}");
+        gauge("resource_published", &help, |o| o.published)?;
+        gauge("platforms_missing", "Required platforms that an object lacks", |o| o.missing)
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("List")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str) -> ObjectGauges {
+        let (namespace, name) = ("team-a".into(), name.into());
+        ObjectGauges { namespace, name, ready: 1, published: -1, missing: 2 }
+    }
+
+    #[test]
+    fn shows_the_objects_that_there_are_now() {
+        let metrics = Metrics::new();
+        let objects = Arc::new(Mutex::new(vec![object("app"), object("gone")]));
+        let listed = Arc::clone(&objects);
+        metrics.gauge_objects(move || listed.lock().unwrap().clone());
+        let line = r#"multiarch_resource_published{namespace="team-a",name="gone"} -1"#;
+        assert!(metrics.render(Format::OpenMetrics).contains(line));
+        objects.lock().unwrap().pop();
+        let text = metrics.render(Format::OpenMetrics);
+        assert!(
+            !text.contains(line) && text.contains(r#"_ready{namespace="team-a",name="app"} 1"#)
+        );
+    }
+
+    #[test]
+    fn writes_text_for_scrapers_that_ask_for_nothing_else() {
+        let metrics = Metrics::new();
+        metrics.pushed("success");
+        metrics.ran(Duration::from_millis(20));
+        let text = metrics.render(Format::accepted_by("*/*"));
+        assert!(text.contains("# TYPE multiarch_index_pushes_total counter\n"), "{text}");
+        assert!(text.contains("multiarch_index_pushes_total{result=\"success\"} 1\n"), "{text}");
+        assert!(text.contains("# TYPE multiarch_build_info gauge\n"), "{text}");
+        assert!(text.contains("# TYPE multiarch_reconcile_duration_seconds histogram\n"), "{text}");
+        assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+        let open =
+            metrics.render(Format::accepted_by("application/openmetrics-text;version=1.0.0"));
+        assert!(open.ends_with("# EOF\n"), "{open}");
+    }
+
+    #[test]
+    fn bounds_the_registries_that_tenants_can_name() {
+        let metrics = Metrics::new();
+        for n in 0..100 {
+            metrics.requested(&format!("r{n}.example.com"), "HEAD", Some(200), Duration::ZERO);
+        }
+        let text = metrics.render(Format::OpenMetrics);
+        let other =
+            r#"multiarch_registry_requests_total{registry="other",method="HEAD",code="200"} 36"#;
+        assert!(text.contains(other), "{text}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Where registries may not be: addresses that are refused after resolution and as literals, on every hop.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use reqwest::dns::{Addrs, Name, Resolving};
+use url::{Host, Url};
+
+use super::Resolve;
+
+/// The policy on addresses (REGISTRY.md rule 5).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// Loopback too.
+    pub(super) allow_loopback: bool,
+}
+
+/// A host that is at an address where the operator does not go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{host} is at {address}: {why}")]
+pub(super) struct Forbidden {
+    pub(super) host: String,
+    pub(super) address: String,
+    pub(super) why: &'static str,
+}
+
+const LOOPBACK: &str = "loopback needs --allow-loopback-registries";
+const METADATA: &str = "it is an address for cloud metadata";
+const LINK_LOCAL: &str = "it is link-local, where cloud metadata is served";
+const NOWHERE: &str = "it is not the address of one host";
+
+impl Policy {
+    /// Whether the operator may connect to `address`, and else why not.
+    pub(super) fn check(self, address: IpAddr) -> Result<(), &'static str> {
+        match address {
+            IpAddr::V4(v4) => self.check_v4(v4),
+            IpAddr::V6(v6) => self.check_v6(v6),
+        }
+    }
+
+    fn check_v4(self, v4: Ipv4Addr) -> Result<(), &'static str> {
+        // Alibaba's and Oracle's metadata servers are not link-local.
+        const METADATA_V4: [Ipv4Addr; 2] =
+            [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+        match v4 {
+            _ if v4.is_loopback() && !self.allow_loopback => Err(LOOPBACK),
+            _ if v4.is_link_local() => Err(LINK_LOCAL),
+            _ if METADATA_V4.contains(&v4) => Err(METADATA),
+            _ if v4.octets()[0] == 0 || v4.is_multicast() || v4.is_broadcast() => Err(NOWHERE),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_v6(self, v6: Ipv6Addr) -> Result<(), &'static str> {
+        const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+        match v6 {
+            _ if v6.is_loopback() => {
+                if self.allow_loopback {
+                    Ok(())
+                } else {
+                    Err(LOOPBACK)
+                }
+            }
+            _ if v6.is_unspecified() || v6.is_multicast() => Err(NOWHERE),
+            _ if v6.is_unicast_link_local() => Err(LINK_LOCAL),
+            _ if v6 == METADATA_V6 => Err(METADATA),
+            _ => embedded(v6).map_or(Ok(()), |v4| self.check_v4(v4)),
+        }
+    }
+
+    /// Refuses a URL whose host is a literal address, or a name of this machine.
+    pub(super) fn check_url(self, url: &Url) -> Result<(), Forbidden> {
+        let (address, verdict) = match url.host() {
+            Some(Host::Ipv4(v4)) => (v4.to_string(), self.check(v4.into())),
+            Some(Host::Ipv6(v6)) => (v6.to_string(), self.check(v6.into())),
+            Some(Host::Domain(name)) => ("loopback".into(), self.check_name(name)),
+            None => (String::new(), Ok(())),
+        };
+        let host = url.host_str().unwrap_or_default();
+        verdict.map_err(|why| Forbidden { host: host.into(), address, why })
+    }
+
+    /// `localhost` is this machine, whatever a resolver says (RFC 6761).
+    fn check_name(self, name: &str) -> Result<(), &'static str> {
+        let name = name.trim_end_matches('.');
+        let local = name == "localhost" || name.ends_with(".localhost");
+        if local && !self.allow_loopback { Err(LOOPBACK) } else { Ok(()) }
+    }
+}
+
+/// The v4 address in a v4-mapped, v4-compatible, NAT64 or 6to4 one, where a connection may end.
+fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, high, low] = v6.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match [a, b, c, d, e, f] {
+        [0, 0, 0, 0, 0, 0 | 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(v4(high, low)),
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        _ => None,
+    }
+}
+
+/// A resolver that gives only addresses that the policy allows, so that what was checked is what
+/// is connected to.
+#[derive(Clone)]
+pub(super) struct Guarded {
+    pub(super) policy: Policy,
+    pub(super) resolve: Resolve,
+}
+
+impl reqwest::dns::Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (policy, host) = (self.policy, name.as_str().to_owned());
+        let resolving = (self.resolve)(host.clone());
+        Box::pin(async move {
+            let found = resolving.await?;
+            let mut forbidden = None;
+            let mut allowed = Vec::new();
+            for address in found {
+                match policy.check(address) {
+                    // Port 0 stands for the URL's.
+                    Ok(()) => allowed.push(SocketAddr::new(address, 0)),
+                    Err(why) => {
+                        let address = address.to_string();
+                        forbidden.get_or_insert(Forbidden { host: host.clone(), address, why });
+                    }
+                }
+            }
+            match forbidden {
+                Some(forbidden) if allowed.is_empty() => Err(forbidden.into()),
+                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+/// The system's resolver.
+pub(super) async fn system(host: String) -> io::Result<Vec<IpAddr>> {
+    Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const STRICT: Policy = Policy { allow_loopback: false };
+    const LOCAL: Policy = Policy { allow_loopback: true };
+
+    #[rstest]
+    #[case("169.254.169.254", LINK_LOCAL)]
+    #[case("169.254.0.1", LINK_LOCAL)]
+    #[case("100.100.100.200", METADATA)]
+    #[case("192.0.0.192", METADATA)]
+    #[case("fd00:ec2::254", METADATA)]
+    #[case("fe80::1", LINK_LOCAL)]
+    #[case("febf::1", LINK_LOCAL)]
+    #[case("0.0.0.0", NOWHERE)]
+    #[case("0.1.2.3", NOWHERE)]
+    #[case("::", NOWHERE)]
+    #[case("224.0.0.1", NOWHERE)]
+    #[case("255.255.255.255", NOWHERE)]
+    #[case("ff02::1", NOWHERE)]
+    #[case("::ffff:169.254.169.254", LINK_LOCAL)]
+    #[case("::169.254.169.254", LINK_LOCAL)]
+    #[case("64:ff9b::a9fe:a9fe", LINK_LOCAL)]
+    #[case("2002:a9fe:a9fe::1", LINK_LOCAL)]
+    #[case("2002:0000:0001::1", NOWHERE)]
+    fn refused_whatever_the_flags(#[case] address: IpAddr, #[case] why: &str) {
+        assert_eq!(STRICT.check(address), Err(why));
+        assert_eq!(LOCAL.check(address), Err(why));
+    }
+
+    #[rstest]
+    #[case("127.0.0.1")]
+    #[case("127.1.2.3")]
+    #[case("::1")]
+    #[case("::ffff:127.0.0.1")]
+    #[case("64:ff9b::7f00:1")]
+    #[case("2002:7f00:1::")]
+    fn loopback_needs_the_flag(#[case] address: IpAddr) {
+        assert_eq!(STRICT.check(address), Err(LOOPBACK));
+        assert_eq!(LOCAL.check(address), Ok(()));
+    }
+
+    #[rstest]
+    #[case("10.0.0.1")]
+    #[case("192.168.1.1")]
+    #[case("100.64.0.1")]
+    #[case("198.51.100.7")]
+    #[case("2001:db8::1")]
+    #[case("fd00::1")]
+    #[case("64:ff9b::c633:6407")]
+    fn allowed(#[case] address: IpAddr) {
+        assert_eq!(STRICT.check(address), Ok(()));
+    }
+
+    #[rstest]
+    #[case("https://localhost:5000/", "loopback")]
+    #[case("https://a.LOCALHOST./", "loopback")]
+    #[case("https://127.1/", "127.0.0.1")]
+    #[case("https://0x7f000001/", "127.0.0.1")]
+    #[case("https://[::1]:443/", "::1")]
+    fn literals_and_localhost(#[case] url: Url, #[case] address: &str) {
+        assert_eq!(STRICT.check_url(&url).unwrap_err().address, address);
+        assert_eq!(LOCAL.check_url(&url), Ok(()));
+    }
+}

@@ -1,0 +1,303 @@
+//! Proving who asks: driven by the registry's challenges, with no request spent on asking for one.
+
+use std::time::{Instant, SystemTime};
+
+use reqwest::{
+    Method,
+    header::{HeaderMap, HeaderValue},
+};
+use url::{Origin, Url};
+
+use super::{
+    Remote,
+    call::{Answer, Call},
+    challenge::{self, Challenge, Offer},
+    failure::Failure,
+    refusal::Told,
+    token::{self, Identity, Key, Refusal, Token},
+    transport::Hop,
+    trust,
+};
+use crate::registry::{Credential, RegistryError, Request};
+
+/// A challenge, a changed challenge and a stale token, each answered once.
+const TRIES: usize = 4;
+
+/// What a request says of who asks.
+enum Sent {
+    Nothing,
+    Basic(HeaderValue),
+    Token { token: Token, key: Key, fresh: bool },
+}
+
+/// What follows from an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// It is the answer.
+    Done,
+    /// Ask again by this challenge.
+    Take(Challenge),
+    /// Ask again with a new token.
+    Renew,
+    /// A credential may be wanted without a word of it.
+    Ping,
+    /// The credential is wrong, or there is none.
+    Unauthorized,
+    /// The credential is right and does not suffice.
+    Denied,
+}
+
+impl Remote {
+    /// The answer to `call`, after what the registry wants to know of who asks. It is a redirected
+    /// one, a success, or anything that is not about credentials.
+    pub(super) async fn exchange(&self, call: &Call<'_>) -> Result<Answer, RegistryError> {
+        let url = call.url(self.allow_http)?;
+        let origin = url.origin();
+        let mut turn = self.hosts.first(&origin).await;
+        let mut known = self.hosts.get(&origin);
+        let mut refused = None;
+        let credential = call.access.credential.as_ref();
+        for tries_left in (0..TRIES).rev() {
+            let sent = self.prove(call, &url, known.challenge.as_ref(), refused.as_ref()).await?;
+            let answer = self.follow(call, &url, sent.header()).await;
+            let answer = answer.map_err(|failure| call.told(failure))?;
+            if answer.elsewhere {
+                self.hosts.met(&origin);
+                drop(turn);
+                return self.elsewhere(call, answer).await;
+            }
+            let status = answer.response.status().as_u16();
+            let offer = offer(&answer).map_err(|why| call.told(Failure::Protocol(why)))?;
+            let offer = offer.map(|offer| offer.challenge);
+            let held = credential.is_some();
+            let mut next = sent.next(status, offer, known.challenge.as_ref(), held, known.open);
+            if next == Next::Ping {
+                match self.ping(call, &url).await? {
+                    Some(offer) => next = Next::Take(offer.challenge),
+                    None => {
+                        known.open = true;
+                        next = sent.next(status, None, None, held, true);
+                    }
+                }
+            }
+            match next {
+                Next::Take(challenge) if tries_left > 0 => known.challenge = Some(challenge),
+                Next::Renew if tries_left > 0 => {}
+                Next::Unauthorized => {
+                    self.learn(&origin, &known.challenge, known.open);
+                    return Err(unauthorized(call, status));
+                }
+                Next::Done => {
+                    self.learn(&origin, &known.challenge, known.open);
+                    return Ok(answer);
+                }
+                Next::Denied | Next::Take(_) | Next::Renew | Next::Ping => {
+                    self.learn(&origin, &known.challenge, known.open);
+                    if let Sent::Token { token, key, .. } = sent {
+                        self.tokens.forget(key, &token).await;
+                    }
+                    return Err(self.refused(call, answer).await);
+                }
+            }
+            self.learn(&origin, &known.challenge, known.open);
+            drop(turn.take());
+            refused = sent.token();
+        }
+        Err(call.told(Failure::protocol("a new challenge each time")))
+    }
+
+    /// What is known of `origin` now, for everyone.
+    fn learn(&self, origin: &Origin, challenge: &Option<Challenge>, open: bool) {
+        self.hosts.learn(origin, |host| {
+            host.challenge.clone_from(challenge);
+            host.open = open;
+        });
+        self.hosts.met(origin);
+    }
+
+    /// What to say of who asks, by what the host is known to want.
+    async fn prove(
+        &self,
+        call: &Call<'_>,
+        at: &Url,
+        challenge: Option<&Challenge>,
+        refused: Option<&Token>,
+    ) -> Result<Sent, RegistryError> {
+        let credential = call.access.credential.as_ref();
+        match (challenge, credential) {
+            (None, _) | (Some(Challenge::Basic), None) => Ok(Sent::Nothing),
+            (Some(Challenge::Basic), Some(credential)) => Ok(Sent::Basic(token::basic(credential))),
+            (Some(Challenge::Bearer { realm, service }), credential) => {
+                let key = Key {
+                    registry: at.origin(),
+                    identity: credential.map(Identity::of),
+                    challenge: (realm.clone(), service.clone()),
+                    scopes: call.scopes(),
+                };
+                let (token, fresh) = self.token(call, at, &key, credential, refused).await?;
+                Ok(Sent::Token { token, key, fresh })
+            }
+        }
+    }
+
+    /// The answer of a host that the registry redirected to. It never sees the credential; where
+    /// it asks for a token, an anonymous one is all that it gets.
+    async fn elsewhere(&self, call: &Call<'_>, answer: Answer) -> Result<Answer, RegistryError> {
+        let offer = offer(&answer).map_err(|why| call.told(Failure::Protocol(why)))?;
+        let Some(Offer { challenge: Challenge::Bearer { realm, service }, scopes }) = offer else {
+            return Ok(answer);
+        };
+        let at = answer.url;
+        let key =
+            Key { registry: at.origin(), identity: None, challenge: (realm, service), scopes };
+        let (token, _) = self.token(call, &at, &key, None, None).await?;
+        let followed = self.follow(call, &at, Some(token.header())).await;
+        let answer = followed.map_err(|failure| call.told(failure))?;
+        Ok(Answer { elsewhere: true, ..answer })
+    }
+
+    /// A token for `key`, kept or fetched.
+    async fn token(
+        &self,
+        call: &Call<'_>,
+        at: &Url,
+        key: &Key,
+        credential: Option<&Credential>,
+        refused: Option<&Token>,
+    ) -> Result<(Token, bool), RegistryError> {
+        let (realm, service) = &key.challenge;
+        let request = Request::token(call.repository);
+        if let Some(credential) = credential
+            && !trust::with_credential(call.host(), at, realm)
+        {
+            return Err(RegistryError::RealmNotTrusted {
+                host: call.host().into(),
+                realm: trust::shown(realm),
+                secret: credential.secret.clone(),
+            });
+        }
+        if at.scheme() == "https" && realm.scheme() == "http" {
+            let why = "a token realm on http, though it is on https itself".into();
+            return Err(Failure::Protocol(why).told(call.host(), &request));
+        }
+        let mut url = realm.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = service {
+                query.append_pair("service", service);
+            }
+            for scope in &key.scopes {
+                query.append_pair("scope", scope);
+            }
+        }
+        let fetched = self.tokens.get(key.clone(), refused, || self.fetch(call, url, credential));
+        fetched.await.map_err(|refusal| match refusal {
+            Refusal::Failed(failure) => failure.told(call.host(), &request),
+            Refusal::Answered { status: status @ (401 | 403), .. } => unauthorized(call, status),
+            Refusal::Answered { status, codes, retry_after } => {
+                let told = Told { status, codes, retry_after };
+                told.error(call.host(), &request, call.access.who())
+            }
+        })
+    }
+
+    /// Asks a token endpoint.
+    async fn fetch(
+        &self,
+        call: &Call<'_>,
+        url: Url,
+        credential: Option<&Credential>,
+    ) -> Result<Token, Refusal> {
+        let basic = credential.map(token::basic);
+        let headers = HeaderMap::new();
+        let followed =
+            self.follow_with(call.host(), &Method::GET, &url, &headers, None, basic.as_ref()).await;
+        let answer = followed.map_err(Refusal::Failed)?;
+        if !answer.response.status().is_success() {
+            let Told { status, codes, retry_after } =
+                Told::of(&self.transport, answer.response).await;
+            return Err(Refusal::Answered { status, codes, retry_after });
+        }
+        let limit = self.transport.limits().token;
+        let body = self.body(answer, limit).await.map_err(Refusal::Failed)?;
+        Token::parse(&body, (SystemTime::now(), Instant::now()))
+            .map_err(|why| Refusal::Failed(Failure::Protocol(why)))
+    }
+
+    /// The one exception to "no pings": some registries hide what needs a credential behind a 404,
+    /// or a 403 without challenge. `None` where the registry asks nobody.
+    async fn ping(&self, call: &Call<'_>, url: &Url) -> Result<Option<Offer>, RegistryError> {
+        let mut url = url.clone();
+        url.set_path("/v2/");
+        let hop = Hop {
+            registry: call.host(),
+            method: &Method::GET,
+            url: &url,
+            headers: HeaderMap::new(),
+            body: None,
+        };
+        let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
+        let answer = Answer { response, url, elsewhere: false };
+        match answer.response.status().as_u16() {
+            401 | 403 => offer(&answer).map_err(|why| call.told(Failure::Protocol(why))),
+            408 | 429 | 500.. => Err(self.refused(call, answer).await),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Sent {
+    fn header(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::Nothing => None,
+            Self::Basic(header) => Some(header),
+            Self::Token { token, .. } => Some(token.header()),
+        }
+    }
+
+    fn token(self) -> Option<Token> {
+        match self {
+            Self::Token { token, .. } => Some(token),
+            Self::Nothing | Self::Basic(_) => None,
+        }
+    }
+
+    /// What follows from an answer with `status` that offers a challenge, where the request was
+    /// made by the challenge `known`, a credential is `held`, and the host is known to be `open`.
+    fn next(
+        &self,
+        status: u16,
+        offer: Option<Challenge>,
+        known: Option<&Challenge>,
+        held: bool,
+        open: bool,
+    ) -> Next {
+        match (self, status, offer) {
+            (Self::Nothing, 401, Some(Challenge::Basic)) if !held => Next::Unauthorized,
+            (Self::Nothing, 403, Some(Challenge::Basic)) if !held => Next::Denied,
+            (Self::Nothing, 401 | 403, Some(offer)) => Next::Take(offer),
+            (Self::Nothing, 401 | 403 | 404, None) if held && !open => Next::Ping,
+            // The registry changed its mind on how it wants to be asked.
+            (Self::Basic(_) | Self::Token { .. }, 401, Some(offer)) if Some(&offer) != known => {
+                Next::Take(offer)
+            }
+            (Self::Nothing | Self::Basic(_), 401, _) => Next::Unauthorized,
+            (Self::Token { fresh: false, .. }, 401, _) => Next::Renew,
+            (_, 401 | 403, _) => Next::Denied,
+            _ => Next::Done,
+        }
+    }
+}
+
+/// The challenge of an answer, where it is about credentials.
+fn offer(answer: &Answer) -> Result<Option<Offer>, String> {
+    match answer.response.status().as_u16() {
+        401 | 403 => challenge::offer(answer.response.headers()),
+        _ => Ok(None),
+    }
+}
+
+fn unauthorized(call: &Call<'_>, status: u16) -> RegistryError {
+    let (host, credential) = (call.host().into(), call.access.who());
+    RegistryError::Unauthorized { host, credential, status }
+}

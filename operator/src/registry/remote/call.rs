@@ -1,0 +1,182 @@
+//! One call of the port, as the requests that it takes: where to, with which headers, along which redirects.
+
+use bytes::Bytes;
+use reqwest::{
+    Method, Response,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
+};
+use url::Url;
+
+use super::{
+    Remote,
+    failure::Failure,
+    redirect::{self, authority},
+    refusal::Told,
+    transport::Hop,
+};
+use crate::{
+    oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
+    registry::{Access, RegistryError, Request, Scope},
+};
+
+/// What the port was asked for.
+pub(super) struct Call<'a> {
+    pub(super) access: &'a Access,
+    pub(super) repository: &'a Repository,
+    pub(super) request: Request,
+    /// `manifests/1.0`
+    path: String,
+    manifest: Option<&'a RawManifest>,
+}
+
+/// An answer, and where it came from after redirects.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) url: Url,
+    /// Not from the origin that was asked, which has seen no credential.
+    pub(super) elsewhere: bool,
+}
+
+impl<'a> Call<'a> {
+    /// HEAD, GET or PUT of a manifest; a PUT with `manifest` as its body.
+    pub(super) fn manifest(
+        method: &'static str,
+        access: &'a Access,
+        repository: &'a Repository,
+        reference: &TagOrDigest,
+        manifest: Option<&'a RawManifest>,
+    ) -> Self {
+        let request = Request::manifest(method, repository, reference);
+        Self { access, repository, request, path: format!("manifests/{reference}"), manifest }
+    }
+
+    /// GET of a blob.
+    pub(super) fn blob(access: &'a Access, repository: &'a Repository, digest: &Digest) -> Self {
+        let request = Request::blob("GET", repository, digest);
+        Self { access, repository, request, path: format!("blobs/{digest}"), manifest: None }
+    }
+
+    /// The registry, as the user names it.
+    pub(super) fn host(&self) -> &str {
+        self.repository.host()
+    }
+
+    pub(super) fn method(&self) -> Method {
+        match self.request.method {
+            "HEAD" => Method::HEAD,
+            "PUT" => Method::PUT,
+            _ => Method::GET,
+        }
+    }
+
+    /// Where the registry is asked.
+    pub(super) fn url(&self, allow_http: bool) -> Result<Url, RegistryError> {
+        let host = self.host().to_owned();
+        if self.access.plain_http && !allow_http {
+            return Err(RegistryError::InsecureNotAllowed { host });
+        }
+        let scheme = if self.access.plain_http { "http" } else { "https" };
+        let (at, path) = (self.repository.api_host(), self.repository.path());
+        let url = Url::parse(&format!("{scheme}://{at}/v2/{path}/{}", self.path));
+        url.map_err(|_| self.told(Failure::protocol("nothing: its name is not a host's name")))
+    }
+
+    /// The scopes of the run, with what this call needs where they lack it.
+    pub(super) fn scopes(&self) -> Vec<String> {
+        let push = self.manifest.is_some();
+        let path = self.repository.path();
+        let mut scopes = self.access.scopes.clone();
+        if !scopes.iter().any(|scope| scope.path == path && (scope.push || !push)) {
+            scopes.retain(|scope| scope.path != path);
+            scopes.push(Scope { path: path.into(), push });
+        }
+        scopes.sort();
+        scopes.dedup();
+        scopes.iter().map(ToString::to_string).collect()
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(manifest) = self.manifest {
+            // A media type that is no header's value is refused by the registry instead.
+            if let Ok(media_type) = HeaderValue::from_str(manifest.media_type()) {
+                headers.insert(CONTENT_TYPE, media_type);
+            }
+        } else if self.request.noun == "manifest" {
+            headers.insert(ACCEPT, HeaderValue::from_static(media_type::ACCEPT));
+        }
+        headers
+    }
+
+    pub(super) fn body(&self) -> Option<Bytes> {
+        self.manifest.map(|manifest| manifest.bytes().clone())
+    }
+
+    pub(super) fn told(&self, failure: Failure) -> RegistryError {
+        failure.told(self.host(), &self.request)
+    }
+}
+
+impl Remote {
+    /// Sends `call` to `from` and along its redirects. `authorization` goes to that origin only,
+    /// and to nobody once the call was sent elsewhere, not even back.
+    pub(super) async fn follow(
+        &self,
+        call: &Call<'_>,
+        from: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Failure> {
+        let headers = call.headers();
+        let (method, body) = (call.method(), call.body());
+        self.follow_with(call.host(), &method, from, &headers, body.as_ref(), authorization).await
+    }
+
+    /// As [`Remote::follow`], for anything.
+    pub(super) async fn follow_with(
+        &self,
+        registry: &str,
+        method: &Method,
+        from: &Url,
+        headers: &HeaderMap,
+        body: Option<&Bytes>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Failure> {
+        let mut url = from.clone();
+        let mut elsewhere = false;
+        for _ in 0..=self.transport.limits().redirects {
+            let mut headers = headers.clone();
+            if let Some(authorization) = authorization.filter(|_| !elsewhere) {
+                headers.insert(AUTHORIZATION, authorization.clone());
+            }
+            let hop = Hop { registry, method, url: &url, headers, body: body.cloned() };
+            let sent = self.transport.send(hop).await;
+            let response =
+                sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;
+            let location = response.headers().get(LOCATION).map(|value| value.to_str());
+            let location = location.and_then(Result::ok);
+            match redirect::next(&url, method, response.status(), location) {
+                Ok(None) => return Ok(Answer { response, url, elsewhere }),
+                Ok(Some(next)) => {
+                    elsewhere |= next.origin() != from.origin();
+                    url = next;
+                }
+                Err(why) => return Err(Failure::Protocol(why)),
+            }
+        }
+        let most = self.transport.limits().redirects;
+        Err(Failure::Protocol(format!("more than {most} redirects in a row")))
+    }
+
+    /// What an answer that is no success means for `call`.
+    pub(super) async fn refused(&self, call: &Call<'_>, answer: Answer) -> RegistryError {
+        let told = Told::of(&self.transport, answer.response).await;
+        told.error(call.host(), &call.request, call.access.who())
+    }
+
+    /// The body of an answer, if it has at most `limit` bytes.
+    pub(super) async fn body(&self, answer: Answer, limit: u64) -> Result<Bytes, Failure> {
+        let at = answer.elsewhere.then(|| authority(&answer.url));
+        let read = self.transport.read(answer.response, limit).await;
+        read.map_err(|why| at.map_or(why.clone(), |at| why.at(&at)))
+    }
+}

@@ -1,0 +1,134 @@
+//! What goes wrong on one hop, before anyone knows on whose behalf: turned into words for people at the top.
+
+use std::{error::Error, io, sync::Arc};
+
+use super::{address::Forbidden, limits::Limits};
+use crate::registry::{RegistryError, Request};
+
+/// A hop that gave no answer, or a body that was not read to its end. Cloned to everyone who waited
+/// for the same token.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// DNS, TCP, TLS, or a cut.
+    Unreachable {
+        /// Where it is not the registry itself.
+        host: Option<String>,
+        why: String,
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// A limit of time.
+    TooSlow(String),
+    /// A limit of bytes, and how many had come by then.
+    TooLarge { limit: u64, received: u64 },
+    /// An address where the operator does not go.
+    Forbidden(Forbidden),
+    /// A redirect, challenge or header that is refused.
+    Protocol(String),
+}
+
+impl Failure {
+    pub(super) fn protocol(why: impl Into<String>) -> Self {
+        Self::Protocol(why.into())
+    }
+
+    /// From the HTTP client's error, without its URL.
+    pub(super) fn of(error: reqwest::Error, limits: &Limits) -> Self {
+        let error = error.without_url();
+        if let Some(forbidden) = cause::<Forbidden>(&error) {
+            return Self::Forbidden(forbidden.clone());
+        }
+        if error.is_connect() && error.is_timeout() {
+            return Self::TooSlow(format!("no connection within {:?}", limits.connect));
+        }
+        Self::Unreachable { host: None, why: words(&error), source: Arc::new(error) }
+    }
+
+    /// The same, of a host that the registry led to.
+    pub(super) fn at(self, elsewhere: &str) -> Self {
+        match self {
+            Self::Unreachable { why, source, .. } => {
+                Self::Unreachable { host: Some(elsewhere.into()), why, source }
+            }
+            other => other,
+        }
+    }
+
+    /// What `host` did to `request`.
+    pub(super) fn told(self, host: &str, request: &Request) -> RegistryError {
+        let (registry, request) = (host.to_owned(), request.clone());
+        match self {
+            Self::Unreachable { host, why, source } => RegistryError::Unreachable {
+                host: host.unwrap_or(registry),
+                request,
+                why,
+                source: Some(Box::new(source)),
+            },
+            Self::TooSlow(limit) => RegistryError::TooSlow { host: registry, request, limit },
+            Self::TooLarge { limit, .. } => {
+                RegistryError::TooLarge { host: registry, request, limit }
+            }
+            Self::Forbidden(Forbidden { host, address, why }) => {
+                RegistryError::ForbiddenAddress { host, address, why: why.into() }
+            }
+            Self::Protocol(why) => RegistryError::Protocol { host: registry, request, why },
+        }
+    }
+}
+
+/// Whether a request may have reached the registry although no answer came back.
+pub(super) fn cut_after_sending(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Unreachable { source: Some(source), .. } => {
+            cause::<reqwest::Error>(source.as_ref()).is_some_and(|error| !error.is_connect())
+        }
+        _ => false,
+    }
+}
+
+/// A sentence without anything remote in it.
+fn words(error: &reqwest::Error) -> String {
+    if let Some(tls) = cause::<rustls::Error>(error) {
+        return match tls {
+            rustls::Error::InvalidCertificate(why) => format!("its certificate is refused: {why}"),
+            rustls::Error::InvalidMessage(_) => {
+                "it does not speak TLS (is plainHTTP missing?)".into()
+            }
+            other => format!("TLS failed: {other}"),
+        };
+    }
+    if error.is_dns() {
+        return "its name was not resolved".into();
+    }
+    if let Some(io) = cause::<io::Error>(error) {
+        // The kind and not the error, which may quote what came.
+        return io.kind().to_string();
+    }
+    if error.is_connect() {
+        return "no connection".into();
+    }
+    "the connection broke before the whole answer came".into()
+}
+
+/// The first `E` in the chain of causes.
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // io::Error hides what it wraps from `source`.
+        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
+            && let Some(found) = inner.downcast_ref::<E>()
+        {
+            return Some(found);
+        }
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        // An Arc shares its cause's type with nobody.
+        if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>()
+            && let Some(found) = shared.downcast_ref::<E>()
+        {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,68 @@
+//! What is remembered of a host for everyone: how it wants to be asked, and never for whom.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::OwnedMutexGuard;
+use url::Origin;
+
+use super::challenge::Challenge;
+
+/// Hosts come from users, so there is a bound; past it everything is learnt again.
+const MOST: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Hosts(Mutex<HashMap<Origin, Host>>);
+
+/// What is known of one host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Host {
+    /// How it wants to be asked, once it said so.
+    pub(super) challenge: Option<Challenge>,
+    /// `GET /v2/` said that it asks nobody who they are, so its 404 is believed.
+    pub(super) open: bool,
+    /// Its HEAD of a manifest is of no use.
+    pub(super) get_only: bool,
+    met: bool,
+    first: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Hosts {
+    pub(super) fn get(&self, origin: &Origin) -> Host {
+        self.with(origin, |host| host.clone())
+    }
+
+    /// Keeps what was learnt.
+    pub(super) fn learn(&self, origin: &Origin, learn: impl FnOnce(&mut Host)) {
+        self.with(origin, learn);
+    }
+
+    /// Lets the first request to a host go alone, so that requests which start together cost one
+    /// challenge and not one each. Whoever waited goes on whatever became of the first.
+    pub(super) async fn first(&self, origin: &Origin) -> Option<OwnedMutexGuard<()>> {
+        let host = self.get(origin);
+        if host.met {
+            return None;
+        }
+        if let Ok(turn) = Arc::clone(&host.first).try_lock_owned() {
+            return Some(turn);
+        }
+        drop(host.first.lock().await);
+        None
+    }
+
+    /// The first answer is there.
+    pub(super) fn met(&self, origin: &Origin) {
+        self.learn(origin, |host| host.met = true);
+    }
+
+    fn with<T>(&self, origin: &Origin, act: impl FnOnce(&mut Host) -> T) -> T {
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.len() >= MOST && !hosts.contains_key(origin) {
+            hosts.clear();
+        }
+        act(hosts.entry(origin.clone()).or_default())
+    }
+}

@@ -1,0 +1,141 @@
+//! Every limit on what a registry may cost in time and bytes, in one struct that tests shorten.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// REGISTRY.md rules 4, 7 and 13.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Name, TCP and TLS.
+    pub connect: Duration,
+    /// From the end of a request to the end of its answer's headers.
+    pub first_byte: Duration,
+    /// Between two bytes, read or written.
+    pub idle: Duration,
+    /// Fewer bytes a second over `rate_window` are a stall, read or written.
+    pub rate: u64,
+    /// What `rate` is measured over.
+    pub rate_window: Duration,
+    /// Bytes of a manifest or index.
+    pub manifest: u64,
+    /// Bytes of an image config.
+    pub config: u64,
+    /// Bytes of a token endpoint's answer.
+    pub token: u64,
+    /// Bytes that are read of an error's body.
+    pub error: u64,
+    /// Bytes of an answer's headers.
+    pub headers: u64,
+    /// Redirects that one request follows.
+    pub redirects: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(30),
+            rate: 1 << 10,
+            rate_window: Duration::from_secs(30),
+            manifest: 4 << 20,
+            config: 8 << 20,
+            token: 64 << 10,
+            error: 8 << 10,
+            headers: 64 << 10,
+            redirects: 5,
+        }
+    }
+}
+
+/// Whether bytes keep moving, by `idle` and `rate`.
+#[derive(Debug)]
+pub(super) struct Pace {
+    idle: Duration,
+    rate: u64,
+    window: Duration,
+    last: Instant,
+    window_start: Instant,
+    window_bytes: u64,
+}
+
+impl Pace {
+    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
+        Self {
+            idle: limits.idle,
+            rate: limits.rate,
+            window: limits.rate_window,
+            last: now,
+            window_start: now,
+            window_bytes: 0,
+        }
+    }
+
+    /// `bytes` have moved.
+    pub(super) fn moved(&mut self, bytes: u64, now: Instant) {
+        self.last = now;
+        self.window_bytes += bytes;
+    }
+
+    /// When to ask [`Pace::stalled`] at the latest.
+    pub(super) fn deadline(&self) -> Instant {
+        (self.last + self.idle).min(self.window_start + self.window)
+    }
+
+    /// Which limit ran out by `now`; opens the next window where none did.
+    pub(super) fn stalled(&mut self, now: Instant) -> Option<String> {
+        if now >= self.last + self.idle {
+            return Some(format!("no byte within {:?}", self.idle));
+        }
+        if now >= self.window_start + self.window {
+            let needed = u128::from(self.rate) * self.window.as_millis() / 1000;
+            if u128::from(self.window_bytes) < needed {
+                return Some(format!("under {} bytes a second for {:?}", self.rate, self.window));
+            }
+            self.window_start = now;
+            self.window_bytes = 0;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn bytes_that_keep_coming_are_no_stall() {
+        let start = Instant::now();
+        let mut pace = Pace::new(&Limits::default(), start);
+        for second in 1..=120 {
+            let now = start + second * SECOND;
+            pace.moved(1024, now);
+            assert_eq!(pace.stalled(now), None, "after {second} s");
+        }
+    }
+
+    #[test]
+    fn silence_is_a_stall_after_idle() {
+        let start = Instant::now();
+        let mut pace = Pace::new(&Limits { idle: 5 * SECOND, ..Limits::default() }, start);
+        pace.moved(1 << 20, start + SECOND);
+        assert_eq!(pace.deadline(), start + 6 * SECOND);
+        assert_eq!(pace.stalled(start + 5 * SECOND), None);
+        assert_eq!(pace.stalled(start + 6 * SECOND).as_deref(), Some("no byte within 5s"));
+    }
+
+    #[test]
+    fn a_byte_a_second_is_a_stall_after_the_window() {
+        let start = Instant::now();
+        let mut pace = Pace::new(&Limits::default(), start);
+        let stalled = (1..=40).find_map(|second| {
+            let now = start + second * SECOND;
+            pace.moved(1, now);
+            pace.stalled(now).map(|limit| (second, limit))
+        });
+        assert_eq!(stalled, Some((30, "under 1024 bytes a second for 30s".into())));
+    }
+}

@@ -1,0 +1,210 @@
+//! Manifests: HEAD, GET and PUT by tag or digest, every body held to its digest.
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use url::Origin;
+
+use super::{
+    Remote,
+    call::{Answer, Call},
+    failure,
+};
+use crate::{
+    oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, media_type},
+    registry::{Access, RegistryError},
+};
+
+impl Remote {
+    pub(super) async fn head(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let call = Call::manifest("HEAD", access, repository, reference, None);
+        let origin = call.url(self.allow_http)?.origin();
+        if !self.hosts.get(&origin).get_only {
+            let answer = self.exchange(&call).await?;
+            match answer.response.status().as_u16() {
+                200..300 => {
+                    if let Some(found) = self.described(&call, &origin, reference, &answer)? {
+                        return Ok(Some(found));
+                    }
+                }
+                404 => return Ok(None),
+                405 | 501 => self.hosts.learn(&origin, |host| host.get_only = true),
+                _ => return Err(self.refused(&call, answer).await),
+            }
+        }
+        let found = self.get(access, repository, reference).await?;
+        Ok(found.map(|manifest| manifest.descriptor()))
+    }
+
+    /// The descriptor that the headers of a HEAD make, `None` where they do not make one. A host
+    /// whose HEAD lacks the digest or the size is not asked by HEAD again.
+    fn described(
+        &self,
+        call: &Call<'_>,
+        origin: &Origin,
+        reference: &TagOrDigest,
+        answer: &Answer,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let headers = answer.response.headers();
+        let promised = promised(headers, reference);
+        let digest = match (reference, promised) {
+            (TagOrDigest::Digest(asked), Some(promised)) if *asked != promised => {
+                return Err(wrong_digest(call, asked.clone(), promised));
+            }
+            // Asked by digest, it can be the digest of nothing else.
+            (TagOrDigest::Digest(asked), _) => Some(asked.clone()),
+            (TagOrDigest::Tag(_), promised) => promised,
+        };
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let size = length.and_then(|text| text.parse().ok());
+        let (Some(digest), Some(size)) = (digest, size) else {
+            self.hosts.learn(origin, |host| host.get_only = true);
+            return Ok(None);
+        };
+        // Only the body can tell what goes by any other name.
+        let media_type = essence(headers)
+            .filter(|name| media_type::is_index(name) || media_type::is_manifest(name));
+        let Some(media_type) = media_type else { return Ok(None) };
+        Ok(Some(Descriptor {
+            media_type,
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: std::collections::BTreeMap::new(),
+            data: None,
+            platform: None,
+            artifact_type: None,
+        }))
+    }
+
+    pub(super) async fn get(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        let call = Call::manifest("GET", access, repository, reference, None);
+        let answer = self.exchange(&call).await?;
+        let headers = match answer.response.status().as_u16() {
+            200..300 => answer.response.headers().clone(),
+            404 => return Ok(None),
+            _ => return Err(self.refused(&call, answer).await),
+        };
+        let limit = self.transport.limits().manifest;
+        let bytes = self.body(answer, limit).await.map_err(|failure| call.told(failure))?;
+
+        let computed = Digest::of(&bytes);
+        let asked = match reference {
+            TagOrDigest::Digest(asked) => Some(asked.clone()),
+            TagOrDigest::Tag(_) => None,
+        };
+        let wrong = asked.into_iter().chain(promised(&headers, reference));
+        if let Some(expected) = wrong.into_iter().find(|digest| !digest.matches(&bytes)) {
+            return Err(wrong_digest(&call, expected, computed));
+        }
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        RawManifest::from_response(content_type, bytes).map(Some).map_err(|source| {
+            RegistryError::Unusable { host: call.host().into(), request: call.request, source }
+        })
+    }
+
+    pub(super) async fn put(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        let call = Call::manifest("PUT", access, repository, reference, Some(manifest));
+        let Err(error) = self.put_once(&call).await else { return Ok(()) };
+        let after = After::of(&error);
+        if matches!(after, After::Look | After::LookAndRepeat) {
+            // Whether our bytes are there counts for more than how the answer came out.
+            match self.head(access, repository, reference).await {
+                Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(()),
+                Ok(_) => {}
+                Err(_) => return Err(error),
+            }
+        }
+        match after {
+            After::Repeat | After::LookAndRepeat => self.put_once(&call).await,
+            After::Look | After::Fail => Err(error),
+        }
+    }
+
+    async fn put_once(&self, call: &Call<'_>) -> Result<(), RegistryError> {
+        let answer = self.exchange(call).await?;
+        if answer.response.status().is_success() {
+            // What its headers say of the digest is not trusted: the caller reads back.
+            return Ok(());
+        }
+        Err(self.refused(call, answer).await)
+    }
+}
+
+/// What a PUT does after an error; once (REGISTRY.md rules 10 and 12).
+#[derive(Debug, PartialEq, Eq)]
+enum After {
+    Fail,
+    Repeat,
+    Look,
+    LookAndRepeat,
+}
+
+impl After {
+    fn of(error: &RegistryError) -> Self {
+        match error {
+            // It may have been stored although nobody said so.
+            RegistryError::Unavailable { request, status: 502 | 504, .. }
+                if request.noun == "manifest" =>
+            {
+                Self::LookAndRepeat
+            }
+            RegistryError::Unreachable { request, .. }
+                if request.noun == "manifest" && failure::cut_after_sending(error) =>
+            {
+                Self::LookAndRepeat
+            }
+            RegistryError::TooSlow { request, limit, .. }
+                if request.noun == "manifest" && limit.starts_with("no answer") =>
+            {
+                Self::Look
+            }
+            // Without a spec error it was a proxy or a crash, and no decision.
+            RegistryError::Unavailable { request, status: 408 | 500, codes, .. }
+                if request.noun == "manifest" && codes.is_empty() =>
+            {
+                Self::Repeat
+            }
+            // Registries refuse to write what is there already (immutable tags, lost rights).
+            RegistryError::Refused { request, .. } if request.noun == "manifest" => Self::Look,
+            RegistryError::Denied { status: 403, .. } => Self::Look,
+            _ => Self::Fail,
+        }
+    }
+}
+
+/// The digest that the headers promise, where it is of the algorithm that was asked for; one of
+/// another algorithm is ignored (REGISTRY.md rule 6).
+fn promised(headers: &HeaderMap, reference: &TagOrDigest) -> Option<Digest> {
+    let digest: Digest = headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()?;
+    let algorithm = match reference {
+        TagOrDigest::Digest(asked) => asked.algorithm(),
+        TagOrDigest::Tag(_) => "sha256",
+    };
+    (digest.algorithm() == algorithm).then_some(digest)
+}
+
+/// Content-Type without its parameters.
+fn essence(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+fn wrong_digest(call: &Call<'_>, expected: Digest, computed: Digest) -> RegistryError {
+    let (host, request) = (call.host().into(), call.request.clone());
+    RegistryError::WrongDigest { host, request, expected, computed }
+}

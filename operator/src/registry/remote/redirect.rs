@@ -1,0 +1,127 @@
+//! Where a redirect may lead: reads follow within bounds, writes never leave the host.
+
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+/// The next URL of a redirect, `None` where the answer is none, and else why it is refused; the
+/// sentence goes on after "answered … with" and shows no query.
+pub(super) fn next(
+    from: &Url,
+    method: &Method,
+    status: StatusCode,
+    location: Option<&str>,
+) -> Result<Option<Url>, String> {
+    let read = matches!(*method, Method::GET | Method::HEAD);
+    if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(location) = location else {
+        return Err(format!(
+            "a redirect (HTTP {status}) that does not say where to",
+            status = status.as_u16()
+        ));
+    };
+    let Ok(to) = from.join(location) else {
+        return Err("a redirect to something that is not a URL".into());
+    };
+    if !matches!(to.scheme(), "http" | "https") || to.host_str().is_none() {
+        return Err("a redirect to something that is neither http nor https".into());
+    }
+    if !to.username().is_empty() || to.password().is_some() {
+        return Err("a redirect to a URL that holds a credential".into());
+    }
+    if from.scheme() == "https" && to.scheme() == "http" {
+        return Err(format!(
+            "a redirect from https to http (on {}): the registry's external URL or \
+             X-Forwarded-Proto is wrong",
+            authority(&to)
+        ));
+    }
+    if !read && from.origin() != to.origin() {
+        return Err(format!(
+            "a redirect of a {method} to another host ({}), where no write goes",
+            authority(&to)
+        ));
+    }
+    // 301, 302 and 303 turn a write into a GET in most clients, which would count as success.
+    if !read && !matches!(status.as_u16(), 307 | 308) {
+        return Err(format!("a redirect of a {method} by HTTP {}", status.as_u16()));
+    }
+    Ok(Some(to))
+}
+
+/// `host[:port]` of a URL, the part that is safe to show.
+pub(super) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const FROM: &str = "https://r.example.com/v2/a/blobs/sha256:1";
+
+    #[rstest]
+    #[case(200, Some("/x"), None)]
+    #[case(304, Some("/x"), None)]
+    #[case(307, Some("/x?sig=1"), Some("https://r.example.com/x?sig=1"))]
+    #[case(301, Some("../b"), Some("https://r.example.com/v2/a/b"))]
+    #[case(302, Some("//cdn.example.com/x"), Some("https://cdn.example.com/x"))]
+    #[case(303, Some("https://cdn.example.com:8443/x"), Some("https://cdn.example.com:8443/x"))]
+    fn reads_follow(#[case] status: u16, #[case] location: Option<&str>, #[case] to: Option<&str>) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let next = next(&FROM.parse().unwrap(), &Method::GET, status, location).unwrap();
+        assert_eq!(next.as_ref().map(Url::as_str), to);
+    }
+
+    #[rstest]
+    #[case(Method::GET, 307, None, "does not say where")]
+    #[case(Method::GET, 307, Some("https://[bad/"), "not a URL")]
+    #[case(Method::GET, 307, Some("file:///etc/passwd"), "neither http nor https")]
+    #[case(Method::GET, 307, Some("https://u:p@r.example.com/"), "holds a credential")]
+    #[case(
+        Method::HEAD,
+        308,
+        Some("http://r.example.com/x?s=1"),
+        "from https to http (on r.example.com): the registry's external URL"
+    )]
+    #[case(
+        Method::PUT,
+        307,
+        Some("https://evil.example.com/x?s=1"),
+        "to another host (evil.example.com)"
+    )]
+    #[case(
+        Method::PUT,
+        307,
+        Some("https://r.example.com:8443/x"),
+        "to another host (r.example.com:8443)"
+    )]
+    #[case(Method::PUT, 302, Some("/x"), "a redirect of a PUT by HTTP 302")]
+    #[case(Method::POST, 307, Some("https://evil.example.com/"), "of a POST to another host")]
+    fn refused(
+        #[case] method: Method,
+        #[case] status: u16,
+        #[case] location: Option<&str>,
+        #[case] why: &str,
+    ) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let refused = next(&FROM.parse().unwrap(), &method, status, location).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+        assert!(!refused.contains("s=1"), "{refused} shows a query");
+    }
+
+    #[test]
+    fn a_write_stays_with_its_body_on_the_host() {
+        let next = next(
+            &FROM.parse().unwrap(),
+            &Method::PUT,
+            StatusCode::PERMANENT_REDIRECT,
+            Some("/v2/b/manifests/1"),
+        );
+        assert_eq!(next.unwrap().unwrap().as_str(), "https://r.example.com/v2/b/manifests/1");
+    }
+}

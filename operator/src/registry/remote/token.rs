@@ -1,0 +1,342 @@
+//! Bearer tokens: fetched once for everyone who waits, kept by registry, identity and exact scopes.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use reqwest::header::HeaderValue;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use url::{Origin, Url};
+
+use super::failure::Failure;
+use crate::registry::Credential;
+
+/// What a token answer that names no lifetime is good for.
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+/// A token is not used when it is this close to its end: the request still has to arrive.
+const MARGIN: Duration = Duration::from_secs(10);
+/// Identities and scopes come from users, so there is a bound.
+const MOST: usize = 4096;
+
+/// What a token was issued for. Tokens are never shared between two of these.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) registry: Origin,
+    pub(super) identity: Option<Identity>,
+    pub(super) challenge: (Url, Option<String>),
+    pub(super) scopes: Vec<String>,
+}
+
+/// A credential that cannot be read back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Identity([u8; 32]);
+
+/// A token as the value of `Authorization`.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Token {
+    header: HeaderValue,
+    ends: Instant,
+}
+
+/// Why there is no token; cloned to everyone who waited for it.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    /// No answer.
+    Failed(Failure),
+    /// An answer that is none of 200.
+    Answered { status: u16, codes: Vec<String>, retry_after: Option<Duration> },
+}
+
+#[derive(Default)]
+pub(super) struct Tokens(Mutex<HashMap<Key, Arc<Slot>>>);
+
+/// The token of one key, and the flight that fetches it.
+#[derive(Default)]
+struct Slot {
+    flights: AtomicU64,
+    landed: tokio::sync::Mutex<Option<Result<Token, Refusal>>>,
+}
+
+impl Tokens {
+    /// The token of `key`, and whether it is fresh from `fetch`. A token equal to `refused` is
+    /// dropped. Callers that wait while another one fetches share its token, or its failure.
+    pub(super) async fn get<F>(
+        &self,
+        key: Key,
+        refused: Option<&Token>,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<(Token, bool), Refusal>
+    where
+        F: Future<Output = Result<Token, Refusal>>,
+    {
+        let slot = self.slot(key);
+        let flights = slot.flights.load(Ordering::Acquire);
+        let mut landed = slot.landed.lock().await;
+        let waited = slot.flights.load(Ordering::Acquire) != flights;
+        match &*landed {
+            Some(Ok(token)) if Some(token) != refused && (waited || !token.ended()) => {
+                return Ok((token.clone(), waited));
+            }
+            Some(Err(refusal)) if waited => return Err(refusal.clone()),
+            _ => {}
+        }
+        *landed = None;
+        let outcome = fetch().await;
+        slot.flights.fetch_add(1, Ordering::Release);
+        *landed = Some(outcome.clone());
+        outcome.map(|token| (token, true))
+    }
+
+    /// Forgets `token`: its rights were not enough, and a later run should see new ones.
+    pub(super) async fn forget(&self, key: Key, token: &Token) {
+        let slot = self.slot(key);
+        let mut landed = slot.landed.lock().await;
+        if matches!(&*landed, Some(Ok(kept)) if kept == token) {
+            *landed = None;
+        }
+    }
+
+    fn slot(&self, key: Key) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MOST && !slots.contains_key(&key) {
+            slots.retain(|_, slot| slot.in_use());
+            if slots.len() >= MOST {
+                slots.clear();
+            }
+        }
+        Arc::clone(slots.entry(key).or_default())
+    }
+}
+
+impl Slot {
+    fn in_use(&self) -> bool {
+        match self.landed.try_lock() {
+            Ok(landed) => matches!(&*landed, Some(Ok(token)) if !token.ended()),
+            Err(_) => true,
+        }
+    }
+}
+
+impl Identity {
+    pub(super) fn of(credential: &Credential) -> Self {
+        let mut hash = Sha256::new();
+        // The length keeps (`ab`, `c`) and (`a`, `bc`) apart.
+        hash.update((credential.username.len() as u64).to_be_bytes());
+        hash.update(&credential.username);
+        hash.update(credential.password.expose_secret());
+        Self(hash.finalize().into())
+    }
+}
+
+impl Token {
+    /// From the body of a token endpoint's answer.
+    /// Of the two clocks one is for the token's own `exp`, the other one for its life here.
+    pub(super) fn parse(body: &[u8], (date, now): (SystemTime, Instant)) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+            expires_in: Option<f64>,
+        }
+        let no_token = || "a token answer that holds no token".to_owned();
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| no_token())?;
+        let filled = |token: &String| !token.is_empty();
+        let token = answer.token.filter(filled).or(answer.access_token.filter(filled));
+        let token = token.ok_or_else(no_token)?;
+        let mut header =
+            HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| no_token())?;
+        header.set_sensitive(true);
+
+        let told = answer.expires_in.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok());
+        let mut life = told.unwrap_or(DEFAULT_LIFE);
+        if let Some(exp) = expiry(&token) {
+            let end = SystemTime::UNIX_EPOCH + Duration::from_secs(exp);
+            life = life.min(end.duration_since(date).unwrap_or(Duration::ZERO));
+        }
+        // A day at most, for the sake of arithmetic; half of a short life stays.
+        let life = life.min(Duration::from_hours(24));
+        let ends = now + life.saturating_sub(MARGIN.min(life / 2));
+        Ok(Self { header, ends })
+    }
+
+    pub(super) fn header(&self) -> &HeaderValue {
+        &self.header
+    }
+
+    fn ended(&self) -> bool {
+        Instant::now() >= self.ends
+    }
+}
+
+/// `exp` of a token that is a JWT; it is read for its time and believed for nothing else.
+fn expiry(token: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: u32,
+    }
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&payload).ok().map(|claims| claims.exp.into())
+}
+
+/// The value of `Authorization` for Basic.
+pub(super) fn basic(credential: &Credential) -> HeaderValue {
+    let pair = format!("{}:{}", credential.username, credential.password.expose_secret());
+    // Base64 always is a header's value.
+    let text = format!("Basic {}", STANDARD.encode(pair));
+    let mut value =
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    value
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(..)")
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    fn key(scope: &str) -> Key {
+        let url: Url = "https://r.example.com".parse().unwrap();
+        Key {
+            registry: url.origin(),
+            identity: None,
+            challenge: (url, None),
+            scopes: vec![scope.into()],
+        }
+    }
+
+    fn token(text: &str) -> Token {
+        let body = format!(r#"{{"token":"{text}"}}"#);
+        Token::parse(body.as_bytes(), (SystemTime::now(), Instant::now())).unwrap()
+    }
+
+    fn credential(username: &str, password: &str) -> Credential {
+        Credential { secret: "s".into(), username: username.into(), password: password.into() }
+    }
+
+    /// A JWT that ends 30 s after the epoch.
+    const JWT: &str = "e30.eyJleHAiOjMwfQ.sig";
+
+    #[rstest]
+    #[case(r#"{"token":"a"}"#, "Bearer a", 50)]
+    #[case(r#"{"token":"","access_token":"b","expires_in":300}"#, "Bearer b", 290)]
+    #[case(r#"{"token":"a","access_token":"b","expires_in":0}"#, "Bearer a", 0)]
+    #[case(r#"{"token":"a","expires_in":-1}"#, "Bearer a", 0)]
+    #[case(r#"{"token":"a","expires_in":10}"#, "Bearer a", 5)]
+    #[case(
+        r#"{"token":"e30.eyJleHAiOjMwfQ.sig","expires_in":300}"#,
+        "Bearer e30.eyJleHAiOjMwfQ.sig",
+        20
+    )]
+    fn lifetimes(#[case] body: &str, #[case] header: &str, #[case] seconds: u64) {
+        let now = Instant::now();
+        let token = Token::parse(body.as_bytes(), (SystemTime::UNIX_EPOCH, now)).unwrap();
+        assert_eq!(token.header, header);
+        assert_eq!(token.ends - now, Duration::from_secs(seconds));
+        assert_eq!(expiry(JWT), Some(30));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("{}")]
+    #[case("<html>")]
+    #[case(r#"{"token":""}"#)]
+    #[case(r#"{"token":"a\r\nb"}"#)]
+    fn no_token(#[case] body: &str) {
+        let why = Token::parse(body.as_bytes(), (SystemTime::now(), Instant::now())).unwrap_err();
+        assert_eq!(why, "a token answer that holds no token");
+    }
+
+    #[test]
+    fn an_identity_is_the_whole_credential() {
+        let ab_c = Identity::of(&credential("ab", "c"));
+        assert!(ab_c == Identity::of(&credential("ab", "c")));
+        assert!(ab_c != Identity::of(&credential("a", "bc")));
+        assert!(ab_c != Identity::of(&credential("ab", "d")));
+    }
+
+    #[tokio::test]
+    async fn everyone_who_waits_shares_one_flight() {
+        let (tokens, flights) = (Tokens::default(), Cell::new(0));
+        let fetch = || async {
+            tokio::task::yield_now().await;
+            flights.set(flights.get() + 1);
+            Ok(token("a"))
+        };
+        let all = (0..8).map(|_| tokens.get(key("x"), None, fetch));
+        for got in futures::future::join_all(all).await {
+            assert_eq!(got.unwrap().0, token_like("a", &tokens).await);
+        }
+        assert_eq!(flights.get(), 1);
+        assert!(!tokens.get(key("x"), None, fetch).await.unwrap().1, "kept");
+        tokens.get(key("y"), None, fetch).await.unwrap();
+        assert_eq!(flights.get(), 2, "other scopes are another token");
+    }
+
+    async fn token_like(text: &str, tokens: &Tokens) -> Token {
+        let kept = tokens.get(key("x"), None, || async { unreachable!() }).await.unwrap().0;
+        assert_eq!(kept.header, format!("Bearer {text}"));
+        kept
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_shared_and_not_kept() {
+        let (tokens, flights) = (Tokens::default(), Cell::new(0));
+        let fetch = || async {
+            tokio::task::yield_now().await;
+            flights.set(flights.get() + 1);
+            Err(Refusal::Answered { status: 401, codes: Vec::new(), retry_after: None })
+        };
+        let all = (0..8).map(|_| tokens.get(key("x"), None, fetch));
+        assert!(futures::future::join_all(all).await.iter().all(Result::is_err));
+        assert_eq!(flights.get(), 1, "a wrong password is not tried eight times");
+        assert!(tokens.get(key("x"), None, fetch).await.is_err());
+        assert_eq!(flights.get(), 2, "and it is tried again when asked again");
+    }
+
+    #[tokio::test]
+    async fn only_the_refused_token_is_dropped() {
+        let tokens = Tokens::default();
+        let (old, _) = tokens.get(key("x"), None, || async { Ok(token("old")) }).await.unwrap();
+        let renew = || async { Ok(token("new")) };
+        let (new, fresh) = tokens.get(key("x"), Some(&old), renew).await.unwrap();
+        assert!(fresh && new != old);
+        let never = || async { unreachable!("someone else already renewed it") };
+        assert_eq!(tokens.get(key("x"), Some(&old), never).await.unwrap().0, new);
+        tokens.forget(key("x"), &old).await;
+        assert_eq!(tokens.get(key("x"), None, never).await.unwrap().0, new);
+    }
+
+    #[test]
+    fn nothing_shows_a_token() {
+        assert_eq!(format!("{:?}", token("secret")), "Token(..)");
+        assert!(!format!("{:?}", token("secret").header).contains("secret"));
+        assert!(!format!("{:?}", basic(&credential("u", "p"))).contains("dTpw"));
+    }
+}
