@@ -114,7 +114,14 @@ impl Operator {
 async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
-        .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"])
+        .args([
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+            "--log-level",
+            "info,multiarch_operator=debug",
+        ])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
         .env_clear()
         .env("PATH", "/nonexistent")

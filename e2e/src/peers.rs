@@ -29,7 +29,7 @@ pub async fn crane(registry: &Registry, of: &str) -> Result<Read> {
     let reference = registry.uncounted(of);
     let digest = run("crane", &["digest", "--insecure", &reference]).await?;
     let bytes = run("crane", &["manifest", "--insecure", &reference]).await?;
-    Ok(Read { digest: text(digest), bytes })
+    Ok(Read { digest: text(&digest), bytes })
 }
 
 /// What regctl reads under `of` (repository:tag).
@@ -41,13 +41,15 @@ pub async fn regctl(registry: &Registry, of: &str) -> Result<Read> {
     let bytes =
         run("regctl", &["--host", &host, "manifest", "get", "--format", "raw-body", &reference])
             .await?;
-    Ok(Read { digest: text(digest), bytes })
+    Ok(Read { digest: text(&digest), bytes })
 }
 
 /// The digest of the image that crane gives to a machine of `platform`.
 pub async fn crane_for(registry: &Registry, of: &str, platform: &str) -> Result<String> {
     let reference = registry.uncounted(of);
-    run("crane", &["digest", "--insecure", "--platform", platform, &reference]).await.map(text)
+    run("crane", &["digest", "--insecure", "--platform", platform, &reference])
+        .await
+        .map(|digest| text(&digest))
 }
 
 async fn run(name: &str, arguments: &[&str]) -> Result<Vec<u8>> {
@@ -63,6 +65,6 @@ async fn run(name: &str, arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).trim().to_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
 }

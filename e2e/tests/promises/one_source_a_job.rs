@@ -36,8 +36,8 @@ async fn three_jobs_keep_all_three() -> Result<()> {
             .patch("app", &manager, &Patch::Apply(nothing.object()))
             .await
             .context("the job that leaves")?;
-        let two = |image: &_| {
-            Report::ready(image) == "True/Succeeded" && image.platforms() == PLATFORMS[..2]
+        let two = |image: &MultiArchImage| {
+            image.ready() == "True/Succeeded" && image.platforms() == PLATFORMS[..2]
         };
         s.until("app", "the other two are left", two).await?;
         Ok(())
