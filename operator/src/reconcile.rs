@@ -99,8 +99,8 @@ async fn serve<R: Registry>(
         .await
         .map_err(Stop::Publish)?;
     let current = publish::look(registry, access, sources, &draft, memory).await;
-    let current = current.map_err(Stop::Publish)?;
-    let plan = plan::plan(draft, &current, sources).map_err(Stop::Held)?;
+    let (current, ours) = current.map_err(Stop::Publish)?;
+    let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
     stage.at("while pushing the index and reading it back");
     let published =
         publish::publish(registry, access, sources, &plan, &current, memory, job.now).await;

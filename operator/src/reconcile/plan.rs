@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use multiarch_crds::v1alpha1::{Coverage, PublishPolicy, PublishedPlatform, RemovalPolicy};
 
 use super::{
-    memory::Memory,
+    memory::{Memory, PublishedChild},
     resolve::{Answer, Child, Resolution},
     sources::{Source, Sources},
 };
@@ -21,8 +21,10 @@ pub const MAX_CHILDREN: usize = 128;
 #[derive(Debug)]
 pub struct Draft {
     children: Vec<Child>,
-    /// Digests of published children of sources that are absent now, and the name of the source.
-    kept: HashMap<Digest, String>,
+    /// Published images of sources that are absent now: they must be in the index.
+    kept: Vec<PublishedChild>,
+    /// Published images that no source gives, and that are retained if they can still be found.
+    retained: Vec<PublishedChild>,
     /// The index without anything that is kept or retained.
     index: Index,
     /// Its digest.
@@ -101,8 +103,8 @@ pub enum Held {
     },
     /// The tag names something whose platforms cannot be told.
     #[error(
-        "the tag names something that is no image: delete that tag, choose another one, or set \
-         removalPolicy: Remove to replace it"
+        "the tag names something of which not every platform can be told: delete that tag, choose \
+         another one, or set removalPolicy: Remove to replace it"
     )]
     NoImage,
     /// More children than an index may have.
@@ -130,7 +132,7 @@ pub fn draft(
         return Err(Held::SourceFailed);
     }
     let children = found(&answers)?;
-    let mut kept = HashMap::new();
+    let mut kept: Vec<PublishedChild> = Vec::new();
     let mut waiting = Vec::new();
     let moved = !memory.has_all_found(resolutions);
     for (source, answer) in &answers {
@@ -152,7 +154,9 @@ pub fn draft(
             waiting.push(awaited(source));
             continue;
         }
-        kept.extend(published.iter().map(|child| (child.digest.clone(), source.name.clone())));
+        // What another source gives instead need not be kept.
+        let replaced = |kept: &PublishedChild| children.iter().any(|c| c.platform == kept.platform);
+        kept.extend(published.into_iter().filter(|child| !replaced(child)).cloned());
     }
     if !waiting.is_empty() {
         return Err(Held::Waiting { waiting });
@@ -163,13 +167,24 @@ pub fn draft(
     }
     let index = Index::new(descriptors(&children), sources.annotations.clone());
     let digest = index.to_raw().digest().clone();
-    Ok(Draft { children, kept, index, digest })
+    let mut draft = Draft { children, kept, retained: Vec::new(), index, digest };
+    if sources.removal_policy == RemovalPolicy::Retain {
+        let published = memory.published.iter().flat_map(|index| &index.children);
+        draft.retained = published.filter(|child| !draft.provides(child)).cloned().collect();
+    }
+    Ok(draft)
 }
 
 impl Draft {
     /// Digests of the published images that stay although their sources are absent now.
     pub fn kept(&self) -> impl Iterator<Item = &Digest> {
-        self.kept.keys()
+        self.kept.iter().map(|child| &child.digest)
+    }
+
+    /// Whether it is the whole plan, so that no published image has to be found.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.kept.is_empty() && self.retained.is_empty()
     }
 
     /// The platforms of the images that the sources gave.
@@ -183,7 +198,7 @@ impl Draft {
     #[must_use]
     pub fn needs(&self, memory: &Memory) -> bool {
         memory.published.as_ref().is_none_or(|published| {
-            !self.kept.is_empty()
+            !self.is_whole()
                 || published.children.iter().any(|child| !self.has(&child.platform))
                 || published.has_just(self.children.iter().map(|child| &child.descriptor.digest))
         })
@@ -192,55 +207,56 @@ impl Draft {
     fn has(&self, platform: &Platform) -> bool {
         self.children.iter().any(|child| child.platform == *platform)
     }
+
+    /// Whether a source gives the platform of `published`, or it is kept.
+    fn provides(&self, published: &PublishedChild) -> bool {
+        self.has(&published.platform)
+            || self.kept.iter().any(|kept| kept.platform == published.platform)
+    }
 }
 
-/// The index to publish, given what the tag names now.
-pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, Held> {
+/// The index to publish, given what the tag names now, and the index that status remembers where
+/// the tag does not name it any more.
+pub fn plan(
+    draft: Draft,
+    current: &Current,
+    ours: Option<&Index>,
+    sources: &Sources,
+) -> Result<Plan, Held> {
+    let given = draft.children.len();
     let mut children = draft.children;
-    let mut vanishing = Vec::new();
-    if let Current::Read { index, .. } = current {
-        let (attestations, images): (Vec<_>, Vec<_>) =
-            index.manifests.iter().cloned().partition(Descriptor::is_attestation);
-        if images.is_empty() && sources.removal_policy != RemovalPolicy::Remove {
-            return Err(Held::NoImage);
-        }
-        let given: HashSet<Platform> =
-            children.iter().map(|child| child.platform.clone()).collect();
-        let mut stays = HashSet::new();
-        for image in images {
-            let Some(platform) = image.platform.as_ref().map(Platform::normalized) else {
-                continue;
-            };
-            let zstd = is_zstd(&image);
-            // What a source gives replaces it; a double of what stays is dropped.
-            if given.contains(&platform) || !stays.insert((platform.clone(), zstd)) {
-                continue;
-            }
-            let kept = draft.kept.get(&image.digest);
-            if kept.is_none() {
-                match sources.removal_policy {
-                    RemovalPolicy::Remove => continue,
-                    RemovalPolicy::Retain => {}
-                    RemovalPolicy::Refuse => {
-                        vanishing.push(platform.to_string());
-                        continue;
-                    }
-                }
-            }
-            let about = |a: &&Descriptor| a.attests().as_ref() == Some(&image.digest);
-            children.push(Child {
-                platform,
-                config: None,
-                attestations: attestations.iter().filter(about).cloned().collect(),
-                source: kept.cloned().unwrap_or_default(),
-                descriptor: image,
-            });
+    let tagged = match current {
+        Current::Read { index, .. } => Some(index),
+        Current::Free | Current::Known(_) => None,
+    };
+    // What is kept stands before what something else has put under the tag.
+    let mut lost = Vec::new();
+    for kept in &draft.kept {
+        let listed = [tagged, ours].into_iter().flatten().find_map(|index| listed(index, kept));
+        match listed {
+            Some(child) => children.push(child),
+            None => lost.extend(sources.sources.iter().find(|source| source.name == kept.source)),
         }
     }
-    if !vanishing.is_empty() {
-        vanishing.sort_unstable();
-        vanishing.dedup();
-        return Err(Held::WouldShrink { platforms: vanishing });
+    if !lost.is_empty() {
+        return Err(Held::Waiting { waiting: lost.into_iter().map(awaited).collect() });
+    }
+    let others = tagged.map(|index| not_given(index, &children)).unwrap_or_default();
+    match sources.removal_policy {
+        RemovalPolicy::Remove => {}
+        _ if tagged.is_some_and(|index| !tells_platforms(index)) => return Err(Held::NoImage),
+        RemovalPolicy::Refuse if others.is_empty() => {}
+        RemovalPolicy::Refuse => {
+            let mut platforms: Vec<_> = others.iter().map(|c| c.platform.to_string()).collect();
+            platforms.sort_unstable();
+            platforms.dedup();
+            return Err(Held::WouldShrink { platforms });
+        }
+        RemovalPolicy::Retain => {
+            children.extend(others);
+            let lost = ours.map(|index| not_given(index, &children)).unwrap_or_default();
+            children.extend(lost);
+        }
     }
     let has: Vec<_> = children.iter().map(|child| child.platform.clone()).collect();
     let lacking = Required { platforms: sources.required.clone(), unknown: 0 }.lacking(&has);
@@ -250,7 +266,7 @@ pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, 
         let waiting = lacking.iter().map(|p| format!("{p} (no source provides it)")).collect();
         return Err(Held::Waiting { waiting });
     }
-    let index = if children.len() == draft.index.manifests.len() && draft.kept.is_empty() {
+    let index = if children.len() == given {
         draft.index
     } else {
         Index::new(descriptors(&children), sources.annotations.clone())
@@ -259,6 +275,53 @@ pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, 
         return Err(Held::TooMany { children: index.manifests.len() });
     }
     Ok(Plan { raw: index.to_raw(), platforms: shown(&index, &children), index })
+}
+
+/// Whether `index` has images, and tells the platform of each.
+fn tells_platforms(index: &Index) -> bool {
+    let mut images = index.manifests.iter().filter(|child| !child.is_attestation()).peekable();
+    images.peek().is_some() && images.all(|image| platform(image).is_some())
+}
+
+/// The image `kept` as `index` lists it.
+fn listed(index: &Index, kept: &PublishedChild) -> Option<Child> {
+    let image = index.manifests.iter().find(|image| {
+        image.digest == kept.digest && platform(image).as_ref() == Some(&kept.platform)
+    })?;
+    Some(taken(index, image, kept.platform.clone(), kept.source.clone()))
+}
+
+/// The images of `index` whose platforms `children` do not have, once for each platform and
+/// compression.
+fn not_given(index: &Index, children: &[Child]) -> Vec<Child> {
+    let mut seen = HashSet::new();
+    let images = index.manifests.iter().filter(|child| !child.is_attestation());
+    images
+        .filter_map(|image| {
+            let platform = platform(image)?;
+            let given = children.iter().any(|child| child.platform == platform);
+            let first = !given && seen.insert((platform.clone(), is_zstd(image)));
+            first.then(|| taken(index, image, platform, String::new()))
+        })
+        .collect()
+}
+
+/// `image` from `index`, with the attestations that follow it.
+fn taken(index: &Index, image: &Descriptor, platform: Platform, source: String) -> Child {
+    let about = |a: &&Descriptor| a.is_attestation() && a.attests().as_ref() == Some(&image.digest);
+    Child {
+        platform,
+        config: None,
+        attestations: index.manifests.iter().filter(about).cloned().collect(),
+        source,
+        descriptor: image.clone(),
+    }
+}
+
+/// The platform of `image`, normalised, where it tells one.
+fn platform(image: &Descriptor) -> Option<Platform> {
+    let told = image.platform.as_ref().filter(|platform| platform.is_well_formed());
+    told.map(Platform::normalized)
 }
 
 /// What an index must have: the spec's platforms, and those that the sources have or, while they
