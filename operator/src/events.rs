@@ -32,7 +32,9 @@ pub fn between(
     }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };
-        if source.state == SourceState::Missing && old.state == SourceState::Resolved {
+        // One without a digest was never there.
+        let gone = source.state == SourceState::Missing && source.digest.is_some();
+        if gone && old.state != SourceState::Missing {
             let note = format!("source {} is gone from its registry (HTTP 404)", source.name);
             events.push(event(EventType::Warning, "SourceMissing", "Resolve", note));
         }

@@ -70,7 +70,7 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         }
     }
     job.stage.at("while reading the sources");
-    let resolutions = resolve::resolve(job.registry, job.sources, &access).await;
+    let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let served = serve(job, &access, &resolutions).await;
     let planned = match &served {
@@ -114,7 +114,7 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
     let Job { registry, sources, memory, .. } = *job;
     let run = |resolutions, outcome| Some(Run { resolutions, counted: None, outcome });
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
-    if let Some(failure) = worst(sources, memory, &resolutions) {
+    if let Some(failure) = worst(sources, &resolutions) {
         return run(resolutions, Outcome::Held(failure));
     }
     let mut staying: Vec<&Digest> = Vec::new();
@@ -159,14 +159,14 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
 
 /// The failure of a source that says most about what to do: one that a person must act on before
 /// one that passes, and among equals the first of the spec.
-fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Option<Failure> {
+fn worst(sources: &Sources, resolutions: &[Resolution]) -> Option<Failure> {
     let mut failed = 0_usize;
     let mut worst: Option<Failure> = None;
     let answers = sources.sources.iter().zip(resolutions);
     for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
         let Answer::Failed { error, .. } = &resolution.answer else { continue };
         failed += 1;
-        let (_, consequence) = error::of_source(error, memory.was_resolved(&source.name));
+        let (_, consequence) = error::of_source(error, resolution.was_resolved());
         if worst.as_ref().is_none_or(|worst| consequence.weight() > worst.consequence.weight()) {
             worst =
                 Some(Failure { consequence, message: format!("source {}: {error}", source.name) });
@@ -181,10 +181,9 @@ fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Opti
 
 fn failure<R>(stop: &Stop, job: &Job<'_, R>, resolutions: &[Resolution]) -> Failure {
     match stop {
-        Stop::Held(Held::SourceFailed) => worst(job.sources, job.memory, resolutions)
-            .unwrap_or_else(|| {
-                Failure::new(error::of_held(&Held::SourceFailed), &Held::SourceFailed)
-            }),
+        Stop::Held(Held::SourceFailed) => worst(job.sources, resolutions).unwrap_or_else(|| {
+            Failure::new(error::of_held(&Held::SourceFailed), &Held::SourceFailed)
+        }),
         Stop::Held(held) => Failure::new(error::of_held(held), held),
         Stop::Publish(error) => publish_failure(error),
     }

@@ -123,20 +123,19 @@ pub fn draft(
     resolutions: &[Resolution],
     memory: &Memory,
 ) -> Result<Draft, Held> {
-    let answers: Vec<(&Source, &Answer)> =
-        sources.sources.iter().zip(resolutions.iter().map(|r| &r.answer)).collect();
-    let failed = |(source, answer): &(&Source, &Answer)| {
-        !source.optional && matches!(answer, Answer::Failed { .. })
+    let answers = || sources.sources.iter().zip(resolutions);
+    let failed = |(source, resolution): (&Source, &Resolution)| {
+        !source.optional && matches!(resolution.answer, Answer::Failed { .. })
     };
-    if answers.iter().any(failed) {
+    if answers().any(failed) {
         return Err(Held::SourceFailed);
     }
-    let children = found(&answers)?;
+    let children = found(resolutions)?;
     let mut kept: Vec<PublishedChild> = Vec::new();
     let mut waiting = Vec::new();
     let moved = !memory.has_all_found(resolutions);
-    for (source, answer) in &answers {
-        let missing = match answer {
+    for (source, resolution) in answers() {
+        let missing = match resolution.answer {
             Answer::Missing => true,
             Answer::Failed { .. } => false,
             Answer::Found(_) | Answer::Unchanged => continue,
@@ -149,8 +148,9 @@ pub fn draft(
         if goes || (published.is_empty() && left_out) {
             continue;
         }
-        // An old image is never merged with new ones because of a 404.
-        if !source.optional && (published.is_empty() || moved) {
+        // An old image is never merged with new ones because of a 404, and a reference that never
+        // answered is awaited.
+        if !source.optional && (published.is_empty() || moved || !resolution.was_resolved()) {
             waiting.push(awaited(source));
             continue;
         }
@@ -371,11 +371,11 @@ impl Required {
     }
 }
 
-fn found(answers: &[(&Source, &Answer)]) -> Result<Vec<Child>, Held> {
+fn found(resolutions: &[Resolution]) -> Result<Vec<Child>, Held> {
     let mut children: Vec<Child> = Vec::new();
     let mut by_key: HashMap<(Platform, bool), String> = HashMap::new();
-    for (_, answer) in answers {
-        let Answer::Found(found) = answer else { continue };
+    for resolution in resolutions {
+        let Answer::Found(found) = &resolution.answer else { continue };
         for child in &found.children {
             let key = (child.platform.clone(), is_zstd(&child.descriptor));
             if let Some(first) = by_key.insert(key, child.source.clone()) {

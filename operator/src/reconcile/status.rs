@@ -13,6 +13,7 @@ use super::{
     plan::Required,
     publish::Published,
     resolve::{Answer, Resolution},
+    sources::Source,
 };
 use crate::{
     error::{self, Failure, Stalled, TRIES},
@@ -266,23 +267,23 @@ fn sources(
         .iter()
         .filter_map(|resolution| {
             let before = previous.iter().find(|source| source.name == resolution.name);
-            let digest = before.and_then(|source| source.digest.clone());
+            let known = resolution.known.as_ref().map(ToString::to_string);
             let (state, digest, message) = match &resolution.answer {
                 Answer::Unchanged => return before.cloned(),
                 Answer::Found(found) => {
                     (SourceState::Resolved, Some(found.named.to_string()), None)
                 }
-                Answer::Missing => (SourceState::Missing, digest, Some("HTTP 404".to_owned())),
+                Answer::Missing => {
+                    (SourceState::Missing, known, Some(Source::absence(&resolution.reference)))
+                }
                 Answer::Failed { named, error } => {
-                    let (state, _) = error::of_source(error, digest.is_some());
-                    let named = named.as_ref().map(ToString::to_string).or(digest);
-                    (
-                        state,
-                        named,
-                        Some(condition::cut(&error.to_string(), SOURCE_MESSAGE).into_owned()),
-                    )
+                    let (state, _) = error::of_source(error, resolution.was_resolved());
+                    let named = named.as_ref().map(ToString::to_string).or(known);
+                    (state, named, Some(error.to_string()))
                 }
             };
+            let message: Option<String> =
+                message.map(|message| condition::cut(&message, SOURCE_MESSAGE).into_owned());
             let since = before.filter(|source| source.state == state).map(|s| s.since.clone());
             let since = since.unwrap_or(Time(now));
             Some(SourceStatus { name: resolution.name.clone(), state, digest, message, since })
