@@ -22,9 +22,9 @@ pub fn between(
     let (was, is) = (ready_reason(before), ready_reason(after));
     let message = condition::get(&after.conditions, Type::Ready).map(|c| c.message.as_str());
     let message = message.unwrap_or_default();
-    if pushed
-        && is.is_some_and(|reason| matches!(reason, Reason::Succeeded | Reason::PublishedPartial))
-    {
+    let served = matches!(is, Some(Reason::Succeeded | Reason::PublishedPartial));
+    // What was pushed by an earlier run is published when it is read back.
+    if served && (pushed || was == Some(Reason::ReadingBack)) {
         let corrected = was == Some(Reason::DriftDetected);
         let reason = if corrected { "DriftCorrected" } else { "IndexPublished" };
         let reference = after.reference.as_deref().unwrap_or_default();

@@ -77,11 +77,16 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         Ok((_, platforms)) => platforms.iter().filter_map(|p| p.platform.parse().ok()).collect(),
         Err(_) => found(&resolutions),
     };
+    let pushed = match &served {
+        Ok((published, _)) => published.pushed(),
+        Err(Stop::Publish(error)) => error.pushed(),
+        Err(Stop::Held(_)) => false,
+    };
     let outcome = match served {
         Ok((published, platforms)) => Outcome::Served { published, platforms },
         Err(stop) => Outcome::Held(failure(&stop, job, &resolutions)),
     };
-    Run { resolutions, counted: Some(Counted { required, planned }), outcome }
+    Run { resolutions, counted: Some(Counted { required, planned }), pushed, outcome }
 }
 
 /// From what the sources gave to a tag that was read back.
@@ -112,7 +117,7 @@ async fn serve<R: Registry>(
 /// read to know what to do.
 async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run> {
     let Job { registry, sources, memory, .. } = *job;
-    let run = |resolutions, outcome| Some(Run { resolutions, counted: None, outcome });
+    let run = |resolutions, outcome| Some(Run { resolutions, ..Run::without_answers(outcome) });
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
     if let Some(failure) = worst(sources, &resolutions) {
         return run(resolutions, Outcome::Held(failure));

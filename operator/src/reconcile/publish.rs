@@ -85,6 +85,8 @@ pub enum PublishError {
     Lagging {
         /// The target, pinned to what was pushed.
         target: Reference,
+        /// Whether it was pushed in this run, and not in an earlier one.
+        pushed: bool,
     },
     /// The index was pushed, and the tag names something else.
     #[error(
@@ -121,6 +123,21 @@ impl Published {
     #[must_use]
     pub fn pushed(&self) -> bool {
         self.pushed
+    }
+}
+
+impl PublishError {
+    /// Whether the registry took the index in this run.
+    #[must_use]
+    pub fn pushed(&self) -> bool {
+        match self {
+            Self::Lagging { pushed, .. } => *pushed,
+            Self::ReadBack { .. } | Self::Mismatch { .. } => true,
+            Self::Credential { .. }
+            | Self::Look { .. }
+            | Self::ChildGone { .. }
+            | Self::Push { .. } => false,
+        }
     }
 }
 
@@ -236,7 +253,7 @@ pub async fn publish<R: Registry>(
     let target = sources.target.pinned_to(plan.raw.digest());
     let pushed_just_now = memory.pushed_at.is_some_and(|at| now.duration_since(at) < LAG);
     if memory.reason == Some(Reason::ReadingBack) && pushed_just_now {
-        return Err(PublishError::Lagging { target });
+        return Err(PublishError::Lagging { target, pushed: false });
     }
     let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
     let put = registry.put_manifest(access, repository, &tag, &plan.raw).await;
@@ -266,7 +283,7 @@ async fn read_back<R: Registry>(
             _ => {}
         }
     }
-    Err(PublishError::Lagging { target: target.clone() })
+    Err(PublishError::Lagging { target: target.clone(), pushed: true })
 }
 
 fn found(sources: &Sources, digest: &Digest, media_type: &str) -> Published {

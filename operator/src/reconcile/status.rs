@@ -30,8 +30,18 @@ pub struct Run {
     pub resolutions: Vec<Resolution>,
     /// What the index must have and the plan has, where it was counted.
     pub counted: Option<Counted>,
+    /// The registry took an index, whether or not it was read back.
+    pub pushed: bool,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl Run {
+    /// A run that ended before it asked anything.
+    #[must_use]
+    pub fn without_answers(outcome: Outcome) -> Self {
+        Self { resolutions: Vec::new(), counted: None, pushed: false, outcome }
+    }
 }
 
 /// What an index must have, and what the sources or the plan have of it.
@@ -83,24 +93,15 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     if !run.resolutions.is_empty() {
         status.sources = sources(&previous.sources, &run.resolutions, about.now);
     }
-    match &run.outcome {
-        Outcome::Served { published, platforms } => {
-            status.reference = Some(published.reference().to_string());
-            status.digest = Some(published.digest().to_string());
-            status.media_type = Some(published.media_type().to_owned());
-            status.tags = published.reference().tag().map(ToOwned::to_owned).into_iter().collect();
-            status.platforms = with_configs(platforms, &previous.platforms);
-            if published.pushed() {
-                status.last_publish_time = Some(Time(about.now));
-            }
-        }
-        Outcome::Held(failure)
-            if failure.consequence.reason == Reason::ReadingBack
-                && ready_reason(previous) != Some(Reason::ReadingBack) =>
-        {
-            status.last_publish_time = Some(Time(about.now));
-        }
-        Outcome::Held(_) | Outcome::Unchanged | Outcome::Suspended => {}
+    if let Outcome::Served { published, platforms } = &run.outcome {
+        status.reference = Some(published.reference().to_string());
+        status.digest = Some(published.digest().to_string());
+        status.media_type = Some(published.media_type().to_owned());
+        status.tags = published.reference().tag().map(ToOwned::to_owned).into_iter().collect();
+        status.platforms = with_configs(platforms, &previous.platforms);
+    }
+    if run.pushed {
+        status.last_publish_time = Some(Time(about.now));
     }
     let complete = run.counted.as_ref().map(|counted| {
         let published: Vec<Platform> =
