@@ -11,7 +11,10 @@ pub mod status;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use multiarch_crds::v1alpha1::{PublishedPlatform, RemovalPolicy};
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{PublishedPlatform, RemovalPolicy},
+};
 
 use self::{
     access::AccessMap,
@@ -120,7 +123,9 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
     let run = |resolutions, outcome| Some(Run { resolutions, ..Run::without_answers(outcome) });
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
     if let Some(failure) = worst(sources, &resolutions) {
-        return run(resolutions, Outcome::Held(failure));
+        // It may hide what was wrong before, which the digests alone do not tell.
+        let tells_all = memory.was_served() || memory.reason == Some(Reason::WaitingForPlatforms);
+        return if tells_all { run(resolutions, Outcome::Held(failure)) } else { None };
     }
     let mut staying: Vec<&Digest> = Vec::new();
     for (source, resolution) in sources.sources.iter().zip(&resolutions) {
@@ -130,11 +135,17 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
         if newly && (!memory.was_served() || sources.removal_policy == RemovalPolicy::Remove) {
             return None;
         }
-        if gone || matches!(resolution.answer, Answer::Failed { .. }) {
+        let absent = gone || matches!(resolution.answer, Answer::Failed { .. });
+        if absent && memory.was_served() {
             staying.extend(kept);
         }
     }
-    let Some(published) = &memory.published else { return run(resolutions, Outcome::Unchanged) };
+    let Some(published) = &memory.published else {
+        // What is required may have come by the tag, which is not remembered.
+        let retains = sources.removal_policy == RemovalPolicy::Retain;
+        let settled = !retains || sources.required.is_empty();
+        return if settled { run(resolutions, Outcome::Unchanged) } else { None };
+    };
     let target = match access.target() {
         Ok(access) => access,
         Err(source) => {

@@ -184,6 +184,9 @@ impl Conditions<'_> {
         );
         let status = if unknown { Status::Unknown } else { Status::False };
         self.set(Type::Ready, status, reason, &failure.message);
+        if reason == Reason::ChildMissing {
+            self.set(Type::Published, Status::False, reason, &failure.message);
+        }
         // A restart forgets how often it was tried, but not that it was tried often enough.
         let was_stalled = condition::get(&previous.conditions, Type::Stalled).is_some()
             && ready_reason(previous) == Some(reason)
