@@ -358,6 +358,18 @@ impl<R: Registry> Reader<'_, R> {
             .map_err(|e| self.failed(e))
     }
 
+    /// A child that is listed and not read, but published.
+    async fn check_there(&self, child: &Digest) -> Result<(), ResolveError> {
+        let of = TagOrDigest::Digest(child.clone());
+        let head = self.registry.head_manifest(self.access, self.repository, &of);
+        match head.await.map_err(|e| self.failed(e))? {
+            Some(_) => Ok(()),
+            None => {
+                Err(ResolveError::Incomplete { reference: self.reference(), digest: child.clone() })
+            }
+        }
+    }
+
     async fn children(&self, manifest: &RawManifest) -> Result<Vec<Child>, ResolveError> {
         match parse(&self.reference(), manifest)? {
             Manifest::Image(image) => {
@@ -437,8 +449,11 @@ impl<R: Registry> Reader<'_, R> {
             (listed, Some(manifest.config.digest))
         };
         descriptor.platform = None;
-        let attestations =
+        let attestations: Vec<_> =
             attestations.into_iter().filter(|a| a.attests().as_ref() == Some(&digest)).collect();
+        for attestation in &attestations {
+            self.check_there(&attestation.digest).await?;
+        }
         Ok(self.child(descriptor, platform, config, attestations))
     }
 
