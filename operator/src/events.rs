@@ -45,14 +45,14 @@ pub fn between(
             events.push(event(EventType::Normal, "SourceChanged", "Resolve", note));
         }
     }
-    if was != is
-        && let Some((reason, action)) = is.and_then(warning)
-    {
+    let news = if was == is { None } else { is.and_then(warning) };
+    if let Some((reason, action)) = news {
         events.push(event(EventType::Warning, reason, action, message.to_owned()));
     }
     let stalled =
         |status: &MultiArchImageStatus| condition::get(&status.conditions, Type::Stalled).is_some();
-    if stalled(after) && !stalled(before) && is.and_then(warning).is_none() {
+    // An Event that says the same was just told.
+    if stalled(after) && !stalled(before) && news.is_none() {
         events.push(event(EventType::Warning, "Stalled", "Reconcile", message.to_owned()));
     }
     events
