@@ -85,11 +85,17 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         Err(Stop::Publish(error)) => error.pushed(),
         Err(Stop::Held(_)) => false,
     };
+    let conflict = match &served {
+        Err(Stop::Held(Held::Duplicate { first, second, .. })) => {
+            vec![first.clone(), second.clone()]
+        }
+        _ => Vec::new(),
+    };
     let outcome = match served {
         Ok((published, platforms)) => Outcome::Served { published, platforms },
         Err(stop) => Outcome::Held(failure(&stop, job, &resolutions)),
     };
-    Run { resolutions, counted: Some(Counted { required, planned }), pushed, outcome }
+    Run { resolutions, counted: Some(Counted { required, planned }), pushed, conflict, outcome }
 }
 
 /// From what the sources gave to a tag that was read back.

@@ -151,7 +151,7 @@ pub fn draft(
         // An old image is never merged with new ones because of a 404, and a reference that never
         // answered is awaited.
         if !source.optional && (published.is_empty() || moved || !resolution.was_resolved()) {
-            waiting.push(awaited(source));
+            waiting.push(awaited(source, published.iter().map(|child| &child.platform)));
             continue;
         }
         // What another source gives instead need not be kept.
@@ -162,8 +162,8 @@ pub fn draft(
         return Err(Held::Waiting { waiting });
     }
     if children.is_empty() && kept.is_empty() {
-        let waiting = sources.sources.iter().map(awaited).collect();
-        return Err(Held::Waiting { waiting });
+        let waiting = sources.sources.iter().map(|source| awaited(source, [].into_iter()));
+        return Err(Held::Waiting { waiting: waiting.collect() });
     }
     let index = Index::new(descriptors(&children), sources.annotations.clone());
     let digest = index.to_raw().digest().clone();
@@ -235,11 +235,14 @@ pub fn plan(
         let listed = [tagged, ours].into_iter().flatten().find_map(|index| listed(index, kept));
         match listed {
             Some(child) => children.push(child),
-            None => lost.extend(sources.sources.iter().find(|source| source.name == kept.source)),
+            None => {
+                let source = sources.sources.iter().find(|source| source.name == kept.source);
+                lost.extend(source.map(|source| awaited(source, [&kept.platform].into_iter())));
+            }
         }
     }
     if !lost.is_empty() {
-        return Err(Held::Waiting { waiting: lost.into_iter().map(awaited).collect() });
+        return Err(Held::Waiting { waiting: lost });
     }
     let others = tagged.map(|index| not_given(index, &children)).unwrap_or_default();
     match sources.removal_policy {
@@ -355,9 +358,11 @@ impl Required {
         self.platforms.iter().filter(covered).map(|p| p.normalized().to_string()).collect()
     }
 
-    /// Coverage by a plan that has the platforms `planned`, beside a tag that has `published`.
+    /// Coverage by a plan that has the platforms `planned`, beside a tag that has `published`. A
+    /// platform that is there as gzip and as zstd is one platform.
     #[must_use]
-    pub fn coverage(&self, planned: &[Platform], published: usize) -> Coverage {
+    pub fn coverage(&self, planned: &[Platform], published: &[Platform]) -> Coverage {
+        let published = published.iter().map(Platform::sort_key).collect::<HashSet<_>>().len();
         let missing = self.lacking(planned);
         let required = self.platforms.len() + self.unknown;
         let covered = self.platforms.len() - missing.len();
@@ -393,9 +398,13 @@ fn is_zstd(image: &Descriptor) -> bool {
     image.annotations.get(ZSTD).is_some_and(|value| value == "true")
 }
 
-fn awaited(source: &Source) -> String {
-    let declared: Vec<_> = source.declared.iter().map(|declared| declared.text.as_str()).collect();
-    match declared.as_slice() {
+/// `source` in words, with the platforms that are declared for it or that were published from it.
+fn awaited<'a>(source: &Source, published: impl Iterator<Item = &'a Platform>) -> String {
+    let mut words: Vec<_> = source.declared.iter().map(|declared| declared.text.clone()).collect();
+    if words.is_empty() {
+        words = published.map(ToString::to_string).collect();
+    }
+    match words.as_slice() {
         [] => format!("source {} ({})", source.name, source.reference),
         words => format!("{} (source {}, {})", words.join(", "), source.name, source.reference),
     }

@@ -1,6 +1,6 @@
 //! pure: the outcome of a run → the status to report.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -32,6 +32,8 @@ pub struct Run {
     pub counted: Option<Counted>,
     /// The registry took an index, whether or not it was read back.
     pub pushed: bool,
+    /// Names of sources that give the same platform.
+    pub conflict: Vec<String>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -40,7 +42,8 @@ impl Run {
     /// A run that ended before it asked anything.
     #[must_use]
     pub fn without_answers(outcome: Outcome) -> Self {
-        Self { resolutions: Vec::new(), counted: None, pushed: false, outcome }
+        let (resolutions, conflict) = (Vec::new(), Vec::new());
+        Self { resolutions, counted: None, pushed: false, conflict, outcome }
     }
 }
 
@@ -91,7 +94,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     status.observed_generation = about.generation;
     status.last_handled_reconcile_at.clone_from(&about.requested_at);
     if !run.resolutions.is_empty() {
-        status.sources = sources(&previous.sources, &run.resolutions, about.now);
+        status.sources = sources(&previous.sources, run, about.now);
     }
     if let Outcome::Served { published, platforms } = &run.outcome {
         status.reference = Some(published.reference().to_string());
@@ -106,7 +109,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     let complete = run.counted.as_ref().map(|counted| {
         let published: Vec<Platform> =
             status.platforms.iter().filter_map(|p| p.platform.parse().ok()).collect();
-        status.coverage = Some(counted.required.coverage(&counted.planned, published.len()));
+        status.coverage = Some(counted.required.coverage(&counted.planned, &published));
         let lacking = counted.required.lacking(&published);
         Completeness {
             published: !published.is_empty(),
@@ -119,7 +122,8 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
         Outcome::Unchanged => {}
         Outcome::Served { published, .. } => {
             let whole = complete.as_ref().is_none_or(Completeness::is_complete);
-            conditions.served(published, status.platforms.len(), whole);
+            let platforms: HashSet<_> = status.platforms.iter().map(|p| &p.platform).collect();
+            conditions.served(published, platforms.len(), whole);
         }
         Outcome::Held(failure) => conditions.held(failure, previous),
         Outcome::Suspended => conditions.suspended(),
@@ -166,10 +170,10 @@ impl Conditions<'_> {
         condition::set(&mut self.list, kind, status, reason, message, generation, self.about.now);
     }
 
-    fn served(&mut self, published: &Published, images: usize, whole: bool) {
+    fn served(&mut self, published: &Published, platforms: usize, whole: bool) {
         let reason = if whole { Reason::Succeeded } else { Reason::PublishedPartial };
-        let plural = if images == 1 { "" } else { "s" };
-        let message = format!("{} has {images} platform{plural}", published.reference());
+        let plural = if platforms == 1 { "" } else { "s" };
+        let message = format!("{} has {platforms} platform{plural}", published.reference());
         self.set(Type::Ready, Status::True, reason, &message);
         self.set(Type::Published, Status::True, Reason::Succeeded, &message);
         condition::remove(&mut self.list, Type::Reconciling);
@@ -262,12 +266,8 @@ impl Conditions<'_> {
 /// Reason of Published and PlatformsComplete before the first publication.
 const NOT_PUBLISHED: &str = "NotPublished";
 
-fn sources(
-    previous: &[SourceStatus],
-    resolutions: &[Resolution],
-    now: Timestamp,
-) -> Vec<SourceStatus> {
-    resolutions
+fn sources(previous: &[SourceStatus], run: &Run, now: Timestamp) -> Vec<SourceStatus> {
+    run.resolutions
         .iter()
         .filter_map(|resolution| {
             let before = previous.iter().find(|source| source.name == resolution.name);
@@ -275,7 +275,14 @@ fn sources(
             let (state, digest, message) = match &resolution.answer {
                 Answer::Unchanged => return before.cloned(),
                 Answer::Found(found) => {
-                    (SourceState::Resolved, Some(found.named.to_string()), None)
+                    let named = Some(found.named.to_string());
+                    if run.conflict.contains(&resolution.name) {
+                        let message =
+                            format!("{} give the same platform", run.conflict.join(" and "));
+                        (SourceState::Conflict, named, Some(message))
+                    } else {
+                        (SourceState::Resolved, named, None)
+                    }
                 }
                 Answer::Missing => {
                     (SourceState::Missing, known, Some(Source::absence(&resolution.reference)))
