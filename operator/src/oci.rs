@@ -3,6 +3,7 @@
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+mod exact;
 pub mod index;
 mod json;
 pub mod manifest;

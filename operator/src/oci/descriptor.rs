@@ -65,3 +65,31 @@ fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error
         .parse()
         .map_err(|_| de::Error::custom("the field `digest` is no sha256 or sha512 digest"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotated(pairs: &[(&str, &str)]) -> Descriptor {
+        let annotations = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let raw = crate::oci::RawManifest::new("text/x", bytes::Bytes::new());
+        Descriptor { annotations, ..raw.descriptor() }
+    }
+
+    #[test]
+    fn attestations() {
+        let subject = Digest::of(b"image");
+        let both = annotated(&[
+            (REFERENCE_TYPE, "attestation-manifest"),
+            (REFERENCE_DIGEST, subject.as_str()),
+        ]);
+        assert!(both.is_attestation());
+        assert_eq!(both.attests(), Some(subject));
+        let broken =
+            annotated(&[(REFERENCE_TYPE, "attestation-manifest"), (REFERENCE_DIGEST, "latest")]);
+        assert!(broken.is_attestation());
+        assert_eq!(broken.attests(), None);
+        assert!(!annotated(&[]).is_attestation());
+        assert!(!annotated(&[(REFERENCE_TYPE, "something-else")]).is_attestation());
+    }
+}

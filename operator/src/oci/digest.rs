@@ -104,3 +104,60 @@ impl From<Digest> for String {
         digest.0
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const EMPTY_512: &str = concat!(
+        "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce",
+        "47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e"
+    );
+
+    #[test]
+    fn computes_and_checks() {
+        assert_eq!(Digest::of(b"").as_str(), EMPTY);
+        for text in [EMPTY, EMPTY_512] {
+            let digest: Digest = text.parse().unwrap();
+            assert!(digest.matches(b""));
+            assert!(!digest.matches(b"x"));
+            assert_eq!(format!("{}:{}", digest.algorithm(), digest.encoded()), text);
+            assert_eq!(digest.to_string(), text);
+            assert_eq!(String::from(digest.clone()), text);
+            assert_eq!(Digest::try_from(text.to_string()), Ok(digest));
+        }
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("sha256")]
+    #[case("sha256:")]
+    #[case::short(&EMPTY[..70])]
+    #[case::long("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8550")]
+    #[case::upper("sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855")]
+    #[case::algorithm_upper(
+        "SHA256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )]
+    #[case::no_hex("sha256:g3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
+    #[case::other_algorithm(
+        "blake3:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )]
+    #[case::wrong_length("sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
+    #[case::space(" sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85")]
+    #[case::two_colons("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785:b855")]
+    fn refuses(#[case] text: &str) {
+        assert_eq!(text.parse::<Digest>(), Err(DigestError { text: text.into() }));
+    }
+
+    #[test]
+    fn shows_little_of_what_it_refuses() {
+        let error = format!("{}é", "é".repeat(500)).parse::<Digest>().unwrap_err();
+        assert!(error.text.len() <= 200 && error.text.ends_with('…'));
+        let error = "a\nb\u{202e}".parse::<Digest>().unwrap_err();
+        assert!(error.to_string().starts_with(r#""a\nb\u{202e}" is not a digest"#), "{error}");
+    }
+}

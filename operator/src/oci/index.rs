@@ -123,3 +123,134 @@ fn compared(
         &descriptor.annotations,
     )
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn child(platform: &str, content: &str) -> Descriptor {
+        let raw = RawManifest::new(media_type::OCI_MANIFEST, Bytes::from(content.to_owned()));
+        let platform = Some(platform).filter(|p| !p.is_empty()).map(|p| p.parse().unwrap());
+        Descriptor { platform, ..raw.descriptor() }
+    }
+
+    fn annotated(mut child: Descriptor, pairs: &[(&str, &str)]) -> Descriptor {
+        child.annotations = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        child
+    }
+
+    fn attestation(subject: &Descriptor, content: &str) -> Descriptor {
+        let mut attestation = annotated(
+            child("unknown/unknown", content),
+            &[("vnd.docker.reference.type", "attestation-manifest")],
+        );
+        let about = subject.digest.to_string();
+        attestation.annotations.insert("vnd.docker.reference.digest".into(), about);
+        attestation
+    }
+
+    fn index(children: &[&Descriptor]) -> Index {
+        Index::new(children.iter().map(|child| (*child).clone()).collect(), BTreeMap::new())
+    }
+
+    #[test]
+    fn order() {
+        let zstd = annotated(child("linux/amd64", "z"), &[(ZSTD, "true")]);
+        let mut gzip: Vec<_> = ["a", "b", "c"].map(|c| child("linux/amd64/v1", c)).into();
+        gzip.sort_by_key(|child| child.digest.clone());
+        let others = [
+            "freebsd/amd64",
+            "linux/386",
+            "linux/amd64/v2",
+            "linux/arm/v6",
+            "linux/arm",
+            "linux/arm64/v8",
+            "windows/amd64",
+            "windows(10.0.17763)/amd64",
+            "windows(10.0.17763+win32k)/amd64",
+            "windows(10.0.20348)/amd64",
+        ]
+        .map(|platform| child(platform, platform));
+        let mut expected: Vec<_> = others[..2].to_vec();
+        expected.extend(gzip);
+        expected.push(zstd);
+        expected.extend(others[2..].to_vec());
+        let about_last = attestation(&others[9], "1");
+        let about_first = [attestation(&others[0], "2"), attestation(&others[0], "3")];
+        let mut about_first = about_first.to_vec();
+        about_first.sort_by_key(|child| child.digest.clone());
+        let about_none = attestation(&child("linux/s390x", "not here"), "4");
+        expected.extend(about_first);
+        expected.extend([about_last, about_none]);
+        let mut shuffled = expected.clone();
+        shuffled.reverse();
+        shuffled.swap(3, 7);
+        assert_eq!(Index::new(shuffled, BTreeMap::new()).manifests, expected);
+    }
+
+    #[test]
+    fn bytes() {
+        let mut index = index(&[&annotated(
+            child("windows(10.0.17763+win32k)/arm/v7", "x"),
+            &[("b", "<&>\u{2028}\u{2029}\u{8}\u{c}\u{1f}\u{7f}\"\\/é"), ("a", "")],
+        )]);
+        index.annotations.insert("k".into(), "v".into());
+        let raw = index.to_raw();
+        assert_eq!(
+            std::str::from_utf8(raw.bytes()).unwrap(),
+            concat!(
+                r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","#,
+                r#""manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","#,
+                r#""digest":"sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881","#,
+                r#""size":1,"annotations":{"a":"","#,
+                r#""b":"\u003c\u0026\u003e\u2028\u2029\b\f\u001f"#,
+                "\u{7f}",
+                r#"\"\\/é"},"#,
+                r#""platform":{"architecture":"arm","os":"windows","os.version":"10.0.17763","#,
+                r#""os.features":["win32k"],"variant":"v7"}}],"annotations":{"k":"v"}}"#
+            )
+        );
+        assert_eq!(raw.media_type(), media_type::OCI_INDEX);
+        assert_eq!(raw.parse().unwrap(), crate::oci::Manifest::Index(index));
+    }
+
+    #[test]
+    fn says_the_same_in_other_bytes() {
+        let (one, two) = (child("linux/amd64", "1"), child("linux/arm64", "2"));
+        let ours = index(&[&one, &two]);
+        let mut theirs = ours.clone();
+        theirs.manifests.reverse();
+        assert!(ours.satisfies(&theirs) && theirs.satisfies(&ours));
+        theirs.manifests[0].artifact_type = Some("text/x".into());
+        theirs.manifests[0].data = Some("e30=".into());
+        assert!(ours.satisfies(&theirs), "what repeats the content does not count");
+    }
+
+    #[rstest]
+    #[case::media_type(|i: &mut Index| i.media_type = media_type::DOCKER_LIST.into())]
+    #[case::artifact_type(|i: &mut Index| i.artifact_type = Some("text/x".into()))]
+    #[case::annotations(|i: &mut Index| { i.annotations.insert("a".into(), "b".into()); })]
+    #[case::subject(|i: &mut Index| i.subject = Some(i.manifests[0].clone()))]
+    #[case::fewer(|i: &mut Index| { i.manifests.pop(); })]
+    #[case::twice(|i: &mut Index| i.manifests.push(i.manifests[0].clone()))]
+    #[case::twice_instead(|i: &mut Index| i.manifests[0] = i.manifests[1].clone())]
+    #[case::child_type(|i: &mut Index| i.manifests[0].media_type = media_type::DOCKER_MANIFEST.into())]
+    #[case::child_digest(|i: &mut Index| i.manifests[0].digest = Digest::of(b"other"))]
+    #[case::child_size(|i: &mut Index| i.manifests[0].size = 9)]
+    #[case::child_platform(|i: &mut Index| i.manifests[0].platform = None)]
+    #[case::child_words(|i: &mut Index| {
+        i.manifests[1].platform = Some("linux/arm64/v8".parse().unwrap());
+    })]
+    #[case::child_annotations(|i: &mut Index| {
+        i.manifests[0].annotations.insert("a".into(), "b".into());
+    })]
+    fn says_something_else(#[case] change: fn(&mut Index)) {
+        let ours = index(&[&child("linux/amd64", "1"), &child("linux/arm64", "2")]);
+        let mut theirs = ours.clone();
+        change(&mut theirs);
+        assert!(!ours.satisfies(&theirs) && !theirs.satisfies(&ours));
+    }
+}

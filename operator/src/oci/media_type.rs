@@ -88,3 +88,46 @@ pub fn is_well_formed(media_type: &str) -> bool {
     media_type.len() <= LONGEST
         && media_type.split_once('/').is_some_and(|(left, right)| name(left) && name(right))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("Application/VND.x+JSON ; charset=utf-8", Some("application/vnd.x+json"))]
+    #[case("", None)]
+    #[case("; charset=utf-8", None)]
+    #[case("application/octet-stream", None)]
+    #[case("TEXT/plain;charset=utf-8", None)]
+    #[case("application/json", None)]
+    #[case("text/html", Some("text/html"))]
+    fn reads_a_header(#[case] header: &str, #[case] media_type: Option<&str>) {
+        assert_eq!(from_header(header).as_deref(), media_type);
+    }
+
+    #[rstest]
+    #[case("application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.index.v1+json")]
+    #[case("", "absent")]
+    #[case("text", "malformed")]
+    #[case("/x", "malformed")]
+    #[case("x/", "malformed")]
+    #[case("x/y/z", "malformed")]
+    #[case("x/y; z", "malformed")]
+    #[case("x/é", "malformed")]
+    #[case("x/\u{1b}[31m", "malformed")]
+    #[case(&format!("x/{}", "y".repeat(300)), "malformed")]
+    fn shows(#[case] media_type: &str, #[case] expected: &str) {
+        assert_eq!(shown(media_type), expected);
+    }
+
+    #[test]
+    fn each_kind_is_one_kind() {
+        for of in [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST] {
+            assert!(is_index(of) != is_manifest(of) && !is_config(of) && !is_schema1(of));
+            assert!(ACCEPT.split(", ").any(|accepted| accepted == of));
+        }
+        assert!(is_config(OCI_CONFIG) && is_config(DOCKER_CONFIG) && is_config(WASM_CONFIG));
+    }
+}

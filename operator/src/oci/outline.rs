@@ -4,7 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{json, manifest::ManifestError, media_type};
+use super::{
+    exact::{DESCRIPTOR, Exact, Seen},
+    json,
+    manifest::ManifestError,
+    media_type,
+};
 
 /// The top-level fields that tell the kinds of manifests apart. All others are skipped unread.
 #[derive(Debug, Default)]
@@ -16,24 +21,37 @@ pub(super) struct Outline {
     schema1: bool,
 }
 
-/// The fields whose meaning depends on who reads them when they are there twice or in another
-/// case: Go takes the last one and ignores case, serde refuses or skips.
-const TELLING: [&str; 6] =
-    ["schemaVersion", "mediaType", "manifests", "config", "layers", "fsLayers"];
+/// The top-level fields that the operator reads, which must be exact.
+const FIELDS: &[&str] = &[
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "manifests",
+    "config",
+    "layers",
+    "fsLayers",
+    "subject",
+    "annotations",
+];
 
 impl Outline {
-    /// The outline of a document. Refused: what is no JSON object in UTF-8, a telling field that
-    /// is there twice or in another case, and what is an index and an image manifest at once.
+    /// The outline of a document. Refused: what is no JSON object in UTF-8, a field that is there
+    /// twice or in another case, here or in a descriptor, and what is an index and an image
+    /// manifest at once.
     pub(super) fn of(bytes: &[u8]) -> Result<Self, ManifestError> {
         let refused = |why: String| ManifestError::Malformed { media_type: "manifest".into(), why };
         // serde_json does not look at strings that it skips.
         let text = std::str::from_utf8(bytes).map_err(|_| refused("it is not UTF-8".into()))?;
         let outline: Self =
             serde_json::from_str(text).map_err(|error| refused(json::why(&error)))?;
-        if outline.index && (outline.image || outline.schema1) {
+        if outline.is_ambiguous() {
             return Err(ManifestError::Ambiguous);
         }
         Ok(outline)
+    }
+
+    fn is_ambiguous(&self) -> bool {
+        self.index && (self.image || self.schema1)
     }
 
     /// The media type that header and document agree on, which is one that the operator knows.
@@ -76,23 +94,25 @@ impl Outline {
         Ok(settled)
     }
 
-    fn telling<'de, A: de::MapAccess<'de>>(
+    /// Reads the value of `field`, or past it.
+    fn read<'de, A: de::MapAccess<'de>>(
         &mut self,
-        field: &str,
+        field: Option<&str>,
         map: &mut A,
     ) -> Result<(), A::Error> {
+        self.index |= field == Some("manifests");
+        self.image |= matches!(field, Some("config" | "layers"));
+        self.schema1 |= field == Some("fsLayers");
         match field {
-            "schemaVersion" => self.schema_version = map.next_value()?,
-            "mediaType" => {
+            Some("schemaVersion") => self.schema_version = map.next_value()?,
+            Some("mediaType") => {
                 let media_type: Option<String> = map.next_value()?;
                 self.media_type = media_type.filter(|text| !text.is_empty());
             }
-            _ => {
-                map.next_value::<de::IgnoredAny>()?;
-                self.index |= field == "manifests";
-                self.image |= matches!(field, "config" | "layers");
-                self.schema1 |= field == "fsLayers";
+            Some("manifests" | "config" | "layers" | "subject") => {
+                map.next_value_seed(Exact(DESCRIPTOR))?;
             }
+            _ => drop(map.next_value::<de::IgnoredAny>()?),
         }
         Ok(())
     }
@@ -126,39 +146,14 @@ impl<'de> de::Visitor<'de> for Fields {
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Outline, A::Error> {
         let mut outline = Outline::default();
-        let mut seen = Vec::new();
-        // What is ambiguous shall be called so: other complaints wait for the end.
-        let mut complaint = None;
+        let mut seen = Seen::new(FIELDS);
         while let Some(key) = map.next_key::<String>()? {
-            let folded = fold(&key);
-            let Some(field) = TELLING.into_iter().find(|field| fold(field) == folded) else {
-                map.next_value::<de::IgnoredAny>()?;
-                continue;
-            };
-            if key != field {
-                complaint = Some(format!("the field `{field}` is written in another case"));
-            } else if seen.contains(&field) {
-                complaint = Some(format!("the field `{field}` is there twice"));
-            }
-            seen.push(field);
-            outline.telling(field, &mut map)?;
+            outline.read(seen.field(&key), &mut map)?;
         }
-        let ambiguous = outline.index && (outline.image || outline.schema1);
-        match complaint {
-            Some(complaint) if !ambiguous => Err(de::Error::custom(complaint)),
-            _ => Ok(outline),
+        // What is ambiguous shall be called so, by `Outline::of`.
+        if !outline.is_ambiguous() {
+            seen.check()?;
         }
+        Ok(outline)
     }
-}
-
-/// A key as Go's `encoding/json` compares it: in one case, and with the two letters outside ASCII
-/// that fold to letters within (U+017F to s, U+212A to k).
-fn fold(key: &str) -> String {
-    key.chars()
-        .map(|c| match c {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            c => c.to_ascii_lowercase(),
-        })
-        .collect()
 }

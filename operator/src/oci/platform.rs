@@ -327,3 +327,192 @@ impl fmt::Display for Platform {
         parts.iter().filter(|part| !part.is_empty()).try_for_each(|part| write!(f, "/{part}"))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().unwrap()
+    }
+
+    #[rstest]
+    #[case("linux/amd64", "linux/amd64", "linux/amd64")]
+    #[case("linux/x86_64", "linux/amd64", "linux/amd64")]
+    #[case("Linux/X86-64/V1", "linux/amd64", "linux/amd64")]
+    #[case("linux/amd64/v2", "linux/amd64/v2", "linux/amd64/v2")]
+    #[case("linux/i386", "linux/386", "linux/386")]
+    #[case("linux/arm64", "linux/arm64", "linux/arm64")]
+    #[case("linux/aarch64/8", "linux/arm64/v8", "linux/arm64")]
+    #[case("linux/arm64/9.0", "linux/arm64/v9", "linux/arm64/v9")]
+    #[case("linux/arm", "linux/arm", "linux/arm/v7")]
+    #[case("linux/arm/7", "linux/arm/v7", "linux/arm/v7")]
+    #[case("linux/armhf", "linux/arm", "linux/arm/v7")]
+    #[case("linux/armel", "linux/arm/v6", "linux/arm/v6")]
+    #[case("macos/arm64", "darwin/arm64", "darwin/arm64")]
+    #[case("windows()/amd64", "windows/amd64", "windows/amd64")]
+    #[case(
+        "windows(10.0.17763+win32k)/amd64",
+        "windows(10.0.17763+win32k)/amd64",
+        "windows(10.0.17763+win32k)/amd64"
+    )]
+    #[case("windows(+b+a+b)/amd64", "windows(+a+b)/amd64", "windows(+a+b)/amd64")]
+    #[case(
+        "windows(1%2B%28%29%2f%25)/amd64",
+        "windows(1%2B%28%29%2F%25)/amd64",
+        "windows(1%2B%28%29%2F%25)/amd64"
+    )]
+    fn parses(#[case] text: &str, #[case] formatted: &str, #[case] normalized: &str) {
+        assert_eq!(platform(text).to_string(), formatted);
+        assert_eq!(platform(text).normalized().to_string(), normalized);
+    }
+
+    #[rstest]
+    #[case::os("linux", "name both operating system and architecture, none is assumed")]
+    #[case::architecture("arm64", "name both operating system and architecture, none is assumed")]
+    #[case::empty("", "name both operating system and architecture, none is assumed")]
+    #[case::wildcard("linux/*", "wildcards are not supported, name each platform")]
+    #[case::parts("linux/amd64/v2/x", "it has more than three parts")]
+    #[case::slash("linux/amd64/", "its variant is not made of letters, digits, dots, - and _")]
+    #[case::architecture_space(
+        "linux/a b",
+        "its architecture is not made of letters, digits, dots, - and _"
+    )]
+    #[case::dots("linux/..", "its architecture is not made of letters, digits, dots, - and _")]
+    #[case::no_os("/amd64", "its os is not made of letters, digits, - and _")]
+    #[case::os_dot("li.nux/amd64", "its os is not made of letters, digits, - and _")]
+    #[case::open("windows(10/amd64", "the parenthesis after its os is not closed")]
+    #[case::behind("windows(10)x/amd64", "the parenthesis after its os is not closed")]
+    #[case::feature("windows(10+)/amd64", "it has an empty os feature")]
+    #[case::percent("windows(10%2)/amd64", "a percent sign is not followed by two hex digits")]
+    #[case::percent_sign(
+        "windows(10%+1)/amd64",
+        "a percent sign is not followed by two hex digits"
+    )]
+    #[case::percent_boundary(
+        "windows(10%€)/amd64",
+        "a percent sign is not followed by two hex digits"
+    )]
+    #[case::control(
+        "windows(%0a)/amd64",
+        "its os options are not made of letters, digits, dots, - and _"
+    )]
+    #[case::invalid_utf8(
+        "windows(%ff)/amd64",
+        "its os options are not made of letters, digits, dots, - and _"
+    )]
+    #[case::space(
+        "windows(1 0)/amd64",
+        "its os options are not made of letters, digits, dots, - and _"
+    )]
+    #[case::long(&format!("linux/{}", "a".repeat(300)), "it is longer than 255 bytes")]
+    fn refuses(#[case] text: &str, #[case] why: &str) {
+        let error = text.parse::<Platform>().unwrap_err();
+        assert_eq!(error.why, why);
+        assert!(error.text.len() <= 200);
+        assert_eq!(platform("linux/amd64").agrees_with(text).unwrap_err(), error);
+    }
+
+    #[rstest]
+    #[case("linux/arm64", "linux/arm64/v8", true)]
+    #[case("linux/arm", "linux/arm/v7", true)]
+    #[case("linux/amd64", "linux/amd64/v1", true)]
+    #[case("linux/amd64", "linux/amd64/v2", false)]
+    #[case("linux/arm", "linux/arm/v6", false)]
+    #[case("linux/amd64", "linux/386", false)]
+    #[case("windows(10.0.17763)/amd64", "windows/amd64", false)]
+    #[case("windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64", false)]
+    #[case("windows(10.0.17763)/amd64", "windows(10.0.17763.1)/amd64", false)]
+    #[case("windows(10+a+b)/amd64", "windows(10+b+a)/amd64", true)]
+    #[case("windows(10+a)/amd64", "windows(10)/amd64", false)]
+    fn is_the_same(#[case] left: &str, #[case] right: &str, #[case] same: bool) {
+        let (left, right) = (platform(left), platform(right));
+        assert_eq!(left.same_as(&right), same);
+        assert_eq!(right.same_as(&left), same);
+        assert_eq!(left.sort_key() == right.sort_key(), same);
+    }
+
+    #[rstest]
+    #[case("linux/arm64/v8", "linux/arm64", true)]
+    #[case::never_386("linux/386", "linux/amd64", false)]
+    #[case::never_386_the_other_way("linux/amd64", "linux/386", false)]
+    #[case::never_older("linux/arm/v6", "linux/arm/v7", false)]
+    #[case::never_newer("linux/amd64/v2", "linux/amd64", false)]
+    #[case("windows(10.0.17763)/amd64", "windows/amd64", true)]
+    #[case("windows/amd64", "windows(10.0.17763)/amd64", false)]
+    #[case("windows(10.0.17763)/amd64", "windows(10.0.17763)/amd64", true)]
+    #[case("windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64", false)]
+    #[case("windows(10.0.17763+win32k)/amd64", "windows/amd64", false)]
+    fn serves(#[case] image: &str, #[case] required: &str, #[case] covers: bool) {
+        assert_eq!(platform(image).covers(&platform(required)), covers);
+    }
+
+    #[rstest]
+    #[case("linux/arm/v6", "linux/arm", true)]
+    #[case("linux/arm/v7", "linux/arm", true)]
+    #[case("linux/arm/v6", "linux/arm/v7", false)]
+    #[case("linux/arm/v6", "linux/armhf", false)]
+    #[case("linux/arm/v7", "linux/armhf", true)]
+    #[case("linux/arm", "linux/arm/v7", true)]
+    #[case("linux/arm/v6", "linux/armel", true)]
+    #[case("linux/arm64", "linux/arm64", true)]
+    #[case("linux/arm64/v8", "linux/arm64", true)]
+    #[case("linux/arm64", "linux/aarch64/v8", true)]
+    #[case("linux/arm64/v9", "linux/arm64/v8", false)]
+    #[case("linux/amd64/v3", "linux/amd64", true)]
+    #[case("linux/amd64/v3", "linux/amd64/v1", false)]
+    #[case("linux/amd64", "linux/amd64/v1", true)]
+    #[case("linux/amd64", "linux/arm64", false)]
+    #[case("windows/amd64", "linux/amd64", false)]
+    #[case("windows(10.0.17763.1)/amd64", "windows/amd64", true)]
+    #[case("windows(10.0.17763.1)/amd64", "windows(10.0.17763.1)/amd64", true)]
+    #[case("windows(10.0.17763.1)/amd64", "windows(10.0.20348)/amd64", false)]
+    #[case("windows(10.0.17763.1+win32k)/amd64", "windows/amd64", true)]
+    #[case("windows(10.0.17763.1)/amd64", "windows(+win32k)/amd64", false)]
+    fn agrees_where_declared(#[case] config: &str, #[case] declared: &str, #[case] agrees: bool) {
+        assert_eq!(platform(config).agrees_with(declared), Ok(agrees));
+    }
+
+    #[test]
+    fn unknown() {
+        assert!(Platform::default().is_unknown());
+        assert!(platform("unknown/unknown").is_unknown());
+        assert!(!platform("linux/unknown").is_unknown());
+        assert!(!platform("unknown/amd64").is_unknown());
+    }
+
+    #[test]
+    fn never_asks_the_host() {
+        let nothing = Platform::default();
+        assert_eq!(nothing.normalized(), nothing);
+        assert_eq!(nothing.to_string(), "unknown");
+        let os_alone = Platform { os: "linux".into(), ..Platform::default() };
+        assert_eq!(os_alone.normalized(), os_alone);
+        assert_eq!(os_alone.to_string(), "linux");
+    }
+
+    #[test]
+    fn blanks_are_absent() {
+        let json = r#"{"architecture":"amd64","os":"linux","os.version":"","os.features":null,"variant":""}"#;
+        let read: Platform = serde_json::from_str(json).unwrap();
+        assert_eq!(read, platform("linux/amd64"));
+        let blank =
+            Platform { os_version: Some(String::new()), variant: Some(String::new()), ..read };
+        assert!(blank.same_as(&platform("linux/amd64")));
+        let json = serde_json::to_string(&blank).unwrap();
+        assert_eq!(json, r#"{"architecture":"amd64","os":"linux"}"#);
+    }
+
+    #[test]
+    fn well_formed() {
+        assert!(platform("windows(10%2B1+a%2Fb)/amd64").is_well_formed());
+        assert!(Platform::default().is_showable() && !Platform::default().is_well_formed());
+        for word in ["a b", "é", "a/b", "\u{1b}", ".."] {
+            let bad = Platform { variant: Some(word.into()), ..platform("linux/amd64") };
+            assert!(!bad.is_showable(), "{word}");
+        }
+    }
+}

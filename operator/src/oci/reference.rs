@@ -188,6 +188,7 @@ fn split_host(text: &str) -> (&str, &str) {
 
 /// The one spelling of a registry's `host[:port]`: lower case, the port without leading zeros and
 /// never 443, an IPv6 address in its shortest form, and `docker.io` for all names of Docker Hub.
+/// The error is a sentence for people.
 ///
 /// 443 is dropped under `plainHTTP` too, where it would be another server; no one runs that.
 pub fn canonical_host(text: &str) -> Result<String, &'static str> {
@@ -255,5 +256,139 @@ impl fmt::Display for TagOrDigest {
             Self::Tag(tag) => f.write_str(tag),
             Self::Digest(digest) => digest.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[rstest]
+    #[case("registry.example.com/team/app:1.0", "registry.example.com/team/app:1.0")]
+    #[case("debian:12", "docker.io/library/debian:12")]
+    #[case("team/app:1", "docker.io/team/app:1")]
+    #[case("docker.io/debian:12", "docker.io/library/debian:12")]
+    #[case("index.docker.io/debian:12", "docker.io/library/debian:12")]
+    #[case("registry-1.docker.io/library/debian:12", "docker.io/library/debian:12")]
+    #[case("DOCKER.io:443/debian:12", "docker.io/library/debian:12")]
+    #[case::tag_that_looks_like_a_port(
+        "registry.example.com:5000",
+        "docker.io/library/registry.example.com:5000"
+    )]
+    #[case("localhost/app:1", "localhost/app:1")]
+    #[case("LOCALHOST/app:1", "localhost/app:1")]
+    #[case("localhost:443/app:1", "localhost/app:1")]
+    #[case("Registry.Example.COM/app:V1", "registry.example.com/app:V1")]
+    #[case("registry.example.com:443/app:1", "registry.example.com/app:1")]
+    #[case("registry.example.com:0443/app:1", "registry.example.com/app:1")]
+    #[case("registry.example.com:5000/app:1", "registry.example.com:5000/app:1")]
+    #[case::no_dot_keeps_its_port("registry:443/app:1", "registry:443/app:1")]
+    #[case("10.0.0.1:80/app:1", "10.0.0.1:80/app:1")]
+    #[case("[::1]:5000/app:1", "[::1]:5000/app:1")]
+    #[case("[2001:DB8:0::1]:443/app:1", "[2001:db8::1]/app:1")]
+    fn parses(#[case] text: &str, #[case] canonical: &str) {
+        let reference: Reference = text.parse().unwrap();
+        assert_eq!(reference.to_string(), canonical);
+        assert_eq!(canonical.parse(), Ok(reference));
+    }
+
+    #[rstest]
+    #[case::empty("", "it is empty")]
+    #[case::no_tag("registry.example.com/app", "name a tag or a digest")]
+    #[case::no_repository("registry.example.com/:1", "it names no repository")]
+    #[case::no_repository_digest("registry.example.com/", "it names no repository")]
+    #[case::upper("registry.example.com/Team/app:1", "its repository is not in lower case")]
+    #[case::upper_name("Debian:12", "its repository is not in lower case")]
+    #[case::underscores(
+        "a.b/a___b:1",
+        "it is not of the form host/repository:tag or host/repository@digest"
+    )]
+    #[case::braces(
+        "a.b/c:{tag}",
+        "it is not of the form host/repository:tag or host/repository@digest"
+    )]
+    #[case::newline(
+        "a.b/c:1\n",
+        "it is not of the form host/repository:tag or host/repository@digest"
+    )]
+    #[case::scheme("https://a.b/c:1", "the port of its host is not between 1 and 65535")]
+    #[case::tag_alphabet(
+        "a.b/c:é",
+        "its tag has other characters than letters, digits, dots, - and _"
+    )]
+    #[case::algorithm(&format!("a.b/c@sha384:{}", "0".repeat(96)), NO_DIGEST)]
+    #[case::short(&format!("a.b/c@{}", &SHA256[..70]), NO_DIGEST)]
+    #[case::upper_hex(&format!("a.b/c@{}", SHA256.replace('e', "E")), NO_DIGEST)]
+    #[case::host_alone("Host/app:1", "its host has no dot and no port")]
+    #[case::port("a.b:65536/c:1", "the port of its host is not between 1 and 65535")]
+    #[case::port_0("a.b:0/c:1", "the port of its host is not between 1 and 65535")]
+    #[case::port_name("a.b:http/c:1", "the port of its host is not a number")]
+    #[case::label("-a.b/c:1", "its host is not a name or an address, with or without a port")]
+    #[case::labels("a..b/c:1", "its host is not a name or an address, with or without a port")]
+    #[case::underscore("a_b.c/d:1", "its host is not a name or an address, with or without a port")]
+    #[case::user("user:pass@a.b/c:1", "the port of its host is not a number")]
+    #[case::zone("[fe80::1%eth0]/c:1", "its host is not an IPv6 address in brackets")]
+    #[case::mapped("[::ffff:127.0.0.1]/c:1", "its host is not an IPv6 address in brackets")]
+    #[case::open("[::1/c:1", "its host is not an IPv6 address in brackets")]
+    #[case::long(&format!("a.b/{}:1", "a".repeat(256)), "its repository is longer than 255 characters")]
+    #[case::very_long(&"a".repeat(2000), "it is longer than 1024 bytes")]
+    fn refuses(#[case] text: &str, #[case] why: &str) {
+        let error = text.parse::<Reference>().unwrap_err();
+        assert_eq!(error.why, why);
+        assert!(error.text.len() <= 200);
+        assert!(!error.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn parts() {
+        let digest: Digest = SHA256.parse().unwrap();
+        let text = format!("a.b:5000/team/app:1@{SHA256}");
+        let reference: Reference = text.parse().unwrap();
+        assert_eq!(reference.to_string(), text);
+        assert_eq!(reference.tag(), Some("1"));
+        assert_eq!(reference.digest(), Some(&digest));
+        assert_eq!(reference.tag_or_digest(), TagOrDigest::Digest(digest.clone()));
+        assert_eq!(reference.tag_or_digest().to_string(), SHA256);
+        let repository = reference.repository();
+        assert_eq!((repository.host(), repository.path()), ("a.b:5000", "team/app"));
+        assert_eq!(repository.api_host(), "a.b:5000");
+        assert_eq!(repository.to_string(), "a.b:5000/team/app");
+        let tagged = repository.tag("1");
+        assert_eq!(tagged.tag_or_digest(), TagOrDigest::Tag("1".into()));
+        assert_eq!(tagged.pinned_to(&digest), reference);
+        let pinned = repository.digest(&digest);
+        assert_eq!(pinned, format!("a.b:5000/team/app@{SHA256}").parse().unwrap());
+        assert_eq!(pinned.tag(), None);
+    }
+
+    #[rstest]
+    #[case("INDEX.docker.io", "docker.io")]
+    #[case("Registry.example.com:0443", "registry.example.com")]
+    #[case("registry:5000", "registry:5000")]
+    #[case("[0:0::1]:5000", "[::1]:5000")]
+    fn hosts(#[case] text: &str, #[case] canonical: &str) {
+        assert_eq!(canonical_host(text).as_deref(), Ok(canonical));
+        assert_eq!(canonical_host(canonical).as_deref(), Ok(canonical));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("registry")]
+    #[case("*.example.com")]
+    #[case("example.com/path")]
+    fn no_hosts(#[case] text: &str) {
+        canonical_host(text).unwrap_err();
+    }
+
+    #[test]
+    fn docker_hub_answers_elsewhere() {
+        let reference: Reference = "debian:12".parse().unwrap();
+        assert_eq!(reference.repository().host(), "docker.io");
+        assert_eq!(reference.repository().api_host(), "registry-1.docker.io");
     }
 }

@@ -1,5 +1,7 @@
 //! Images made on the spot, so that tests have real configs, layers and digests to work on.
 
+#![expect(clippy::must_use_candidate, reason = "who pushes needs the descriptor only sometimes")]
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 

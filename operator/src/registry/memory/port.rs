@@ -16,7 +16,7 @@ impl Registry for Store {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        self.admit(access, repository, Request::manifest("HEAD", repository, reference))?;
+        self.admit(access, repository, &Request::manifest("HEAD", repository, reference))?;
         Ok(self.manifest(repository.path(), reference).map(|found| found.descriptor()))
     }
 
@@ -27,7 +27,7 @@ impl Registry for Store {
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RegistryError> {
         let request = Request::manifest("GET", repository, reference);
-        self.admit(access, repository, request.clone())?;
+        self.admit(access, repository, &request)?;
         let Some(found) = self.manifest(repository.path(), reference) else { return Ok(None) };
         RawManifest::from_response(Some(found.media_type()), found.bytes().clone())
             .map(Some)
@@ -45,7 +45,7 @@ impl Registry for Store {
         blob: &Descriptor,
     ) -> Result<Option<Bytes>, RegistryError> {
         let request = Request::blob("GET", repository, &blob.digest);
-        self.admit(access, repository, request.clone())?;
+        self.admit(access, repository, &request)?;
         let Some(bytes) = self.blob(repository.path(), &blob.digest) else { return Ok(None) };
         let (expected, received) = (blob.size, bytes.len() as u64);
         if expected == received {
@@ -64,7 +64,7 @@ impl Registry for Store {
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
         let request = Request::manifest("PUT", repository, reference);
-        self.admit(access, repository, request.clone())?;
+        self.admit(access, repository, &request)?;
         self.accept(repository.path(), reference, manifest).map_err(|rejected| {
             RegistryError::Refused {
                 host: repository.host().into(),
@@ -78,11 +78,12 @@ impl Registry for Store {
 
 impl Store {
     /// Logs the request, and refuses it where a fault or the login says so.
+    #[expect(clippy::result_large_err, reason = "errors are rare, and name what people need")]
     fn admit(
         &self,
         access: &Access,
         repository: &Repository,
-        request: Request,
+        request: &Request,
     ) -> Result<(), RegistryError> {
         let (faults, login) = {
             let mut state = self.state();
@@ -91,8 +92,8 @@ impl Store {
         };
         // Outside the lock: a fault may look at the store, or change it.
         for Fault { when, error } in faults {
-            if when(&request) {
-                return Err(error(&request));
+            if when(request) {
+                return Err(error(request));
             }
         }
         let accepted = login.is_none_or(|(username, password)| {

@@ -1,1 +1,302 @@
-//! The store's second face: HTTP on a free port of the loopback.
+//! The store's second face: HTTP on a free port of the loopback, and as dishonest as a test wants.
+
+pub mod lies;
+pub mod login;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::Response,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::Store;
+use crate::oci::{RawManifest, Repository, TagOrDigest};
+
+pub use lies::Lie;
+pub use login::{Login, Realm, User};
+
+/// What the server does beside serving the store.
+#[derive(Clone, Debug, Default)]
+pub struct Lies {
+    /// Whom it asks for what.
+    pub login: Login,
+    /// What it does wrong.
+    pub lies: Vec<Lie>,
+}
+
+/// A running server; it stops when dropped.
+pub struct Server {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+/// A request as it came over the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `GET`
+    pub method: String,
+    /// `/v2/team/app/manifests/1.0`
+    pub path: String,
+    /// The query, undecoded; empty without one.
+    pub query: String,
+    /// The headers as they came.
+    pub headers: HeaderMap,
+}
+
+struct Shared {
+    store: Store,
+    lies: Mutex<Lies>,
+    seen: Mutex<Vec<Seen>>,
+    sent: Arc<AtomicU64>,
+    tokens: AtomicU64,
+    origin: String,
+}
+
+/// Serves `store` on a free port of the loopback.
+///
+/// # Panics
+///
+/// Where there is no free port.
+#[expect(clippy::expect_used, reason = "a loopback without a free port is no place for tests")]
+pub async fn serve(store: Store, lies: Lies) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let shared = Arc::new(Shared {
+        store,
+        lies: Mutex::new(lies),
+        seen: Mutex::default(),
+        sent: Arc::default(),
+        tokens: AtomicU64::new(0),
+        origin: format!("http://{addr}"),
+    });
+    let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+    let task = tokio::spawn(async move {
+        // Only ever ends by being aborted.
+        let _ = axum::serve(listener, app).await;
+    });
+    Server { addr, shared, task }
+}
+
+impl Server {
+    /// The store behind it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// `http://127.0.0.1:PORT`
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.shared.origin.clone()
+    }
+
+    /// The repository of it at `path`, as a reference names it.
+    ///
+    /// # Panics
+    ///
+    /// Where `path` is none.
+    #[must_use]
+    #[expect(clippy::panic, reason = "a bad path is a mistake in the test that gives it")]
+    pub fn repository(&self, path: &str) -> Repository {
+        let reference = format!("{}/{path}:any", self.addr);
+        let Ok(parsed) = reference.parse::<crate::oci::Reference>() else {
+            panic!("{reference} is no reference")
+        };
+        parsed.repository().clone()
+    }
+
+    /// What it does wrong from now on, instead of what it did so far.
+    pub fn lie(&self, lies: impl IntoIterator<Item = Lie>) {
+        self.shared.lies().lies = lies.into_iter().collect();
+    }
+
+    /// Whom it asks for what from now on.
+    pub fn login(&self, login: Login) {
+        self.shared.lies().login = login;
+    }
+
+    /// The requests since the start, or the last [`Server::forget`].
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen().clone()
+    }
+
+    /// The same as `METHOD /path`, for comparison.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.seen().iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect()
+    }
+
+    /// Empties the log.
+    pub fn forget(&self) {
+        self.shared.seen().clear();
+    }
+
+    /// Bytes of streamed bodies that the network took so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Seen {
+    /// The value of a header, empty where it is missing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn lies(&self) -> MutexGuard<'_, Lies> {
+        self.lies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request is about.
+pub(super) enum Target<'a> {
+    Base,
+    Token,
+    Manifest(&'a str, TagOrDigest),
+    Blob(&'a str, TagOrDigest),
+    Unknown,
+}
+
+impl<'a> Target<'a> {
+    fn of(path: &'a str) -> Self {
+        match path {
+            "/v2/" => return Self::Base,
+            "/token" => return Self::Token,
+            _ => {}
+        }
+        let Some(rest) = path.strip_prefix("/v2/") else { return Self::Unknown };
+        let reference = |text: &str| {
+            text.parse().map_or_else(|_| TagOrDigest::Tag(text.into()), TagOrDigest::Digest)
+        };
+        if let Some((path, name)) = rest.rsplit_once("/manifests/") {
+            Self::Manifest(path, reference(name))
+        } else if let Some((path, name)) = rest.rsplit_once("/blobs/") {
+            Self::Blob(path, reference(name))
+        } else {
+            Self::Unknown
+        }
+    }
+
+    /// The repository that it is in.
+    pub(super) fn path(&self) -> Option<&'a str> {
+        match self {
+            Self::Manifest(path, _) | Self::Blob(path, _) => Some(path),
+            Self::Base | Self::Token | Self::Unknown => None,
+        }
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let seen = Seen {
+        method: parts.method.to_string(),
+        path: parts.uri.path().into(),
+        query: parts.uri.query().unwrap_or_default().into(),
+        headers: parts.headers,
+    };
+    // A PUT is read to its end before anything is said, as most registries do.
+    let body = to_bytes(body, 16 << 20).await.unwrap_or_default();
+    shared.seen().push(seen.clone());
+    if shared.lies().lies.contains(&Lie::Silence) {
+        return std::future::pending().await;
+    }
+    let target = Target::of(&seen.path);
+    if let Target::Token = target {
+        return login::token(&shared, &seen);
+    }
+    if let Some(refused) = login::check(&shared, &seen, &target) {
+        return refused;
+    }
+    if let Some(lie) = lies::instead(&shared, &seen, &target) {
+        return lie;
+    }
+    let honest = match (parts.method, &target) {
+        (Method::GET, Target::Base) => respond(StatusCode::OK).body("{}".into()),
+        (Method::GET | Method::HEAD, Target::Manifest(path, reference)) => {
+            match shared.store.manifest(path, reference) {
+                Some(found) => manifest(&found),
+                None => return error(404, "MANIFEST_UNKNOWN"),
+            }
+        }
+        (Method::PUT, Target::Manifest(path, reference)) => {
+            let content_type = seen.header("content-type");
+            let Ok(manifest) = RawManifest::from_response(Some(content_type), body) else {
+                return error(400, "MANIFEST_INVALID");
+            };
+            if let Err(rejected) = shared.store.accept(path, reference, &manifest) {
+                return error(rejected.status, rejected.code);
+            }
+            respond(StatusCode::CREATED)
+                .header("docker-content-digest", manifest.digest().as_str())
+                .body(Body::empty())
+        }
+        (Method::GET | Method::HEAD, Target::Blob(path, TagOrDigest::Digest(digest))) => {
+            match shared.store.blob(path, digest) {
+                Some(bytes) => respond(StatusCode::OK)
+                    .header("content-type", "application/octet-stream")
+                    .header("content-length", bytes.len())
+                    .body(Body::from(bytes)),
+                None => return error(404, "BLOB_UNKNOWN"),
+            }
+        }
+        _ => return error(404, "UNSUPPORTED"),
+    };
+    lies::distort(&shared, &seen, &target, built(honest))
+}
+
+fn manifest(found: &RawManifest) -> Result<Response, axum::http::Error> {
+    respond(StatusCode::OK)
+        .header(header::CONTENT_TYPE, found.media_type())
+        .header(header::CONTENT_LENGTH, found.bytes().len())
+        .header("docker-content-digest", found.digest().as_str())
+        .body(Body::from(found.bytes().clone()))
+}
+
+fn respond(status: StatusCode) -> axum::http::response::Builder {
+    Response::builder().status(status)
+}
+
+/// An error in the spec's form.
+fn error(status: u16, code: &str) -> Response {
+    let body = serde_json::json!({ "errors": [{ "code": code, "message": "as told" }] });
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let response = respond(status).header(header::CONTENT_TYPE, "application/json");
+    built(response.body(Body::from(body.to_string())))
+}
+
+/// A response that could not be built is a mistake in this server.
+fn built(response: Result<Response, axum::http::Error>) -> Response {
+    response.unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}

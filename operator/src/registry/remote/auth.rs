@@ -27,7 +27,7 @@ const TRIES: usize = 4;
 enum Sent {
     Nothing,
     Basic(HeaderValue),
-    Token { token: Token, key: Key, fresh: bool },
+    Token { token: Token, key: Box<Key>, fresh: bool },
 }
 
 /// What follows from an answer.
@@ -72,34 +72,33 @@ impl Remote {
             let held = credential.is_some();
             let mut next = sent.next(status, offer, known.challenge.as_ref(), held, known.open);
             if next == Next::Ping {
-                match self.ping(call, &url).await? {
-                    Some(offer) => next = Next::Take(offer.challenge),
-                    None => {
-                        known.open = true;
-                        next = sent.next(status, None, None, held, true);
-                    }
-                }
+                next = if let Some(offer) = self.ping(call, &url).await? {
+                    Next::Take(offer.challenge)
+                } else {
+                    known.open = true;
+                    sent.next(status, None, None, held, true)
+                };
             }
             match next {
                 Next::Take(challenge) if tries_left > 0 => known.challenge = Some(challenge),
                 Next::Renew if tries_left > 0 => {}
                 Next::Unauthorized => {
-                    self.learn(&origin, &known.challenge, known.open);
+                    self.learn(&origin, known.challenge.as_ref(), known.open);
                     return Err(unauthorized(call, status));
                 }
                 Next::Done => {
-                    self.learn(&origin, &known.challenge, known.open);
+                    self.learn(&origin, known.challenge.as_ref(), known.open);
                     return Ok(answer);
                 }
                 Next::Denied | Next::Take(_) | Next::Renew | Next::Ping => {
-                    self.learn(&origin, &known.challenge, known.open);
+                    self.learn(&origin, known.challenge.as_ref(), known.open);
                     if let Sent::Token { token, key, .. } = sent {
-                        self.tokens.forget(key, &token).await;
+                        self.tokens.forget(*key, &token).await;
                     }
                     return Err(self.refused(call, answer).await);
                 }
             }
-            self.learn(&origin, &known.challenge, known.open);
+            self.learn(&origin, known.challenge.as_ref(), known.open);
             drop(turn.take());
             refused = sent.token();
         }
@@ -107,9 +106,9 @@ impl Remote {
     }
 
     /// What is known of `origin` now, for everyone.
-    fn learn(&self, origin: &Origin, challenge: &Option<Challenge>, open: bool) {
+    fn learn(&self, origin: &Origin, challenge: Option<&Challenge>, open: bool) {
         self.hosts.learn(origin, |host| {
-            host.challenge.clone_from(challenge);
+            host.challenge = challenge.cloned();
             host.open = open;
         });
         self.hosts.met(origin);
@@ -135,7 +134,7 @@ impl Remote {
                     scopes: call.scopes(),
                 };
                 let (token, fresh) = self.token(call, at, &key, credential, refused).await?;
-                Ok(Sent::Token { token, key, fresh })
+                Ok(Sent::Token { token, key: Box::new(key), fresh })
             }
         }
     }

@@ -1,0 +1,176 @@
+//! Whom the server asks for what: nobody, Basic, or Bearer with a token endpoint of its own.
+
+use std::{collections::BTreeSet, sync::atomic::Ordering};
+
+use axum::{
+    body::Body,
+    http::{StatusCode, header},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use url::form_urlencoded;
+
+use super::{Lie, Seen, Shared, Target, built, error, respond};
+
+/// Whom the server asks for what.
+#[derive(Clone, Debug, Default)]
+pub enum Login {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Username and password with each request.
+    Basic(Vec<User>),
+    /// A token with each request; without a credential one may read below `public`.
+    Bearer {
+        /// Where tokens are.
+        realm: Realm,
+        /// Who gets which.
+        users: Vec<User>,
+        /// Paths that anonymous tokens may read.
+        public: Vec<String>,
+        /// `expires_in` of the tokens.
+        expires_in: Option<u32>,
+    },
+}
+
+/// Where tokens are.
+#[derive(Clone, Debug, Default)]
+pub enum Realm {
+    /// On the registry itself.
+    #[default]
+    Own,
+    /// At this URL.
+    At(String),
+}
+
+/// Who may do what.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Username.
+    pub name: String,
+    /// Password.
+    pub password: String,
+    /// Paths of the repositories that it may read and write.
+    pub paths: Vec<String>,
+}
+
+impl User {
+    /// A user that may read and write the repositories at `paths`.
+    #[must_use]
+    pub fn new(name: &str, password: &str, paths: &[&str]) -> Self {
+        let paths = paths.iter().map(|&path| path.into()).collect();
+        Self { name: name.into(), password: password.into(), paths }
+    }
+}
+
+impl Login {
+    /// Bearer with tokens of its own, for these users and nobody else.
+    #[must_use]
+    pub fn bearer(users: Vec<User>) -> Self {
+        Self::Bearer { realm: Realm::Own, users, public: Vec::new(), expires_in: Some(300) }
+    }
+}
+
+/// The answer to a request that does not prove who asks, or for what it may not do.
+pub(super) fn check(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option<Response> {
+    let (login, lies) = {
+        let lies = shared.lies();
+        (lies.login.clone(), lies.lies.clone())
+    };
+    let given = seen.header("authorization");
+    let challenge = match &login {
+        Login::Nobody => return None,
+        Login::Basic(users) => {
+            if let Some(user) = user(users, given) {
+                let allowed = target.path().is_none_or(|path| user.paths.iter().any(|p| p == path));
+                return (!allowed).then(|| error(403, "DENIED"));
+            }
+            "Basic realm=\"lies\"".to_owned()
+        }
+        Login::Bearer { realm, .. } => {
+            let realm = match realm {
+                Realm::Own => format!("{}/token", shared.origin),
+                Realm::At(url) => url.clone(),
+            };
+            let mut challenge = format!("Bearer realm=\"{realm}\",service=\"lies\"");
+            if let Some(token) = given.strip_prefix("Bearer ") {
+                if !stale(shared)
+                    && !lies.contains(&Lie::InsufficientScope)
+                    && grants(token, seen, target)
+                {
+                    return None;
+                }
+                challenge.push_str(",error=\"insufficient_scope\"");
+            }
+            challenge
+        }
+    };
+    if lies.contains(&Lie::Hidden) && given.is_empty() && target.path().is_some() {
+        return Some(error(404, "NAME_UNKNOWN"));
+    }
+    let mut response = error(401, "UNAUTHORIZED");
+    if let Ok(challenge) = challenge.parse() {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    Some(response)
+}
+
+/// The token endpoint.
+pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
+    let Login::Bearer { users, public, expires_in, .. } = shared.lies().login.clone() else {
+        return error(404, "UNSUPPORTED");
+    };
+    let given = seen.header("authorization");
+    let user = user(&users, given);
+    let anonymous = given.is_empty() && !public.is_empty();
+    if user.is_none() && !anonymous {
+        return error(401, "UNAUTHORIZED");
+    }
+    let asked: BTreeSet<String> = form_urlencoded::parse(seen.query.as_bytes())
+        .filter(|(name, _)| name == "scope")
+        .map(|(_, scope)| scope.into_owned())
+        .collect();
+    let granted = asked.into_iter().filter(|scope| {
+        let (path, actions) = split(scope);
+        let reads = actions == "pull";
+        user.as_ref().is_some_and(|user| user.paths.iter().any(|p| p == path))
+            || (reads && public.iter().any(|p| p == path))
+    });
+    let serial = shared.tokens.fetch_add(1, Ordering::Relaxed);
+    let plain = format!("{serial} {}", granted.collect::<Vec<_>>().join(" "));
+    let mut body = serde_json::json!({ "token": STANDARD.encode(plain) });
+    if let Some(seconds) = expires_in {
+        body["expires_in"] = seconds.into();
+    }
+    built(respond(StatusCode::OK).body(Body::from(body.to_string())))
+}
+
+fn user(users: &[User], given: &str) -> Option<User> {
+    let pair = STANDARD.decode(given.strip_prefix("Basic ")?).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
+    let (name, password) = pair.split_once(':')?;
+    users.iter().find(|user| user.name == name && user.password == password).cloned()
+}
+
+/// Whether the scopes of a token suffice for a request.
+fn grants(token: &str, seen: &Seen, target: &Target<'_>) -> bool {
+    let Some(path) = target.path() else { return true };
+    let plain = STANDARD.decode(token).ok().and_then(|plain| String::from_utf8(plain).ok());
+    plain.unwrap_or_default().split(' ').skip(1).any(|scope| {
+        let (scoped, actions) = split(scope);
+        let needed = if seen.method == "PUT" { "push" } else { "pull" };
+        scoped == path && actions.split(',').any(|action| action == needed)
+    })
+}
+
+/// Whether the token of this request counts as stale: once for each [`Lie::Stale`].
+fn stale(shared: &Shared) -> bool {
+    let mut lies = shared.lies();
+    let at = lies.lies.iter().position(|lie| *lie == Lie::Stale);
+    at.map(|at| lies.lies.remove(at)).is_some()
+}
+
+/// `repository:PATH:ACTIONS`
+fn split(scope: &str) -> (&str, &str) {
+    scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')).unwrap_or_default()
+}

@@ -1,0 +1,314 @@
+//! The registries that one suite of promises is run over, and how tests put content into them.
+
+#![allow(dead_code, reason = "each suite uses its own part")]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use bytes::Bytes;
+use multiarch_operator::{
+    oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
+    registry::{
+        Access, Credential, Registry, RegistryError, Scope,
+        memory::{Image, Lies, Login, Server, Store, serve, server::User},
+        remote::{Limits, Options, Remote},
+    },
+};
+
+pub(crate) const USER: &str = "pusher";
+pub(crate) const PASSWORD: &str = "correct-horse";
+/// `htpasswd -B` of [`PASSWORD`].
+const HTPASSWD: &str = "pusher:$2y$05$abcdefghijklmnopqrstuuZ0Fx87Pb/Aqb0E90lfvCwzXnaFKUHpS\n";
+/// The repositories that promises are tried in.
+pub(crate) const PATHS: [&str; 2] = ["team/app", "team/other"];
+
+/// A registry, and who it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    MemoryLogin,
+    Http,
+    HttpBasic,
+    HttpBearer,
+    Distribution,
+    DistributionBasic,
+}
+
+/// A running registry, and a client for it.
+pub(crate) struct Face {
+    pub(crate) client: Client,
+    pub(crate) host: String,
+    login: bool,
+    content: Content,
+}
+
+enum Content {
+    Store(Store, #[allow(dead_code, reason = "runs until dropped")] Option<Server>),
+    Http(Distribution),
+}
+
+pub(crate) enum Client {
+    Store(Store),
+    Remote(Remote),
+}
+
+impl Kind {
+    pub(crate) fn asks(self) -> bool {
+        matches!(
+            self,
+            Self::MemoryLogin | Self::HttpBasic | Self::HttpBearer | Self::DistributionBasic
+        )
+    }
+}
+
+impl Face {
+    pub(crate) async fn start(kind: Kind) -> Self {
+        let login = kind.asks();
+        let users = vec![User::new(USER, PASSWORD, &PATHS)];
+        let server = match kind {
+            Kind::Memory | Kind::MemoryLogin => {
+                let store = Store::new();
+                if login {
+                    store.require_login(USER, PASSWORD);
+                }
+                return Self {
+                    client: Client::Store(store.clone()),
+                    host: "memory.test".into(),
+                    login,
+                    content: Content::Store(store, None),
+                };
+            }
+            Kind::Distribution | Kind::DistributionBasic => {
+                let registry = Distribution::start(login);
+                return Self {
+                    client: Client::Remote(remote(Limits::default())),
+                    host: registry.addr.clone(),
+                    login,
+                    content: Content::Http(registry),
+                };
+            }
+            Kind::Http => serve(Store::new(), Lies::default()).await,
+            Kind::HttpBasic => with_login(Login::Basic(users)).await,
+            Kind::HttpBearer => with_login(Login::bearer(users)).await,
+        };
+        Self {
+            client: Client::Remote(remote(Limits::default())),
+            host: server.addr.to_string(),
+            login,
+            content: Content::Store(server.store().clone(), Some(server)),
+        }
+    }
+
+    pub(crate) fn repository(&self, path: &str) -> Repository {
+        let reference: Reference = format!("{}/{path}:any", self.host).parse().unwrap();
+        reference.repository().clone()
+    }
+
+    /// Who may push here.
+    pub(crate) fn access(&self) -> Access {
+        let access = access(self.login.then_some((USER, PASSWORD)));
+        PATHS.iter().fold(access, |access, path| {
+            access.with_scope(Scope { path: (*path).into(), push: true })
+        })
+    }
+
+    pub(crate) async fn push_blob(&self, path: &str, media_type: &str, bytes: Bytes) -> Descriptor {
+        match &self.content {
+            Content::Store(store, _) => store.push_blob(path, media_type, bytes),
+            Content::Http(registry) => {
+                registry.upload(path, &bytes, self.login).await;
+                // A store of its own, for the descriptor alone.
+                Store::new().push_blob(path, media_type, bytes)
+            }
+        }
+    }
+
+    /// Pushes the blobs of an image, and gives the manifest to put.
+    pub(crate) async fn prepare(&self, path: &str, image: &Image) -> RawManifest {
+        let made = Store::new();
+        let descriptor = made.push(path, None, image);
+        self.push_blob(path, "config", image.config()).await;
+        self.push_blob(path, "layer", image.layer()).await;
+        made.manifest(path, &TagOrDigest::Digest(descriptor.digest)).unwrap()
+    }
+
+    /// Pushes an image by digest through the port.
+    pub(crate) async fn push(&self, path: &str, image: &Image) -> RawManifest {
+        let manifest = self.prepare(path, image).await;
+        let by_digest = TagOrDigest::Digest(manifest.digest().clone());
+        let (access, repository) = (self.access(), self.repository(path));
+        self.client.put_manifest(&access, &repository, &by_digest, &manifest).await.unwrap();
+        manifest
+    }
+}
+
+async fn with_login(login: Login) -> Server {
+    serve(Store::new(), Lies { login, lies: Vec::new() }).await
+}
+
+/// A client that goes to the loopback by plain HTTP.
+pub(crate) fn remote(limits: Limits) -> Remote {
+    let options = Options { allow_loopback: true, allow_http: true, limits, ..Options::default() };
+    Remote::new(options).unwrap()
+}
+
+pub(crate) fn access(login: Option<(&str, &str)>) -> Access {
+    Access {
+        credential: login.map(|(username, password)| Credential {
+            secret: "push".into(),
+            username: username.into(),
+            password: password.into(),
+        }),
+        scopes: Vec::new(),
+        plain_http: true,
+    }
+}
+
+pub(crate) fn tag(tag: &str) -> TagOrDigest {
+    TagOrDigest::Tag(tag.into())
+}
+
+pub(crate) fn by(digest: &Digest) -> TagOrDigest {
+    TagOrDigest::Digest(digest.clone())
+}
+
+pub(crate) fn index(children: &[&RawManifest]) -> RawManifest {
+    let children: Vec<_> = children
+        .iter()
+        .enumerate()
+        .map(|(at, child)| {
+            let mut child = child.descriptor();
+            child.platform = Some(["linux/amd64", "linux/arm64"][at].parse().unwrap());
+            child
+        })
+        .collect();
+    let document = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": children,
+    });
+    RawManifest::new(media_type::OCI_INDEX, Bytes::from(document.to_string()))
+}
+
+impl Registry for Client {
+    async fn head_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        match self {
+            Self::Store(store) => store.head_manifest(access, repository, reference).await,
+            Self::Remote(remote) => remote.head_manifest(access, repository, reference).await,
+        }
+    }
+
+    async fn get_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        match self {
+            Self::Store(store) => store.get_manifest(access, repository, reference).await,
+            Self::Remote(remote) => remote.get_manifest(access, repository, reference).await,
+        }
+    }
+
+    async fn get_blob(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        match self {
+            Self::Store(store) => store.get_blob(access, repository, blob).await,
+            Self::Remote(remote) => remote.get_blob(access, repository, blob).await,
+        }
+    }
+
+    async fn put_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        match self {
+            Self::Store(store) => store.put_manifest(access, repository, reference, manifest).await,
+            Self::Remote(remote) => {
+                remote.put_manifest(access, repository, reference, manifest).await
+            }
+        }
+    }
+}
+
+/// The distribution project's registry, as a process.
+pub(crate) struct Distribution {
+    pub(crate) addr: String,
+    process: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Distribution {
+    fn start(login: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http: {{addr: \"127.0.0.1:0\"}}\n",
+            at("data")
+        );
+        if login {
+            std::fs::write(at("htpasswd"), HTPASSWD).unwrap();
+            config += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("htpasswd"));
+        }
+        std::fs::write(at("config.yml"), config).unwrap();
+        let mut process = Command::new(binary("registry"))
+            .args(["serve", &at("config.yml")])
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let addr = lines.by_ref().find_map(|line| {
+            let line = line.unwrap();
+            let (_, rest) = line.split_once("listening on ")?;
+            Some(rest.split('"').next().unwrap_or_default().to_owned())
+        });
+        // Its log is read to the end, so that it never waits for a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { addr: addr.expect("a listening registry"), process, _directory: directory }
+    }
+
+    async fn upload(&self, path: &str, bytes: &Bytes, login: bool) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let with_login = |request: reqwest::RequestBuilder| {
+            if login { request.basic_auth(USER, Some(PASSWORD)) } else { request }
+        };
+        let start = format!("http://{}/v2/{path}/blobs/uploads/", self.addr);
+        let started = with_login(client.post(start)).send().await.unwrap();
+        let session = started.headers()["location"].to_str().unwrap();
+        let mut session: url::Url = session.parse().unwrap();
+        session.query_pairs_mut().append_pair("digest", Digest::of(bytes).as_str());
+        let done = with_login(client.put(session)).body(bytes.clone()).send().await.unwrap();
+        assert_eq!(done.status(), 201, "upload of a blob");
+    }
+}
+
+impl Drop for Distribution {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A pinned tool, by `MULTIARCH_BIN` or in the workspace.
+fn binary(name: &str) -> PathBuf {
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.build/bin");
+    let path = std::env::var_os("MULTIARCH_BIN").map_or(workspace, PathBuf::from).join(name);
+    assert!(path.exists(), "{} is missing: run `make tools`", path.display());
+    path
+}
