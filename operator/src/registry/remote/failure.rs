@@ -113,22 +113,17 @@ fn words(error: &reqwest::Error) -> String {
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        // io::Error hides what it wraps from `source`.
-        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
-            && let Some(found) = inner.downcast_ref::<E>()
-        {
-            return Some(found);
-        }
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        // An Arc shares its cause's type with nobody.
-        if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>()
-            && let Some(found) = shared.downcast_ref::<E>()
-        {
-            return Some(found);
-        }
-        next = error.source();
+        // Both hide what they hold: their `source` is that one's source.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let shared = error.downcast_ref::<Arc<dyn Error + Send + Sync>>();
+        next = match (held, shared) {
+            (Some(held), _) => Some(held),
+            (None, Some(shared)) => Some(&**shared),
+            (None, None) => error.source(),
+        };
     }
     None
 }

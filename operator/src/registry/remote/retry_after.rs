@@ -39,7 +39,7 @@ mod tests {
     #[case("soon", None)]
     #[case("", None)]
     fn both_forms(#[case] value: &str, #[case] seconds: Option<u64>) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_420); // 07:27:00 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_445_412_420_000); // 07:27:00 GMT
         assert_eq!(parse(value, now), seconds.map(Duration::from_secs));
     }
 }

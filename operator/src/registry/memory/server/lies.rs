@@ -182,11 +182,9 @@ pub(super) fn distort(
                 honest = rewritten(honest, |body| [body, Bytes::from_static(b" ")].concat().into());
             }
             Lie::Trickle if read => honest = streamed(honest, trickle),
-            Lie::Silence if target.path().is_some() => {
-                return built(
-                    respond(StatusCode::OK)
-                        .body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())),
-                );
+            Lie::SilentBody if read => {
+                let never = stream::pending::<Result<Bytes, Infallible>>();
+                honest = streamed(honest, |_| Body::from_stream(never));
             }
             Lie::CutBody if read => honest = streamed(honest, |body| half(&body)),
             _ => {}
