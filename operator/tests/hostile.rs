@@ -481,6 +481,36 @@ async fn a_name_is_judged_by_its_addresses(
     error!(result, RegistryError::ForbiddenAddress { .. }, name, &address.to_string(), why);
 }
 
+#[tokio::test]
+async fn a_name_that_is_never_resolved_is_too_slow() {
+    let resolve = Arc::new(|_: String| {
+        let never: futures::future::BoxFuture<'static, _> = Box::pin(std::future::pending());
+        never
+    });
+    let limits = Limits { connect: SOON, ..Limits::default() };
+    let remote = Remote::new(Options { resolve, limits, ..Options::default() }).unwrap();
+    let reference: Reference = format!("registry.test/{APP}:1.0").parse().unwrap();
+    let access = Access { plain_http: false, ..access(None) };
+    let result = remote.head_manifest(&access, reference.repository(), &tag("1.0")).await;
+    error!(result, RegistryError::TooSlow { .. }, "registry.test", "no connection within 100ms");
+}
+
+#[tokio::test]
+async fn a_name_that_has_no_address_is_unreachable() {
+    let resolve = Arc::new(|_: String| {
+        let failed = Err(std::io::Error::other("secret words of a resolver"));
+        let failed: futures::future::BoxFuture<'static, _> = Box::pin(std::future::ready(failed));
+        failed
+    });
+    let remote = Remote::new(Options { resolve, ..Options::default() }).unwrap();
+    let reference: Reference = format!("registry.test/{APP}:1.0").parse().unwrap();
+    let access = Access { plain_http: false, ..access(None) };
+    let result = remote.head_manifest(&access, reference.repository(), &tag("1.0")).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().ends_with("its name was not resolved"), "{error}");
+}
+
 #[rstest]
 #[case::literal("http://169.254.169.254", "169.254.169.254")]
 #[case::short("http://0", "0.0.0.0")]
