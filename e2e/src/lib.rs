@@ -1,1 +1,17 @@
-//! e2e
+//! What the end-to-end tests and the demo stand on: a real API server, a real registry, and an operator process of one's own.
+
+pub mod scenario;
+
+pub mod await_condition;
+pub mod bin;
+pub mod cluster;
+pub mod images;
+pub mod namespace;
+pub mod operator;
+pub mod peers;
+pub mod process;
+pub mod proxy;
+pub mod registry;
+pub mod spec;
+
+pub use scenario::{Scenario, scenario};

@@ -1,0 +1,52 @@
+//! Where the programs are that tests and demo run, or one line on how to get them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// The folder of the workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// The tool called `name` (cluster, kubectl, registry, crane, regctl): in `MULTIARCH_BIN`, else in `.build/bin`.
+pub fn tool(name: &str) -> Result<PathBuf> {
+    let bin =
+        env::var_os("MULTIARCH_BIN").map_or_else(|| workspace().join(".build/bin"), PathBuf::from);
+    let path = bin.join(name);
+    if !path.is_file() {
+        bail!(
+            "there is no {}: run `make tools` first (Go builds it once), or set MULTIARCH_BIN",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// The operator: `MULTIARCH_OPERATOR`, else beside the running program in cargo's target folder.
+pub fn operator() -> Result<PathBuf> {
+    let path = match env::var_os("MULTIARCH_OPERATOR") {
+        Some(path) => PathBuf::from(path),
+        None => profile_folder()?.join("multiarch-operator"),
+    };
+    if !path.is_file() {
+        bail!(
+            "there is no {}: run `make operator` first, or set MULTIARCH_OPERATOR",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// `target/debug`: the folder of a binary, and the one above that of a test.
+fn profile_folder() -> Result<PathBuf> {
+    let exe = env::current_exe().context("failed to find the running program")?;
+    let folder = exe.parent().context("the running program is in no folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    Ok(folder.to_owned())
+}

@@ -1,0 +1,169 @@
+//! A control plane: one for all tests of a program, or one of a test's own.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::{sync::OnceCell, task::spawn_blocking};
+
+use crate::bin::{tool, workspace};
+
+/// The switch by which a user names a cluster of their own. Nothing else, `KUBECONFIG` included, ever does.
+pub const OWN_CLUSTER: &str = "MULTIARCH_E2E_KUBECONFIG";
+
+/// A cluster with our CRDs and RBAC applied.
+#[derive(Debug)]
+pub struct Cluster {
+    kubeconfig: PathBuf,
+    /// Its standard input is what keeps the control plane up, so it ends with this process, however that ends.
+    supervisor: Option<Child>,
+}
+
+impl Cluster {
+    /// The cluster that all tests of this program share.
+    pub async fn shared() -> Result<Arc<Self>> {
+        static SHARED: OnceCell<Result<Arc<Cluster>, String>> = OnceCell::const_new();
+        let cluster = SHARED.get_or_init(|| async {
+            let cluster = match env::var_os(OWN_CLUSTER) {
+                Some(kubeconfig) => Self::own(PathBuf::from(kubeconfig)).await,
+                None => Self::start(&workspace().join("crds")).await,
+            };
+            cluster.map(Arc::new).map_err(|error| format!("{error:#}"))
+        });
+        cluster.await.clone().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// Starts a control plane that serves the kinds in the folder `crds`, in a folder that is removed with it.
+    pub async fn start(crds: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("multiarch-e2e-").tempdir();
+        let folder = folder.context("failed to make a folder for the control plane")?.keep();
+        // A shared cluster lies in a static, which is never dropped: who removes the folder must be a process.
+        let script = r#"trap : INT TERM HUP; "$0" up --until-stdin-closes --dir "$1" --crds "$2"; s=$?; rm -rf "$1"; exit $s"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(tool("cluster")?).arg(&folder).arg(crds);
+        Self::supervised(command).await
+    }
+
+    /// Starts one in `folder`, which is kept.
+    pub async fn start_in(folder: &Path, crds: &Path) -> Result<Self> {
+        let mut command = Command::new(tool("cluster")?);
+        command.args(["up", "--until-stdin-closes", "--dir"]).arg(folder).arg("--crds").arg(crds);
+        Self::supervised(command).await
+    }
+
+    async fn supervised(mut command: Command) -> Result<Self> {
+        // The tools are asked for first: what is missing is told before anything starts.
+        tool("kubectl")?;
+        let (supervisor, kubeconfig) = spawn_blocking(move || {
+            let mut supervisor = command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .context("failed to start the control plane")?;
+            let mut line = String::new();
+            if let Some(stdout) = supervisor.stdout.take() {
+                BufReader::new(stdout)
+                    .read_line(&mut line)
+                    .context("failed to read what it prints")?;
+            }
+            if line.is_empty() {
+                let mut why = String::new();
+                if let Some(mut stderr) = supervisor.stderr.take() {
+                    stderr.read_to_string(&mut why).context("failed to read its errors")?;
+                }
+                bail!("the control plane did not start: {}", why.trim());
+            }
+            Ok((supervisor, PathBuf::from(line.trim())))
+        })
+        .await
+        .context("the start of the control plane was cut short")??;
+        let cluster = Self { kubeconfig, supervisor: Some(supervisor) };
+        cluster.apply(&rbac()).await?;
+        Ok(cluster)
+    }
+
+    async fn own(kubeconfig: PathBuf) -> Result<Self> {
+        ensure!(
+            kubeconfig.is_file(),
+            "{OWN_CLUSTER} names {}, which is no file",
+            kubeconfig.display()
+        );
+        let cluster = Self { kubeconfig, supervisor: None };
+        cluster.apply(&workspace().join("crds")).await?;
+        cluster.apply(&rbac()).await?;
+        Ok(cluster)
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A client of the administrator. It belongs to the runtime that made it.
+    pub async fn client(&self) -> Result<Client> {
+        client(&self.kubeconfig).await
+    }
+
+    /// `kubectl` with `arguments`, as the administrator; what it prints.
+    pub async fn kubectl<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<String> {
+        kubectl(&self.kubeconfig, arguments).await
+    }
+
+    async fn apply(&self, file: &Path) -> Result<()> {
+        let arguments =
+            ["apply", "--server-side", "--force-conflicts", "--filename"].map(OsStr::new);
+        self.kubectl(arguments.into_iter().chain([file.as_os_str()])).await.map(drop)
+    }
+
+    /// Takes it down, and waits until it is.
+    pub async fn stop(mut self) -> Result<()> {
+        let Some(mut supervisor) = self.supervisor.take() else { return Ok(()) };
+        drop(supervisor.stdin.take());
+        let ended =
+            spawn_blocking(move || supervisor.wait()).await.context("the wait was cut short")?;
+        let status = ended.context("failed to wait for the control plane")?;
+        ensure!(status.success(), "the control plane ended with {status}");
+        Ok(())
+    }
+}
+
+/// The Namespace, ServiceAccount and ClusterRole that a user installs.
+fn rbac() -> PathBuf {
+    workspace().join("charts/multiarch-operator/templates/rbac.yaml")
+}
+
+/// A client of whoever `kubeconfig` is for.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    let file = Kubeconfig::read_from(kubeconfig).context("failed to read the kubeconfig")?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+    Client::try_from(config.context("failed to use the kubeconfig")?)
+        .context("failed to make a client")
+}
+
+/// `kubectl` with `arguments`, as whoever `kubeconfig` is for; what it prints.
+pub async fn kubectl<S: AsRef<OsStr>>(
+    kubeconfig: &Path,
+    arguments: impl IntoIterator<Item = S>,
+) -> Result<String> {
+    let mut command = tokio::process::Command::new(tool("kubectl")?);
+    command.arg("--kubeconfig").arg(kubeconfig).args(arguments).stdin(Stdio::null());
+    let output = command.output().await.context("failed to run kubectl")?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "kubectl: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(stdout)
+}

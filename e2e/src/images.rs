@@ -1,0 +1,198 @@
+//! Images as builders make them, on the spot: real gzip layers, honest configs, OCI and Docker manifests, and buildx's index of one.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// Media type of an OCI image.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an OCI index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of a Docker image.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Media type of Docker's index.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+/// Something that a tag can name, with everything that it consists of.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What the tag names.
+    pub manifest: Manifest,
+    /// The manifests below it.
+    pub children: Vec<Manifest>,
+    /// The blobs of all of them.
+    pub blobs: Vec<Blob>,
+}
+
+/// A manifest.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A blob.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Image {
+    /// An OCI image for `platform` (os/architecture or os/architecture/variant), whose one file has the words `content`.
+    pub fn oci(platform: &str, content: &str) -> Result<Self> {
+        Self::new(platform, content, [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
+    }
+
+    /// The same in Docker's media types.
+    pub fn docker(platform: &str, content: &str) -> Result<Self> {
+        Self::new(platform, content, [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER])
+    }
+
+    fn new(platform: &str, content: &str, [manifest, config, layer]: [&str; 3]) -> Result<Self> {
+        let tar = tar_of(&format!("{content} for {platform}\n"))?;
+        let blob = Blob::new(gzip(&tar)?);
+        let mut about = fields(platform)?;
+        about["config"] = json!({"Entrypoint": ["/hello"]});
+        about["rootfs"] = json!({"type": "layers", "diff_ids": [digest(&tar)]});
+        about["history"] = json!([{"created_by": "COPY hello /"}]);
+        let about = Blob::new(about.to_string().into_bytes());
+        let document = json!({
+            "schemaVersion": 2,
+            "mediaType": manifest,
+            "config": about.descriptor(config),
+            "layers": [blob.descriptor(layer)],
+        });
+        Ok(Self {
+            manifest: Manifest::new(manifest, &document),
+            children: Vec::new(),
+            blobs: vec![about, blob],
+        })
+    }
+
+    /// What `docker buildx build --platform … --push` makes of one platform: an index of the image and its provenance.
+    pub fn buildx(platform: &str, content: &str) -> Result<Self> {
+        let Self { manifest: image, mut blobs, .. } = Self::oci(platform, content)?;
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": "https://slsa.dev/provenance/v0.2",
+            "subject": [{"name": "pkg:docker/app", "digest": {"sha256": image.digest().trim_start_matches("sha256:")}}],
+            "predicate": {"buildType": "https://mobyproject.org/buildkit@v1"},
+        });
+        let statement = Blob::new(statement.to_string().into_bytes());
+        let rootfs = json!({"type": "layers", "diff_ids": [statement.digest]});
+        let config =
+            json!({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": rootfs});
+        let config = Blob::new(config.to_string().into_bytes());
+        let mut layer = statement.descriptor(IN_TOTO);
+        layer["annotations"] =
+            json!({"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"});
+        let attestation = Manifest::new(
+            OCI_MANIFEST,
+            &json!({
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": config.descriptor(OCI_CONFIG),
+                "layers": [layer],
+            }),
+        );
+        let mut about_image = image.descriptor();
+        about_image["platform"] = fields(platform)?;
+        let mut about_attestation = attestation.descriptor();
+        about_attestation["annotations"] = json!({
+            "vnd.docker.reference.digest": image.digest(),
+            "vnd.docker.reference.type": "attestation-manifest",
+        });
+        about_attestation["platform"] = json!({"architecture": "unknown", "os": "unknown"});
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [about_image, about_attestation],
+        });
+        blobs.extend([statement, config]);
+        Ok(Self {
+            manifest: Manifest::new(OCI_INDEX, &index),
+            children: vec![image, attestation],
+            blobs,
+        })
+    }
+
+    /// Its digest.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.manifest.digest()
+    }
+}
+
+impl Manifest {
+    fn new(media_type: &str, document: &Value) -> Self {
+        Self { media_type: media_type.to_owned(), bytes: document.to_string().into_bytes() }
+    }
+
+    /// Its digest.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        digest(&self.bytes)
+    }
+
+    fn descriptor(&self) -> Value {
+        json!({"mediaType": self.media_type, "digest": self.digest(), "size": self.bytes.len()})
+    }
+}
+
+impl Blob {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { digest: digest(&bytes), bytes }
+    }
+
+    fn descriptor(&self, media_type: &str) -> Value {
+        json!({"mediaType": media_type, "digest": self.digest, "size": self.bytes.len()})
+    }
+}
+
+/// The digest of `bytes`.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    let sum = Sha256::digest(bytes);
+    sum.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// `linux/arm/v7` as the fields that configs and descriptors have for it.
+fn fields(platform: &str) -> Result<Value> {
+    let mut parts = platform.split('/');
+    let os = parts.next().context("a platform without os")?;
+    let architecture = parts.next().context("a platform without architecture")?;
+    let mut fields = json!({"architecture": architecture, "os": os});
+    if let Some(variant) = parts.next() {
+        fields["variant"] = variant.into();
+    }
+    Ok(fields)
+}
+
+fn tar_of(content: &str) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o755);
+    tar.append_data(&mut header, "hello", content.as_bytes()).context("failed to write a tar")?;
+    tar.into_inner().context("failed to end a tar")
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(bytes).context("failed to compress")?;
+    gzip.finish().context("failed to compress")
+}

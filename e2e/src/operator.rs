@@ -1,0 +1,232 @@
+//! An operator process for one test: its own namespace, token and home, under the RBAC that users install.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{Api, api::PostParams, config::Kubeconfig};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{
+    await_condition::{SOON, await_some},
+    bin,
+    cluster::Cluster,
+    process::Process,
+    proxy::client,
+};
+
+/// Where rbac.yaml puts the ServiceAccount.
+pub const NAMESPACE: &str = "multiarch-system";
+/// Its name, and that of the ClusterRole.
+pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
+
+/// A running operator.
+#[derive(Debug)]
+pub struct Operator {
+    process: Process,
+    admin: String,
+    folder: PathBuf,
+    namespace: Option<String>,
+    starts: u32,
+}
+
+impl Operator {
+    /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
+    pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
+        fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
+        let kubeconfig = folder.join("operator.kubeconfig");
+        fs::write(&kubeconfig, service_account_kubeconfig(cluster).await?)
+            .context("failed to write a kubeconfig")?;
+        let (process, admin) = run(folder, namespace, 1).await?;
+        Ok(Self {
+            process,
+            admin,
+            folder: folder.to_owned(),
+            namespace: namespace.map(Into::into),
+            starts: 1,
+        })
+    }
+
+    /// Kills it as `kill -9` does, and starts it anew.
+    pub async fn kill_and_restart(&mut self) -> Result<()> {
+        self.process.signal("KILL").await?;
+        self.process.ended(SOON).await?;
+        self.starts += 1;
+        (self.process, self.admin) =
+            run(&self.folder, self.namespace.as_deref(), self.starts).await?;
+        Ok(())
+    }
+
+    /// Asks it to stop, as a kubelet does, and waits for the end.
+    pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.process.signal("TERM").await?;
+        self.process.ended(deadline).await
+    }
+
+    /// GET of `path` on its admin address.
+    pub async fn get(&self, path: &str, accept: &str) -> Result<reqwest::Response> {
+        get(&self.admin, path, accept).await
+    }
+
+    /// The sum of the samples called `name`, whatever their labels; 0 where there is none.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let text = self
+            .get("/metrics", "text/plain")
+            .await?
+            .text()
+            .await
+            .context("failed to read metrics")?;
+        Ok(samples(&text)?
+            .iter()
+            .filter(|sample| sample.name == name)
+            .map(|sample| sample.value)
+            .sum())
+    }
+
+    /// How many runs have ended since its start.
+    pub async fn runs(&self) -> Result<f64> {
+        self.metric("multiarch_reconcile_duration_seconds_count").await
+    }
+
+    /// Waits until `runs` runs have ended since its start.
+    pub async fn await_runs(&self, runs: f64, deadline: Duration) -> Result<()> {
+        let what = format!("{runs} runs have ended");
+        await_some(&what, deadline, async || Ok((self.runs().await? >= runs).then_some(()))).await
+    }
+
+    /// What it has logged since its last start.
+    pub fn logs(&self) -> Result<String> {
+        self.process.logs()
+    }
+}
+
+/// Starts the process, and waits until it is ready: its first list of objects is done.
+async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Process, String)> {
+    let mut command = Command::new(bin::operator()?);
+    command
+        .args([
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+            "--log-level",
+            "info,multiarch_operator=debug",
+        ])
+        .args(["--insecure-allow-http", "--allow-loopback-registries"])
+        .env_clear()
+        .env("PATH", "/nonexistent")
+        .env("HOME", folder.join("home"))
+        .env("KUBECONFIG", folder.join("operator.kubeconfig"));
+    if let Some(namespace) = namespace {
+        command.args(["--watch-namespace", namespace]);
+    }
+    let mut process = Process::start(command, &folder.join(format!("operator-{number}.log")))?;
+    let admin =
+        await_some("the operator listens", SOON, async || process.find_in_logs(listening)).await?;
+    let ready = async || {
+        process.find_in_logs(|_| Some(()))?;
+        Ok(get(&admin, "/readyz", "*/*").await?.status().is_success().then_some(()))
+    };
+    let waited = await_some("the operator is ready", SOON, ready).await;
+    waited.with_context(|| process.logs().unwrap_or_default())?;
+    Ok((process, admin))
+}
+
+async fn get(admin: &str, path: &str, accept: &str) -> Result<reqwest::Response> {
+    let url = format!("http://{admin}{path}");
+    let answer = client()?.get(&url).header("accept", accept).send().await;
+    answer.with_context(|| format!("GET {url}"))
+}
+
+/// The address in the line that says `listening`.
+fn listening(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    let said = fields.get("message")?.as_str()? == "listening";
+    said.then(|| fields.get("admin")?.as_str().map(ToOwned::to_owned)).flatten()
+}
+
+/// A kubeconfig of the operator's ServiceAccount, for the cluster of the administrator's.
+async fn service_account_kubeconfig(cluster: &Cluster) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, NAMESPACE);
+    let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
+    let request = TokenRequest { spec, ..TokenRequest::default() };
+    let answer =
+        accounts.create_token_request(SERVICE_ACCOUNT, &PostParams::default(), &request).await;
+    let token = answer
+        .context("failed to request a token")?
+        .status
+        .context("a token request without status")?
+        .token;
+    let admin =
+        Kubeconfig::read_from(cluster.kubeconfig()).context("failed to read the kubeconfig")?;
+    let current = admin.current_context.context("a kubeconfig without current context")?;
+    let context = admin.contexts.into_iter().find(|context| context.name == current);
+    let context = context
+        .and_then(|named| named.context)
+        .context("a kubeconfig without its current context")?;
+    let server = admin.clusters.into_iter().find(|cluster| cluster.name == context.cluster);
+    let server = server.context("a kubeconfig without its current cluster")?;
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [server],
+        "users": [{"name": "operator", "user": {"token": token}}],
+        "contexts": [{"name": "operator", "context": {"cluster": context.cluster, "user": "operator"}}],
+        "current-context": "operator",
+    });
+    Ok(kubeconfig.to_string())
+}
+
+/// One line of /metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The metric.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its value.
+    pub value: f64,
+}
+
+/// Parses what Prometheus would; anything else is an error.
+pub fn samples(text: &str) -> Result<Vec<Sample>> {
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| sample(line).with_context(|| format!("not a sample: {line}")))
+        .collect()
+}
+
+fn sample(line: &str) -> Result<Sample> {
+    let end = line
+        .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | ':'))
+        .context("no name")?;
+    let (name, mut rest) = line.split_at(end);
+    ensure!(!name.is_empty(), "no name");
+    let mut labels = BTreeMap::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        let (inside, after) = inside.rsplit_once('}').context("labels without end")?;
+        rest = after;
+        for label in inside.split("\",").filter(|label| !label.is_empty()) {
+            let (key, value) = label.split_once("=\"").context("a label without value")?;
+            labels.insert(key.to_owned(), value.trim_end_matches('"').to_owned());
+        }
+    }
+    let value = rest
+        .split_whitespace()
+        .next()
+        .context("no value")?
+        .parse()
+        .context("a value that is no number")?;
+    Ok(Sample { name: name.to_owned(), labels, value })
+}

@@ -1,0 +1,190 @@
+//! A real distribution registry of a test's own, behind the proxy that counts, and what CI would do with it: push, tag, delete.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Method, Response, header};
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::{
+    await_condition::{SOON, await_some},
+    bin::tool,
+    images::{Blob, Image, Manifest},
+    process::Process,
+    proxy::{Proxy, client},
+};
+
+/// Whom a registry with passwords lets in.
+pub const USER: &str = "ci";
+/// Their password.
+pub const PASSWORD: &str = "correct horse";
+/// Both, as htpasswd writes them (bcrypt, at its lowest cost).
+const HTPASSWD: &str = "ci:$2a$04$t0fBwWt9jslnES8AjiHzeOIlybKrp2Bo3cHSJD0q6gjv3FlPjR/ru\n";
+
+/// A registry that keeps everything in memory.
+#[derive(Debug)]
+pub struct Registry {
+    /// What the operator talks to.
+    pub proxy: Proxy,
+    address: String,
+    with_password: bool,
+    client: reqwest::Client,
+    _process: Process,
+}
+
+impl Registry {
+    /// Starts one; its configuration and log lie in `folder`.
+    pub async fn start(folder: &Path, with_password: bool) -> Result<Self> {
+        let htpasswd = folder.join("htpasswd");
+        fs::write(&htpasswd, HTPASSWD).context("failed to write htpasswd")?;
+        let mut config = json!({
+            "version": "0.1",
+            "log": {"accesslog": {"disabled": true}, "level": "info"},
+            "storage": {
+                "inmemory": {},
+                "delete": {"enabled": true},
+                "maintenance": {"uploadpurging": {"enabled": false}},
+            },
+            "http": {"addr": "127.0.0.1:0", "relativeurls": true, "secret": "e2e"},
+        });
+        if with_password {
+            config["auth"] = json!({"htpasswd": {"realm": "e2e", "path": htpasswd}});
+        }
+        // JSON is YAML.
+        let file = folder.join("registry.yaml");
+        fs::write(&file, config.to_string())
+            .context("failed to write the registry's configuration")?;
+        let mut command = Command::new(tool("registry")?);
+        command.arg("serve").arg(&file);
+        let mut process = Process::start(command, &folder.join("registry.log"))?;
+        let address =
+            await_some("the registry listens", SOON, async || process.find_in_logs(listening))
+                .await?;
+        let proxy = Proxy::start(&address).await?;
+        Ok(Self { proxy, address, with_password, client: client()?, _process: process })
+    }
+
+    /// The host of references to it: the proxy's.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.proxy.address()
+    }
+
+    /// `repository:tag` (or `@digest`) as a reference to it.
+    #[must_use]
+    pub fn reference(&self, of: &str) -> String {
+        format!("{}/{of}", self.host())
+    }
+
+    /// The same for one's own eyes: past the proxy, so that nothing is counted.
+    #[must_use]
+    pub fn uncounted(&self, of: &str) -> String {
+        format!("{}/{of}", self.address)
+    }
+
+    /// Pushes `image` under `to` (repository:tag), past the proxy.
+    pub async fn push(&self, to: &str, image: &Image) -> Result<()> {
+        let (repository, tag) = split(to)?;
+        for blob in &image.blobs {
+            self.put_blob(repository, blob).await?;
+        }
+        for child in &image.children {
+            self.put_manifest(repository, &child.digest(), child).await?;
+        }
+        self.put_manifest(repository, tag, &image.manifest).await
+    }
+
+    /// Deletes the tag `of` (repository:tag), as clean-up jobs do.
+    pub async fn delete_tag(&self, of: &str) -> Result<()> {
+        let (repository, tag) = split(of)?;
+        let answer = self
+            .send(Method::DELETE, &format!("{repository}/manifests/{tag}"), None, Vec::new())
+            .await?;
+        ensure!(answer.status() == 202, "DELETE {of}: {}", answer.status());
+        Ok(())
+    }
+
+    /// The digest that `of` (repository:tag) names; `None` where there is nothing.
+    pub async fn digest(&self, of: &str) -> Result<Option<String>> {
+        let (repository, tag) = split(of)?;
+        let answer = self
+            .send(Method::HEAD, &format!("{repository}/manifests/{tag}"), None, Vec::new())
+            .await?;
+        if answer.status() == 404 {
+            return Ok(None);
+        }
+        ensure!(answer.status() == 200, "HEAD {of}: {}", answer.status());
+        let digest =
+            answer.headers().get("docker-content-digest").context("a manifest without digest")?;
+        Ok(Some(digest.to_str().context("a digest that is no text")?.to_owned()))
+    }
+
+    async fn put_blob(&self, repository: &str, blob: &Blob) -> Result<()> {
+        let start = self
+            .send(Method::POST, &format!("{repository}/blobs/uploads/"), None, Vec::new())
+            .await?;
+        let location =
+            start.headers().get(header::LOCATION).context("an upload without Location")?;
+        let location = location.to_str().context("a Location that is no text")?;
+        let location = location.strip_prefix("/v2/").context("a Location on another host")?;
+        let end = format!(
+            "{location}{}digest={}",
+            if location.contains('?') { '&' } else { '?' },
+            blob.digest
+        );
+        let answer = self
+            .send(Method::PUT, &end, Some("application/octet-stream"), blob.bytes.clone())
+            .await?;
+        ensure!(answer.status() == 201, "PUT of a blob: {}", answer.status());
+        Ok(())
+    }
+
+    async fn put_manifest(&self, repository: &str, tag: &str, manifest: &Manifest) -> Result<()> {
+        let path = format!("{repository}/manifests/{tag}");
+        let answer = self
+            .send(Method::PUT, &path, Some(&manifest.media_type), manifest.bytes.clone())
+            .await?;
+        let status = answer.status();
+        ensure!(status == 201, "PUT {path}: {status}: {}", answer.text().await.unwrap_or_default());
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Response> {
+        let url = format!("http://{}/v2/{path}", self.address);
+        let accept = [
+            crate::images::OCI_INDEX,
+            crate::images::OCI_MANIFEST,
+            crate::images::DOCKER_MANIFEST,
+            crate::images::DOCKER_LIST,
+        ];
+        let mut request = self
+            .client
+            .request(method.clone(), &url)
+            .header(header::ACCEPT, accept.join(", "))
+            .body(body);
+        if self.with_password {
+            request = request.basic_auth(USER, Some(PASSWORD));
+        }
+        if let Some(media_type) = media_type {
+            request = request.header(header::CONTENT_TYPE, media_type);
+        }
+        request.send().await.with_context(|| format!("{method} {url}"))
+    }
+}
+
+fn split(reference: &str) -> Result<(&str, &str)> {
+    reference.rsplit_once(':').with_context(|| format!("{reference} is not repository:tag"))
+}
+
+/// `… msg="listening on 127.0.0.1:40123" …`
+fn listening(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("listening on ")?;
+    Some(rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect())
+}

@@ -1,0 +1,230 @@
+//! The stage of a test: a namespace, a registry and an operator of its own, whose logs are shown when it fails.
+
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use multiarch_crds::v1alpha1::MultiArchImage;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    await_condition::{SOON, await_condition},
+    bin::workspace,
+    cluster::Cluster,
+    images::Image,
+    namespace::Namespace,
+    operator::Operator,
+    registry::{Registry, USER},
+    spec::{Report, Spec},
+};
+
+/// The annotation that asks for a run at once.
+pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
+
+/// What a test plays with.
+#[derive(Debug)]
+pub struct Scenario {
+    /// The cluster, shared with other tests.
+    pub cluster: Arc<Cluster>,
+    /// The administrator's client.
+    pub client: ClientOf,
+    /// The test's namespace.
+    pub namespace: Namespace,
+    /// The test's registry.
+    pub registry: Registry,
+    /// The test's operator.
+    pub operator: Operator,
+    _folder: TempDir,
+}
+
+/// A client, which shows nothing of itself.
+#[derive(Clone)]
+pub struct ClientOf(pub Client);
+
+impl std::fmt::Debug for ClientOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// Plays `play` with a registry that lets everyone in.
+pub async fn scenario(play: impl AsyncFnOnce(&mut Scenario) -> Result<()>) -> Result<()> {
+    on_stage(Cluster::shared().await?, false, play).await
+}
+
+/// Plays `play` with a registry that asks for a password.
+pub async fn scenario_with_password(
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    on_stage(Cluster::shared().await?, true, play).await
+}
+
+/// Plays `play` on a control plane that it may break.
+pub async fn scenario_on_a_cluster_of_its_own(
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
+    on_stage(cluster, false, play).await
+}
+
+async fn on_stage(
+    cluster: Arc<Cluster>,
+    with_password: bool,
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let client = cluster.client().await?;
+    let namespace = Namespace::create(&client).await?;
+    let mut scenario = Scenario::set(cluster, client, namespace, with_password).await?;
+    let played = AssertUnwindSafe(play(&mut scenario)).catch_unwind().await;
+    if !matches!(played, Ok(Ok(()))) {
+        scenario.show();
+    }
+    scenario.namespace.delete().await?;
+    played.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+impl Scenario {
+    async fn set(
+        cluster: Arc<Cluster>,
+        client: Client,
+        namespace: Namespace,
+        with_password: bool,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir().context("failed to make a folder for the test")?;
+        let registry = Registry::start(folder.path(), with_password).await?;
+        let operator = Operator::start(&cluster, folder.path(), Some(&namespace.name)).await?;
+        Ok(Self {
+            cluster,
+            client: ClientOf(client),
+            namespace,
+            registry,
+            operator,
+            _folder: folder,
+        })
+    }
+
+    /// The objects in the test's namespace.
+    #[must_use]
+    pub fn images(&self) -> Api<MultiArchImage> {
+        Api::namespaced(self.client.0.clone(), &self.namespace.name)
+    }
+
+    /// Pushes an OCI image for each of `platforms`, under `repository:tag-architecture` with the variant after it.
+    pub async fn push(&self, repository_and_tag: &str, platforms: &[&str]) -> Result<()> {
+        for platform in platforms {
+            let image = Image::oci(platform, repository_and_tag)?;
+            self.registry.push(&tag_of(repository_and_tag, platform), &image).await?;
+        }
+        Ok(())
+    }
+
+    /// An object of one source for each of `platforms`, named as [`Scenario::push`] tags them.
+    #[must_use]
+    pub fn spec(&self, name: &str, repository_and_tag: &str, platforms: &[&str]) -> Spec {
+        platforms.iter().fold(
+            Spec::new(&self.registry, name, repository_and_tag),
+            |spec, platform| {
+                spec.source(&suffix(platform), &tag_of(repository_and_tag, platform), &[platform])
+            },
+        )
+    }
+
+    /// Applies `spec`, whole, as `kubectl apply --server-side` does.
+    pub async fn apply(&self, spec: &Spec) -> Result<MultiArchImage> {
+        let parameters = PatchParams::apply("e2e").force();
+        let applied =
+            self.images().patch(&spec.name, &parameters, &Patch::Apply(spec.object())).await;
+        applied.with_context(|| format!("failed to apply {}", spec.name))
+    }
+
+    /// Waits until `holds` holds for the object, whose status speaks of its current spec.
+    pub async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&MultiArchImage) -> bool,
+    ) -> Result<MultiArchImage> {
+        let current = |image: &MultiArchImage| image.is_current() && holds(image);
+        await_condition(&self.images(), name, what, SOON, current).await
+    }
+
+    /// Waits until Ready is `ready`, as `True/Succeeded`.
+    pub async fn until_ready(&self, name: &str, ready: &str) -> Result<MultiArchImage> {
+        self.until(name, &format!("Ready is {ready}"), |image| image.ready() == ready).await
+    }
+
+    /// Applies `spec` and waits until Ready is `ready`.
+    pub async fn apply_until(&self, spec: &Spec, ready: &str) -> Result<MultiArchImage> {
+        let generation = self.apply(spec).await?.metadata.generation;
+        let newer = |image: &MultiArchImage| {
+            image.metadata.generation >= generation && image.ready() == ready
+        };
+        self.until(&spec.name, &format!("Ready is {ready}"), newer).await
+    }
+
+    /// Applies a Secret with `password` for the test's registry.
+    pub async fn apply_secret(&self, name: &str, password: &str) -> Result<()> {
+        let auths =
+            json!({"auths": {(self.registry.host()): {"username": USER, "password": password}}});
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name},
+            "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": auths.to_string()},
+        });
+        let secrets: Api<Secret> = Api::namespaced(self.client.0.clone(), &self.namespace.name);
+        let applied =
+            secrets.patch(name, &PatchParams::apply("e2e").force(), &Patch::Apply(secret)).await;
+        applied.with_context(|| format!("failed to apply Secret {name}")).map(drop)
+    }
+
+    /// Asks for a run at once by annotation, and waits for its end: the status echoes what was asked.
+    pub async fn request(&self, name: &str) -> Result<MultiArchImage> {
+        let before =
+            self.images().get(name).await.with_context(|| format!("failed to get {name}"))?;
+        let asked = format!("after {}", before.metadata.resource_version.unwrap_or_default());
+        let patch = json!({"metadata": {"annotations": {REQUESTED_AT: asked}}});
+        let patched =
+            self.images().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.with_context(|| format!("failed to annotate {name}"))?;
+        let echoed = |image: &MultiArchImage| {
+            image.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref())
+                == Some(&asked)
+        };
+        self.until(name, "the status echoes the annotation", echoed).await
+    }
+
+    /// Everything that tells why a test failed.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the test harness captures it, and shows it of the tests that fail"
+    )]
+    fn show(&self) {
+        eprintln!("--- requests to {}", self.registry.host());
+        for seen in self.registry.proxy.seen() {
+            eprintln!("{} {} {}", seen.method, seen.path, seen.status);
+        }
+        let logs = self.operator.logs().unwrap_or_else(|error| format!("{error:#}"));
+        eprintln!("--- operator in {}\n{logs}---", self.namespace.name);
+    }
+}
+
+/// `team/app:1.0-armv7`, for `team/app:1.0` and `linux/arm/v7`.
+#[must_use]
+pub fn tag_of(repository_and_tag: &str, platform: &str) -> String {
+    format!("{repository_and_tag}-{}", suffix(platform))
+}
+
+fn suffix(platform: &str) -> String {
+    platform.split('/').skip(1).collect()
+}

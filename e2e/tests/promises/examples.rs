@@ -1,0 +1,32 @@
+//! The examples are taken by a real API server as they are.
+
+use anyhow::Result;
+use multiarch_e2e::{bin::workspace, cluster::Cluster, namespace::Namespace};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_takes_every_example() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let namespace = Namespace::create(&cluster.client().await?).await?;
+    let examples = workspace().join("examples");
+    let mut files = 0;
+    for file in std::fs::read_dir(&examples)? {
+        let file = file?.path();
+        if file.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let file = file.to_string_lossy().into_owned();
+        let apply = [
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "--namespace",
+            &namespace.name,
+        ];
+        let said = cluster.kubectl(apply.into_iter().chain(["--filename", &file])).await?;
+        assert!(said.contains("multiarchimage.multiarch.dev/"), "{file}: {said}");
+        files += 1;
+    }
+    assert!(files >= 5, "only {files} examples in {}", examples.display());
+    namespace.delete().await
+}

@@ -1,0 +1,70 @@
+//! What is published is what crane and regctl read, byte for byte, and each platform gets its own image.
+
+use anyhow::{Context, Result};
+use multiarch_e2e::{
+    images::{Image, OCI_INDEX, digest},
+    peers, scenario,
+    spec::Report,
+};
+
+const PLATFORMS: [&str; 3] = ["linux/amd64", "linux/arm/v7", "linux/arm64"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_tools_read_the_index_that_status_tells() -> Result<()> {
+    scenario(async |s| {
+        s.push("team/app:1.0", &PLATFORMS).await?;
+        let image =
+            s.apply_until(&s.spec("app", "team/app:1.0", &PLATFORMS), "True/Succeeded").await?;
+
+        for condition in ["Published", "PlatformsComplete", "SourcesResolved"] {
+            assert!(image.is_true(condition), "{condition}: {image:?}");
+        }
+        assert!(image.condition("Reconciling").is_none() && image.condition("Stalled").is_none());
+        assert_eq!(image.platforms(), PLATFORMS);
+        let status = image.status.as_ref().context("a status")?;
+        let reference = format!("{}@{}", s.registry.reference("team/app:1.0"), image.digest());
+        assert_eq!(status.reference.as_ref(), Some(&reference));
+        assert_eq!(status.media_type.as_deref(), Some(OCI_INDEX));
+        assert_eq!(status.tags, ["1.0"]);
+        assert!(status.last_publish_time.is_some());
+        let coverage = status.coverage.as_ref().context("coverage")?;
+        assert_eq!(
+            (&*coverage.summary, coverage.required, coverage.covered, coverage.published),
+            ("3/3", 3, 3, 3)
+        );
+
+        let crane = peers::crane(&s.registry, "team/app:1.0").await?;
+        let regctl = peers::regctl(&s.registry, "team/app:1.0").await?;
+        assert_eq!(crane, regctl);
+        assert_eq!(crane.digest, image.digest());
+        assert_eq!(digest(&crane.bytes), image.digest());
+        for platform in PLATFORMS {
+            let expected = Image::oci(platform, "team/app:1.0")?.digest();
+            assert_eq!(peers::crane_for(&s.registry, "team/app:1.0", platform).await?, expected);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_images_and_annotations_of_the_index() -> Result<()> {
+    scenario(async |s| {
+        s.registry.push("app:1-amd64", &Image::docker("linux/amd64", "app")?).await?;
+        s.registry.push("app:1-arm64", &Image::oci("linux/arm64", "app")?).await?;
+        let version = serde_json::json!({"org.opencontainers.image.version": "1 <&> 2"});
+        let spec =
+            s.spec("app", "app:1", &["linux/amd64", "linux/arm64"]).with("annotations", version);
+        let image = s.apply_until(&spec, "True/Succeeded").await?;
+
+        let index = peers::crane(&s.registry, "app:1").await?;
+        assert_eq!(index.digest, image.digest());
+        assert_eq!(index, peers::regctl(&s.registry, "app:1").await?);
+        let index = index.json()?;
+        assert_eq!(index["annotations"]["org.opencontainers.image.version"], "1 <&> 2");
+        let of_docker = "application/vnd.docker.distribution.manifest.v2+json";
+        assert_eq!(index["manifests"][0]["mediaType"], of_docker);
+        Ok(())
+    })
+    .await
+}

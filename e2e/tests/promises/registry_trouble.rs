@@ -1,0 +1,76 @@
+//! Only a 404 means missing: with 403, 429 or 5xx nothing is published, nothing that is published is withdrawn, and it is tried again.
+
+use anyhow::Result;
+use multiarch_e2e::{images::Image, proxy::Answer, scenario, spec::Report};
+
+const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_with_a_source_withdraws_nothing() -> Result<()> {
+    let troubles = [
+        (403, vec![], "False/AccessDenied"),
+        (429, vec![("retry-after", "1")], "False/RateLimited"),
+        (500, vec![], "False/RegistryUnreachable"),
+        (503, vec![("retry-after", "1")], "False/RegistryUnreachable"),
+    ];
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        // Partial, which would take a 404 for an answer.
+        let spec = s.spec("app", "app:1", &BOTH).with("publishPolicy", "Partial");
+        let before = s.apply_until(&spec, "True/Succeeded").await?;
+        s.registry.push("app:1-amd64", &Image::oci("linux/amd64", "the next build")?).await?;
+        for (status, headers, ready) in troubles {
+            for method in ["HEAD", "GET"] {
+                s.registry.proxy.answer(
+                    method,
+                    "/app/manifests/1-arm64",
+                    Answer::Status(status, headers.clone()),
+                );
+            }
+            let image = s.request("app").await?;
+            assert_eq!(image.ready(), ready, "{}", image.message());
+            assert!(image.message().contains(s.registry.host()), "{}", image.message());
+            assert!(image.message().contains(&status.to_string()), "{}", image.message());
+            assert!(image.is_true("Published"), "{image:?}");
+            assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(before.digest()));
+            s.registry.proxy.be_honest();
+        }
+        // Nobody asks: it is tried again by itself.
+        let image = s.until_ready("app", "True/Succeeded").await?;
+        assert_ne!(image.digest(), before.digest());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_fails_is_told_and_tried_again() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        s.registry.proxy.answer("PUT", "/app/manifests/1", Answer::Status(500, vec![]));
+        let image = s.apply_until(&s.spec("app", "app:1", &BOTH), "False/PushFailed").await?;
+        assert!(!image.is_true("Published"));
+        s.registry.proxy.be_honest();
+        s.until_ready("app", "True/Succeeded").await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_somebody_moves_is_put_back() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        let before = s.apply_until(&s.spec("app", "app:1", &BOTH), "True/Succeeded").await?;
+        // `docker push app:1`, by hand.
+        s.registry.push("app:1", &Image::oci("linux/amd64", "by hand")?).await?;
+        s.request("app").await?;
+        let back = async || {
+            Ok((s.registry.digest("app:1").await?.as_deref() == Some(before.digest()))
+                .then_some(()))
+        };
+        let deadline = std::time::Duration::from_secs(100);
+        multiarch_e2e::await_condition::await_some("the tag is put back", deadline, back).await
+    })
+    .await
+}
