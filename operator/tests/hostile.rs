@@ -398,6 +398,40 @@ async fn a_head_without_digest_is_a_get_and_never_asked_again() {
     }
 }
 
+/// Artifactory's octet-stream: only the body tells what it is, and HEAD stays of use for others.
+#[tokio::test]
+async fn a_type_that_says_nothing_yields_to_the_body() {
+    for vague in ["application/octet-stream", "text/plain; charset=utf-8", "application/json"] {
+        let scene = Scene::of([Lie::Header("content-type", vague.into())]).await;
+        let found = scene.head(&tag("1.0")).await.unwrap();
+        assert_eq!(found, Some(scene.image.descriptor()));
+        scene.server.lie([]);
+        scene.head(&tag("1.0")).await.unwrap();
+        let asked: Vec<_> = scene.server.seen().into_iter().map(|seen| seen.method).collect();
+        assert_eq!(asked, ["HEAD", "GET", "HEAD"]);
+    }
+}
+
+#[tokio::test]
+async fn a_digest_header_of_another_algorithm_is_ignored() {
+    let other = format!("sha512:{}", "0".repeat(128));
+    let scene = Scene::of([Lie::Header("docker-content-digest", other)]).await;
+    let image = Some(scene.image.descriptor());
+    assert_eq!(scene.head(&by(scene.image.digest())).await.unwrap(), image);
+    assert_eq!(scene.get(&tag("1.0")).await.unwrap().as_ref(), Some(&scene.image));
+    assert_eq!(scene.head(&tag("1.0")).await.unwrap(), image);
+}
+
+#[tokio::test]
+async fn headers_have_a_limit() {
+    let scene = Scene::of([Lie::Header("x-large", "x".repeat(70_000))]).await;
+    error!(
+        scene.get(&tag("1.0")).await,
+        RegistryError::Protocol { .. },
+        "more than 65536 bytes of headers"
+    );
+}
+
 #[tokio::test]
 async fn an_answer_that_fails_once_is_not_hidden() {
     let scene = Scene::of([Lie::Once(503)]).await;

@@ -23,6 +23,8 @@ use crate::oci::{Digest, RawManifest, TagOrDigest, media_type};
 pub enum Lie {
     /// Manifests come under the digest of something else.
     WrongDigestHeader,
+    /// Manifests come with this header.
+    Header(&'static str, String),
     /// Bodies have a byte changed.
     WrongBody,
     /// Blobs are a byte longer than their descriptors say.
@@ -147,6 +149,11 @@ pub(super) fn distort(
                 let wrong = Digest::of(b"something else");
                 if let Ok(wrong) = HeaderValue::from_str(wrong.as_str()) {
                     honest.headers_mut().insert("docker-content-digest", wrong);
+                }
+            }
+            Lie::Header(name, value) if manifest => {
+                if let Ok(value) = HeaderValue::from_str(value) {
+                    honest.headers_mut().insert(*name, value);
                 }
             }
             Lie::HeadWithoutDigest if seen.method == "HEAD" => {
