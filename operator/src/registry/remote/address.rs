@@ -141,7 +141,6 @@ pub(super) async fn system(host: String) -> io::Result<Vec<IpAddr>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use rstest::rstest;
 

@@ -124,7 +124,6 @@ fn quoted_or_token(text: &str) -> Option<(String, &str)> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use reqwest::header::HeaderValue;
     use rstest::rstest;

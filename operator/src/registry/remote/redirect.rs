@@ -57,7 +57,6 @@ pub(super) fn authority(url: &Url) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use rstest::rstest;
 

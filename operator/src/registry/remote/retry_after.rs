@@ -21,7 +21,6 @@ pub(super) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use rstest::rstest;
 

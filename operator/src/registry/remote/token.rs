@@ -214,7 +214,6 @@ impl fmt::Debug for Token {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use std::cell::Cell;
 
