@@ -157,12 +157,13 @@ impl DockerConfig {
         #[derive(Deserialize)]
         struct File {
             #[serde(default)]
-            auths: HashMap<String, Auth>,
+            auths: HashMap<String, Login>,
         }
         #[derive(Default, Deserialize)]
-        struct Auth {
-            #[serde(default)]
-            auth: String,
+        struct Login {
+            /// Base64 of `user:password`.
+            #[serde(default, rename = "auth")]
+            pair: String,
             #[serde(default)]
             username: String,
             #[serde(default)]
@@ -172,13 +173,13 @@ impl DockerConfig {
             malformed(secret, &format!("not the JSON of a Docker config file, line {}", e.line()))
         })?;
         let mut entries = Vec::with_capacity(file.auths.len());
-        for (key, auth) in file.auths {
+        for (key, login) in file.auths {
             // A key that names no host is for no repository.
             let Some((host, path)) = place(&key) else { continue };
-            let (username, password) = if auth.auth.is_empty() {
-                (auth.username, auth.password)
+            let (username, password) = if login.pair.is_empty() {
+                (login.username, login.password)
             } else {
-                decode(&auth.auth).ok_or_else(|| {
+                decode(&login.pair).ok_or_else(|| {
                     malformed(secret, &format!("the auth of {host} is not base64 of user:password"))
                 })?
             };

@@ -174,7 +174,8 @@ fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Opti
     }
     let mut worst = worst?;
     if failed > 1 {
-        worst.message += &format!("; {} more failed, see status.sources", failed - 1);
+        worst.message =
+            format!("{}; {} more failed, see status.sources", worst.message, failed - 1);
     }
     Some(worst)
 }
