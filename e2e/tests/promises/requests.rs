@@ -60,7 +60,7 @@ async fn costs(n: usize) -> Result<()> {
         at_most(2 * n + 3, "a tag of ours", &seen);
         assert_eq!(puts(&seen), 1, "{seen:?}");
 
-        s.registry.push("team/app:foreign", &Image::oci(platforms[0], "by hand")?).await?;
+        s.registry.push("team/app:foreign", &Image::buildx(platforms[0], "by hand")?).await?;
         let mut foreign = spec.clone();
         foreign.name = "foreign".into();
         foreign.spec["target"]["image"] = json!(s.registry.reference("team/app:foreign"));
