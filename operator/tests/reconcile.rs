@@ -1,0 +1,18 @@
+//! The pipeline over a registry in memory, run after run: what is published, what the status says, and each request that it took.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "reconcile/world.rs"]
+mod world;
+
+#[path = "reconcile/content.rs"]
+mod content;
+#[path = "reconcile/drift.rs"]
+mod drift;
+#[path = "reconcile/gone.rs"]
+mod gone;
+#[path = "reconcile/publish.rs"]
+mod publish;
+#[path = "reconcile/removal.rs"]
+mod removal;
+#[path = "reconcile/trouble.rs"]
+mod trouble;

@@ -1,0 +1,440 @@
+//! A registry in memory and one object, run after run as the controller does it: status → Memory → run → status.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use multiarch_crds::{
+    condition::{self, Type},
+    v1alpha1::{MultiArchImageSpec, MultiArchImageStatus, SecretRef, Source, SourceStatus, Target},
+};
+use multiarch_operator::{
+    error::Retry,
+    events,
+    keychain::{DockerConfig, Keychain},
+    oci::{Descriptor, Digest, Index, Manifest, RawManifest, TagOrDigest},
+    reconcile::{
+        self, Job, Stage,
+        memory::Memory,
+        sources::Sources,
+        status::{self, About, Outcome},
+    },
+    registry::{
+        RegistryError, Request,
+        memory::{Image, Store},
+    },
+};
+
+pub(crate) const HOST: &str = "r.example";
+pub(crate) const PATH: &str = "team/app";
+pub(crate) const TAG: &str = "1.0";
+
+/// One object and what it sees.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) spec: MultiArchImageSpec,
+    pub(crate) status: MultiArchImageStatus,
+    pub(crate) now: Timestamp,
+    pub(crate) secrets: HashMap<String, String>,
+    generation: i64,
+    requested_at: Option<String>,
+    failures: u32,
+}
+
+/// What one run did.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// `HEAD manifest team/app:1.0`, sorted.
+    pub(crate) requests: Vec<String>,
+    /// The status was written.
+    pub(crate) changed: bool,
+    /// The Events by reason.
+    pub(crate) events: Vec<String>,
+    /// When it runs again, where that is not the interval.
+    pub(crate) retry: Option<Retry>,
+}
+
+pub(crate) fn image(tag: &str) -> String {
+    format!("{HOST}/{PATH}:{tag}")
+}
+
+/// A source that is called as its tag.
+pub(crate) fn source(tag: &str) -> Source {
+    Source { name: tag.into(), image: image(tag), ..Source::default() }
+}
+
+pub(crate) fn optional(tag: &str) -> Source {
+    Source { optional: true, ..source(tag) }
+}
+
+/// A source of which the platform is declared.
+pub(crate) fn declared(tag: &str, platform: &str) -> Source {
+    Source { platforms: vec![platform.into()], ..source(tag) }
+}
+
+impl World {
+    /// An object with a source for each of `tags`, and nothing in the registry.
+    pub(crate) fn new(sources: Vec<Source>) -> Self {
+        let target = Target { image: image(TAG), secret_ref: None };
+        Self {
+            store: Store::new(),
+            spec: MultiArchImageSpec { target, sources, ..MultiArchImageSpec::default() },
+            status: MultiArchImageStatus {
+                observed_generation: Some(-1),
+                ..MultiArchImageStatus::default()
+            },
+            now: Timestamp::constant(1_800_000_000, 0),
+            secrets: HashMap::new(),
+            generation: 1,
+            requested_at: None,
+            failures: 0,
+        }
+    }
+
+    /// The sources amd64 and arm64, each with an image.
+    pub(crate) fn pair() -> Self {
+        let world = Self::new(vec![source("amd64"), source("arm64")]);
+        world.push("amd64", "linux/amd64");
+        world.push("arm64", "linux/arm64");
+        world
+    }
+
+    /// The same, published.
+    pub(crate) async fn published() -> Self {
+        let mut world = Self::pair();
+        world.run().await;
+        world.assert_ready("True", "Succeeded");
+        world.later(10);
+        world
+    }
+
+    pub(crate) fn push(&self, tag: &str, platform: &str) -> Descriptor {
+        self.store.push_image(PATH, tag, platform)
+    }
+
+    /// Another image of `platform` under `tag`.
+    pub(crate) fn move_to(&self, tag: &str, platform: &str, salt: &str) -> Descriptor {
+        self.store.push(PATH, Some(tag), &Image::of(platform).salted(salt))
+    }
+
+    /// An image of `platform` that no source names, as an index lists it.
+    pub(crate) fn foreign(&self, platform: &str) -> Descriptor {
+        let image = Image::of(platform).salted("foreign");
+        let descriptor = self.store.push(PATH, None, &image);
+        Descriptor { platform: Some(image.platform), ..descriptor }
+    }
+
+    /// Something else pushes an index to the target's tag.
+    pub(crate) fn push_foreign(&self, platforms: &[&str]) -> Descriptor {
+        let children = platforms.iter().map(|platform| self.foreign(platform)).collect();
+        self.store.push_index(PATH, Some(TAG), children)
+    }
+
+    /// Changes the spec, which is a new generation.
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut MultiArchImageSpec)) {
+        edit(&mut self.spec);
+        self.generation += 1;
+    }
+
+    /// A person asks for a run.
+    pub(crate) fn request(&mut self) {
+        self.requested_at = Some(self.now.to_string());
+    }
+
+    pub(crate) fn later(&mut self, minutes: i64) {
+        self.now += SignedDuration::from_mins(minutes);
+    }
+
+    /// The operator is killed and started again.
+    pub(crate) fn restart(&mut self) {
+        self.failures = 0;
+    }
+
+    /// A Secret with a credential for [`HOST`].
+    pub(crate) fn secret(&mut self, name: &str, username: &str) {
+        let auths = serde_json::json!({HOST: {"username": username, "password": "p"}});
+        self.secrets.insert(name.into(), serde_json::json!({"auths": auths}).to_string());
+    }
+
+    pub(crate) fn push_secret(&mut self, name: &str) {
+        self.spec.target.secret_ref = Some(SecretRef { name: name.into() });
+    }
+
+    /// Runs as the controller does, up to the status that it would write.
+    pub(crate) async fn run(&mut self) -> Report {
+        let report = self.run_unchecked().await;
+        self.check_tag();
+        report
+    }
+
+    async fn run_unchecked(&mut self) -> Report {
+        let requested = self.requested_at.is_some()
+            && self.requested_at != self.status.last_handled_reconcile_at;
+        let sources = Sources::parse(&self.spec).unwrap();
+        let memory = Memory::of(&self.status, Some(self.generation), &sources);
+        let secrets = self
+            .secrets
+            .iter()
+            .map(|(name, json)| (name.clone(), DockerConfig::parse(name, json.as_bytes())));
+        let keychain = Keychain::with(secrets.collect());
+        let stage = Stage::default();
+        let job = Job {
+            registry: &self.store,
+            sources: &sources,
+            keychain: &keychain,
+            memory: &memory,
+            requested,
+            now: self.now,
+            stage: &stage,
+        };
+        self.store.forget();
+        let run = reconcile::run(&job).await;
+        let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
+        requests.sort();
+        let retry = match &run.outcome {
+            Outcome::Held(failure) => Some(failure.consequence.retry),
+            _ => None,
+        };
+        if requested || self.status.observed_generation != Some(self.generation) {
+            self.failures = 0;
+        }
+        self.failures = match retry {
+            Some(Retry::Backoff | Retry::After(_)) => self.failures + 1,
+            Some(Retry::Interval) | None => 0,
+        };
+        let about = About {
+            generation: Some(self.generation),
+            requested_at: self.requested_at.clone(),
+            failures: self.failures,
+            now: self.now,
+        };
+        let next = status::next(&self.status, &about, &run);
+        assert_eq!(status::next(&next, &about, &run), next, "not a fixpoint");
+        let pushed =
+            matches!(&run.outcome, Outcome::Served { published, .. } if published.pushed());
+        let told = events::between(&self.status, &next, pushed);
+        let changed = next != self.status;
+        // Through the API server and back.
+        self.status = serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap();
+        assert_eq!(self.status, next);
+        self.check();
+        Report {
+            requests,
+            changed,
+            events: told.into_iter().map(|event| event.reason).collect(),
+            retry,
+        }
+    }
+
+    /// What holds after every run.
+    fn check(&self) {
+        let shown = |kind| condition::get(&self.status.conditions, kind);
+        for kind in [Type::Ready, Type::Published, Type::PlatformsComplete, Type::SourcesResolved] {
+            assert!(shown(kind).is_some(), "{kind} is always shown");
+        }
+        assert!(shown(Type::Stalled).is_none() || shown(Type::Reconciling).is_none());
+        assert_eq!(self.status.observed_generation, Some(self.generation));
+        assert_eq!(self.status.last_handled_reconcile_at, self.requested_at);
+        for condition in &self.status.conditions {
+            assert!(!condition.message.is_empty(), "{} says nothing", condition.type_);
+            assert!(condition.message.len() <= 1024);
+        }
+        for source in &self.status.sources {
+            assert!(source.message.as_ref().is_none_or(|message| message.len() <= 256));
+        }
+    }
+
+    /// Whatever the tag names is whole.
+    fn check_tag(&self) {
+        let tagged = self.store.tagged(PATH, TAG).map(|raw| raw.parse());
+        if let Some(Ok(Manifest::Index(index))) = tagged {
+            for child in index.manifests {
+                let child = TagOrDigest::Digest(child.digest);
+                assert!(self.store.manifest(PATH, &child).is_some(), "{child:?} is dangling");
+            }
+        }
+    }
+
+    /// What the target's tag names.
+    pub(crate) fn tagged(&self) -> Option<RawManifest> {
+        self.store.tagged(PATH, TAG)
+    }
+
+    /// The index that the target's tag names.
+    pub(crate) fn index(&self) -> Index {
+        match self.tagged().unwrap().parse().unwrap() {
+            Manifest::Index(index) => index,
+            Manifest::Image(_) => panic!("the tag names an image"),
+        }
+    }
+
+    /// The platforms of that index, with the first digits of their digests' hex.
+    pub(crate) fn platforms(&self) -> Vec<String> {
+        let index = self.index();
+        let images = index.manifests.iter().filter(|child| !child.is_attestation());
+        images.map(|child| child.platform.as_ref().unwrap().normalized().to_string()).collect()
+    }
+
+    pub(crate) fn digests(&self) -> Vec<Digest> {
+        self.index().manifests.into_iter().map(|child| child.digest).collect()
+    }
+
+    pub(crate) fn ready(&self) -> (&str, &str, &str) {
+        self.condition(Type::Ready)
+    }
+
+    pub(crate) fn condition(&self, kind: Type) -> (&str, &str, &str) {
+        let condition = condition::get(&self.status.conditions, kind);
+        condition.map_or(("", "", ""), |c| (&c.status, &c.reason, &c.message))
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_ready(&self, status: &str, reason: &str) {
+        let (is, why, message) = self.ready();
+        assert_eq!((is, why), (status, reason), "{message}");
+    }
+
+    /// Held: the reason of Ready, with Reconciling beside it.
+    #[track_caller]
+    pub(crate) fn assert_reconciling(&self, reason: &str) {
+        self.assert_beside(reason, Type::Reconciling);
+    }
+
+    /// Held: the reason of Ready, with Stalled beside it.
+    #[track_caller]
+    pub(crate) fn assert_stalled(&self, reason: &str) {
+        self.assert_ready("False", reason);
+        self.assert_beside(reason, Type::Stalled);
+    }
+
+    #[track_caller]
+    fn assert_beside(&self, reason: &str, kind: Type) {
+        let (_, why, message) = self.ready();
+        assert_eq!(why, reason, "{message}");
+        assert_eq!(self.condition(kind), ("True", reason, message));
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_message(&self, parts: &[&str]) {
+        let (_, _, message) = self.ready();
+        for part in parts {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+
+    pub(crate) fn source(&self, name: &str) -> &SourceStatus {
+        self.status.sources.iter().find(|source| source.name == name).unwrap()
+    }
+
+    /// What a tag names for a while after a push, as replicas answer: what it named before.
+    pub(crate) fn lag(&self, heads: usize) {
+        let (store, before) = (self.store.clone(), self.tagged());
+        let pushed = Arc::new(std::sync::Mutex::new((None::<Digest>, heads)));
+        let target = format!("{PATH}:{TAG}");
+        self.store.fail(
+            move |request| {
+                let mut state = pushed.lock().unwrap();
+                if request.of == target && request.method == "PUT" {
+                    *state = (None, heads);
+                } else if request.of == target {
+                    let shown = store.tagged(PATH, TAG).map(|raw| raw.digest().clone());
+                    if state.0.is_none() && shown != before.as_ref().map(|raw| raw.digest().clone())
+                    {
+                        state.0 = shown;
+                    }
+                    if let Some(new) = state.0.clone() {
+                        if state.1 == 0 {
+                            store.tag(PATH, TAG, &new);
+                        } else {
+                            state.1 -= 1;
+                            match &before {
+                                Some(before) => store.tag(PATH, TAG, before.digest()),
+                                None => store.delete_tag(PATH, TAG),
+                            }
+                        }
+                    }
+                }
+                false
+            },
+            |_| unreachable!("it only changes the store"),
+        );
+    }
+
+    /// Requests for `of` (`amd64`, or a digest) fail from now on.
+    pub(crate) fn fail(&self, of: &str, error: fn(&Request) -> RegistryError) {
+        let ends = [format!(":{of}"), format!("@{of}")];
+        self.store.fail(move |request| ends.iter().any(|end| request.of.ends_with(end)), error);
+    }
+}
+
+impl Report {
+    pub(crate) fn count(&self, method: &str) -> usize {
+        self.requests.iter().filter(|request| request.starts_with(method)).count()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_counts(&self, heads: usize, gets: usize, puts: usize) {
+        let counts = (self.count("HEAD"), self.count("GET"), self.count("PUT"));
+        assert_eq!(counts, (heads, gets, puts), "{:#?}", self.requests);
+    }
+
+    /// Nothing changed: nothing but `heads` HEADs, no write of the status and no Event.
+    #[track_caller]
+    pub(crate) fn assert_idle(&self, heads: usize) {
+        self.assert_counts(heads, 0, 0);
+        assert!(!self.changed, "the status was written");
+        assert!(self.events.is_empty(), "{:?}", self.events);
+    }
+}
+
+pub(crate) fn unavailable(request: &Request) -> RegistryError {
+    RegistryError::Unavailable {
+        host: HOST.into(),
+        request: request.clone(),
+        status: 503,
+        codes: Vec::new(),
+        retry_after: None,
+    }
+}
+
+pub(crate) fn rate_limited(request: &Request) -> RegistryError {
+    RegistryError::RateLimited {
+        host: HOST.into(),
+        request: request.clone(),
+        retry_after: Some(std::time::Duration::from_secs(77)),
+    }
+}
+
+pub(crate) fn denied(request: &Request) -> RegistryError {
+    RegistryError::Denied {
+        host: HOST.into(),
+        request: request.clone(),
+        credential: "the credential of Secret pull".into(),
+        status: 403,
+        codes: vec!["DENIED".into()],
+    }
+}
+
+pub(crate) fn unauthorized(_: &Request) -> RegistryError {
+    RegistryError::Unauthorized {
+        host: HOST.into(),
+        credential: "the credential of Secret pull".into(),
+        status: 401,
+    }
+}
+
+impl World {
+    /// As [`Self::run`] where the tag's index names what is not there.
+    pub(crate) async fn run_dangling(&mut self) -> Report {
+        let tagged = self.tagged().unwrap();
+        let report = Box::pin(self.run_unchecked()).await;
+        assert_eq!(self.tagged(), Some(tagged), "the index is left alone");
+        report
+    }
+
+    /// What was pushed under the tag while the registry lagged, and the tag.
+    pub(crate) fn pushed_elsewhere(&self) -> (Digest, String) {
+        let (_, _, message) = self.ready();
+        let digest = message.split('@').nth(1).unwrap().split(',').next().unwrap();
+        (digest.parse().unwrap(), TAG.into())
+    }
+}
