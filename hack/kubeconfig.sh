@@ -1,34 +1,30 @@
 #!/bin/sh
-# Prints a kubeconfig for the ServiceAccount multiarch-operator of the current cluster, good for a day.
-#   hack/kubeconfig.sh > operator.kubeconfig
-# Environment: KUBECTL (kubectl), NAMESPACE (multiarch-system), DURATION (24h).
+# Prints a kubeconfig for the operator's ServiceAccount (charts/multiarch-operator/templates/rbac.yaml) on the cluster of the current context.
+#
+# usage: hack/kubeconfig.sh [DURATION] > operator.kubeconfig    24h without DURATION; the cluster may shorten it
 set -eu
-kubectl=${KUBECTL:-kubectl}
-namespace=${NAMESPACE:-multiarch-system}
-account=multiarch-operator
 
-command -v "$kubectl" >/dev/null || { echo "kubeconfig.sh: $kubectl is not on the PATH" >&2; exit 1; }
-token=$("$kubectl" -n "$namespace" create token "$account" --duration="${DURATION:-24h}") || {
-    echo "kubeconfig.sh: no token for $namespace/$account; was charts/multiarch-operator/templates/rbac.yaml applied?" >&2
-    exit 1
+fail() {
+	printf 'kubeconfig: %s\n' "$*" >&2
+	exit 1
 }
-cluster() {
-    "$kubectl" config view --minify --flatten --raw -o jsonpath="{.clusters[0].cluster.$1}"
-}
-authority=$(cluster certificate-authority-data)
-cat <<CONFIG
+
+command -v kubectl >/dev/null || fail "kubectl is needed, and there is none on the PATH (make tools builds one: .build/bin/kubectl)"
+
+token=$(kubectl --namespace multiarch-system create token multiarch-operator --duration "${1:-24h}") ||
+	fail "apply charts/multiarch-operator/templates/rbac.yaml first"
+# The cluster of the current context, and nothing of its user.
+cluster=$(kubectl config view --raw --flatten --minify --output 'jsonpath={.clusters[0].cluster}') || fail "there is no current context"
+
+# JSON is YAML.
+cat <<KUBECONFIG
 apiVersion: v1
 kind: Config
-current-context: operator
-contexts:
-- name: operator
-  context: {cluster: cluster, user: operator, namespace: $namespace}
 clusters:
-- name: cluster
-  cluster:
-    server: "$(cluster server)"
-${authority:+    certificate-authority-data: "$authority"}
+- {name: cluster, cluster: $cluster}
 users:
-- name: operator
-  user: {token: "$token"}
-CONFIG
+- {name: multiarch-operator, user: {token: $token}}
+contexts:
+- {name: multiarch-operator, context: {cluster: cluster, user: multiarch-operator}}
+current-context: multiarch-operator
+KUBECONFIG

@@ -41,7 +41,7 @@ where
     }
 }
 
-/// Waits until `look` finds something, and returns it.
+/// Waits until `look` finds something, and returns it. An error ends the wait: `look` knows which ones will pass.
 pub async fn await_some<T>(
     what: &str,
     deadline: Duration,
@@ -49,15 +49,12 @@ pub async fn await_some<T>(
 ) -> Result<T> {
     let end = Instant::now() + deadline;
     loop {
-        let found = look().await;
-        match found {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) if Instant::now() < end => sleep(LOOK_EVERY).await,
-            Err(error) if Instant::now() >= end => {
-                return Err(error.context(format!("not within {deadline:?}: {what}")));
-            }
-            Err(_) => sleep(LOOK_EVERY).await,
-            Ok(None) => bail!("not within {deadline:?}: {what}"),
+        if let Some(found) = look().await.with_context(|| format!("while waiting: {what}"))? {
+            return Ok(found);
         }
+        if Instant::now() >= end {
+            bail!("not within {deadline:?}: {what}");
+        }
+        sleep(LOOK_EVERY).await;
     }
 }

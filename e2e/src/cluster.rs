@@ -129,16 +129,15 @@ impl Cluster {
             ["apply", "--server-side", "--force-conflicts", "--filename"].map(OsStr::new);
         self.kubectl(arguments.into_iter().chain([file.as_os_str()])).await.map(drop)
     }
+}
 
-    /// Takes it down, and waits until it is.
-    pub async fn stop(mut self) -> Result<()> {
-        let Some(mut supervisor) = self.supervisor.take() else { return Ok(()) };
-        drop(supervisor.stdin.take());
-        let ended =
-            spawn_blocking(move || supervisor.wait()).await.context("the wait was cut short")?;
-        let status = ended.context("failed to wait for the control plane")?;
-        ensure!(status.success(), "the control plane ended with {status}");
-        Ok(())
+impl Drop for Cluster {
+    /// Takes it down, and waits until it is, so that its folder may be removed.
+    fn drop(&mut self) {
+        if let Some(mut supervisor) = self.supervisor.take() {
+            drop(supervisor.stdin.take());
+            let _ = supervisor.wait();
+        }
     }
 }
 

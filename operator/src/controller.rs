@@ -101,22 +101,17 @@ pub async fn run<R: Registry>(
     let (store, writer) = reflector::store();
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
-        .inspect(|event| {
-            if let Err(error) = event {
-                warn!(%error, "failed to watch MultiArchImages; trying again");
-            }
+        // Not by the store's own signal: of several that wait for it, it wakes only the last.
+        .inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) => admin.set_ready(),
+            Ok(_) => {}
+            Err(error) => warn!(%error, "failed to watch MultiArchImages; trying again"),
         })
         .reflect(writer)
         .applied_objects()
         .predicate_filter(wakes, PredicateConfig::default());
     let listed = store.clone();
     metrics.gauge_objects(move || listed.state().iter().filter_map(|o| gauges(o)).collect());
-    let ready = store.clone();
-    tokio::spawn(async move {
-        if ready.wait_until_ready().await.is_ok() {
-            admin.set_ready();
-        }
-    });
     let context = Context {
         reporter: Reporter::new(client.clone()),
         sessions: Sessions::default(),

@@ -140,10 +140,10 @@ pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Cons
             (SourceState::Denied, waiting(Reason::WaitingForPlatforms))
         }
         E::Registry { source, .. } => (state_of(source), of_registry(source)),
-        E::Mismatch { .. } | E::IndexMismatch { .. } => {
-            (SourceState::PlatformMismatch, stalled(Reason::PlatformMismatch))
-        }
-        E::NotInIndex { .. } | E::SingleImage { .. } => {
+        E::Mismatch { .. }
+        | E::IndexMismatch { .. }
+        | E::NotInIndex { .. }
+        | E::SingleImage { .. } => {
             (SourceState::PlatformMismatch, stalled(Reason::PlatformMismatch))
         }
         E::Incomplete { .. } | E::ConfigGone { .. } => {

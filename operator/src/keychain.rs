@@ -7,17 +7,12 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     oci::{Repository, reference::canonical_host},
     registry::Credential,
 };
-
-/// The only type of Secret that is read: it names the hosts that its credentials are for.
-const SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
-/// The only key of it that is read.
-const SECRET_KEY: &str = ".dockerconfigjson";
 
 /// The Secrets that one object names, read for one run.
 #[derive(Debug, Default)]
@@ -38,6 +33,24 @@ struct Entry {
     credential: Credential,
 }
 
+/// A Docker config file, as far as it is read.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    auths: HashMap<String, Login>,
+}
+
+#[derive(Deserialize)]
+struct Login {
+    /// Base64 of `user:password`.
+    #[serde(default, rename = "auth")]
+    pair: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+}
+
 /// Why a Secret gives no credential.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeychainError {
@@ -51,7 +64,7 @@ pub enum KeychainError {
     },
     /// It is of another type.
     #[error(
-        "Secret {secret} is of type {found}, not {SECRET_TYPE}: create it with `kubectl create secret docker-registry`"
+        "Secret {secret} is of type {found}, not kubernetes.io/dockerconfigjson: create it with `kubectl create secret docker-registry`"
     )]
     WrongType {
         /// Its name.
@@ -60,7 +73,7 @@ pub enum KeychainError {
         found: String,
     },
     /// Its content cannot be read.
-    #[error("Secret {secret} is not a usable {SECRET_KEY}: {why}")]
+    #[error("Secret {secret} is not a usable Docker config file: {why}")]
     Malformed {
         /// Its name.
         secret: String,
@@ -144,58 +157,46 @@ impl DockerConfig {
     /// The credentials of `secret`.
     pub fn of(name: &str, secret: &Secret) -> Result<Self, KeychainError> {
         let found = secret.type_.as_deref().unwrap_or("Opaque");
-        if found != SECRET_TYPE {
-            return Err(KeychainError::WrongType { secret: name.into(), found: found.into() });
+        let data = |key: &str| {
+            let data = secret.data.as_ref().and_then(|data| data.get(key));
+            data.ok_or_else(|| malformed(name, &format!("the key {key} is absent")))
+        };
+        match found {
+            "kubernetes.io/dockerconfigjson" => Self::parse(name, &data(".dockerconfigjson")?.0),
+            // What the other one was before it had `auths`.
+            "kubernetes.io/dockercfg" => Self::of_logins(name, read(name, &data(".dockercfg")?.0)?),
+            _ => Err(KeychainError::WrongType { secret: name.into(), found: found.into() }),
         }
-        let data = secret.data.as_ref().and_then(|data| data.get(SECRET_KEY));
-        let data = data.ok_or_else(|| malformed(name, "the key is absent"))?;
-        Self::parse(name, &data.0)
     }
 
     /// The credentials of a Docker config file. Credential helpers that it names are never run.
     pub fn parse(secret: &str, json: &[u8]) -> Result<Self, KeychainError> {
-        #[derive(Deserialize)]
-        struct File {
-            #[serde(default)]
-            auths: HashMap<String, Auth>,
-        }
-        #[derive(Default, Deserialize)]
-        struct Auth {
-            #[serde(default)]
-            auth: String,
-            #[serde(default)]
-            username: String,
-            #[serde(default)]
-            password: String,
-        }
-        let file: File = serde_json::from_slice(json).map_err(|e| {
-            malformed(secret, &format!("not the JSON of a Docker config file, line {}", e.line()))
-        })?;
-        let mut entries = Vec::with_capacity(file.auths.len());
-        for (key, auth) in file.auths {
+        let File { auths } = read(secret, json)?;
+        Self::of_logins(secret, auths)
+    }
+
+    fn of_logins(secret: &str, logins: HashMap<String, Login>) -> Result<Self, KeychainError> {
+        let mut entries = Vec::with_capacity(logins.len());
+        for (key, login) in logins {
             // A key that names no host is for no repository.
             let Some((host, path)) = place(&key) else { continue };
-            let (username, password) = if auth.auth.is_empty() {
-                (auth.username, auth.password)
+            let (username, password) = if login.pair.is_empty() {
+                (login.username, login.password)
             } else {
-                decode(&auth.auth).ok_or_else(|| {
+                let why = || {
                     malformed(secret, &format!("the auth of {host} is not base64 of user:password"))
-                })?
+                };
+                decode(&login.pair).ok_or_else(why)?
             };
+            // Docker leaves an empty entry where a credential helper has the password.
             if username.is_empty() && password.is_empty() {
-                return Err(malformed(
-                    secret,
-                    &format!("the entry of {host} has no user and password"),
-                ));
+                continue;
             }
-            let credential = Credential {
-                secret: secret.into(),
-                username,
-                password: SecretString::from(password),
-            };
+            let password = SecretString::from(password);
+            let credential = Credential { secret: secret.into(), username, password };
             entries.push(Entry { host, path, credential });
         }
-        // The file is a map without order: the longest path first, so that the first match is best.
+        // A map has no order: the longest path first, so that the first match is the best one.
         entries.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then_with(|| a.path.cmp(&b.path)));
         Ok(Self { entries })
     }
@@ -220,6 +221,12 @@ fn place(key: &str) -> Option<(String, String)> {
 fn is_prefix(prefix: &str, path: &str) -> bool {
     prefix.is_empty()
         || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn read<T: DeserializeOwned>(secret: &str, json: &[u8]) -> Result<T, KeychainError> {
+    serde_json::from_slice(json).map_err(|e| {
+        malformed(secret, &format!("not the JSON of a Docker config file, line {}", e.line()))
+    })
 }
 
 fn decode(auth: &str) -> Option<(String, String)> {
@@ -306,7 +313,6 @@ mod tests {
     #[rstest]
     #[case::not_json("{", "not the JSON of a Docker config file, line 1")]
     #[case::not_base64(r#"{"auths":{"r.io":{"auth":"%%%"}}}"#, "the auth of r.io is not base64")]
-    #[case::empty(r#"{"auths":{"r.io":{}}}"#, "the entry of r.io has no user and password")]
     fn refuses(#[case] json: &str, #[case] why: &str) {
         let error = DockerConfig::parse("push", json.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("Secret push"), "{error}");
@@ -317,11 +323,24 @@ mod tests {
         let opaque = Secret { type_: Some("kubernetes.io/basic-auth".into()), ..Secret::default() };
         let error = DockerConfig::of("push", &opaque).unwrap_err();
         assert!(matches!(error, KeychainError::WrongType { .. }), "{error}");
-        let empty = Secret { type_: Some(SECRET_TYPE.into()), ..Secret::default() };
-        assert!(DockerConfig::of("push", &empty).unwrap_err().to_string().contains("absent"));
-        let data = [(SECRET_KEY.to_owned(), ByteString(b"{\"auths\":{}}".to_vec()))];
-        let fine = Secret { data: Some(data.into()), ..empty };
-        assert!(DockerConfig::of("push", &fine).unwrap().entries.is_empty());
+        let of = |type_: &str, data: &[(&str, &str)]| {
+            let data =
+                data.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec())));
+            Secret { type_: Some(type_.into()), data: Some(data.collect()), ..Secret::default() }
+        };
+        let absent = of("kubernetes.io/dockerconfigjson", &[("config.json", "{}")]);
+        assert!(DockerConfig::of("push", &absent).unwrap_err().to_string().contains("absent"));
+        let entry = r#"{"r.io":{"username":"u","password":"p"},"other.io":{}}"#;
+        let new = of(
+            "kubernetes.io/dockerconfigjson",
+            &[(".dockerconfigjson", &format!(r#"{{"auths":{entry}}}"#))],
+        );
+        let old = of("kubernetes.io/dockercfg", &[(".dockercfg", entry)]);
+        for secret in [new, old] {
+            let config = DockerConfig::of("push", &secret).unwrap();
+            assert_eq!(config.entries.len(), 1, "an entry without user and password is none");
+            assert!(config.find(&repository("r.io/a")).is_some());
+        }
     }
 
     #[test]

@@ -196,7 +196,8 @@ fn worst(sources: &Sources, resolutions: &[Resolution]) -> Option<Failure> {
     }
     let mut worst = worst?;
     if failed > 1 {
-        worst.message += &format!("; {} more failed, see status.sources", failed - 1);
+        worst.message =
+            format!("{}; {} more failed, see status.sources", worst.message, failed - 1);
     }
     Some(worst)
 }

@@ -1,6 +1,6 @@
 //! What every registry promises behind the port: in memory, over HTTP, and distribution's own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 #[path = "registry/faces.rs"]
 mod faces;

@@ -123,7 +123,8 @@ pub struct MultiArchImageSpec {
     pub registries: Vec<Registry>,
     /// Secrets in this namespace for reading sources, as in a Pod: type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg,
     /// the longest match of host and path is used. They never push; that is target.secretRef. A source with a secretRef of its
-    /// own does not use them. Default: none, which reads anonymously. At most 16.
+    /// own does not use them. A source that none of them is for is read with target.secretRef where that is for its
+    /// repository, else anonymously. Default: none. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

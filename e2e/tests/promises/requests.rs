@@ -1,7 +1,7 @@
 //! What N platforms that are named by tag cost at the wire, counted by a proxy: 2N+3 requests, one more over a foreign tag, N+1 HEADs when nothing changed.
 
 use anyhow::Result;
-use multiarch_e2e::{images::Image, proxy::Seen, scenario, spec::Report};
+use multiarch_e2e::{images::Image, proxy::Seen, scenario, scenario::tag_of, spec::Report};
 use serde_json::json;
 
 const PLATFORMS: [&str; 7] = [
@@ -48,13 +48,19 @@ async fn costs(n: usize) -> Result<()> {
         at_most(n + 1, "nothing changed", &seen);
         assert!(seen.iter().all(|seen| seen.method == "HEAD"), "{seen:?}");
 
-        let changed = spec.clone().with("annotations", json!({"com.example.build": "2"}));
-        s.apply_until(&changed, "True/Succeeded").await?;
+        // The next build under the same tag, as a release job applies it.
+        for platform in platforms {
+            let image = Image::oci(platform, "the next build")?;
+            s.registry.push(&tag_of("team/app:2", platform), &image).await?;
+        }
+        let mut next = s.spec("app", "team/app:2", platforms);
+        next.spec["target"] = spec.spec["target"].clone();
+        s.apply_until(&next, "True/Succeeded").await?;
         let seen = since();
         at_most(2 * n + 3, "a tag of ours", &seen);
         assert_eq!(puts(&seen), 1, "{seen:?}");
 
-        s.registry.push("team/app:foreign", &Image::oci(platforms[0], "by hand")?).await?;
+        s.registry.push("team/app:foreign", &Image::buildx(platforms[0], "by hand")?).await?;
         let mut foreign = spec.clone();
         foreign.name = "foreign".into();
         foreign.spec["target"]["image"] = json!(s.registry.reference("team/app:foreign"));

@@ -125,7 +125,6 @@ fn compared(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use rstest::rstest;
 

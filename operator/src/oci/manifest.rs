@@ -19,7 +19,6 @@ pub struct RawManifest {
 
 /// A parsed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "few are alive at a time, and all are read at once")]
 pub enum Manifest {
     /// One image, or another artifact in the form of an image manifest.
     Image(ImageManifest),
@@ -202,7 +201,6 @@ fn check_artifact_type(artifact_type: Option<&str>) -> Result<(), String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use std::fmt::Write as _;
 

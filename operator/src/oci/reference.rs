@@ -260,7 +260,6 @@ impl fmt::Display for TagOrDigest {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 mod tests {
     use rstest::rstest;
 

@@ -52,7 +52,7 @@ enum Content {
 
 pub(crate) enum Client {
     Store(Store),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Kind {
@@ -84,7 +84,7 @@ impl Face {
             Kind::Distribution | Kind::DistributionBasic => {
                 let registry = Distribution::start(login);
                 return Self {
-                    client: Client::Remote(remote(Limits::default())),
+                    client: Client::Remote(Box::new(remote(Limits::default()))),
                     host: registry.addr.clone(),
                     login,
                     content: Content::Http(registry),
@@ -95,7 +95,7 @@ impl Face {
             Kind::HttpBearer => with_login(Login::bearer(users)).await,
         };
         Self {
-            client: Client::Remote(remote(Limits::default())),
+            client: Client::Remote(Box::new(remote(Limits::default()))),
             host: server.addr.to_string(),
             login,
             content: Content::Store(server.store().clone(), Some(server)),
@@ -262,7 +262,8 @@ impl Distribution {
         );
         if login {
             std::fs::write(at("htpasswd"), HTPASSWD).unwrap();
-            config += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("htpasswd"));
+            let auth = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("htpasswd"));
+            config.push_str(&auth);
         }
         std::fs::write(at("config.yml"), config).unwrap();
         let mut process = Command::new(binary("registry"))

@@ -172,7 +172,7 @@ func (s *supervisor) applyCRDs(ctx context.Context, path string) error {
 	if err := s.kubectl(ctx, "apply", "--server-side", "--filename", path); err != nil {
 		return err
 	}
-	return s.kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "--filename", path)
+	return s.kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "--recursive=false", "--filename", path)
 }
 
 func (s *supervisor) kubectl(ctx context.Context, args ...string) error {

@@ -78,7 +78,6 @@ impl Registry for Store {
 
 impl Store {
     /// Logs the request, and refuses it where a fault or the login says so.
-    #[expect(clippy::result_large_err, reason = "errors are rare, and name what people need")]
     fn admit(
         &self,
         access: &Access,

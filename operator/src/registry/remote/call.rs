@@ -70,7 +70,6 @@ impl<'a> Call<'a> {
     }
 
     /// Where the registry is asked.
-    #[expect(clippy::result_large_err, reason = "errors are rare, and name what people need")]
     pub(super) fn url(&self, allow_http: bool) -> Result<Url, RegistryError> {
         let host = self.host().to_owned();
         if self.access.plain_http && !allow_http {

@@ -88,13 +88,7 @@ pub(super) fn cut_after_sending(error: &RegistryError) -> bool {
 /// A sentence without anything remote in it.
 fn words(error: &reqwest::Error) -> String {
     if let Some(tls) = cause::<rustls::Error>(error) {
-        return match tls {
-            rustls::Error::InvalidCertificate(why) => format!("its certificate is refused: {why}"),
-            rustls::Error::InvalidMessage(_) => {
-                "it does not speak TLS (is plainHTTP missing?)".into()
-            }
-            other => format!("TLS failed: {other}"),
-        };
+        return tls_words(tls).into();
     }
     if error.is_dns() {
         return "its name was not resolved".into();
@@ -109,26 +103,45 @@ fn words(error: &reqwest::Error) -> String {
     "the connection broke before the whole answer came".into()
 }
 
+/// What TLS failed at; a certificate's own text, such as its names, is left out.
+fn tls_words(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError as Certificate, Error as Tls};
+    match error {
+        Tls::InvalidMessage(_) => "it does not speak TLS (is plainHTTP missing?)",
+        Tls::InvalidCertificate(why) => match why {
+            Certificate::UnknownIssuer => "its certificate is by an unknown issuer",
+            Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                "its certificate has expired"
+            }
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                "its certificate is not valid yet"
+            }
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                "its certificate is for another name"
+            }
+            Certificate::Revoked => "its certificate is revoked",
+            _ => "its certificate is not valid",
+        },
+        Tls::AlertReceived(_) => "it ended the TLS handshake",
+        _ => "the TLS handshake failed",
+    }
+}
+
 /// The first `E` in the chain of causes.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        // io::Error hides what it wraps from `source`.
-        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
-            && let Some(found) = inner.downcast_ref::<E>()
-        {
-            return Some(found);
-        }
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        // An Arc shares its cause's type with nobody.
-        if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>()
-            && let Some(found) = shared.downcast_ref::<E>()
-        {
-            return Some(found);
-        }
-        next = error.source();
+        // Both hide what they hold: their `source` is that one's source.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let shared = error.downcast_ref::<Arc<dyn Error + Send + Sync>>();
+        next = match (held, shared) {
+            (Some(held), _) => Some(held),
+            (None, Some(shared)) => Some(&**shared),
+            (None, None) => error.source(),
+        };
     }
     None
 }

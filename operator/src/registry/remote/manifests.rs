@@ -39,7 +39,6 @@ impl Remote {
         Ok(found.map(|manifest| manifest.descriptor()))
     }
 
-    #[expect(clippy::result_large_err, reason = "errors are rare, and name what people need")]
     /// The descriptor that the headers of a HEAD make, `None` where they do not make one. A host
     /// whose HEAD lacks the digest or the size is not asked by HEAD again.
     fn described(

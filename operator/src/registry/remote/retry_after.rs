@@ -39,7 +39,7 @@ mod tests {
     #[case("soon", None)]
     #[case("", None)]
     fn both_forms(#[case] value: &str, #[case] seconds: Option<u64>) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_420); // 07:27:00 GMT
-        assert_eq!(parse(value, now), seconds.map(Duration::from_secs));
+        let now: Timestamp = "2015-10-21T07:27:00Z".parse().unwrap();
+        assert_eq!(parse(value, now.into()), seconds.map(Duration::from_secs));
     }
 }

@@ -23,6 +23,8 @@ use crate::oci::{Digest, RawManifest, TagOrDigest, media_type};
 pub enum Lie {
     /// Manifests come under the digest of something else.
     WrongDigestHeader,
+    /// Manifests come with this header.
+    Header(&'static str, String),
     /// Bodies have a byte changed.
     WrongBody,
     /// Blobs are a byte longer than their descriptors say.
@@ -149,6 +151,11 @@ pub(super) fn distort(
                     honest.headers_mut().insert("docker-content-digest", wrong);
                 }
             }
+            Lie::Header(name, value) if manifest => {
+                if let Ok(value) = HeaderValue::from_str(value) {
+                    honest.headers_mut().insert(*name, value);
+                }
+            }
             Lie::HeadWithoutDigest if seen.method == "HEAD" => {
                 honest.headers_mut().remove("docker-content-digest");
             }
@@ -182,11 +189,9 @@ pub(super) fn distort(
                 honest = rewritten(honest, |body| [body, Bytes::from_static(b" ")].concat().into());
             }
             Lie::Trickle if read => honest = streamed(honest, trickle),
-            Lie::Silence if target.path().is_some() => {
-                return built(
-                    respond(StatusCode::OK)
-                        .body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())),
-                );
+            Lie::SilentBody if read => {
+                let never = stream::pending::<Result<Bytes, Infallible>>();
+                honest = streamed(honest, |_| Body::from_stream(never));
             }
             Lie::CutBody if read => honest = streamed(honest, |body| half(&body)),
             _ => {}

@@ -93,6 +93,11 @@ pub(super) fn check(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option
                 Realm::At(url) => url.clone(),
             };
             let mut challenge = format!("Bearer realm=\"{realm}\",service=\"lies\"");
+            if let Some(path) = target.path() {
+                let actions = if seen.method == "PUT" { "pull,push" } else { "pull" };
+                challenge.push_str(",scope=\"repository:");
+                challenge.extend([path, ":", actions, "\""]);
+            }
             if let Some(token) = given.strip_prefix("Bearer ") {
                 if !stale(shared)
                     && !lies.contains(&Lie::InsufficientScope)
@@ -137,7 +142,9 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
             || (reads && public.iter().any(|p| p == path))
     });
     let serial = shared.tokens.fetch_add(1, Ordering::Relaxed);
-    let plain = format!("{serial} {}", granted.collect::<Vec<_>>().join(" "));
+    let name = user.as_ref().map_or("nobody", |user| user.name.as_str());
+    // It says whose it is, so that tests can tell who sent it.
+    let plain = format!("{name}-{serial} {}", granted.collect::<Vec<_>>().join(" "));
     let mut body = serde_json::json!({ "token": STANDARD.encode(plain) });
     if let Some(seconds) = expires_in {
         body["expires_in"] = seconds.into();

@@ -1,0 +1,62 @@
+# Every command that a person runs. `make` alone prints them.
+
+SHELL := /bin/sh
+CARGO ?= cargo
+# As the tools are built, so that nothing is compiled twice.
+GO := CGO_ENABLED=0 go
+# Never other dependencies than those that were tested.
+LOCKED := --locked
+# End-to-end tests mostly wait, so several run for each core; each has an operator and a registry of its own.
+E2E_THREADS ?= 8
+
+.DEFAULT_GOAL := help
+.PHONY: help doctor tools operator build test unit e2e lint fmt crds demo clean
+
+help: ## Print this
+	@echo "usage: make COMMAND"
+	@echo
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+doctor: ## Say what is missing on this machine
+	@hack/doctor.sh
+
+demo: doctor tools ## See the product at work: control plane, registry, operator, a published index (KEEP=1 leaves it running)
+	@echo "building the operator and the demo (some minutes the first time)"
+	@$(CARGO) build $(LOCKED) --quiet --workspace --bins
+	@target/debug/demo
+
+test: doctor tools ## Test everything: units, contracts, and the README's promises on a real API server and registry
+	cd e2e/cluster && $(GO) vet -trimpath ./internal/... && $(GO) test -trimpath ./internal/...
+	cd e2e/tools/registry && $(GO) vet -trimpath .
+	cd e2e/fixtures && $(GO) vet -trimpath .
+	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
+
+unit: ## Test what needs no cluster
+	$(CARGO) test $(LOCKED) --workspace --exclude multiarch-e2e
+
+e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
+	$(CARGO) build $(LOCKED) --workspace --bins
+	$(CARGO) test $(LOCKED) --package multiarch-e2e --test promises -- --test-threads $(E2E_THREADS) $(T)
+
+lint: doctor ## Formatting, clippy, and what else is installed: gofmt, shellcheck, cargo-deny
+	@hack/lint.sh
+
+fmt: ## Format Rust and Go
+	$(CARGO) fmt
+	gofmt -w e2e
+
+crds: ## Write the CRDs anew from their types
+	$(CARGO) run $(LOCKED) --quiet --package multiarch-crds --bin crdgen
+
+build: ## Build the operator for release
+	$(CARGO) build $(LOCKED) --release --package multiarch-operator
+
+operator: ## Build the operator for tests
+	$(CARGO) build $(LOCKED) --workspace --bins
+
+tools: ## Build the control plane, the registry, crane and regctl that tests run against (.build/bin)
+	@hack/build-tools.sh
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
+	rm -rf .build .demo

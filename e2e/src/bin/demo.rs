@@ -1,0 +1,233 @@
+//! The product at work, from nothing to a published index and a refused one, told step by step (`make demo`).
+
+#![expect(clippy::print_stdout, reason = "telling is what it is for")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+    time::{Instant, SystemTime},
+};
+
+use anyhow::{Context, Result, bail};
+use kube::Api;
+use multiarch_crds::v1alpha1::MultiArchImage;
+use multiarch_e2e::{
+    await_condition::{SOON, await_condition},
+    bin::{tool, workspace},
+    cluster::Cluster,
+    images::Image,
+    operator::Operator,
+    registry::Registry,
+    spec::Report,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+
+const NAMESPACE: &str = "demo";
+/// What the examples call their registry.
+const HOST_OF_EXAMPLES: &str = "registry.example.com";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let folder = workspace().join(".demo");
+    let played = tokio::select! {
+        played = play(&folder) => played,
+        stopped = stopped() => stopped.and_then(|()| bail!("stopped; everything is taken down")),
+    };
+    let removed = fs::remove_dir_all(&folder).context("failed to remove .demo");
+    let mut code = ExitCode::SUCCESS;
+    for error in [played.err(), removed.err()].into_iter().flatten() {
+        println!("\ndemo: {error:#}");
+        code = ExitCode::FAILURE;
+    }
+    code
+}
+
+async fn play(folder: &Path) -> Result<()> {
+    let begun = Instant::now();
+    say(
+        "Starting a Kubernetes control plane (etcd, API server, controllers) with the CRD and the operator's RBAC",
+    );
+    fs::create_dir_all(folder).context("failed to make .demo")?;
+    let cluster = Cluster::start_in(&folder.join("cluster"), &workspace().join("crds")).await?;
+    // Whoever holds the cluster's folder may clean up beside it.
+    let run = fresh(folder.join("run"))?;
+    cluster.kubectl(["create", "namespace", NAMESPACE]).await?;
+
+    let registry = Registry::start(&run, false).await?;
+    say(&format!(
+        "Starting a registry, {}, and the operator, as its own ServiceAccount",
+        registry.host()
+    ));
+    let mut operator = Operator::start(&cluster, &run, Some(NAMESPACE)).await?;
+
+    let shown = show(&cluster, &registry).await;
+    if shown.is_err() {
+        let logs = operator.logs().unwrap_or_default();
+        let tail: Vec<_> = logs.lines().rev().take(10).collect();
+        println!("\nthe end of the operator's log:");
+        tail.iter().rev().for_each(|line| println!("  {line}"));
+    }
+    shown?;
+    say(&format!("Done in {:.0} s", begun.elapsed().as_secs_f64()));
+    if env::var_os("KEEP").is_some_and(|keep| !keep.is_empty()) {
+        keep(&cluster, &registry, &run);
+        // Only Ctrl-C ends this.
+        std::future::pending::<()>().await;
+    }
+    say("Taking everything down (KEEP=1 make demo leaves it running)");
+    operator.terminate(SOON).await.map(drop)
+}
+
+async fn show(cluster: &Cluster, registry: &Registry) -> Result<()> {
+    say("Two of three builds push their image: app:1.0-amd64 and app:1.0-arm64");
+    push(registry, "team/app:1.0-amd64", "linux/amd64").await?;
+    push(registry, "team/app:1.0-arm64", "linux/arm64").await?;
+
+    say("Applying examples/app.yaml, which names three: the tag app:1.0 waits for the third");
+    let mut watch = Watch::start(cluster)?;
+    apply(cluster, registry, "app.yaml").await?;
+    watch.until("2/3").await?;
+
+    say(
+        "The third build pushes app:1.0-armv7, and asks for a look now rather than at the next interval",
+    );
+    push(registry, "team/app:1.0-armv7", "linux/arm/v7").await?;
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("a clock before 1970")?;
+    let now = format!("multiarch.dev/requestedAt={}", now.as_secs());
+    told("kubectl annotate mai app multiarch.dev/requestedAt=\"$(date +%s)\" --overwrite");
+    cluster
+        .kubectl(["annotate", "mai", "app", &now, "--overwrite", "--namespace", NAMESPACE])
+        .await?;
+    watch.until("3/3").await?;
+    drop(watch);
+
+    say("The published index, as regctl reads it from the registry");
+    let reference = registry.reference("team/app:1.0");
+    let (host, _) = reference.split_once('/').context("a reference without host")?;
+    let read = Command::new(tool("regctl")?)
+        .env("HOME", workspace().join(".demo/run"))
+        .args(["--host", &format!("reg={host},tls=disabled"), "manifest", "get", &reference])
+        .output()
+        .await
+        .context("failed to run regctl")?;
+    String::from_utf8_lossy(&read.stdout).lines().for_each(told);
+
+    say(
+        "A job that forgot --platform: the image under app:2.0-arm64 is for amd64. Applying examples/wrong-platform.yaml",
+    );
+    push(registry, "team/app:2.0-amd64", "linux/amd64").await?;
+    push(registry, "team/app:2.0-arm64", "linux/amd64").await?;
+    apply(cluster, registry, "wrong-platform.yaml").await?;
+    let images: Api<MultiArchImage> = Api::namespaced(cluster.client().await?, NAMESPACE);
+    let refused = |image: &MultiArchImage| image.is_true("Stalled");
+    let image = await_condition(&images, "wrong-platform", "it is refused", SOON, refused).await?;
+    told(&format!("Ready: {}: {}", image.ready(), image.message()));
+    if registry.digest("team/app:2.0").await?.is_some() {
+        bail!("app:2.0 was published all the same");
+    }
+    told("app:2.0 was not published");
+    Ok(())
+}
+
+/// `kubectl get mai -w`, whose lines are shown as they come.
+struct Watch {
+    lines: Lines<BufReader<ChildStdout>>,
+    _kubectl: Child,
+}
+
+impl Watch {
+    fn start(cluster: &Cluster) -> Result<Self> {
+        told("kubectl get mai -w");
+        let mut kubectl = Command::new(tool("kubectl")?)
+            .arg("--kubeconfig")
+            .arg(cluster.kubeconfig())
+            .args(["get", "mai", "--watch", "--namespace", NAMESPACE])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("failed to run kubectl")?;
+        let stdout = kubectl.stdout.take().context("kubectl without output")?;
+        Ok(Self { lines: BufReader::new(stdout).lines(), _kubectl: kubectl })
+    }
+
+    /// Shows lines until one has `word`.
+    async fn until(&mut self, word: &str) -> Result<()> {
+        let look = async {
+            while let Some(line) =
+                self.lines.next_line().await.context("failed to read from kubectl")?
+            {
+                told(&line);
+                if line.contains(word) {
+                    return Ok(());
+                }
+            }
+            bail!("kubectl ended")
+        };
+        timeout(SOON, look).await.with_context(|| format!("{word} did not come within {SOON:?}"))?
+    }
+}
+
+async fn push(registry: &Registry, to: &str, platform: &str) -> Result<()> {
+    registry.push(to, &Image::oci(platform, to)?).await
+}
+
+/// Applies an example to the registry of the demo: its name takes the place of registry.example.com, and it speaks plain HTTP.
+async fn apply(cluster: &Cluster, registry: &Registry, example: &str) -> Result<()> {
+    let file = workspace().join("examples").join(example);
+    let yaml =
+        fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
+    let plain_http =
+        format!("spec:\n  registries: [{{host: \"{}\", plainHTTP: true}}]\n", registry.host());
+    let yaml = yaml.replace(HOST_OF_EXAMPLES, registry.host()).replacen("spec:\n", &plain_http, 1);
+    let local =
+        tempfile::Builder::new().suffix(".yaml").tempfile().context("failed to make a file")?;
+    fs::write(local.path(), yaml).context("failed to write it")?;
+    let apply = ["apply", "--namespace", NAMESPACE, "--filename", &local.path().to_string_lossy()];
+    cluster.kubectl(apply).await.map(drop)
+}
+
+fn keep(cluster: &Cluster, registry: &Registry, run: &Path) {
+    let kubectl = workspace().join(".build/bin/kubectl");
+    say("It stays until Ctrl-C. In another terminal:");
+    told(&format!("export KUBECONFIG={}", cluster.kubeconfig().display()));
+    told(&format!("alias kubectl={}", kubectl.display()));
+    told(&format!("kubectl describe mai app --namespace {NAMESPACE}"));
+    told(&format!(
+        "{}/.build/bin/crane manifest --insecure {}",
+        workspace().display(),
+        registry.reference("team/app:1.0")
+    ));
+    told(&format!("tail -f {}", run.join("operator-1.log").display()));
+}
+
+fn fresh(folder: PathBuf) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("failed to remove what an earlier run left")?;
+    }
+    fs::create_dir_all(&folder).context("failed to make a folder")?;
+    Ok(folder)
+}
+
+async fn stopped() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("failed to wait for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn say(line: &str) {
+    println!("\n==> {line}");
+}
+
+fn told(line: &str) {
+    println!("    {line}");
+}
