@@ -178,7 +178,7 @@ async fn reconcile_object<R: Registry>(
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;
     let run = if object.spec.suspend {
-        Run { resolutions: Vec::new(), counted: None, outcome: Outcome::Suspended }
+        Run::without_answers(Outcome::Suspended)
     } else {
         run_pipeline(object, &previous, requested, context).await?
     };
@@ -218,8 +218,7 @@ async fn run_pipeline<R: Registry>(
     requested: bool,
     context: &Context<R>,
 ) -> Result<Run, ControllerError> {
-    let held =
-        |failure| Run { resolutions: Vec::new(), counted: None, outcome: Outcome::Held(failure) };
+    let held = |failure| Run::without_answers(Outcome::Held(failure));
     let sources = match Sources::parse(&object.spec) {
         Ok(sources) => sources,
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
@@ -267,13 +266,12 @@ fn retry(run: &Run) -> Option<Retry> {
 fn count_push(run: &Run, metrics: &Metrics) {
     use multiarch_crds::condition::Reason as R;
     match &run.outcome {
-        Outcome::Served { published, .. } if published.pushed() => metrics.pushed("success"),
-        Outcome::Held(failure) => {
-            let reason = failure.consequence.reason;
-            if matches!(reason, R::PushFailed | R::ReadBackMismatch) {
-                metrics.pushed(reason.as_str());
-            }
+        Outcome::Held(failure)
+            if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
+        {
+            metrics.pushed(failure.consequence.reason.as_str());
         }
+        _ if run.pushed => metrics.pushed("success"),
         _ => {}
     }
 }

@@ -171,9 +171,16 @@ pub fn of_publish(error: &PublishError) -> Consequence {
             ..
         }
         | PublishError::Push { source: R::Protocol { .. }, .. } => retried(Reason::PushFailed),
-        PublishError::Look { source, .. }
-        | PublishError::Push { source, .. }
-        | PublishError::ReadBack { source, .. } => of_registry(source),
+        PublishError::Look { source, .. } | PublishError::Push { source, .. } => {
+            of_registry(source)
+        }
+        PublishError::ReadBack { source, .. } => match of_registry(source) {
+            // It was pushed, and waiting may help.
+            passing if passing.stalled == Stalled::No => {
+                Consequence { reason: Reason::ReadingBack, ..passing }
+            }
+            other => other,
+        },
         PublishError::Lagging { .. } => {
             let retry = Retry::After(Duration::from_secs(5));
             Consequence { retry, ..retried(Reason::ReadingBack) }

@@ -22,9 +22,9 @@ pub fn between(
     let (was, is) = (ready_reason(before), ready_reason(after));
     let message = condition::get(&after.conditions, Type::Ready).map(|c| c.message.as_str());
     let message = message.unwrap_or_default();
-    if pushed
-        && is.is_some_and(|reason| matches!(reason, Reason::Succeeded | Reason::PublishedPartial))
-    {
+    let served = matches!(is, Some(Reason::Succeeded | Reason::PublishedPartial));
+    // What was pushed by an earlier run is published when it is read back.
+    if served && (pushed || was == Some(Reason::ReadingBack)) {
         let corrected = was == Some(Reason::DriftDetected);
         let reason = if corrected { "DriftCorrected" } else { "IndexPublished" };
         let reference = after.reference.as_deref().unwrap_or_default();
@@ -32,7 +32,9 @@ pub fn between(
     }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };
-        if source.state == SourceState::Missing && old.state == SourceState::Resolved {
+        // One without a digest was never there.
+        let gone = source.state == SourceState::Missing && source.digest.is_some();
+        if gone && old.state != SourceState::Missing {
             let note = format!("source {} is gone from its registry (HTTP 404)", source.name);
             events.push(event(EventType::Warning, "SourceMissing", "Resolve", note));
         }
@@ -43,14 +45,14 @@ pub fn between(
             events.push(event(EventType::Normal, "SourceChanged", "Resolve", note));
         }
     }
-    if was != is
-        && let Some((reason, action)) = is.and_then(warning)
-    {
+    let news = if was == is { None } else { is.and_then(warning) };
+    if let Some((reason, action)) = news {
         events.push(event(EventType::Warning, reason, action, message.to_owned()));
     }
     let stalled =
         |status: &MultiArchImageStatus| condition::get(&status.conditions, Type::Stalled).is_some();
-    if stalled(after) && !stalled(before) && is.and_then(warning).is_none() {
+    // An Event that says the same was just told.
+    if stalled(after) && !stalled(before) && news.is_none() {
         events.push(event(EventType::Warning, "Stalled", "Reconcile", message.to_owned()));
     }
     events

@@ -11,7 +11,10 @@ pub mod status;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use multiarch_crds::v1alpha1::{PublishedPlatform, RemovalPolicy};
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{PublishedPlatform, RemovalPolicy},
+};
 
 use self::{
     access::AccessMap,
@@ -70,18 +73,29 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         }
     }
     job.stage.at("while reading the sources");
-    let resolutions = resolve::resolve(job.registry, job.sources, &access).await;
+    let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let served = serve(job, &access, &resolutions).await;
     let planned = match &served {
         Ok((_, platforms)) => platforms.iter().filter_map(|p| p.platform.parse().ok()).collect(),
         Err(_) => found(&resolutions),
     };
+    let pushed = match &served {
+        Ok((published, _)) => published.pushed(),
+        Err(Stop::Publish(error)) => error.pushed(),
+        Err(Stop::Held(_)) => false,
+    };
+    let conflict = match &served {
+        Err(Stop::Held(Held::Duplicate { first, second, .. })) => {
+            vec![first.clone(), second.clone()]
+        }
+        _ => Vec::new(),
+    };
     let outcome = match served {
         Ok((published, platforms)) => Outcome::Served { published, platforms },
         Err(stop) => Outcome::Held(failure(&stop, job, &resolutions)),
     };
-    Run { resolutions, counted: Some(Counted { required, planned }), outcome }
+    Run { resolutions, counted: Some(Counted { required, planned }), pushed, conflict, outcome }
 }
 
 /// From what the sources gave to a tag that was read back.
@@ -99,8 +113,8 @@ async fn serve<R: Registry>(
         .await
         .map_err(Stop::Publish)?;
     let current = publish::look(registry, access, sources, &draft, memory).await;
-    let current = current.map_err(Stop::Publish)?;
-    let plan = plan::plan(draft, &current, sources).map_err(Stop::Held)?;
+    let (current, ours) = current.map_err(Stop::Publish)?;
+    let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
     stage.at("while pushing the index and reading it back");
     let published =
         publish::publish(registry, access, sources, &plan, &current, memory, job.now).await;
@@ -112,10 +126,12 @@ async fn serve<R: Registry>(
 /// read to know what to do.
 async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run> {
     let Job { registry, sources, memory, .. } = *job;
-    let run = |resolutions, outcome| Some(Run { resolutions, counted: None, outcome });
+    let run = |resolutions, outcome| Some(Run { resolutions, ..Run::without_answers(outcome) });
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
-    if let Some(failure) = worst(sources, memory, &resolutions) {
-        return run(resolutions, Outcome::Held(failure));
+    if let Some(failure) = worst(sources, &resolutions) {
+        // It may hide what was wrong before, which the digests alone do not tell.
+        let tells_all = memory.was_served() || memory.reason == Some(Reason::WaitingForPlatforms);
+        return if tells_all { run(resolutions, Outcome::Held(failure)) } else { None };
     }
     let mut staying: Vec<&Digest> = Vec::new();
     for (source, resolution) in sources.sources.iter().zip(&resolutions) {
@@ -125,11 +141,17 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
         if newly && (!memory.was_served() || sources.removal_policy == RemovalPolicy::Remove) {
             return None;
         }
-        if gone || matches!(resolution.answer, Answer::Failed { .. }) {
+        let absent = gone || matches!(resolution.answer, Answer::Failed { .. });
+        if absent && memory.was_served() {
             staying.extend(kept);
         }
     }
-    let Some(published) = &memory.published else { return run(resolutions, Outcome::Unchanged) };
+    let Some(published) = &memory.published else {
+        // What is required may have come by the tag, which is not remembered.
+        let retains = sources.removal_policy == RemovalPolicy::Retain;
+        let settled = !retains || sources.required.is_empty();
+        return if settled { run(resolutions, Outcome::Unchanged) } else { None };
+    };
     let target = match access.target() {
         Ok(access) => access,
         Err(source) => {
@@ -159,14 +181,14 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
 
 /// The failure of a source that says most about what to do: one that a person must act on before
 /// one that passes, and among equals the first of the spec.
-fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Option<Failure> {
+fn worst(sources: &Sources, resolutions: &[Resolution]) -> Option<Failure> {
     let mut failed = 0_usize;
     let mut worst: Option<Failure> = None;
     let answers = sources.sources.iter().zip(resolutions);
     for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
         let Answer::Failed { error, .. } = &resolution.answer else { continue };
         failed += 1;
-        let (_, consequence) = error::of_source(error, memory.was_resolved(&source.name));
+        let (_, consequence) = error::of_source(error, resolution.was_resolved());
         if worst.as_ref().is_none_or(|worst| consequence.weight() > worst.consequence.weight()) {
             worst =
                 Some(Failure { consequence, message: format!("source {}: {error}", source.name) });
@@ -182,10 +204,9 @@ fn worst(sources: &Sources, memory: &Memory, resolutions: &[Resolution]) -> Opti
 
 fn failure<R>(stop: &Stop, job: &Job<'_, R>, resolutions: &[Resolution]) -> Failure {
     match stop {
-        Stop::Held(Held::SourceFailed) => worst(job.sources, job.memory, resolutions)
-            .unwrap_or_else(|| {
-                Failure::new(error::of_held(&Held::SourceFailed), &Held::SourceFailed)
-            }),
+        Stop::Held(Held::SourceFailed) => worst(job.sources, resolutions).unwrap_or_else(|| {
+            Failure::new(error::of_held(&Held::SourceFailed), &Held::SourceFailed)
+        }),
         Stop::Held(held) => Failure::new(error::of_held(held), held),
         Stop::Publish(error) => publish_failure(error),
     }

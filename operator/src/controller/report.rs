@@ -45,12 +45,10 @@ impl Reporter {
         run: &Run,
     ) -> Result<Option<String>, kube::Error> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let pushed =
-            matches!(&run.outcome, Outcome::Served { published, .. } if published.pushed());
-        log(&namespace, &name, previous, next, pushed);
+        log(&namespace, &name, previous, next, run.pushed);
         let version = self.write(&namespace, &name, next).await?;
         let about = object.object_ref(&());
-        for event in events::between(previous, next, pushed) {
+        for event in events::between(previous, next, run.pushed) {
             self.tell(&event, &about).await;
         }
         Ok(version)
@@ -78,11 +76,7 @@ impl Reporter {
             now: Timestamp::now(),
         };
         let outcome = Outcome::Held(Failure { consequence, message });
-        let next = status::next(
-            &previous,
-            &about,
-            &Run { resolutions: Vec::new(), counted: None, outcome },
-        );
+        let next = status::next(&previous, &about, &Run::without_answers(outcome));
         if next == previous {
             return Ok(());
         }
@@ -139,7 +133,8 @@ fn log(
     pushed: bool,
 ) {
     let (was, reason) = (status::ready_reason(previous), status::ready_reason(next));
-    if pushed {
+    let served = matches!(reason, Some(Reason::Succeeded | Reason::PublishedPartial));
+    if served && (pushed || was == Some(Reason::ReadingBack)) {
         let reference = next.reference.as_deref().unwrap_or_default();
         info!(namespace, name, reference, "published index");
     } else if was != reason {

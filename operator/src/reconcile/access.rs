@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     keychain::{Keychain, KeychainError},
+    oci::Repository,
     registry::{Access, Credential, Scope},
 };
 
@@ -33,12 +34,7 @@ impl AccessMap {
     pub fn new(sources: &Sources, keychain: &Keychain) -> Self {
         let repository = sources.target.repository();
         let push = match &sources.push_secret {
-            Some(secret) => keychain.find(secret, repository).and_then(|found| {
-                found.map(Some).ok_or_else(|| KeychainError::NoMatch {
-                    secret: secret.clone(),
-                    repository: repository.to_string(),
-                })
-            }),
+            Some(secret) => demand(secret, repository, keychain).map(Some),
             None => Ok(None),
         };
         let target = push.map(|credential| Access {
@@ -88,19 +84,32 @@ fn choose(
 ) -> Result<Option<Credential>, KeychainError> {
     let repository = source.reference.repository();
     if let Some(secret) = &source.secret {
-        let none = || KeychainError::NoMatch {
-            secret: secret.clone(),
-            repository: repository.to_string(),
-        };
-        return keychain.find(secret, repository)?.map(Some).ok_or_else(none);
+        return demand(secret, repository, keychain).map(Some);
     }
     if let Some(credential) = keychain.best(&sources.pull_secrets, repository)? {
         return Ok(Some(credential));
     }
     match &sources.push_secret {
+        // What cannot be pushed need not be read: say so, and not that a read without credential
+        // was refused.
+        Some(secret) if repository == sources.target.repository() => {
+            demand(secret, repository, keychain).map(Some)
+        }
         Some(secret) => keychain.find(secret, repository),
         None => Ok(None),
     }
+}
+
+/// The credential of `secret` for `repository`, which must have one.
+fn demand(
+    secret: &str,
+    repository: &Repository,
+    keychain: &Keychain,
+) -> Result<Credential, KeychainError> {
+    keychain.find(secret, repository)?.ok_or_else(|| KeychainError::NoMatch {
+        secret: secret.into(),
+        repository: repository.to_string(),
+    })
 }
 
 fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use multiarch_crds::{
     condition::{self, Reason, Type},
-    v1alpha1::{MultiArchImageStatus, SourceState},
+    v1alpha1::{MultiArchImageStatus, SourceState, SourceStatus},
 };
 
 use super::{
     resolve::{Answer, Resolution},
-    sources::Sources,
+    sources::{Source, Sources},
 };
 use crate::oci::{Digest, Platform, Reference};
 
@@ -51,7 +51,8 @@ pub struct PublishedChild {
 /// What is remembered of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
-    /// The digest that its reference named when it last answered.
+    /// The digest that its reference named when it last answered; `None` where the reference may
+    /// have been another one then.
     pub digest: Option<Digest>,
     /// How it answered.
     pub state: SourceState,
@@ -63,9 +64,13 @@ impl Memory {
     pub fn of(status: &MultiArchImageStatus, generation: Option<i64>, sources: &Sources) -> Self {
         let reason = condition::get(&status.conditions, Type::Ready)
             .and_then(|ready| ready.reason.parse().ok());
-        let remembered = status.sources.iter().map(|source| {
-            let digest = source.digest.as_deref().and_then(|digest| digest.parse().ok());
-            (source.name.clone(), Remembered { digest, state: source.state })
+        // A run may end before its sources are asked, and still observe a generation.
+        let asked = condition::get(&status.conditions, Type::SourcesResolved)
+            .and_then(|condition| condition.observed_generation);
+        let remembered = sources.sources.iter().filter_map(|source| {
+            let then = status.sources.iter().find(|then| then.name == source.name)?;
+            let remembered = Remembered::of(then, source, asked == generation);
+            Some((source.name.clone(), remembered))
         });
         Self {
             published: PublishedIndex::of(status, &sources.target),
@@ -80,12 +85,6 @@ impl Memory {
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Remembered> {
         self.sources.get(name)
-    }
-
-    /// Whether the source called `name` was ever resolved.
-    #[must_use]
-    pub fn was_resolved(&self, name: &str) -> bool {
-        self.source(name).is_some_and(|source| source.digest.is_some())
     }
 
     /// Whether the source called `name` answered 404 when it was last asked.
@@ -141,6 +140,18 @@ impl Memory {
 }
 
 impl Remembered {
+    /// What `then` says of `source`. `same`: the spec has not changed since.
+    fn of(then: &SourceStatus, source: &Source, same: bool) -> Self {
+        let digest: Option<Digest> = then.digest.as_deref().and_then(|digest| digest.parse().ok());
+        // Status does not tell which reference was asked. After an edit, a digest counts where it
+        // is the reference's own, or the message shows the same reference.
+        let same = same
+            || (digest.is_some() && source.reference.digest() == digest.as_ref())
+            || (then.state == SourceState::Missing
+                && then.message == Some(Source::absence(&source.reference)));
+        Self { digest: digest.filter(|_| same), state: then.state }
+    }
+
     /// Whether the state follows from the digest alone.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use multiarch_crds::v1alpha1::{Coverage, PublishPolicy, PublishedPlatform, RemovalPolicy};
 
 use super::{
-    memory::Memory,
+    memory::{Memory, PublishedChild},
     resolve::{Answer, Child, Resolution},
     sources::{Source, Sources},
 };
@@ -21,8 +21,10 @@ pub const MAX_CHILDREN: usize = 128;
 #[derive(Debug)]
 pub struct Draft {
     children: Vec<Child>,
-    /// Digests of published children of sources that are absent now, and the name of the source.
-    kept: HashMap<Digest, String>,
+    /// Published images of sources that are absent now: they must be in the index.
+    kept: Vec<PublishedChild>,
+    /// Published images that no source gives, and that are retained if they can still be found.
+    retained: Vec<PublishedChild>,
     /// The index without anything that is kept or retained.
     index: Index,
     /// Its digest.
@@ -101,8 +103,8 @@ pub enum Held {
     },
     /// The tag names something whose platforms cannot be told.
     #[error(
-        "the tag names something that is no image: delete that tag, choose another one, or set \
-         removalPolicy: Remove to replace it"
+        "the tag names something of which not every platform can be told: delete that tag, choose \
+         another one, or set removalPolicy: Remove to replace it"
     )]
     NoImage,
     /// More children than an index may have.
@@ -121,20 +123,19 @@ pub fn draft(
     resolutions: &[Resolution],
     memory: &Memory,
 ) -> Result<Draft, Held> {
-    let answers: Vec<(&Source, &Answer)> =
-        sources.sources.iter().zip(resolutions.iter().map(|r| &r.answer)).collect();
-    let failed = |(source, answer): &(&Source, &Answer)| {
-        !source.optional && matches!(answer, Answer::Failed { .. })
+    let answers = || sources.sources.iter().zip(resolutions);
+    let failed = |(source, resolution): (&Source, &Resolution)| {
+        !source.optional && matches!(resolution.answer, Answer::Failed { .. })
     };
-    if answers.iter().any(failed) {
+    if answers().any(failed) {
         return Err(Held::SourceFailed);
     }
-    let children = found(&answers)?;
-    let mut kept = HashMap::new();
+    let children = found(resolutions)?;
+    let mut kept: Vec<PublishedChild> = Vec::new();
     let mut waiting = Vec::new();
     let moved = !memory.has_all_found(resolutions);
-    for (source, answer) in &answers {
-        let missing = match answer {
+    for (source, resolution) in answers() {
+        let missing = match resolution.answer {
             Answer::Missing => true,
             Answer::Failed { .. } => false,
             Answer::Found(_) | Answer::Unchanged => continue,
@@ -147,29 +148,43 @@ pub fn draft(
         if goes || (published.is_empty() && left_out) {
             continue;
         }
-        // An old image is never merged with new ones because of a 404.
-        if !source.optional && (published.is_empty() || moved) {
-            waiting.push(awaited(source));
+        // An old image is never merged with new ones because of a 404, and a reference that never
+        // answered is awaited.
+        if !source.optional && (published.is_empty() || moved || !resolution.was_resolved()) {
+            waiting.push(awaited(source, published.iter().map(|child| &child.platform)));
             continue;
         }
-        kept.extend(published.iter().map(|child| (child.digest.clone(), source.name.clone())));
+        // What another source gives instead need not be kept.
+        let replaced = |kept: &PublishedChild| children.iter().any(|c| c.platform == kept.platform);
+        kept.extend(published.into_iter().filter(|child| !replaced(child)).cloned());
     }
     if !waiting.is_empty() {
         return Err(Held::Waiting { waiting });
     }
     if children.is_empty() && kept.is_empty() {
-        let waiting = sources.sources.iter().map(awaited).collect();
-        return Err(Held::Waiting { waiting });
+        let waiting = sources.sources.iter().map(|source| awaited(source, [].into_iter()));
+        return Err(Held::Waiting { waiting: waiting.collect() });
     }
     let index = Index::new(descriptors(&children), sources.annotations.clone());
     let digest = index.to_raw().digest().clone();
-    Ok(Draft { children, kept, index, digest })
+    let mut draft = Draft { children, kept, retained: Vec::new(), index, digest };
+    if sources.removal_policy == RemovalPolicy::Retain {
+        let published = memory.published.iter().flat_map(|index| &index.children);
+        draft.retained = published.filter(|child| !draft.provides(child)).cloned().collect();
+    }
+    Ok(draft)
 }
 
 impl Draft {
     /// Digests of the published images that stay although their sources are absent now.
     pub fn kept(&self) -> impl Iterator<Item = &Digest> {
-        self.kept.keys()
+        self.kept.iter().map(|child| &child.digest)
+    }
+
+    /// Whether it is the whole plan, so that no published image has to be found.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.kept.is_empty() && self.retained.is_empty()
     }
 
     /// The platforms of the images that the sources gave.
@@ -183,7 +198,7 @@ impl Draft {
     #[must_use]
     pub fn needs(&self, memory: &Memory) -> bool {
         memory.published.as_ref().is_none_or(|published| {
-            !self.kept.is_empty()
+            !self.is_whole()
                 || published.children.iter().any(|child| !self.has(&child.platform))
                 || published.has_just(self.children.iter().map(|child| &child.descriptor.digest))
         })
@@ -192,55 +207,59 @@ impl Draft {
     fn has(&self, platform: &Platform) -> bool {
         self.children.iter().any(|child| child.platform == *platform)
     }
+
+    /// Whether a source gives the platform of `published`, or it is kept.
+    fn provides(&self, published: &PublishedChild) -> bool {
+        self.has(&published.platform)
+            || self.kept.iter().any(|kept| kept.platform == published.platform)
+    }
 }
 
-/// The index to publish, given what the tag names now.
-pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, Held> {
+/// The index to publish, given what the tag names now, and the index that status remembers where
+/// the tag does not name it any more.
+pub fn plan(
+    draft: Draft,
+    current: &Current,
+    ours: Option<&Index>,
+    sources: &Sources,
+) -> Result<Plan, Held> {
+    let given = draft.children.len();
     let mut children = draft.children;
-    let mut vanishing = Vec::new();
-    if let Current::Read { index, .. } = current {
-        let (attestations, images): (Vec<_>, Vec<_>) =
-            index.manifests.iter().cloned().partition(Descriptor::is_attestation);
-        if images.is_empty() && sources.removal_policy != RemovalPolicy::Remove {
-            return Err(Held::NoImage);
-        }
-        let given: HashSet<Platform> =
-            children.iter().map(|child| child.platform.clone()).collect();
-        let mut stays = HashSet::new();
-        for image in images {
-            let Some(platform) = image.platform.as_ref().map(Platform::normalized) else {
-                continue;
-            };
-            let zstd = is_zstd(&image);
-            // What a source gives replaces it; a double of what stays is dropped.
-            if given.contains(&platform) || !stays.insert((platform.clone(), zstd)) {
-                continue;
+    let tagged = match current {
+        Current::Read { index, .. } => Some(index),
+        Current::Free | Current::Known(_) => None,
+    };
+    // What is kept stands before what something else has put under the tag.
+    let mut lost = Vec::new();
+    for kept in &draft.kept {
+        let listed = [tagged, ours].into_iter().flatten().find_map(|index| listed(index, kept));
+        match listed {
+            Some(child) => children.push(child),
+            None => {
+                let source = sources.sources.iter().find(|source| source.name == kept.source);
+                lost.extend(source.map(|source| awaited(source, [&kept.platform].into_iter())));
             }
-            let kept = draft.kept.get(&image.digest);
-            if kept.is_none() {
-                match sources.removal_policy {
-                    RemovalPolicy::Remove => continue,
-                    RemovalPolicy::Retain => {}
-                    RemovalPolicy::Refuse => {
-                        vanishing.push(platform.to_string());
-                        continue;
-                    }
-                }
-            }
-            let about = |a: &&Descriptor| a.attests().as_ref() == Some(&image.digest);
-            children.push(Child {
-                platform,
-                config: None,
-                attestations: attestations.iter().filter(about).cloned().collect(),
-                source: kept.cloned().unwrap_or_default(),
-                descriptor: image,
-            });
         }
     }
-    if !vanishing.is_empty() {
-        vanishing.sort_unstable();
-        vanishing.dedup();
-        return Err(Held::WouldShrink { platforms: vanishing });
+    if !lost.is_empty() {
+        return Err(Held::Waiting { waiting: lost });
+    }
+    let others = tagged.map(|index| not_given(index, &children)).unwrap_or_default();
+    match sources.removal_policy {
+        RemovalPolicy::Remove => {}
+        _ if tagged.is_some_and(|index| !tells_platforms(index)) => return Err(Held::NoImage),
+        RemovalPolicy::Refuse if others.is_empty() => {}
+        RemovalPolicy::Refuse => {
+            let mut platforms: Vec<_> = others.iter().map(|c| c.platform.to_string()).collect();
+            platforms.sort_unstable();
+            platforms.dedup();
+            return Err(Held::WouldShrink { platforms });
+        }
+        RemovalPolicy::Retain => {
+            children.extend(others);
+            let lost = ours.map(|index| not_given(index, &children)).unwrap_or_default();
+            children.extend(lost);
+        }
     }
     let has: Vec<_> = children.iter().map(|child| child.platform.clone()).collect();
     let lacking = Required { platforms: sources.required.clone(), unknown: 0 }.lacking(&has);
@@ -250,7 +269,7 @@ pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, 
         let waiting = lacking.iter().map(|p| format!("{p} (no source provides it)")).collect();
         return Err(Held::Waiting { waiting });
     }
-    let index = if children.len() == draft.index.manifests.len() && draft.kept.is_empty() {
+    let index = if children.len() == given {
         draft.index
     } else {
         Index::new(descriptors(&children), sources.annotations.clone())
@@ -259,6 +278,53 @@ pub fn plan(draft: Draft, current: &Current, sources: &Sources) -> Result<Plan, 
         return Err(Held::TooMany { children: index.manifests.len() });
     }
     Ok(Plan { raw: index.to_raw(), platforms: shown(&index, &children), index })
+}
+
+/// Whether `index` has images, and tells the platform of each.
+fn tells_platforms(index: &Index) -> bool {
+    let mut images = index.manifests.iter().filter(|child| !child.is_attestation()).peekable();
+    images.peek().is_some() && images.all(|image| platform(image).is_some())
+}
+
+/// The image `kept` as `index` lists it.
+fn listed(index: &Index, kept: &PublishedChild) -> Option<Child> {
+    let image = index.manifests.iter().find(|image| {
+        image.digest == kept.digest && platform(image).as_ref() == Some(&kept.platform)
+    })?;
+    Some(taken(index, image, kept.platform.clone(), kept.source.clone()))
+}
+
+/// The images of `index` whose platforms `children` do not have, once for each platform and
+/// compression.
+fn not_given(index: &Index, children: &[Child]) -> Vec<Child> {
+    let mut seen = HashSet::new();
+    let images = index.manifests.iter().filter(|child| !child.is_attestation());
+    images
+        .filter_map(|image| {
+            let platform = platform(image)?;
+            let given = children.iter().any(|child| child.platform == platform);
+            let first = !given && seen.insert((platform.clone(), is_zstd(image)));
+            first.then(|| taken(index, image, platform, String::new()))
+        })
+        .collect()
+}
+
+/// `image` from `index`, with the attestations that follow it.
+fn taken(index: &Index, image: &Descriptor, platform: Platform, source: String) -> Child {
+    let about = |a: &&Descriptor| a.is_attestation() && a.attests().as_ref() == Some(&image.digest);
+    Child {
+        platform,
+        config: None,
+        attestations: index.manifests.iter().filter(about).cloned().collect(),
+        source,
+        descriptor: image.clone(),
+    }
+}
+
+/// The platform of `image`, normalised, where it tells one.
+fn platform(image: &Descriptor) -> Option<Platform> {
+    let told = image.platform.as_ref().filter(|platform| platform.is_well_formed());
+    told.map(Platform::normalized)
 }
 
 /// What an index must have: the spec's platforms, and those that the sources have or, while they
@@ -292,9 +358,11 @@ impl Required {
         self.platforms.iter().filter(covered).map(|p| p.normalized().to_string()).collect()
     }
 
-    /// Coverage by a plan that has the platforms `planned`, beside a tag that has `published`.
+    /// Coverage by a plan that has the platforms `planned`, beside a tag that has `published`. A
+    /// platform that is there as gzip and as zstd is one platform.
     #[must_use]
-    pub fn coverage(&self, planned: &[Platform], published: usize) -> Coverage {
+    pub fn coverage(&self, planned: &[Platform], published: &[Platform]) -> Coverage {
+        let published = published.iter().map(Platform::sort_key).collect::<HashSet<_>>().len();
         let missing = self.lacking(planned);
         let required = self.platforms.len() + self.unknown;
         let covered = self.platforms.len() - missing.len();
@@ -308,11 +376,11 @@ impl Required {
     }
 }
 
-fn found(answers: &[(&Source, &Answer)]) -> Result<Vec<Child>, Held> {
+fn found(resolutions: &[Resolution]) -> Result<Vec<Child>, Held> {
     let mut children: Vec<Child> = Vec::new();
     let mut by_key: HashMap<(Platform, bool), String> = HashMap::new();
-    for (_, answer) in answers {
-        let Answer::Found(found) = answer else { continue };
+    for resolution in resolutions {
+        let Answer::Found(found) = &resolution.answer else { continue };
         for child in &found.children {
             let key = (child.platform.clone(), is_zstd(&child.descriptor));
             if let Some(first) = by_key.insert(key, child.source.clone()) {
@@ -330,9 +398,13 @@ fn is_zstd(image: &Descriptor) -> bool {
     image.annotations.get(ZSTD).is_some_and(|value| value == "true")
 }
 
-fn awaited(source: &Source) -> String {
-    let declared: Vec<_> = source.declared.iter().map(|declared| declared.text.as_str()).collect();
-    match declared.as_slice() {
+/// `source` in words, with the platforms that are declared for it or that were published from it.
+fn awaited<'a>(source: &Source, published: impl Iterator<Item = &'a Platform>) -> String {
+    let mut words: Vec<_> = source.declared.iter().map(|declared| declared.text.clone()).collect();
+    if words.is_empty() {
+        words = published.map(ToString::to_string).collect();
+    }
+    match words.as_slice() {
         [] => format!("source {} ({})", source.name, source.reference),
         words => format!("{} (source {}, {})", words.join(", "), source.name, source.reference),
     }

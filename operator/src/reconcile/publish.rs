@@ -1,6 +1,6 @@
 //! writes: the planned index under the target's tag, and reads it back.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -85,6 +85,8 @@ pub enum PublishError {
     Lagging {
         /// The target, pinned to what was pushed.
         target: Reference,
+        /// Whether it was pushed in this run, and not in an earlier one.
+        pushed: bool,
     },
     /// The index was pushed, and the tag names something else.
     #[error(
@@ -124,6 +126,21 @@ impl Published {
     }
 }
 
+impl PublishError {
+    /// Whether the registry took the index in this run.
+    #[must_use]
+    pub fn pushed(&self) -> bool {
+        match self {
+            Self::Lagging { pushed, .. } => *pushed,
+            Self::ReadBack { .. } | Self::Mismatch { .. } => true,
+            Self::Credential { .. }
+            | Self::Look { .. }
+            | Self::ChildGone { .. }
+            | Self::Push { .. } => false,
+        }
+    }
+}
+
 /// The digest that the target's tag names now.
 pub async fn named<R: Registry>(
     registry: &R,
@@ -137,8 +154,35 @@ pub async fn named<R: Registry>(
     Ok(head.map(|descriptor| descriptor.digest))
 }
 
-/// Looks at what the target's tag names now; it is read only where the plan depends on it.
+/// Looks at what the target's tag names now, and at the index that status remembers where images
+/// that must stay are to be found in it alone. Each is read only where the plan depends on it.
 pub async fn look<R: Registry>(
+    registry: &R,
+    access: &Access,
+    sources: &Sources,
+    draft: &Draft,
+    memory: &Memory,
+) -> Result<(Current, Option<Index>), PublishError> {
+    let current = tagged(registry, access, sources, draft, memory).await?;
+    let Some(published) = &memory.published else { return Ok((current, None)) };
+    let is_read = matches!(&current, Current::Read { digest, .. } if *digest == published.digest);
+    if draft.is_whole() || is_read {
+        return Ok((current, None));
+    }
+    let (repository, ours) =
+        (sources.target.repository(), TagOrDigest::Digest(published.digest.clone()));
+    let raw = registry.get_manifest(access, repository, &ours).await;
+    let raw =
+        raw.map_err(|source| PublishError::Look { target: sources.target.clone(), source })?;
+    let ours = raw.and_then(|raw| match raw.parse() {
+        Ok(Manifest::Index(index)) => Some(index),
+        _ => None,
+    });
+    Ok((current, ours))
+}
+
+/// What the tag names now.
+async fn tagged<R: Registry>(
     registry: &R,
     access: &Access,
     sources: &Sources,
@@ -149,11 +193,20 @@ pub async fn look<R: Registry>(
     let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
     let Some(digest) = named(registry, access, sources).await? else { return Ok(Current::Free) };
     let ours = memory.published.as_ref().is_some_and(|published| published.digest == digest);
-    if (digest == draft.digest && draft.kept().next().is_none()) || (ours && !draft.needs(memory)) {
+    if (digest == draft.digest && draft.is_whole()) || (ours && !draft.needs(memory)) {
         return Ok(Current::Known(digest));
     }
-    let raw = registry.get_manifest(access, repository, &tag).await.map_err(failed)?;
-    let Some(raw) = raw else { return Ok(Current::Free) };
+    let raw = match registry.get_manifest(access, repository, &tag).await {
+        Ok(Some(raw)) => raw,
+        Ok(None) => return Ok(Current::Free),
+        // Whatever it is, it tells no platform.
+        Err(RegistryError::Unusable { .. }) => {
+            let index =
+                Index { media_type: String::new(), ..Index::new(Vec::new(), BTreeMap::new()) };
+            return Ok(Current::Read { digest, index });
+        }
+        Err(source) => return Err(failed(source)),
+    };
     let index = as_index(registry, access, sources, &raw).await.map_err(failed)?;
     Ok(Current::Read { digest: raw.digest().clone(), index })
 }
@@ -200,7 +253,7 @@ pub async fn publish<R: Registry>(
     let target = sources.target.pinned_to(plan.raw.digest());
     let pushed_just_now = memory.pushed_at.is_some_and(|at| now.duration_since(at) < LAG);
     if memory.reason == Some(Reason::ReadingBack) && pushed_just_now {
-        return Err(PublishError::Lagging { target });
+        return Err(PublishError::Lagging { target, pushed: false });
     }
     let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
     let put = registry.put_manifest(access, repository, &tag, &plan.raw).await;
@@ -230,7 +283,7 @@ async fn read_back<R: Registry>(
             _ => {}
         }
     }
-    Err(PublishError::Lagging { target: target.clone() })
+    Err(PublishError::Lagging { target: target.clone(), pushed: true })
 }
 
 fn found(sources: &Sources, digest: &Digest, media_type: &str) -> Published {

@@ -13,7 +13,7 @@ use crate::{
     keychain::KeychainError,
     oci::{
         Descriptor, Digest, ImageConfig, ImageManifest, Index, Manifest, Platform, RawManifest,
-        Repository, TagOrDigest, manifest::ManifestError, media_type,
+        Reference, Repository, TagOrDigest, manifest::ManifestError, media_type,
     },
     registry::{Access, Registry, RegistryError},
 };
@@ -26,8 +26,26 @@ const AT_ONCE: usize = 8;
 pub struct Resolution {
     /// Name of the source.
     pub name: String,
+    /// What was asked for.
+    pub reference: Reference,
+    /// What that reference named when it last answered, as far as is known.
+    pub known: Option<Digest>,
     /// The answer.
     pub answer: Answer,
+}
+
+impl Resolution {
+    fn new(source: &Source, memory: &Memory, answer: Answer) -> Self {
+        let known = memory.source(&source.name).and_then(|then| then.digest.clone());
+        Self { name: source.name.clone(), reference: source.reference.clone(), known, answer }
+    }
+
+    /// Whether the reference answered before, so that "not there" means "gone", and "denied"
+    /// cannot mean "not there yet".
+    #[must_use]
+    pub fn was_resolved(&self) -> bool {
+        self.known.is_some()
+    }
 }
 
 /// The answer of a source: it never stops the other sources.
@@ -225,10 +243,13 @@ pub async fn resolve<R: Registry>(
     registry: &R,
     sources: &Sources,
     access: &AccessMap,
+    memory: &Memory,
 ) -> Vec<Resolution> {
     let target = sources.target.repository();
-    let reads: Vec<_> =
-        sources.sources.iter().map(|source| read(registry, source, target, access)).collect();
+    let reads = sources.sources.iter().map(|source| async move {
+        Resolution::new(source, memory, answer(registry, source, target, access).await)
+    });
+    let reads: Vec<_> = reads.collect();
     stream::iter(reads).buffered(AT_ONCE).collect().await
 }
 
@@ -242,8 +263,11 @@ pub async fn glance<R: Registry>(
 ) -> Option<Vec<Resolution>> {
     let known = sources.sources.iter().map(|source| Some((source, memory.source(&source.name)?)));
     let known: Vec<(&Source, &Remembered)> = known.collect::<Option<_>>()?;
-    let asks: Vec<_> =
-        known.into_iter().map(|(source, then)| ask(registry, source, then, access)).collect();
+    let asks = known.into_iter().map(|(source, then)| async move {
+        let answer = ask(registry, source, then, access).await?;
+        Some(Resolution::new(source, memory, answer))
+    });
+    let asks: Vec<_> = asks.collect();
     let answers: Vec<_> = stream::iter(asks).buffered(AT_ONCE).collect().await;
     answers.into_iter().collect()
 }
@@ -253,17 +277,16 @@ async fn ask<R: Registry>(
     source: &Source,
     then: &Remembered,
     access: &AccessMap,
-) -> Option<Resolution> {
-    let answer = match head(registry, source, access).await {
+) -> Option<Answer> {
+    match head(registry, source, access).await {
         Ok(Some(now)) if then.is_settled() && then.digest.as_ref() == Some(&now.digest) => {
-            Answer::Unchanged
+            Some(Answer::Unchanged)
         }
-        Ok(None) if then.state == SourceState::Missing => Answer::Unchanged,
-        Ok(None) if then.state == SourceState::Resolved => Answer::Missing,
-        Ok(_) => return None,
-        Err(error) => Answer::Failed { named: None, error },
-    };
-    Some(Resolution { name: source.name.clone(), answer })
+        Ok(None) if then.state == SourceState::Missing => Some(Answer::Unchanged),
+        Ok(None) if then.state == SourceState::Resolved => Some(Answer::Missing),
+        Ok(_) => None,
+        Err(error) => Some(Answer::Failed { named: None, error }),
+    }
 }
 
 async fn head<R: Registry>(
@@ -279,16 +302,6 @@ async fn head<R: Registry>(
             reference: source.reference.to_string(),
             source: error,
         })
-}
-
-async fn read<R: Registry>(
-    registry: &R,
-    source: &Source,
-    target: &Repository,
-    access: &AccessMap,
-) -> Resolution {
-    let answer = answer(registry, source, target, access).await;
-    Resolution { name: source.name.clone(), answer }
 }
 
 async fn answer<R: Registry>(
@@ -343,6 +356,18 @@ impl<R: Registry> Reader<'_, R> {
             .get_manifest(self.access, self.repository, of)
             .await
             .map_err(|e| self.failed(e))
+    }
+
+    /// A child that is listed and not read, but published.
+    async fn check_there(&self, child: &Digest) -> Result<(), ResolveError> {
+        let of = TagOrDigest::Digest(child.clone());
+        let head = self.registry.head_manifest(self.access, self.repository, &of);
+        match head.await.map_err(|e| self.failed(e))? {
+            Some(_) => Ok(()),
+            None => {
+                Err(ResolveError::Incomplete { reference: self.reference(), digest: child.clone() })
+            }
+        }
     }
 
     async fn children(&self, manifest: &RawManifest) -> Result<Vec<Child>, ResolveError> {
@@ -424,8 +449,11 @@ impl<R: Registry> Reader<'_, R> {
             (listed, Some(manifest.config.digest))
         };
         descriptor.platform = None;
-        let attestations =
+        let attestations: Vec<_> =
             attestations.into_iter().filter(|a| a.attests().as_ref() == Some(&digest)).collect();
+        for attestation in &attestations {
+            self.check_there(&attestation.digest).await?;
+        }
         Ok(self.child(descriptor, platform, config, attestations))
     }
 

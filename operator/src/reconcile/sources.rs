@@ -180,6 +180,12 @@ impl Sources {
 }
 
 impl Source {
+    /// What is said of `reference` when its registry answers 404.
+    #[must_use]
+    pub fn absence(reference: &Reference) -> String {
+        format!("{reference} is not there (HTTP 404)")
+    }
+
     fn parse(spec: &SourceSpec, target: &Reference) -> Result<Self, SpecError> {
         let name = spec.name.clone();
         let reference: Reference =

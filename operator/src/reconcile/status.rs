@@ -1,6 +1,6 @@
 //! pure: the outcome of a run → the status to report.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -13,6 +13,7 @@ use super::{
     plan::Required,
     publish::Published,
     resolve::{Answer, Resolution},
+    sources::Source,
 };
 use crate::{
     error::{self, Failure, Stalled, TRIES},
@@ -29,8 +30,21 @@ pub struct Run {
     pub resolutions: Vec<Resolution>,
     /// What the index must have and the plan has, where it was counted.
     pub counted: Option<Counted>,
+    /// The registry took an index, whether or not it was read back.
+    pub pushed: bool,
+    /// Names of sources that give the same platform.
+    pub conflict: Vec<String>,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl Run {
+    /// A run that ended before it asked anything.
+    #[must_use]
+    pub fn without_answers(outcome: Outcome) -> Self {
+        let (resolutions, conflict) = (Vec::new(), Vec::new());
+        Self { resolutions, counted: None, pushed: false, conflict, outcome }
+    }
 }
 
 /// What an index must have, and what the sources or the plan have of it.
@@ -80,31 +94,22 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     status.observed_generation = about.generation;
     status.last_handled_reconcile_at.clone_from(&about.requested_at);
     if !run.resolutions.is_empty() {
-        status.sources = sources(&previous.sources, &run.resolutions, about.now);
+        status.sources = sources(&previous.sources, run, about.now);
     }
-    match &run.outcome {
-        Outcome::Served { published, platforms } => {
-            status.reference = Some(published.reference().to_string());
-            status.digest = Some(published.digest().to_string());
-            status.media_type = Some(published.media_type().to_owned());
-            status.tags = published.reference().tag().map(ToOwned::to_owned).into_iter().collect();
-            status.platforms = with_configs(platforms, &previous.platforms);
-            if published.pushed() {
-                status.last_publish_time = Some(Time(about.now));
-            }
-        }
-        Outcome::Held(failure)
-            if failure.consequence.reason == Reason::ReadingBack
-                && ready_reason(previous) != Some(Reason::ReadingBack) =>
-        {
-            status.last_publish_time = Some(Time(about.now));
-        }
-        Outcome::Held(_) | Outcome::Unchanged | Outcome::Suspended => {}
+    if let Outcome::Served { published, platforms } = &run.outcome {
+        status.reference = Some(published.reference().to_string());
+        status.digest = Some(published.digest().to_string());
+        status.media_type = Some(published.media_type().to_owned());
+        status.tags = published.reference().tag().map(ToOwned::to_owned).into_iter().collect();
+        status.platforms = with_configs(platforms, &previous.platforms);
+    }
+    if run.pushed {
+        status.last_publish_time = Some(Time(about.now));
     }
     let complete = run.counted.as_ref().map(|counted| {
         let published: Vec<Platform> =
             status.platforms.iter().filter_map(|p| p.platform.parse().ok()).collect();
-        status.coverage = Some(counted.required.coverage(&counted.planned, published.len()));
+        status.coverage = Some(counted.required.coverage(&counted.planned, &published));
         let lacking = counted.required.lacking(&published);
         Completeness {
             published: !published.is_empty(),
@@ -117,7 +122,8 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
         Outcome::Unchanged => {}
         Outcome::Served { published, .. } => {
             let whole = complete.as_ref().is_none_or(Completeness::is_complete);
-            conditions.served(published, status.platforms.len(), whole);
+            let platforms: HashSet<_> = status.platforms.iter().map(|p| &p.platform).collect();
+            conditions.served(published, platforms.len(), whole);
         }
         Outcome::Held(failure) => conditions.held(failure, previous),
         Outcome::Suspended => conditions.suspended(),
@@ -164,10 +170,10 @@ impl Conditions<'_> {
         condition::set(&mut self.list, kind, status, reason, message, generation, self.about.now);
     }
 
-    fn served(&mut self, published: &Published, images: usize, whole: bool) {
+    fn served(&mut self, published: &Published, platforms: usize, whole: bool) {
         let reason = if whole { Reason::Succeeded } else { Reason::PublishedPartial };
-        let plural = if images == 1 { "" } else { "s" };
-        let message = format!("{} has {images} platform{plural}", published.reference());
+        let plural = if platforms == 1 { "" } else { "s" };
+        let message = format!("{} has {platforms} platform{plural}", published.reference());
         self.set(Type::Ready, Status::True, reason, &message);
         self.set(Type::Published, Status::True, Reason::Succeeded, &message);
         condition::remove(&mut self.list, Type::Reconciling);
@@ -182,6 +188,9 @@ impl Conditions<'_> {
         );
         let status = if unknown { Status::Unknown } else { Status::False };
         self.set(Type::Ready, status, reason, &failure.message);
+        if reason == Reason::ChildMissing {
+            self.set(Type::Published, Status::False, reason, &failure.message);
+        }
         // A restart forgets how often it was tried, but not that it was tried often enough.
         let was_stalled = condition::get(&previous.conditions, Type::Stalled).is_some()
             && ready_reason(previous) == Some(reason)
@@ -257,32 +266,35 @@ impl Conditions<'_> {
 /// Reason of Published and PlatformsComplete before the first publication.
 const NOT_PUBLISHED: &str = "NotPublished";
 
-fn sources(
-    previous: &[SourceStatus],
-    resolutions: &[Resolution],
-    now: Timestamp,
-) -> Vec<SourceStatus> {
-    resolutions
+fn sources(previous: &[SourceStatus], run: &Run, now: Timestamp) -> Vec<SourceStatus> {
+    run.resolutions
         .iter()
         .filter_map(|resolution| {
             let before = previous.iter().find(|source| source.name == resolution.name);
-            let digest = before.and_then(|source| source.digest.clone());
+            let known = resolution.known.as_ref().map(ToString::to_string);
             let (state, digest, message) = match &resolution.answer {
                 Answer::Unchanged => return before.cloned(),
                 Answer::Found(found) => {
-                    (SourceState::Resolved, Some(found.named.to_string()), None)
+                    let named = Some(found.named.to_string());
+                    if run.conflict.contains(&resolution.name) {
+                        let message =
+                            format!("{} give the same platform", run.conflict.join(" and "));
+                        (SourceState::Conflict, named, Some(message))
+                    } else {
+                        (SourceState::Resolved, named, None)
+                    }
                 }
-                Answer::Missing => (SourceState::Missing, digest, Some("HTTP 404".to_owned())),
+                Answer::Missing => {
+                    (SourceState::Missing, known, Some(Source::absence(&resolution.reference)))
+                }
                 Answer::Failed { named, error } => {
-                    let (state, _) = error::of_source(error, digest.is_some());
-                    let named = named.as_ref().map(ToString::to_string).or(digest);
-                    (
-                        state,
-                        named,
-                        Some(condition::cut(&error.to_string(), SOURCE_MESSAGE).into_owned()),
-                    )
+                    let (state, _) = error::of_source(error, resolution.was_resolved());
+                    let named = named.as_ref().map(ToString::to_string).or(known);
+                    (state, named, Some(error.to_string()))
                 }
             };
+            let message: Option<String> =
+                message.map(|message| condition::cut(&message, SOURCE_MESSAGE).into_owned());
             let since = before.filter(|source| source.state == state).map(|s| s.since.clone());
             let since = since.unwrap_or(Time(now));
             Some(SourceStatus { name: resolution.name.clone(), state, digest, message, since })

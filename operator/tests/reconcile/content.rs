@@ -164,7 +164,7 @@ fn no_document(world: &World) {
 #[case::nested(nested, SourceState::Unsupported, "UnsupportedContent", &["sha256:", "sources"])]
 #[case::without_platform(without_platform, SourceState::Unsupported, "UnsupportedContent", &["without a platform", "sha256:"])]
 #[case::lying(lying, SourceState::PlatformMismatch, "PlatformMismatch", &["linux/arm64", "linux/amd64"])]
-#[case::no_document(no_document, SourceState::Unsupported, "UnsupportedContent", &["object"])]
+#[case::no_document(no_document, SourceState::Unsupported, "UnsupportedContent", &["not a valid manifest"])]
 #[tokio::test(start_paused = true)]
 async fn content_that_cannot_be_used(
     #[case] push: fn(&World),

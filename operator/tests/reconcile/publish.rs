@@ -267,6 +267,9 @@ async fn optional_sources_never_hold() {
     assert_eq!(world.condition(Type::PlatformsComplete).0, "True");
     assert_eq!(world.condition(Type::SourcesResolved).0, "False");
     assert_eq!(world.status.coverage.as_ref().unwrap().summary, "1/1");
+    // The words of a failure name the request, which is a HEAD from the second look on.
+    world.later(10);
+    world.run().await.assert_counts(4, 0, 0);
     world.later(10);
     world.run().await.assert_idle(4);
 

@@ -209,9 +209,7 @@ impl World {
         };
         let next = status::next(&self.status, &about, &run);
         assert_eq!(status::next(&next, &about, &run), next, "not a fixpoint");
-        let pushed =
-            matches!(&run.outcome, Outcome::Served { published, .. } if published.pushed());
-        let told = events::between(&self.status, &next, pushed);
+        let told = events::between(&self.status, &next, run.pushed);
         let changed = next != self.status;
         // Through the API server and back.
         self.status = serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap();
