@@ -101,7 +101,7 @@ async fn an_event_tells_of_it() -> Result<()> {
         s.push("app:1", &["linux/amd64"]).await?;
         let image =
             s.apply_until(&s.spec("app", "app:1", &["linux/amd64"]), "True/Succeeded").await?;
-        let events: Api<Event> = Api::namespaced(s.client.0.clone(), &s.namespace.name);
+        let events: Api<Event> = Api::namespaced(s.client.clone(), &s.namespace.name);
         let told = async || {
             let list = events.list(&ListParams::default()).await?;
             Ok(list
