@@ -74,3 +74,107 @@ fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Even
     note.truncate(note.floor_char_boundary(NOTE));
     Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use multiarch_crds::{condition::Status, v1alpha1::SourceStatus};
+    use rstest::rstest;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn status(reason: Option<Reason>, stalled: bool) -> MultiArchImageStatus {
+        let mut status = MultiArchImageStatus::default();
+        let list = &mut status.conditions;
+        if let Some(reason) = reason {
+            let message = "é".repeat(NOTE);
+            condition::set(list, Type::Ready, Status::False, reason, &message, 1, NOW);
+            if stalled {
+                condition::set(list, Type::Stalled, Status::True, reason, &message, 1, NOW);
+            }
+        }
+        status
+    }
+
+    fn told(
+        before: &MultiArchImageStatus,
+        after: &MultiArchImageStatus,
+        pushed: bool,
+    ) -> Vec<String> {
+        let events = between(before, after, pushed);
+        assert!(events.iter().all(|event| event.note.as_ref().unwrap().len() <= NOTE));
+        events.into_iter().map(|event| event.reason).collect()
+    }
+
+    #[rstest]
+    #[case::published(None, Reason::Succeeded, true, &["IndexPublished"])]
+    #[case::partial(None, Reason::PublishedPartial, true, &["IndexPublished"])]
+    #[case::adopted(None, Reason::Succeeded, false, &[])]
+    #[case::corrected(Some(Reason::DriftDetected), Reason::Succeeded, true, &["DriftCorrected"])]
+    #[case::read_back(Some(Reason::ReadingBack), Reason::Succeeded, false, &["IndexPublished"])]
+    #[case::pushed_and_lagging(None, Reason::ReadingBack, true, &[])]
+    #[case::pushed_and_lost(None, Reason::ReadBackMismatch, true, &[])]
+    #[case::waiting(None, Reason::WaitingForPlatforms, false, &[])]
+    #[case::mismatch(None, Reason::PlatformMismatch, false, &["PlatformMismatch"])]
+    #[case::push_failed(None, Reason::PushFailed, false, &["PushFailed"])]
+    #[case::unauthorized(None, Reason::AuthenticationFailed, false, &["AuthFailed"])]
+    #[case::denied(Some(Reason::Succeeded), Reason::AccessDenied, false, &["AuthFailed"])]
+    #[case::limited(Some(Reason::Succeeded), Reason::RateLimited, false, &["RateLimited"])]
+    #[case::drift(Some(Reason::Succeeded), Reason::DriftDetected, false, &["DriftDetected"])]
+    #[case::again(Some(Reason::RateLimited), Reason::RateLimited, false, &[])]
+    fn tells_what_became_of_ready(
+        #[case] was: Option<Reason>,
+        #[case] is: Reason,
+        #[case] pushed: bool,
+        #[case] expected: &[&str],
+    ) {
+        assert_eq!(told(&status(was, false), &status(Some(is), false), pushed), expected);
+    }
+
+    #[rstest]
+    #[case::at_once(Reason::WouldShrink, None, &["Stalled"])]
+    #[case::after_tries(Reason::AccessDenied, Some(Reason::AccessDenied), &["Stalled"])]
+    #[case::with_an_event_of_its_own(Reason::PlatformMismatch, None, &["PlatformMismatch"])]
+    fn tells_stalled_once(
+        #[case] is: Reason,
+        #[case] was: Option<Reason>,
+        #[case] expected: &[&str],
+    ) {
+        let after = status(Some(is), true);
+        assert_eq!(told(&status(was, false), &after, false), expected);
+        assert!(told(&after, &after, false).is_empty());
+    }
+
+    #[rstest]
+    #[case::gone(Some((SourceState::Resolved, "a")), (SourceState::Missing, "a"), &["SourceMissing"])]
+    #[case::gone_after_a_failure(Some((SourceState::Unreachable, "a")), (SourceState::Missing, "a"), &["SourceMissing"])]
+    #[case::still_gone(Some((SourceState::Missing, "a")), (SourceState::Missing, "a"), &[])]
+    #[case::never_there(None, (SourceState::Missing, ""), &[])]
+    #[case::raised_to_what_is_not_there(Some((SourceState::Resolved, "a")), (SourceState::Missing, ""), &[])]
+    #[case::moved(Some((SourceState::Resolved, "a")), (SourceState::Resolved, "b"), &["SourceChanged"])]
+    #[case::moved_to_something_wrong(Some((SourceState::Resolved, "a")), (SourceState::PlatformMismatch, "b"), &["SourceChanged"])]
+    #[case::came(Some((SourceState::Missing, "")), (SourceState::Resolved, "a"), &[])]
+    #[case::came_back(Some((SourceState::Missing, "a")), (SourceState::Resolved, "a"), &[])]
+    #[case::failed(Some((SourceState::Resolved, "a")), (SourceState::Unreachable, "a"), &[])]
+    fn tells_what_became_of_a_source(
+        #[case] was: Option<(SourceState, &str)>,
+        #[case] is: (SourceState, &str),
+        #[case] expected: &[&str],
+    ) {
+        let status = |of: Option<(SourceState, &str)>| {
+            let source = of.map(|(state, digest)| SourceStatus {
+                name: "x".into(),
+                state,
+                digest: Some(digest.to_owned()).filter(|digest| !digest.is_empty()),
+                message: None,
+                since: Time(NOW),
+            });
+            let sources = source.into_iter().collect();
+            MultiArchImageStatus { sources, ..MultiArchImageStatus::default() }
+        };
+        assert_eq!(told(&status(was), &status(Some(is)), false), expected);
+    }
+}
