@@ -101,6 +101,13 @@ pub enum PublishError {
 }
 
 impl Published {
+    /// One that nobody published, for tests of what reports it.
+    #[cfg(test)]
+    pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
+        let (digest, media_type) = (reference.digest()?.clone(), media_type::OCI_INDEX.to_owned());
+        Some(Self { reference, digest, media_type, pushed })
+    }
+
     /// The target, pinned to what its tag names.
     #[must_use]
     pub fn reference(&self) -> &Reference {

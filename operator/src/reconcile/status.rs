@@ -316,3 +316,6 @@ fn with_configs(
         .map(|image| PublishedPlatform { config_digest: config(image), ..image.clone() })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
