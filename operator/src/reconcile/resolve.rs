@@ -1,5 +1,7 @@
 //! reads: a source → the images that it names, each with its true platform.
 
+mod error;
+
 use futures::{StreamExt, stream};
 
 use multiarch_crds::v1alpha1::SourceState;
@@ -10,13 +12,14 @@ use super::{
     sources::{Declared, Source, Sources},
 };
 use crate::{
-    keychain::KeychainError,
     oci::{
         Descriptor, Digest, ImageConfig, ImageManifest, Index, Manifest, Platform, RawManifest,
-        Reference, Repository, TagOrDigest, manifest::ManifestError, media_type,
+        Reference, Repository, TagOrDigest, media_type,
     },
     registry::{Access, Registry, RegistryError},
 };
+
+pub use error::ResolveError;
 
 /// How many sources are asked at once.
 const AT_ONCE: usize = 8;
@@ -88,154 +91,6 @@ pub struct Child {
     pub attestations: Vec<Descriptor>,
     /// Name of the source; empty for a child that is retained from the published index.
     pub source: String,
-}
-
-/// Why a source gave no image although its registry may well have something there.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
-    /// The registry did not answer with content.
-    #[error("failed to read {reference}: {source}")]
-    Registry {
-        /// What was read.
-        reference: String,
-        /// Why not.
-        #[source]
-        source: RegistryError,
-    },
-    /// No credential could be made ready.
-    #[error("{source}")]
-    Credential {
-        /// Why not.
-        #[source]
-        source: KeychainError,
-    },
-    /// The bytes are no manifest or config.
-    #[error("{reference} cannot be used: {source}")]
-    Content {
-        /// What was read.
-        reference: String,
-        /// What is wrong with it.
-        #[source]
-        source: ManifestError,
-    },
-    /// The config says another platform than the user.
-    #[error(
-        "{reference} is declared as {declared}, but its config says {actual}: correct \
-         the source's platforms, or push the right image"
-    )]
-    Mismatch {
-        /// The image.
-        reference: String,
-        /// The user's words.
-        declared: String,
-        /// The config's.
-        actual: Platform,
-    },
-    /// The config says another platform than the index that holds the image.
-    #[error(
-        "{reference} holds {digest} as {listed}, but its config says {actual}: build the index again"
-    )]
-    IndexMismatch {
-        /// The index.
-        reference: String,
-        /// The child.
-        digest: Digest,
-        /// The index's words.
-        listed: Platform,
-        /// The config's.
-        actual: Platform,
-    },
-    /// An index whose only image is not the platform that the user declared.
-    #[error("{reference} is an index without {declared}; it has {listed}")]
-    NotInIndex {
-        /// The index.
-        reference: String,
-        /// The user's words.
-        declared: String,
-        /// What it has.
-        listed: Platform,
-    },
-    /// Several platforms declared for one image.
-    #[error(
-        "{reference} is a single image, but {declared} platforms are declared for it: name the one that it is"
-    )]
-    SingleImage {
-        /// The image.
-        reference: String,
-        /// How many are declared.
-        declared: usize,
-    },
-    /// A child without platform that is no attestation.
-    #[error(
-        "{reference} holds {digest} without a platform: name that digest as the source, with the platform that it is"
-    )]
-    ChildWithoutPlatform {
-        /// The index.
-        reference: String,
-        /// The child.
-        digest: Digest,
-    },
-    /// An index with more or fewer than one image.
-    #[error(
-        "{reference} is an index of {images} images, which is not supported yet: name each image by \
-         its digest as a source of its own ({digests})"
-    )]
-    ManyImages {
-        /// The index.
-        reference: String,
-        /// How many images it has.
-        images: usize,
-        /// The images, cut.
-        digests: String,
-    },
-    /// An index in an index.
-    #[error(
-        "{reference} holds the index {digest}, which is not supported yet: name the images in it as sources"
-    )]
-    Nested {
-        /// The outer index.
-        reference: String,
-        /// The inner one.
-        digest: Digest,
-    },
-    /// An index whose child is gone.
-    #[error("{reference} is an index whose child {digest} is gone: push it again")]
-    Incomplete {
-        /// The index.
-        reference: String,
-        /// The child that answers 404.
-        digest: Digest,
-    },
-    /// An image whose config blob is gone.
-    #[error("{reference} is an image whose config {digest} is gone: push it again")]
-    ConfigGone {
-        /// The image.
-        reference: String,
-        /// The config that answers 404.
-        digest: Digest,
-    },
-    /// An artifact whose config says no platform.
-    #[error(
-        "{reference} is no image: its config is {config}, which tells no platform; to publish it all \
-         the same, declare the platform and set platformPolicy: Trust"
-    )]
-    NoPlatform {
-        /// The artifact.
-        reference: String,
-        /// Media type of its config.
-        config: String,
-    },
-    /// A source outside the target's repository.
-    #[error(
-        "{reference} is in another repository than the target, which is not supported yet: push it to \
-         {target} under a tag of its own and name that"
-    )]
-    OtherRepository {
-        /// The source.
-        reference: String,
-        /// The target's repository.
-        target: Repository,
-    },
 }
 
 /// Asks for what every source names, and reads the images that it finds.
