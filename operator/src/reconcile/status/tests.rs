@@ -43,10 +43,10 @@ fn held(reason: Reason, stalled: Stalled) -> Outcome {
     Outcome::Held(Failure { consequence, message: format!("{reason} it is") })
 }
 
-fn counted(required: &[&str], planned: &[&str]) -> Option<Counted> {
+fn counted(required: &[&str], planned: &[&str]) -> Counted {
     let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     let required = Required { platforms: parse(required), unknown: 0 };
-    Some(Counted { required, planned: parse(planned) })
+    Counted { required, planned: parse(planned) }
 }
 
 fn resolution(name: &str, known: Option<&str>, answer: Answer) -> Resolution {
@@ -81,7 +81,7 @@ fn run(outcome: Outcome) -> Run {
 /// Published and complete at T0.
 fn published() -> MultiArchImageStatus {
     let run = Run {
-        counted: counted(&["linux/amd64"], &["linux/amd64"]),
+        counted: Some(counted(&["linux/amd64"], &["linux/amd64"])),
         pushed: true,
         ..run(served(&["linux/amd64"]))
     };
@@ -128,7 +128,7 @@ fn published_and_complete() {
 #[test]
 fn partial_and_published() {
     let run = Run {
-        counted: counted(&["linux/amd64", "linux/arm64"], &["linux/amd64"]),
+        counted: Some(counted(&["linux/amd64", "linux/arm64"], &["linux/amd64"])),
         ..run(served(&["linux/amd64"]))
     };
     let status = next(&MultiArchImageStatus::default(), &about(0, T0), &run);
