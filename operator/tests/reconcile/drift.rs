@@ -46,6 +46,7 @@ async fn a_request_corrects_at_once() {
     world.request();
     let report = world.run().await;
     assert_eq!(report.count("PUT"), 1);
+    assert_eq!(report.events, ["DriftCorrected"]);
     world.assert_ready("True", "Succeeded");
     assert_eq!(world.tagged(), published);
 }

@@ -243,6 +243,17 @@ fn suspended_keeps_the_status_of_ready(#[case] before: MultiArchImageStatus, #[c
 }
 
 #[test]
+fn what_is_edited_while_suspended_is_not_served() {
+    let suspended = Run::without_answers(Outcome::Suspended);
+    let status = next(&published(), &about(0, T0), &suspended);
+    assert_eq!(shown(&status)[0], "Ready True Suspended");
+    let edited = About { generation: Some(9), ..about(0, T1) };
+    let status = next(&status, &edited, &suspended);
+    assert_eq!(shown(&status)[0], "Ready Unknown Suspended");
+    assert_eq!(next(&status, &edited, &suspended), status);
+}
+
+#[test]
 fn unchanged_moves_nothing_but_the_echo() {
     let before = published();
     let unchanged = Run {
