@@ -107,8 +107,8 @@ pub async fn run<R: Registry>(
             Ok(watcher::Event::InitDone) => admin.set_ready(),
             Ok(_) => {}
             Err(error) => {
-                let error = causes(error);
-                warn!(error, "failed to watch MultiArchImages; trying again");
+                let (error, hint) = (causes(error), hint(error));
+                warn!(error, hint, "failed to watch MultiArchImages; trying again");
             }
         })
         .reflect(writer)
@@ -314,6 +314,28 @@ fn gauges(object: &Watched) -> Option<ObjectGauges> {
         published: value(Type::Published),
         missing,
     })
+}
+
+/// What to do about a watch that fails, where the API server's answer tells.
+fn hint(error: &watcher::Error) -> Option<&'static str> {
+    use watcher::Error as E;
+    let code = match error {
+        E::InitialListFailed(kube::Error::Api(status))
+        | E::WatchStartFailed(kube::Error::Api(status))
+        | E::WatchFailed(kube::Error::Api(status))
+        | E::WatchError(status) => status.code,
+        _ => return None,
+    };
+    match code {
+        401 => Some(
+            "the API server refused the credential: print a new kubeconfig, or give the Pod its token",
+        ),
+        403 => {
+            Some("the operator lacks rights: apply charts/multiarch-operator/templates/rbac.yaml")
+        }
+        404 => Some("the API server does not know MultiArchImages: kubectl apply -f crds/"),
+        _ => None,
+    }
 }
 
 /// `error` and what caused it, in one line; a cause that is told already is not told twice.

@@ -91,7 +91,9 @@ async fn signalled() -> anyhow::Result<()> {
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log_level).with_context(|| {
+    // What the watch says of its failures, we say with a hint.
+    let directives = format!("kube_runtime::watcher=off,{}", args.log_level);
+    let filter = EnvFilter::try_new(directives).with_context(|| {
         format!("--log-level: {:?} is neither a level nor a directive", args.log_level)
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
