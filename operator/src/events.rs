@@ -11,12 +11,14 @@ use crate::reconcile::status::ready_reason;
 /// The API server refuses a longer note, in bytes.
 const NOTE: usize = 1024;
 
-/// What happened between `before` and `after`. `pushed`: an index was pushed in this run.
+/// What happened between `before` and `after`. `pushed`: an index was pushed in this run; `drift`:
+/// what the tag named before, where somebody else had moved it.
 #[must_use]
 pub fn between(
     before: &MultiArchImageStatus,
     after: &MultiArchImageStatus,
     pushed: bool,
+    drift: Option<&str>,
 ) -> Vec<Event> {
     let mut events = Vec::new();
     let (was, is) = (ready_reason(before), ready_reason(after));
@@ -25,10 +27,12 @@ pub fn between(
     let served = matches!(is, Some(Reason::Succeeded | Reason::PublishedPartial));
     // What was pushed by an earlier run is published when it is read back.
     if served && (pushed || was == Some(Reason::ReadingBack)) {
-        let corrected = was == Some(Reason::DriftDetected);
-        let reason = if corrected { "DriftCorrected" } else { "IndexPublished" };
         let reference = after.reference.as_deref().unwrap_or_default();
-        events.push(event(EventType::Normal, reason, "Publish", format!("published {reference}")));
+        let (reason, note) = match drift {
+            Some(drift) => ("DriftCorrected", format!("published {reference}; before, {drift}")),
+            None => ("IndexPublished", format!("published {reference}")),
+        };
+        events.push(event(EventType::Normal, reason, "Publish", note));
     }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };
@@ -52,7 +56,8 @@ pub fn between(
     let stalled =
         |status: &MultiArchImageStatus| condition::get(&status.conditions, Type::Stalled).is_some();
     // An Event that says the same was just told.
-    if stalled(after) && !stalled(before) && news.is_none() {
+    let new = was != is || !stalled(before);
+    if stalled(after) && new && news.is_none() {
         events.push(event(EventType::Warning, "Stalled", "Reconcile", message.to_owned()));
     }
     events
@@ -104,7 +109,8 @@ mod tests {
         after: &MultiArchImageStatus,
         pushed: bool,
     ) -> Vec<String> {
-        let events = between(before, after, pushed);
+        let drift = (ready_reason(before) == Some(Reason::DriftDetected)).then_some("it moved");
+        let events = between(before, after, pushed, drift);
         assert!(events.iter().all(|event| event.note.as_ref().unwrap().len() <= NOTE));
         events.into_iter().map(|event| event.reason).collect()
     }

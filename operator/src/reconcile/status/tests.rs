@@ -420,6 +420,7 @@ fn runs() -> impl Strategy<Value = Run> {
                 }
             }),
             pushed,
+            drift: None,
             conflict: if pushed { vec!["a".into(), "b".into()] } else { Vec::new() },
             outcome,
         },
