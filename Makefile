@@ -31,7 +31,8 @@ test: doctor tools ## Test everything: units, contracts, and the README's promis
 	cd e2e/fixtures && $(GO) vet -trimpath .
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
 
-unit: ## Test what needs no cluster
+unit: doctor ## Test what needs no cluster
+	@hack/build-tools.sh registry
 	$(CARGO) test $(LOCKED) --workspace --exclude multiarch-e2e
 
 e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)

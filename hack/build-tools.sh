@@ -21,7 +21,7 @@ main() {
 	[ $# -gt 0 ] || set -- $all
 
 	command -v go >/dev/null || fail "Go is needed to build the tools that the tests run against, and there is no 'go' on the PATH.
-Get it from https://go.dev/dl/ (any 1.26 or later), or run the tests that need no cluster: cargo test -p multiarch-operator"
+Get it from https://go.dev/dl/ (any 1.26 or later)."
 
 	mkdir -p "$bin"
 	cd "$root/e2e/cluster"

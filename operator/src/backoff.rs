@@ -14,7 +14,8 @@ pub fn delay(retry: Retry, failures: u32, interval: Duration, jitter: f64) -> Du
     let shortened = |delay: Duration| delay.mul_f64(1.0 - 0.1 * jitter.clamp(0.0, 1.0));
     match retry {
         Retry::Interval => shortened(interval),
-        Retry::After(wait) => wait,
+        // `Retry-After: 0` is no leave to ask again and again.
+        Retry::After(wait) => wait.max(FIRST),
         Retry::Backoff => {
             let doublings = failures.saturating_sub(1).min(20);
             shortened(FIRST.saturating_mul(1 << doublings).min(interval))
@@ -42,6 +43,7 @@ mod tests {
     fn waits_as_long_as_a_registry_asks() {
         let wait = Duration::from_secs(77);
         assert_eq!(delay(Retry::After(wait), 3, INTERVAL, 1.0), wait);
+        assert_eq!(delay(Retry::After(Duration::ZERO), 3, INTERVAL, 1.0), FIRST);
     }
 
     proptest! {

@@ -124,7 +124,7 @@ pub fn of_held(held: &Held) -> Consequence {
         Held::Waiting { .. } | Held::SourceFailed => waiting(Reason::WaitingForPlatforms),
         Held::Duplicate { .. } => stalled(Reason::DuplicatePlatform),
         Held::WouldShrink { .. } => stalled(Reason::WouldShrink),
-        Held::NoImage => stalled(Reason::UnsupportedContent),
+        Held::NoImage | Held::TooLarge { .. } => stalled(Reason::UnsupportedContent),
         Held::TooMany { .. } => stalled(Reason::TooManyPlatforms),
     }
 }

@@ -125,6 +125,8 @@ async fn show(cluster: &Cluster, registry: &Registry) -> Result<()> {
         .output()
         .await
         .context("failed to run regctl")?;
+    let complaint = String::from_utf8_lossy(&read.stderr);
+    ensure!(read.status.success(), "regctl does not read the index: {complaint}");
     String::from_utf8_lossy(&read.stdout).lines().for_each(told);
 
     say(

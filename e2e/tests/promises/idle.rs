@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use multiarch_e2e::{proxy::Seen, scenario};
+use multiarch_e2e::{await_condition::SOON, proxy::Seen, scenario};
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 /// The shortest interval, and what a busy machine may take to work on it.
@@ -15,6 +15,8 @@ async fn an_interval_costs_heads_and_no_write() -> Result<()> {
         s.push("app:1", &BOTH).await?;
         let spec = s.spec("app", "app:1", &BOTH).with("interval", "30s");
         let before = s.apply_until(&spec, "True/Succeeded").await?;
+        // A run is counted after its status and its Events are written.
+        s.operator.await_runs(1.0, SOON).await?;
         let runs = s.operator.runs().await?;
         s.registry.proxy.forget();
 
@@ -45,7 +47,7 @@ async fn own_status_writes_wake_nobody() -> Result<()> {
         s.apply_until(&s.spec("other", "other:1", &BOTH).with("suspend", true), "True/Suspended")
             .await?;
         assert_eq!(of_app(), before);
-        s.operator.await_runs(3.0, multiarch_e2e::await_condition::SOON).await?;
+        s.operator.await_runs(3.0, SOON).await?;
         let runs = s.operator.runs().await?;
         assert!((runs - 3.0).abs() < f64::EPSILON, "{runs} runs for three changes");
         Ok(())

@@ -220,6 +220,7 @@ fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
 #[case::shrink(Held::WouldShrink { platforms: vec!["linux/amd64".into()] }, Why::WouldShrink, NOW, "removalPolicy")]
 #[case::no_image(Held::NoImage, Why::UnsupportedContent, NOW, "removalPolicy: Remove")]
 #[case::many(Held::TooMany { children: 129 }, Why::TooManyPlatforms, NOW, "129")]
+#[case::large(Held::TooLarge { bytes: 5_000_000 }, Why::UnsupportedContent, NOW, "5000000")]
 fn of_a_plan(
     #[case] held: Held,
     #[case] reason: Why,

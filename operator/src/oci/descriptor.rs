@@ -52,6 +52,12 @@ impl Descriptor {
         self.annotations.get(REFERENCE_TYPE).is_some_and(|of| of == "attestation-manifest")
     }
 
+    /// How many bytes it has in an index.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        serde_json::to_vec(self).map_or(usize::MAX, |json| json.len())
+    }
+
     /// The digest of the image that an attestation is about (`vnd.docker.reference.digest`).
     #[must_use]
     pub fn attests(&self) -> Option<Digest> {

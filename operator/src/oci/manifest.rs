@@ -88,8 +88,11 @@ pub enum ManifestError {
     },
 }
 
-/// How many children an index may have.
+/// How many children an index may have, attestations included (REGISTRY.md rule 7).
 pub const MAX_CHILDREN: usize = 128;
+
+/// How many bytes a manifest may have: registries and clients take no more than that.
+pub const MAX_BYTES: u64 = 4 << 20;
 
 impl RawManifest {
     /// From the body of a response: settles the media type (REGISTRY.md rule 6), refuses what is

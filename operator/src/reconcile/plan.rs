@@ -11,15 +11,15 @@ use super::{
     resolve::{Answer, Child, Resolution},
     sources::{Source, Sources},
 };
-use crate::oci::{Descriptor, Digest, Index, Platform, RawManifest};
+use crate::oci::{
+    Descriptor, Digest, Index, Platform, RawManifest,
+    manifest::{MAX_BYTES, MAX_CHILDREN},
+};
 
 pub use coverage::{Required, required};
 
 /// The annotation by which builders tell a zstd image from the gzip one of the same platform.
 const ZSTD: &str = "io.github.containers.compression.zstd";
-
-/// Most children, attestations included, that an index may have (REGISTRY.md rule 7).
-pub const MAX_CHILDREN: usize = 128;
 
 /// The index that the sources make, before what the tag names now is looked at.
 #[derive(Debug)]
@@ -109,6 +109,15 @@ pub enum Held {
     TooMany {
         /// How many.
         children: usize,
+    },
+    /// More bytes than registries and clients take.
+    #[error(
+        "the index would have {bytes} bytes, more than the {MAX_BYTES} that registries take: \
+         shorten the annotations of the spec and of the sources"
+    )]
+    TooLarge {
+        /// How many.
+        bytes: usize,
     },
 }
 
@@ -271,7 +280,12 @@ pub fn plan(
     if index.manifests.len() > MAX_CHILDREN {
         return Err(Held::TooMany { children: index.manifests.len() });
     }
-    Ok(Plan { raw: index.to_raw(), platforms: shown(&index, &children), index })
+    let raw = index.to_raw();
+    let bytes = raw.bytes().len();
+    if bytes as u64 > MAX_BYTES {
+        return Err(Held::TooLarge { bytes });
+    }
+    Ok(Plan { raw, platforms: shown(&index, &children), index })
 }
 
 /// Whether `index` has images, and tells the platform of each.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     oci::{
         Descriptor, Digest, ImageConfig, ImageManifest, Index, Manifest, Platform, RawManifest,
-        Reference, Repository, TagOrDigest, media_type,
+        Reference, Repository, TagOrDigest, manifest::ManifestError, media_type,
     },
     registry::{Access, Registry, RegistryError},
 };
@@ -23,6 +23,10 @@ pub use error::ResolveError;
 
 /// How many sources are asked at once.
 const AT_ONCE: usize = 8;
+
+/// Most bytes of descriptors, annotations and all, that one source may bring: with 64 of them the
+/// index stays within what registries take, and a hostile one cannot fill the memory.
+const DESCRIPTORS: usize = 64 << 10;
 
 /// What one source gave.
 #[derive(Debug)]
@@ -306,6 +310,13 @@ impl<R: Registry> Reader<'_, R> {
         descriptor.platform = None;
         let attestations: Vec<_> =
             attestations.into_iter().filter(|a| a.attests().as_ref() == Some(&digest)).collect();
+        let weight =
+            attestations.iter().chain([&descriptor]).map(Descriptor::weight).sum::<usize>();
+        if weight > DESCRIPTORS {
+            let why = format!("what it says of its image has more than {DESCRIPTORS} bytes");
+            let source = ManifestError::Malformed { media_type: index.media_type.clone(), why };
+            return Err(ResolveError::Content { reference, source });
+        }
         for attestation in &attestations {
             self.check_there(&attestation.digest).await?;
         }

@@ -271,6 +271,19 @@ async fn a_strangers_attestation_is_left() {
     assert_eq!(world.index().manifests.len(), 1);
 }
 
+/// An index of one image may be as large as any manifest, and that of many sources is not.
+#[tokio::test(start_paused = true)]
+async fn what_an_index_says_of_its_image_has_a_limit() {
+    let mut world = World::new(vec![source("x")]);
+    let mut image = world.foreign("linux/amd64");
+    image.annotations.insert("com.example.long".into(), "x".repeat(65 << 10));
+    world.store.push_index(PATH, Some("x"), vec![image]);
+    world.run().await;
+    world.assert_stalled("UnsupportedContent");
+    world.assert_message(&["more than 65536 bytes"]);
+    assert_eq!(world.tagged(), None);
+}
+
 #[rstest]
 #[case::image(0)]
 #[case::attestation(1)]

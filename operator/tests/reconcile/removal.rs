@@ -293,3 +293,18 @@ async fn more_children_than_an_index_may_have() {
     world.assert_message(&["129", "128"]);
     assert_eq!(world.tagged(), Some(index));
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_bytes_than_registries_take() {
+    let mut world = World::new(vec![source("amd64")]);
+    world.spec.removal_policy = RemovalPolicy::Retain;
+    world.push("amd64", "linux/amd64");
+    let mut retained = world.foreign("linux/s390x");
+    retained.annotations.insert("com.example.long".into(), "x".repeat(4 << 20));
+    world.store.push_index(PATH, Some(TAG), vec![retained]);
+    let before = world.tagged();
+    world.run().await;
+    world.assert_stalled("UnsupportedContent");
+    world.assert_message(&["more than the 4194304", "annotations"]);
+    assert_eq!(world.tagged(), before);
+}

@@ -41,9 +41,12 @@ impl Policy {
     }
 
     fn check_v4(self, v4: Ipv4Addr) -> Result<(), &'static str> {
-        // Alibaba's and Oracle's metadata servers are not link-local.
-        const METADATA_V4: [Ipv4Addr; 2] =
-            [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+        // Those of Alibaba, Oracle and Azure are not link-local.
+        const METADATA_V4: [Ipv4Addr; 3] = [
+            Ipv4Addr::new(100, 100, 100, 200),
+            Ipv4Addr::new(192, 0, 0, 192),
+            Ipv4Addr::new(168, 63, 129, 16),
+        ];
         match v4 {
             _ if v4.is_loopback() && !self.allow_loopback => Err(LOOPBACK),
             _ if v4.is_link_local() => Err(LINK_LOCAL),
@@ -54,7 +57,12 @@ impl Policy {
     }
 
     fn check_v6(self, v6: Ipv6Addr) -> Result<(), &'static str> {
-        const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+        // Google's and Oracle's; all of fd00:ec2::/32 is AWS's own (::254 metadata, ::23 the
+        // credentials of EKS Pods).
+        const METADATA_V6: [Ipv6Addr; 2] = [
+            Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+            Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+        ];
         match v6 {
             _ if v6.is_loopback() => {
                 if self.allow_loopback {
@@ -65,7 +73,8 @@ impl Policy {
             }
             _ if v6.is_unspecified() || v6.is_multicast() => Err(NOWHERE),
             _ if v6.is_unicast_link_local() => Err(LINK_LOCAL),
-            _ if v6 == METADATA_V6 => Err(METADATA),
+            _ if METADATA_V6.contains(&v6) => Err(METADATA),
+            _ if v6.segments()[..2] == [0xfd00, 0xec2] => Err(METADATA),
             _ => embedded(v6).map_or(Ok(()), |v4| self.check_v4(v4)),
         }
     }
@@ -90,13 +99,18 @@ impl Policy {
     }
 }
 
-/// The v4 address in a v4-mapped, v4-compatible, NAT64 or 6to4 one, where a connection may end.
+/// The v4 address in a v4-mapped, v4-compatible, SIIT, NAT64 (RFC 6052, 8215), 6to4 or Teredo one,
+/// where a connection may end.
 fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match v6.segments() {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
         | [0x2002, high, low, ..] => Some(v4(high, low)),
+        // Teredo inverts the client's address.
+        [0x2001, 0, _, _, _, _, high, low] => Some(v4(!high, !low)),
         _ => None,
     }
 }
@@ -154,7 +168,11 @@ mod tests {
     #[case("169.254.0.1", LINK_LOCAL)]
     #[case("100.100.100.200", METADATA)]
     #[case("192.0.0.192", METADATA)]
+    #[case("168.63.129.16", METADATA)]
     #[case("fd00:ec2::254", METADATA)]
+    #[case("fd00:ec2::23", METADATA)]
+    #[case("fd20:ce::254", METADATA)]
+    #[case("fd00:c1::a9fe:a9fe", METADATA)]
     #[case("fe80::1", LINK_LOCAL)]
     #[case("febf::1", LINK_LOCAL)]
     #[case("0.0.0.0", NOWHERE)]
@@ -166,7 +184,10 @@ mod tests {
     #[case("::ffff:169.254.169.254", LINK_LOCAL)]
     #[case("::169.254.169.254", LINK_LOCAL)]
     #[case("64:ff9b::a9fe:a9fe", LINK_LOCAL)]
+    #[case("64:ff9b:1::a9fe:a9fe", LINK_LOCAL)]
+    #[case("::ffff:0:169.254.169.254", LINK_LOCAL)]
     #[case("2002:a9fe:a9fe::1", LINK_LOCAL)]
+    #[case("2001:0:1:2:3:4:5601:5601", LINK_LOCAL)]
     #[case("2002:0000:0001::1", NOWHERE)]
     fn refused_whatever_the_flags(#[case] address: IpAddr, #[case] why: &str) {
         assert_eq!(STRICT.check(address), Err(why));

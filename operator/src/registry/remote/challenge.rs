@@ -3,6 +3,9 @@
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use url::Url;
 
+/// The longest realm, service or list of scopes that is taken: they are kept with every token.
+const LONGEST: usize = 1024;
+
 /// How a host wants to be asked. It holds no secret: it is kept by host, for everyone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
@@ -35,10 +38,16 @@ pub(super) fn offer(headers: &HeaderMap) -> Result<Option<Offer>, String> {
             if scheme == "basic" {
                 basic = Some(Offer { challenge: Challenge::Basic, scopes: Vec::new() });
             } else if scheme == "bearer" {
+                let service = parameter("service").map(Into::into);
+                let scopes = parameter("scope").unwrap_or_default();
+                let long = ["realm", "service", "scope"]
+                    .iter()
+                    .any(|name| parameter(name).is_some_and(|value| value.len() > LONGEST));
                 match parameter("realm").map(realm) {
+                    _ if long => {
+                        refused = Some(format!("a Bearer challenge of more than {LONGEST} bytes"));
+                    }
                     Some(Ok(realm)) => {
-                        let service = parameter("service").map(Into::into);
-                        let scopes = parameter("scope").unwrap_or_default();
                         return Ok(Some(Offer {
                             challenge: Challenge::Bearer { realm, service },
                             scopes: scopes.split_whitespace().map(Into::into).collect(),
@@ -62,7 +71,7 @@ fn realm(text: &str) -> Result<Url, String> {
         return Err("a Bearer challenge whose realm is not a URL".into());
     };
     let web = matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
-    if !web || !url.username().is_empty() || url.password().is_some() || text.len() > 1024 {
+    if !web || !url.username().is_empty() || url.password().is_some() {
         return Err("a Bearer challenge whose realm is not a plain http or https URL".into());
     }
     url.set_fragment(None);
@@ -181,6 +190,10 @@ mod tests {
     #[case("Bearer", Err("a Bearer challenge without realm"))]
     #[case("Bearer realm=\"\"", Err("a Bearer challenge without realm"))]
     #[case("Bearer realm=\"/token\"", Err("a Bearer challenge whose realm is not a URL"))]
+    #[case::long(
+        &format!("Bearer realm=\"https://r/t\",service=\"{}\"", "s".repeat(1025)),
+        Err("a Bearer challenge of more than 1024 bytes")
+    )]
     #[case(
         "Bearer realm=\"ftp://r/t\"",
         Err("a Bearer challenge whose realm is not a plain http or https URL")

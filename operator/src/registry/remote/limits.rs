@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::oci::manifest::MAX_BYTES;
+
 /// REGISTRY.md rules 4, 7 and 13.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -39,7 +41,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             rate: 1 << 10,
             rate_window: Duration::from_secs(30),
-            manifest: 4 << 20,
+            manifest: MAX_BYTES,
             config: 8 << 20,
             token: 64 << 10,
             error: 8 << 10,

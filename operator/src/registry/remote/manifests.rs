@@ -65,7 +65,9 @@ impl Remote {
             return Ok(None);
         };
         // Only the body can tell what goes by any other name.
-        let media_type = essence(headers)
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = content_type
+            .and_then(media_type::from_header)
             .filter(|name| media_type::is_index(name) || media_type::is_manifest(name));
         let Some(media_type) = media_type else { return Ok(None) };
         Ok(Some(Descriptor {
@@ -196,12 +198,6 @@ fn promised(headers: &HeaderMap, reference: &TagOrDigest) -> Option<Digest> {
         TagOrDigest::Tag(_) => "sha256",
     };
     (digest.algorithm() == algorithm).then_some(digest)
-}
-
-/// Content-Type without its parameters.
-fn essence(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 fn wrong_digest(call: &Call<'_>, expected: Digest, computed: Digest) -> RegistryError {

@@ -27,6 +27,8 @@ use crate::registry::Credential;
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 /// A token is not used when it is this close to its end: the request still has to arrive.
 const MARGIN: Duration = Duration::from_secs(10);
+/// A longer token no server takes as a header; they are kept, so there is a bound.
+const LONGEST: usize = 16 << 10;
 /// Identities and scopes come from users, so there is a bound.
 const MOST: usize = 4096;
 
@@ -155,6 +157,9 @@ impl Token {
         let filled = |token: &String| !token.is_empty();
         let token = answer.token.filter(filled).or(answer.access_token.filter(filled));
         let token = token.ok_or_else(no_token)?;
+        if token.len() > LONGEST {
+            return Err(format!("a token of more than {LONGEST} bytes"));
+        }
         let mut header =
             HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| no_token())?;
         header.set_sensitive(true);
@@ -276,6 +281,13 @@ mod tests {
     fn no_token(#[case] body: &str) {
         let why = Token::parse(body.as_bytes(), (SystemTime::now(), Instant::now())).unwrap_err();
         assert_eq!(why, "a token answer that holds no token");
+    }
+
+    #[test]
+    fn a_token_that_no_server_takes_is_not_kept() {
+        let body = format!(r#"{{"token":"{}"}}"#, "a".repeat(LONGEST + 1));
+        let why = Token::parse(body.as_bytes(), (SystemTime::now(), Instant::now())).unwrap_err();
+        assert_eq!(why, "a token of more than 16384 bytes");
     }
 
     #[test]

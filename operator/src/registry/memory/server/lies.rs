@@ -185,7 +185,7 @@ pub(super) fn distort(
             }
             Lie::Huge { announced } if read => return huge(shared, *announced, StatusCode::OK),
             Lie::WrongBody if read => honest = rewritten(honest, |body| flip(&body)),
-            Lie::WrongSize if read => {
+            Lie::WrongSize if read && matches!(target, Target::Blob(..)) => {
                 honest = rewritten(honest, |body| [body, Bytes::from_static(b" ")].concat().into());
             }
             Lie::Trickle if read => honest = streamed(honest, trickle),

@@ -1,0 +1,119 @@
+//! A whole run over a hostile registry: whatever it does, the object says why, and nothing is pushed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+#[path = "registry/faces.rs"]
+mod faces;
+
+use std::time::Duration;
+
+use faces::remote;
+use jiff::Timestamp;
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{MultiArchImageSpec, MultiArchImageStatus, Registry, Source, Target},
+};
+use multiarch_operator::{
+    keychain::Keychain,
+    reconcile::{
+        self, Job, Stage,
+        memory::Memory,
+        sources::Sources,
+        status::{Outcome, Run},
+    },
+    registry::{
+        memory::{Lie, Lies, Server, Store, serve},
+        remote::Limits,
+    },
+};
+use rstest::rstest;
+
+const APP: &str = "team/app";
+const PLATFORMS: [&str; 2] = ["amd64", "arm64"];
+
+/// A registry with an image for each platform, that lies.
+async fn registry(lies: impl IntoIterator<Item = Lie>) -> Server {
+    let store = Store::new();
+    for platform in PLATFORMS {
+        store.push_image(APP, platform, &format!("linux/{platform}"));
+    }
+    serve(store, Lies { lies: lies.into_iter().collect(), ..Lies::default() }).await
+}
+
+/// One run of an object whose sources are these images.
+async fn run(server: &Server, limits: Limits) -> Run {
+    let host = server.addr.to_string();
+    let image = |tag: &str| format!("{host}/{APP}:{tag}");
+    let source =
+        |tag: &&str| Source { name: (*tag).into(), image: image(tag), ..Source::default() };
+    let spec = MultiArchImageSpec {
+        target: Target { image: image("1.0"), secret_ref: None },
+        sources: PLATFORMS.iter().map(source).collect(),
+        registries: vec![Registry { host: host.clone(), plain_http: true }],
+        ..MultiArchImageSpec::default()
+    };
+    let sources = Sources::parse(&spec).unwrap();
+    let job = Job {
+        registry: &remote(limits),
+        sources: &sources,
+        keychain: &Keychain::default(),
+        memory: &Memory::of(&MultiArchImageStatus::default(), Some(1), &sources),
+        requested: false,
+        now: Timestamp::constant(1_800_000_000, 0),
+        stage: &Stage::default(),
+    };
+    reconcile::run(&job).await
+}
+
+#[rstest]
+#[case::digest_header(Lie::WrongDigestHeader, Reason::UnsupportedContent, "content of digest")]
+#[case::digest(Lie::WrongBody, Reason::UnsupportedContent, "content of digest")]
+#[case::size(Lie::WrongSize, Reason::UnsupportedContent, "were promised")]
+#[case::huge(Lie::Huge { announced: true }, Reason::UnsupportedContent, "more than 4194304 bytes")]
+#[case::endless(Lie::Huge { announced: false }, Reason::UnsupportedContent, "more than 4194304 bytes")]
+#[case::no_type(Lie::NoMediaType, Reason::UnsupportedContent, "media type is absent")]
+#[case::ambiguous(Lie::Ambiguous, Reason::UnsupportedContent, "an index and an image manifest")]
+#[case::schema1(Lie::Schema1, Reason::UnsupportedContent, "schema 1")]
+#[case::trickle(Lie::Trickle, Reason::RegistryUnreachable, "too slow")]
+#[case::loop_(Lie::RedirectLoop, Reason::RegistryUnreachable, "redirects in a row")]
+#[tokio::test]
+async fn it_is_told_and_nothing_is_pushed(
+    #[case] lie: Lie,
+    #[case] reason: Reason,
+    #[case] words: &str,
+) {
+    // Short only where everything is slow: an honest answer may take its time on a busy machine.
+    let rate_window = Duration::from_millis(if lie == Lie::Trickle { 100 } else { 30_000 });
+    let server = registry([lie]).await;
+    let run = run(&server, Limits { rate_window, ..Limits::default() }).await;
+    let Outcome::Held(failure) = &run.outcome else { panic!("{run:?}") };
+    assert_eq!(failure.consequence.reason, reason, "{}", failure.message);
+    assert!(failure.message.contains(words), "{}", failure.message);
+    assert!(!run.pushed);
+    let requests = server.requests();
+    assert!(!requests.iter().any(|request| request.starts_with("PUT")), "{requests:?}");
+    assert!(server.store().tagged(APP, "1.0").is_none());
+    assert!(server.sent() < 64 << 20, "{} bytes were taken", server.sent());
+}
+
+#[tokio::test]
+async fn a_push_that_is_led_elsewhere_publishes_nowhere() {
+    let other = registry([]).await;
+    let server = registry([Lie::RedirectWrites(other.origin())]).await;
+    let run = run(&server, Limits::default()).await;
+    let Outcome::Held(failure) = &run.outcome else { panic!("{run:?}") };
+    assert_eq!(failure.consequence.reason, Reason::PushFailed, "{}", failure.message);
+    assert!(failure.message.contains("where no write goes"), "{}", failure.message);
+    assert!(!run.pushed && other.requests().is_empty());
+    assert!(server.store().tagged(APP, "1.0").is_none());
+}
+
+#[tokio::test]
+async fn configs_on_another_host_are_read_and_the_index_published() {
+    let storage = registry([]).await;
+    let server = registry([Lie::RedirectBlobs(storage.origin())]).await;
+    let run = run(&server, Limits::default()).await;
+    assert!(matches!(run.outcome, Outcome::Served { .. }), "{run:?}");
+    assert_eq!(storage.seen().len(), PLATFORMS.len());
+    assert!(server.store().tagged(APP, "1.0").is_some());
+}
