@@ -6,9 +6,11 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::{Api, Client, api::PostParams};
 use multiarch_e2e::{
+    bin,
     cluster::Cluster,
     operator::{NAMESPACE, SERVICE_ACCOUNT},
 };
+use tokio::process::Command;
 
 /// group, resource, subresource, and the verbs that are allowed.
 const ALLOWED: [(&str, &str, &str, &[&str]); 8] = [
@@ -33,6 +35,30 @@ async fn the_operator_may_do_what_it_must_and_nothing_more() -> Result<()> {
             assert_eq!(may, allowed.contains(&verb), "{verb} {group}/{resource}/{subresource}");
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kubeconfig_that_the_readme_makes_is_the_operators() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let made = Command::new(bin::workspace().join("hack/kubeconfig.sh"))
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .env("KUBECTL", bin::tool("kubectl")?)
+        .output()
+        .await?;
+    let told = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{told}");
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = folder.path().join("operator.kubeconfig");
+    std::fs::write(&kubeconfig, made.stdout)?;
+    let asked = Command::new(bin::tool("kubectl")?)
+        .env("HOME", folder.path())
+        .env("KUBECONFIG", &kubeconfig)
+        .args(["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"])
+        .output()
+        .await?;
+    let who = String::from_utf8(asked.stdout)?;
+    assert_eq!(who, format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"));
     Ok(())
 }
 

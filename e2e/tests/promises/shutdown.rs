@@ -10,7 +10,7 @@ use multiarch_e2e::{
 };
 
 /// What is promised; a kubelet waits for thirty.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_to_do() -> Result<()> {

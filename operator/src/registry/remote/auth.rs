@@ -108,8 +108,11 @@ impl Remote {
     /// What is known of `origin` now, for everyone.
     fn learn(&self, origin: &Origin, challenge: Option<&Challenge>, open: bool) {
         self.hosts.learn(origin, |host| {
-            host.challenge = challenge.cloned();
-            host.open = open;
+            // A slow first request must not undo what a later one has learnt.
+            if challenge.is_some() {
+                host.challenge = challenge.cloned();
+            }
+            host.open |= open;
         });
         self.hosts.met(origin);
     }
