@@ -30,6 +30,7 @@ struct State {
     log: Vec<Request>,
     faults: Vec<Fault>,
     login: Option<(String, String)>,
+    no_mounts: bool,
 }
 
 /// What one repository holds.
@@ -66,6 +67,11 @@ impl Store {
     /// The port's face asks every request for this credential from now on.
     pub fn require_login(&self, username: &str, password: &str) {
         self.state().login = Some((username.into(), password.into()));
+    }
+
+    /// The port's face refuses mounts from now on, so that blobs are sent.
+    pub fn refuse_mounts(&self) {
+        self.state().no_mounts = true;
     }
 
     /// From now on the port's face answers the requests that `when` picks with `error`. `when` is
@@ -166,6 +172,13 @@ impl Store {
         let content = state.repositories.entry(path.into()).or_default();
         content.blobs.insert(descriptor.digest.clone(), bytes);
         descriptor
+    }
+
+    /// Deletes a blob.
+    pub fn delete_blob(&self, path: &str, digest: &Digest) {
+        if let Some(content) = self.state().repositories.get_mut(path) {
+            content.blobs.remove(digest);
+        }
     }
 
     /// Stores bytes as a manifest, whatever they are, and tags them where `tag` is given.

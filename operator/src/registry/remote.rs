@@ -21,7 +21,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Access, Registry, RegistryError};
+use super::{Access, Copied, Place, Progress, Registry, RegistryError};
 use crate::oci::{Descriptor, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
@@ -132,6 +132,31 @@ impl Registry for Remote {
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
         self.put(access, repository, reference, manifest).await
+    }
+
+    async fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        self.look(access, repository, blob).await
+    }
+
+    async fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        let _ = (from, progress);
+        if self.look(to.access, to.repository, blob).await? {
+            return Ok(Some(Copied::Present));
+        }
+        let request = super::Request::upload("POST", to.repository, &blob.digest);
+        let why = "nothing: blobs are not sent over HTTP yet".into();
+        Err(RegistryError::Protocol { host: to.repository.host().into(), request, why })
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Credential, Registry, RegistryError, Scope,
+        Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
         memory::{Image, Lies, Login, Server, Store, serve, server::User},
         remote::{Limits, Options, Remote},
     },
@@ -240,6 +240,31 @@ impl Registry for Client {
             Self::Remote(remote) => {
                 remote.put_manifest(access, repository, reference, manifest).await
             }
+        }
+    }
+
+    async fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        match self {
+            Self::Store(store) => store.blob_exists(access, repository, blob).await,
+            Self::Remote(remote) => remote.blob_exists(access, repository, blob).await,
+        }
+    }
+
+    async fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        match self {
+            Self::Store(store) => store.copy_blob(from, to, blob, progress).await,
+            Self::Remote(remote) => remote.copy_blob(from, to, blob, progress).await,
         }
     }
 }

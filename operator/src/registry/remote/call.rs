@@ -50,9 +50,14 @@ impl<'a> Call<'a> {
         Self { access, repository, request, path: format!("manifests/{reference}"), manifest }
     }
 
-    /// GET of a blob.
-    pub(super) fn blob(access: &'a Access, repository: &'a Repository, digest: &Digest) -> Self {
-        let request = Request::blob("GET", repository, digest);
+    /// HEAD or GET of a blob.
+    pub(super) fn blob(
+        method: &'static str,
+        access: &'a Access,
+        repository: &'a Repository,
+        digest: &Digest,
+    ) -> Self {
+        let request = Request::blob(method, repository, digest);
         Self { access, repository, request, path: format!("blobs/{digest}"), manifest: None }
     }
 
