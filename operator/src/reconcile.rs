@@ -1,6 +1,7 @@
 //! The pipeline, on one screen: sources → resolve → plan → publish → status.
 
 pub mod access;
+pub mod copy;
 pub mod memory;
 pub mod plan;
 pub mod publish;
@@ -8,7 +9,10 @@ pub mod resolve;
 pub mod sources;
 pub mod status;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 use jiff::Timestamp;
 use multiarch_crds::{
@@ -29,7 +33,7 @@ use crate::{
     error::{self, Failure},
     keychain::Keychain,
     oci::{Digest, Platform},
-    registry::Registry,
+    registry::{Progress, Registry},
 };
 
 /// One run of one object.
@@ -51,9 +55,14 @@ pub struct Job<'a, R> {
     pub stage: &'a Stage,
 }
 
-/// What a run is at, for the message of one that takes too long.
+/// What a run is at, for messages of one that takes long.
 #[derive(Debug, Default)]
-pub struct Stage(Mutex<&'static str>);
+pub struct Stage {
+    at: Mutex<&'static str>,
+    blobs: AtomicUsize,
+    done: AtomicUsize,
+    bytes: Arc<AtomicU64>,
+}
 
 /// Why nothing was published.
 #[derive(Debug)]
@@ -106,18 +115,17 @@ async fn serve<R: Registry>(
 ) -> Result<(Published, Vec<PublishedPlatform>), Stop> {
     let Job { registry, sources, memory, stage, .. } = *job;
     let draft = plan::draft(sources, resolutions, memory).map_err(Stop::Held)?;
-    let access =
+    let target =
         access.target().map_err(|source| Stop::Publish(PublishError::Credential { source }))?;
     stage.at("while reading what the tag names");
-    publish::check_children(registry, access, sources, draft.kept())
+    publish::check_children(registry, target, sources, draft.kept())
         .await
         .map_err(Stop::Publish)?;
-    let current = publish::look(registry, access, sources, &draft, memory).await;
+    let current = publish::look(registry, target, sources, &draft, memory).await;
     let (current, ours) = current.map_err(Stop::Publish)?;
     let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
-    stage.at("while pushing the index and reading it back");
     let published =
-        publish::publish(registry, access, sources, &plan, &current, memory, job.now).await;
+        publish::publish(registry, access, sources, &plan, &current, memory, stage, job.now).await;
     let Plan { platforms, .. } = plan;
     published.map(|published| (published, platforms)).map_err(Stop::Publish)
 }
@@ -227,12 +235,46 @@ fn found(resolutions: &[Resolution]) -> Vec<Platform> {
 impl Stage {
     /// The run is at `what` now: completes "the run took too long, …".
     pub fn at(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     /// What the run is at.
     #[must_use]
-    pub fn now(&self) -> &'static str {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn now(&self) -> String {
+        let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.blobs.load(Ordering::Relaxed) {
+            0 => at.to_owned(),
+            blobs => {
+                let (done, mib) = (self.done.load(Ordering::Relaxed), self.bytes() >> 20);
+                format!("{at} ({done} of {blobs} blobs are there, {mib} MiB were sent)")
+            }
+        }
+    }
+
+    /// How many bytes were sent.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// This many blobs are to be copied.
+    pub fn copying(&self, blobs: usize) {
+        self.at("while copying");
+        self.blobs.store(blobs, Ordering::Relaxed);
+    }
+
+    /// One blob is there.
+    pub fn copied(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what is sent of one blob, from nothing on where its upload starts over.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let (total, before) = (Arc::clone(&self.bytes), AtomicU64::new(0));
+        Arc::new(move |sent| {
+            let before = before.swap(sent, Ordering::Relaxed);
+            total.fetch_add(sent.saturating_sub(before), Ordering::Relaxed);
+        })
     }
 }

@@ -6,10 +6,10 @@ use multiarch_crds::v1alpha1::{Coverage, PublishPolicy, PublishedPlatform, Remov
 
 use super::{
     memory::{Memory, PublishedChild},
-    resolve::{Answer, Child, Resolution},
+    resolve::{Answer, Child, Content, Resolution, Whole},
     sources::{Source, Sources},
 };
-use crate::oci::{Descriptor, Digest, Index, Platform, RawManifest};
+use crate::oci::{Descriptor, Digest, Index, Platform, RawManifest, media_type};
 
 /// The annotation by which builders tell a zstd image from the gzip one of the same platform.
 const ZSTD: &str = "io.github.containers.compression.zstd";
@@ -27,6 +27,8 @@ pub struct Draft {
     retained: Vec<PublishedChild>,
     /// The index without anything that is kept or retained.
     index: Index,
+    /// The one source as it is, where that is what is published.
+    mirrored: Option<Whole>,
     /// Its digest.
     pub digest: Digest,
 }
@@ -50,12 +52,15 @@ pub enum Current {
 /// The index to publish.
 #[derive(Debug)]
 pub struct Plan {
-    /// What it says.
-    pub index: Index,
-    /// Its bytes.
+    /// What it says, where other bytes that say the same do as well; a source that is mirrored keeps
+    /// its own.
+    pub index: Option<Index>,
+    /// Its bytes; those of an image where the one source is mirrored and is one.
     pub raw: RawManifest,
     /// Its images, as status shows them.
     pub platforms: Vec<PublishedPlatform>,
+    /// What has to be copied for it.
+    pub contents: Vec<Content>,
 }
 
 /// The platforms that an index must have to be complete.
@@ -135,16 +140,23 @@ pub fn draft(
     let mut waiting = Vec::new();
     let moved = !memory.has_all_found(resolutions);
     for (source, resolution) in answers() {
-        let missing = match resolution.answer {
+        let left_out = source.optional || sources.publish_policy == PublishPolicy::Partial;
+        let missing = match &resolution.answer {
             Answer::Missing => true,
             Answer::Failed { .. } => false,
-            Answer::Found(_) | Answer::Unchanged => continue,
+            Answer::Found(found) if found.lacking.is_empty() || left_out => continue,
+            Answer::Found(found) => {
+                let lacking = found.lacking.join(", ");
+                waiting
+                    .push(format!("{lacking} (in source {}, {})", source.name, source.reference));
+                continue;
+            }
+            Answer::Unchanged => continue,
         };
         let published: Vec<_> = memory.published_from(&source.name).collect();
         let goes = missing
             && sources.removal_policy == RemovalPolicy::Remove
             && (source.optional || sources.publish_policy == PublishPolicy::Partial);
-        let left_out = source.optional || sources.publish_policy == PublishPolicy::Partial;
         if goes || (published.is_empty() && left_out) {
             continue;
         }
@@ -166,8 +178,12 @@ pub fn draft(
         return Err(Held::Waiting { waiting: waiting.collect() });
     }
     let index = Index::new(descriptors(&children), sources.annotations.clone());
-    let digest = index.to_raw().digest().clone();
-    let mut draft = Draft { children, kept, retained: Vec::new(), index, digest };
+    let mirrored = mirrored(sources, resolutions);
+    let digest = match &mirrored {
+        Some(whole) => whole.raw.digest().clone(),
+        None => index.to_raw().digest().clone(),
+    };
+    let mut draft = Draft { children, kept, retained: Vec::new(), index, mirrored, digest };
     if sources.removal_policy == RemovalPolicy::Retain {
         let published = memory.published.iter().flat_map(|index| &index.children);
         draft.retained = published.filter(|child| !draft.provides(child)).cloned().collect();
@@ -269,7 +285,8 @@ pub fn plan(
         let waiting = lacking.iter().map(|p| format!("{p} (no source provides it)")).collect();
         return Err(Held::Waiting { waiting });
     }
-    let index = if children.len() == given {
+    let as_drafted = children.len() == given;
+    let index = if as_drafted {
         draft.index
     } else {
         Index::new(descriptors(&children), sources.annotations.clone())
@@ -277,7 +294,22 @@ pub fn plan(
     if index.manifests.len() > MAX_CHILDREN {
         return Err(Held::TooMany { children: index.manifests.len() });
     }
-    Ok(Plan { raw: index.to_raw(), platforms: shown(&index, &children), index })
+    let platforms = shown(&index, &children);
+    if let Some(Whole { raw, contents }) = draft.mirrored.filter(|_| as_drafted) {
+        return Ok(Plan { index: None, raw, platforms, contents });
+    }
+    let contents = children.into_iter().flat_map(|child| child.contents).collect();
+    Ok(Plan { raw: index.to_raw(), index: Some(index), platforms, contents })
+}
+
+/// The one source as it is: what it names is published byte for byte, so that its digest, and
+/// signatures of it, stay true.
+fn mirrored(sources: &Sources, resolutions: &[Resolution]) -> Option<Whole> {
+    let [Resolution { answer: Answer::Found(found), .. }] = resolutions else { return None };
+    let whole = found.whole.as_ref().filter(|_| sources.annotations.is_empty())?;
+    // A Docker manifest list becomes an OCI index, which is the format of the target.
+    let oci = matches!(whole.raw.media_type(), media_type::OCI_INDEX | media_type::OCI_MANIFEST);
+    oci.then(|| whole.clone())
 }
 
 /// Whether `index` has images, and tells the platform of each.
@@ -318,6 +350,7 @@ fn taken(index: &Index, image: &Descriptor, platform: Platform, source: String) 
         attestations: index.manifests.iter().filter(about).cloned().collect(),
         source,
         descriptor: image.clone(),
+        contents: Vec::new(),
     }
 }
 
@@ -336,7 +369,11 @@ pub fn required(sources: &Sources, resolutions: &[Resolution], memory: &Memory) 
     let answers = sources.sources.iter().zip(resolutions);
     for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
         let mut its: Vec<Platform> = match &resolution.answer {
-            Answer::Found(found) => found.children.iter().map(|c| c.platform.clone()).collect(),
+            Answer::Found(found) => {
+                let lacking = found.lacking.iter().filter_map(|text| text.parse::<Platform>().ok());
+                let found = found.children.iter().map(|child| child.platform.clone());
+                found.chain(lacking.map(|platform| platform.normalized())).collect()
+            }
             _ => memory.published_from(&source.name).map(|child| child.platform.clone()).collect(),
         };
         if its.is_empty() {

@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::condition::Reason;
 
 use super::{
+    Stage,
+    access::AccessMap,
+    copy,
     memory::Memory,
     plan::{Current, Draft, Plan},
     sources::Sources,
 };
 use crate::{
     keychain::KeychainError,
-    oci::{
-        Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, Reference, TagOrDigest,
-        media_type,
-    },
+    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, Reference, TagOrDigest},
     registry::{Access, Registry, RegistryError},
 };
 
@@ -61,6 +61,34 @@ pub enum PublishError {
     ChildGone {
         /// The image.
         image: Reference,
+    },
+    /// Content could not be copied into the target's repository.
+    #[error("failed to copy {image}: {source}")]
+    Copy {
+        /// The image, where it is.
+        image: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// A blob of a source's image is gone.
+    #[error("the blob {blob} of {image} is gone from its registry: push that image again")]
+    BlobGone {
+        /// The image, where it is.
+        image: Reference,
+        /// The blob.
+        blob: Digest,
+    },
+    /// An image whose layers are to be had elsewhere only was refused.
+    #[error(
+        "{image} has the layer {layer} that is not in its registry but at other URLs, and the \
+         target's registry refuses such images: build it again with that layer pushed"
+    )]
+    ForeignLayer {
+        /// The image, where it is.
+        image: Reference,
+        /// The layer.
+        layer: Digest,
     },
     /// The index was not taken.
     #[error("failed to push {target}: {source}")]
@@ -136,6 +164,9 @@ impl PublishError {
             Self::Credential { .. }
             | Self::Look { .. }
             | Self::ChildGone { .. }
+            | Self::Copy { .. }
+            | Self::BlobGone { .. }
+            | Self::ForeignLayer { .. }
             | Self::Push { .. } => false,
         }
     }
@@ -233,19 +264,21 @@ pub async fn check_children<R: Registry>(
 /// Publishes `plan`: nothing is written where the tag names it, or its equal, already.
 pub async fn publish<R: Registry>(
     registry: &R,
-    access: &Access,
+    access: &AccessMap,
     sources: &Sources,
     plan: &Plan,
     current: &Current,
     memory: &Memory,
+    stage: &Stage,
     now: Timestamp,
 ) -> Result<Published, PublishError> {
+    let equal = |index: &Index| plan.index.as_ref().is_some_and(|plan| index.satisfies(plan));
     let before = match current {
         Current::Free => None,
-        Current::Known(digest) if digest == plan.raw.digest() => {
-            return Ok(found(sources, digest, media_type::OCI_INDEX));
+        Current::Known(digest) | Current::Read { digest, .. } if digest == plan.raw.digest() => {
+            return Ok(found(sources, digest, plan.raw.media_type()));
         }
-        Current::Read { digest, index } if index.satisfies(&plan.index) => {
+        Current::Read { digest, index } if equal(index) => {
             return Ok(found(sources, digest, &index.media_type));
         }
         Current::Known(digest) | Current::Read { digest, .. } => Some(digest),
@@ -255,6 +288,9 @@ pub async fn publish<R: Registry>(
     if memory.reason == Some(Reason::ReadingBack) && pushed_just_now {
         return Err(PublishError::Lagging { target, pushed: false });
     }
+    copy::copy(registry, access, sources, &plan.contents, memory, stage).await?;
+    stage.at("while pushing the index and reading it back");
+    let access = access.target().map_err(|source| PublishError::Credential { source })?;
     let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
     let put = registry.put_manifest(access, repository, &tag, &plan.raw).await;
     put.map_err(|source| PublishError::Push { target: sources.target.clone(), source })?;
