@@ -22,8 +22,8 @@ doctor: ## Say what is missing on this machine
 
 demo: doctor tools ## See the product at work: control plane, registry, operator, a published index (KEEP=1 leaves it running)
 	@echo "building the operator and the demo (some minutes the first time)"
-	@$(CARGO) build $(LOCKED) --quiet --workspace --bins
-	@target/debug/demo
+	@$(CARGO) build $(LOCKED) --workspace --bins
+	@"$${CARGO_TARGET_DIR:-target}/debug/demo"
 
 test: doctor tools ## Test everything: units, contracts, and the README's promises on a real API server and registry
 	cd e2e/cluster && $(GO) vet -trimpath ./internal/... && $(GO) test -trimpath ./internal/...

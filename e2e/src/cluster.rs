@@ -45,12 +45,15 @@ impl Cluster {
 
     /// Starts a control plane that serves the kinds in the folder `crds`, in a folder that is removed with it.
     pub async fn start(crds: &Path) -> Result<Self> {
+        // What is missing is told before there is anything to remove.
+        let program = tool("cluster")?;
+        tool("kubectl")?;
         let folder = tempfile::Builder::new().prefix("multiarch-e2e-").tempdir();
         let folder = folder.context("failed to make a folder for the control plane")?.keep();
         // A shared cluster lies in a static, which is never dropped: who removes the folder must be a process.
         let script = r#"trap : INT TERM HUP; "$0" up --until-stdin-closes --dir "$1" --crds "$2"; s=$?; rm -rf "$1"; exit $s"#;
         let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(tool("cluster")?).arg(&folder).arg(crds);
+        command.args(["-c", script]).arg(program).arg(&folder).arg(crds);
         Self::supervised(command).await
     }
 
@@ -62,8 +65,6 @@ impl Cluster {
     }
 
     async fn supervised(mut command: Command) -> Result<Self> {
-        // The tools are asked for first: what is missing is told before anything starts.
-        tool("kubectl")?;
         let (supervisor, kubeconfig) = spawn_blocking(move || {
             let mut supervisor = command
                 .stdin(Stdio::piped())

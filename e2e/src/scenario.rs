@@ -31,12 +31,11 @@ use crate::{
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
 
 /// What a test plays with.
-#[derive(Debug)]
 pub struct Scenario {
     /// The cluster, shared with other tests.
     pub cluster: Arc<Cluster>,
     /// The administrator's client.
-    pub client: ClientOf,
+    pub client: Client,
     /// The test's namespace.
     pub namespace: Namespace,
     /// The test's registry.
@@ -44,16 +43,6 @@ pub struct Scenario {
     /// The test's operator.
     pub operator: Operator,
     _folder: TempDir,
-}
-
-/// A client, which shows nothing of itself.
-#[derive(Clone)]
-pub struct ClientOf(pub Client);
-
-impl std::fmt::Debug for ClientOf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
-    }
 }
 
 /// Plays `play` with a registry that lets everyone in.
@@ -102,20 +91,13 @@ impl Scenario {
         let folder = tempfile::tempdir().context("failed to make a folder for the test")?;
         let registry = Registry::start(folder.path(), with_password).await?;
         let operator = Operator::start(&cluster, folder.path(), Some(&namespace.name)).await?;
-        Ok(Self {
-            cluster,
-            client: ClientOf(client),
-            namespace,
-            registry,
-            operator,
-            _folder: folder,
-        })
+        Ok(Self { cluster, client, namespace, registry, operator, _folder: folder })
     }
 
     /// The objects in the test's namespace.
     #[must_use]
     pub fn images(&self) -> Api<MultiArchImage> {
-        Api::namespaced(self.client.0.clone(), &self.namespace.name)
+        Api::namespaced(self.client.clone(), &self.namespace.name)
     }
 
     /// Pushes an OCI image for each of `platforms`, under `repository:tag-architecture` with the variant after it.
@@ -182,7 +164,7 @@ impl Scenario {
             "type": "kubernetes.io/dockerconfigjson",
             "stringData": {".dockerconfigjson": auths.to_string()},
         });
-        let secrets: Api<Secret> = Api::namespaced(self.client.0.clone(), &self.namespace.name);
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace.name);
         let applied =
             secrets.patch(name, &PatchParams::apply("e2e").force(), &Patch::Apply(secret)).await;
         applied.with_context(|| format!("failed to apply Secret {name}")).map(drop)

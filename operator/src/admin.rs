@@ -37,6 +37,12 @@ impl Admin {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// Whether the objects were listed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
     /// Serves until `stop`.
     pub async fn serve(
         self,
@@ -56,7 +62,7 @@ impl Admin {
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.ready.load(Ordering::Acquire) {
+    if admin.is_ready() {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the objects are not listed yet\n")

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, num::NonZeroU16};
 
 use clap::{Parser, ValueEnum};
 
+use crate::oci::reference::canonical_host;
+
 /// Publishes multi-arch images from per-arch sources and keeps them true.
 ///
 /// Reads MultiArchImage objects, and writes image indexes to registries and what came of it to the
@@ -28,6 +30,18 @@ pub struct Args {
     /// operator's own Pod.
     #[arg(long, env = "MULTIARCH_ALLOW_LOOPBACK_REGISTRIES")]
     pub allow_loopback_registries: bool,
+
+    /// A token realm of another origin that may see the credentials of a registry, such as
+    /// `registry.example.com=https://gitlab.example.com/jwt/auth`; may be repeated. Built in are
+    /// Docker Hub's and gitlab.com's.
+    #[arg(
+        long,
+        env = "MULTIARCH_TOKEN_REALM",
+        value_name = "HOST=URL",
+        value_delimiter = ',',
+        value_parser = token_realm
+    )]
+    pub token_realm: Vec<(String, String)>,
 
     /// Where /livez, /readyz and /metrics are served; port 0 takes a free one and logs it.
     #[arg(
@@ -57,6 +71,18 @@ pub enum LogFormat {
     Text,
 }
 
+/// `HOST=URL`, with an https URL that has neither user nor query.
+fn token_realm(text: &str) -> Result<(String, String), String> {
+    let (host, url) = text.split_once('=').ok_or("write HOST=URL")?;
+    let host = canonical_host(host)?;
+    let url: url::Url = url.parse().map_err(|_| format!("{url} is not a URL"))?;
+    let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if url.scheme() != "https" || !bare {
+        return Err("the realm is an https URL without user and query".into());
+    }
+    Ok((host, url.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -66,6 +92,18 @@ mod tests {
     #[test]
     fn is_a_valid_command_line() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn takes_token_realms() {
+        let realm = |text| token_realm(text).map(|(host, url)| format!("{host} {url}"));
+        let taken = realm("R.example.com=https://gitlab.example.com/jwt/auth");
+        assert_eq!(taken.unwrap(), "r.example.com https://gitlab.example.com/jwt/auth");
+        for text in
+            ["r.example.com", "r=http://a.example.com/", "r=https://u@a.example.com/", "r=x"]
+        {
+            assert!(realm(text).is_err(), "{text}");
+        }
     }
 
     #[test]

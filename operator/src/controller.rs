@@ -99,13 +99,17 @@ pub async fn run<R: Registry>(
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
+    let ready = admin.clone();
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
         // Not by the store's own signal: of several that wait for it, it wakes only the last.
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) => admin.set_ready(),
             Ok(_) => {}
-            Err(error) => warn!(%error, "failed to watch MultiArchImages; trying again"),
+            Err(error) => {
+                let error = causes(error);
+                warn!(error, "failed to watch MultiArchImages; trying again");
+            }
         })
         .reflect(writer)
         .applied_objects()
@@ -119,7 +123,15 @@ pub async fn run<R: Registry>(
         registry,
         metrics,
     };
-    Controller::for_stream(objects, store)
+    // kube's controller waits for the first list before it looks at the stop; nothing runs by then.
+    let stopped = stop.clone();
+    let never_listed = async move {
+        stopped.cancelled().await;
+        if ready.is_ready() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let controller = Controller::for_stream(objects, store)
         .with_config(ControllerConfig::default().concurrency(options.concurrent.get()))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, Arc::new(context))
@@ -128,12 +140,16 @@ pub async fn run<R: Registry>(
                 Ok((object, action)) => debug!(%object, ?action, "done"),
                 // A deleted object, or the watch's own errors, which were logged above.
                 Err(kube::runtime::controller::Error::ReconcilerFailed(error, object)) => {
-                    warn!(%object, %error, "the run has no outcome; trying again");
+                    let error = causes(&error);
+                    warn!(%object, error, "the run has no outcome; trying again");
                 }
                 Err(error) => debug!(%error, "nothing to do"),
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = controller => {}
+        () = never_listed => {}
+    }
 }
 
 /// What wakes an object: another generation, a request, its deletion. Our own status writes change
@@ -298,6 +314,20 @@ fn gauges(object: &Watched) -> Option<ObjectGauges> {
         published: value(Type::Published),
         missing,
     })
+}
+
+/// `error` and what caused it, in one line; a cause that is told already is not told twice.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !told.contains(&words) {
+            told = format!("{told}: {words}");
+        }
+        next = cause.source();
+    }
+    told
 }
 
 fn display(meta: &ObjectMeta) -> String {

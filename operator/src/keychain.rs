@@ -14,6 +14,10 @@ use crate::{
     registry::Credential,
 };
 
+/// The annotation by which a Secret trusts a token realm of another origin: who writes the Secret
+/// owns the credential.
+const TOKEN_REALM: &str = "multiarch.dev/token-realm";
+
 /// The Secrets that one object names, read for one run.
 #[derive(Debug, Default)]
 pub struct Keychain {
@@ -161,12 +165,20 @@ impl DockerConfig {
             let data = secret.data.as_ref().and_then(|data| data.get(key));
             data.ok_or_else(|| malformed(name, &format!("the key {key} is absent")))
         };
-        match found {
-            "kubernetes.io/dockerconfigjson" => Self::parse(name, &data(".dockerconfigjson")?.0),
+        let mut config = match found {
+            "kubernetes.io/dockerconfigjson" => Self::parse(name, &data(".dockerconfigjson")?.0)?,
             // What the other one was before it had `auths`.
-            "kubernetes.io/dockercfg" => Self::of_logins(name, read(name, &data(".dockercfg")?.0)?),
-            _ => Err(KeychainError::WrongType { secret: name.into(), found: found.into() }),
+            "kubernetes.io/dockercfg" => {
+                Self::of_logins(name, read(name, &data(".dockercfg")?.0)?)?
+            }
+            _ => return Err(KeychainError::WrongType { secret: name.into(), found: found.into() }),
+        };
+        let annotations = secret.metadata.annotations.as_ref();
+        let realm = annotations.and_then(|annotations| annotations.get(TOKEN_REALM));
+        for entry in &mut config.entries {
+            entry.credential.token_realm = realm.cloned();
         }
+        Ok(config)
     }
 
     /// The credentials of a Docker config file. Credential helpers that it names are never run.
@@ -193,7 +205,8 @@ impl DockerConfig {
                 continue;
             }
             let password = SecretString::from(password);
-            let credential = Credential { secret: secret.into(), username, password };
+            let secret = secret.to_owned();
+            let credential = Credential { secret, username, password, token_realm: None };
             entries.push(Entry { host, path, credential });
         }
         // A map has no order: the longest path first, so that the first match is the best one.
@@ -336,6 +349,11 @@ mod tests {
             &[(".dockerconfigjson", &format!(r#"{{"auths":{entry}}}"#))],
         );
         let old = of("kubernetes.io/dockercfg", &[(".dockercfg", entry)]);
+        let realm = "https://gitlab.example.com/jwt/auth";
+        let mut trusting = new.clone();
+        trusting.metadata.annotations = Some([(TOKEN_REALM.into(), realm.into())].into());
+        let config = DockerConfig::of("push", &trusting).unwrap();
+        assert_eq!(config.entries[0].credential.token_realm.as_deref(), Some(realm));
         for secret in [new, old] {
             let config = DockerConfig::of("push", &secret).unwrap();
             assert_eq!(config.entries.len(), 1, "an entry without user and password is none");

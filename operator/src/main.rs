@@ -42,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
     let registry = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
+        token_realms: args.token_realm,
         observe: Arc::new(move |request: &Observation| {
             observed.requested(&request.registry, request.method, request.status, request.elapsed);
         }),

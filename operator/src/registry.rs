@@ -128,6 +128,9 @@ pub struct Credential {
     pub username: String,
     /// The password.
     pub password: SecretString,
+    /// Origin and path of the token realm that the Secret itself trusts with it, beside those that
+    /// are trusted for everyone.
+    pub token_realm: Option<String>,
 }
 
 /// Rights on a repository: `repository:PATH:pull` or `repository:PATH:pull,push`.

@@ -10,6 +10,8 @@ mod content;
 mod drift;
 #[path = "reconcile/gone.rs"]
 mod gone;
+#[path = "reconcile/laws.rs"]
+mod laws;
 #[path = "reconcile/publish.rs"]
 mod publish;
 #[path = "reconcile/removal.rs"]

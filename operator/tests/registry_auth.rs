@@ -373,6 +373,12 @@ async fn a_foreign_realm_never_sees_a_credential() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].header("authorization"), "");
     assert!(seen[0].query.starts_with("account=secret&service=lies&scope="), "{}", seen[0].query);
+
+    // Who owns the credential may say so.
+    let mut owned = alice(&app);
+    let credential = owned.credential.as_mut().unwrap();
+    credential.token_realm = Some(format!("{}/token", tokens.origin()));
+    remote.head_manifest(&owned, &app, &tag("amd64")).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -472,6 +478,7 @@ async fn nothing_shows_a_secret() {
         secret: "push".into(),
         username: "alice".into(),
         password: "a-password".into(),
+        token_realm: None,
     };
     assert_eq!(format!("{credential:?}"), "Credential { secret: \"push\", .. }");
 }

@@ -6,10 +6,11 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kube::Api;
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
@@ -35,9 +36,15 @@ const HOST_OF_EXAMPLES: &str = "registry.example.com";
 #[tokio::main]
 async fn main() -> ExitCode {
     let folder = workspace().join(".demo");
+    // Once everything was shown and is kept, being stopped is no failure.
+    let kept = AtomicBool::new(false);
     let played = tokio::select! {
-        played = play(&folder) => played,
-        stopped = stopped() => stopped.and_then(|()| bail!("stopped; everything is taken down")),
+        played = play(&folder, &kept) => played,
+        stopped = stopped() => stopped.and_then(|()| {
+            say("Stopped: taking everything down");
+            ensure!(kept.load(Ordering::Relaxed), "stopped before the end");
+            Ok(())
+        }),
     };
     let removed = fs::remove_dir_all(&folder).context("failed to remove .demo");
     let mut code = ExitCode::SUCCESS;
@@ -48,7 +55,7 @@ async fn main() -> ExitCode {
     code
 }
 
-async fn play(folder: &Path) -> Result<()> {
+async fn play(folder: &Path, kept: &AtomicBool) -> Result<()> {
     let begun = Instant::now();
     say(
         "Starting a Kubernetes control plane (etcd, API server, controllers) with the CRD and the operator's RBAC",
@@ -77,6 +84,7 @@ async fn play(folder: &Path) -> Result<()> {
     say(&format!("Done in {:.0} s", begun.elapsed().as_secs_f64()));
     if env::var_os("KEEP").is_some_and(|keep| !keep.is_empty()) {
         keep(&cluster, &registry, &run);
+        kept.store(true, Ordering::Relaxed);
         // Only Ctrl-C ends this.
         std::future::pending::<()>().await;
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{cluster::Cluster, namespace::Namespace};
@@ -151,8 +151,12 @@ async fn a_target_may_change_its_tag_and_not_its_repository() -> Result<()> {
     let client = Cluster::shared().await?.client().await?;
     let namespace = Namespace::create(&client).await?;
     let api: Api<MultiArchImage> = Api::namespaced(client, &namespace.name);
-    let created: MultiArchImage = serde_json::from_value(good())?;
-    api.create(&PostParams::default(), &created).await?;
+    let created = api.create(&PostParams::default(), &serde_json::from_value(good())?).await?;
+    // Nobody may take a new object for a finished one.
+    assert_eq!(created.status.and_then(|status| status.observed_generation), Some(-1));
+    let by_target =
+        ListParams::default().fields("spec.target.image=registry.example.com/team/app:1.0");
+    assert_eq!(api.list(&by_target).await?.items.len(), 1, "found by its target");
 
     let to = |image: &str| Patch::Merge(json!({"spec": {"target": {"image": image}}}));
     let same = PatchParams::default();

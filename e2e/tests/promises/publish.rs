@@ -1,10 +1,13 @@
 //! What is published is what crane and regctl read, byte for byte, and each platform gets its own image.
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, api::ListParams};
 use multiarch_e2e::{
+    await_condition::{SOON, await_some},
     images::{Image, OCI_INDEX, digest},
     peers, scenario,
-    spec::Report,
+    spec::{Report, Spec},
 };
 
 const PLATFORMS: [&str; 3] = ["linux/amd64", "linux/arm/v7", "linux/arm64"];
@@ -64,6 +67,56 @@ async fn docker_images_and_annotations_of_the_index() -> Result<()> {
         assert_eq!(index["annotations"]["org.opencontainers.image.version"], "1 <&> 2");
         let of_docker = "application/vnd.docker.distribution.manifest.v2+json";
         assert_eq!(index["manifests"][0]["mediaType"], of_docker);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_digest_whatever_the_tag_names_by_now() -> Result<()> {
+    scenario(async |s| {
+        let [amd64, arm64] =
+            ["linux/amd64", "linux/arm64"].map(|platform| Image::oci(platform, "built"));
+        let (amd64, arm64) = (amd64?, arm64?);
+        s.registry.push("app:1-amd64", &amd64).await?;
+        s.registry.push("app:1-arm64", &arm64).await?;
+        // The tags move on, as those of nightly builds do.
+        s.push("app:1", &["linux/amd64", "linux/arm64"]).await?;
+        let spec = Spec::new(&s.registry, "app", "app:1")
+            .source("amd64", &format!("app@{}", amd64.digest()), &[])
+            .source("arm64", &format!("app:1-arm64@{}", arm64.digest()), &["linux/arm64"]);
+        let image = s.apply_until(&spec, "True/Succeeded").await?;
+        let published =
+            image.status.as_ref().map(|status| &status.platforms).context("platforms")?;
+        let digests: Vec<_> = published.iter().map(|platform| platform.digest.clone()).collect();
+        assert_eq!(digests, [amd64.digest(), arm64.digest()]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_tells_of_it() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &["linux/amd64"]).await?;
+        let image =
+            s.apply_until(&s.spec("app", "app:1", &["linux/amd64"]), "True/Succeeded").await?;
+        let events: Api<Event> = Api::namespaced(s.client.clone(), &s.namespace.name);
+        let told = async || {
+            let list = events.list(&ListParams::default()).await?;
+            Ok(list
+                .items
+                .into_iter()
+                .find(|event| event.reason.as_deref() == Some("IndexPublished")))
+        };
+        let event = await_some("the event is there", SOON, told).await?;
+        let about = event.regarding.context("an event about nothing")?;
+        assert_eq!(
+            (about.kind.as_deref(), about.name.as_deref()),
+            (Some("MultiArchImage"), Some("app"))
+        );
+        let note = event.note.context("an event without words")?;
+        assert!(note.contains(image.digest()) || note.contains("app:1"), "{note}");
         Ok(())
     })
     .await

@@ -1,7 +1,13 @@
 //! Only a 404 means missing: with 403, 429 or 5xx nothing is published, nothing that is published is withdrawn, and it is tried again.
 
 use anyhow::Result;
-use multiarch_e2e::{images::Image, proxy::Answer, scenario, spec::Report};
+use multiarch_e2e::{
+    await_condition::{SOON, await_some},
+    images::Image,
+    proxy::Answer,
+    scenario,
+    spec::Report,
+};
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
@@ -64,13 +70,27 @@ async fn a_tag_that_somebody_moves_is_put_back() -> Result<()> {
         let before = s.apply_until(&s.spec("app", "app:1", &BOTH), "True/Succeeded").await?;
         // `docker push app:1`, by hand.
         s.registry.push("app:1", &Image::oci("linux/amd64", "by hand")?).await?;
-        s.request("app").await?;
-        let back = async || {
-            Ok((s.registry.digest("app:1").await?.as_deref() == Some(before.digest()))
-                .then_some(()))
-        };
-        let deadline = std::time::Duration::from_secs(100);
-        multiarch_e2e::await_condition::await_some("the tag is put back", deadline, back).await
+        let image = s.request("app").await?;
+        assert_eq!((image.ready().as_str(), image.digest()), ("True/Succeeded", before.digest()));
+        assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(before.digest()));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_does_not_answer_holds_up_nobody_else() -> Result<()> {
+    scenario(async |s| {
+        for method in ["HEAD", "GET"] {
+            s.registry.proxy.answer(method, "/v2/silent/", Answer::Never);
+        }
+        s.apply(&s.spec("silent", "silent:1", &BOTH)).await?;
+        let asks = async || Ok((!s.registry.proxy.seen_of("/v2/silent/").is_empty()).then_some(()));
+        await_some("it asks the silent one", SOON, asks).await?;
+        s.push("app:1", &BOTH).await?;
+        s.apply_until(&s.spec("app", "app:1", &BOTH), "True/Succeeded").await?;
+        assert!(s.registry.proxy.seen_of("/v2/silent/").iter().any(|seen| seen.status == 0));
+        Ok(())
     })
     .await
 }

@@ -60,15 +60,26 @@ async fn costs(n: usize) -> Result<()> {
         at_most(2 * n + 3, "a tag of ours", &seen);
         assert_eq!(puts(&seen), 1, "{seen:?}");
 
-        s.registry.push("team/app:foreign", &Image::buildx(platforms[0], "by hand")?).await?;
-        let mut foreign = spec.clone();
-        foreign.name = "foreign".into();
-        foreign.spec["target"]["image"] = json!(s.registry.reference("team/app:foreign"));
-        let image = s.apply_until(&foreign, "True/Succeeded").await?;
+        next.spec["annotations"] = json!({"com.example.build": "3"});
+        s.apply_until(&next, "True/Succeeded").await?;
         let seen = since();
-        at_most(2 * n + 4, "a foreign tag", &seen);
+        at_most(2 * n + 3, "the same images with an annotation", &seen);
         assert_eq!(puts(&seen), 1, "{seen:?}");
-        assert_eq!(image.platforms(), platforms);
+
+        let made = [Image::buildx(platforms[0], "by hand")?, Image::oci(platforms[0], "by hand")?];
+        for (name, image) in ["index", "image"].into_iter().zip(made) {
+            s.registry.push(&format!("team/app:foreign-{name}"), &image).await?;
+            since();
+            let mut foreign = spec.clone();
+            foreign.name = format!("foreign-{name}");
+            let target = s.registry.reference(&format!("team/app:foreign-{name}"));
+            foreign.spec["target"]["image"] = json!(target);
+            let object = s.apply_until(&foreign, "True/Succeeded").await?;
+            let seen = since();
+            at_most(2 * n + 4, &format!("a foreign tag of an {name}"), &seen);
+            assert_eq!(puts(&seen), 1, "{seen:?}");
+            assert_eq!(object.platforms(), platforms);
+        }
         Ok(())
     })
     .await

@@ -83,7 +83,7 @@ fn broken(name: &str) -> Value {
 
 fn objects(s: &Scenario) -> Api<DynamicObject> {
     let kind = ApiResource::erase::<MultiArchImage>(&());
-    Api::namespaced_with(s.client.0.clone(), &s.namespace.name, &kind)
+    Api::namespaced_with(s.client.clone(), &s.namespace.name, &kind)
 }
 
 async fn ready_is(s: &Scenario, name: &str, status: &str, reason: &str) -> Result<DynamicObject> {

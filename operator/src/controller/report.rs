@@ -67,8 +67,10 @@ impl Reporter {
             stalled: Stalled::Now,
             retry: Retry::Interval,
         };
-        let message =
-            format!("the object does not fit its CustomResourceDefinition: {}", invalid.error);
+        let message = format!(
+            "the object does not fit the API of this operator's version ({}): compare it with `kubectl explain mai`, and the CRD with the operator's version",
+            invalid.error
+        );
         let about = About {
             generation: object.metadata.generation,
             requested_at: previous.last_handled_reconcile_at.clone(),

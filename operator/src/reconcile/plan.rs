@@ -1,8 +1,10 @@
 //! pure: what the sources gave, and what the tag names now → the index to publish, and coverage.
 
+mod coverage;
+
 use std::collections::{HashMap, HashSet};
 
-use multiarch_crds::v1alpha1::{Coverage, PublishPolicy, PublishedPlatform, RemovalPolicy};
+use multiarch_crds::v1alpha1::{PublishPolicy, PublishedPlatform, RemovalPolicy};
 
 use super::{
     memory::{Memory, PublishedChild},
@@ -10,6 +12,8 @@ use super::{
     sources::{Source, Sources},
 };
 use crate::oci::{Descriptor, Digest, Index, Platform, RawManifest, media_type};
+
+pub use coverage::{Required, required};
 
 /// The annotation by which builders tell a zstd image from the gzip one of the same platform.
 const ZSTD: &str = "io.github.containers.compression.zstd";
@@ -61,15 +65,6 @@ pub struct Plan {
     pub platforms: Vec<PublishedPlatform>,
     /// What has to be copied for it.
     pub contents: Vec<Content>,
-}
-
-/// The platforms that an index must have to be complete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Required {
-    /// Those that are known, normalised and in order.
-    pub platforms: Vec<Platform>,
-    /// Sources of which not even the platform is known.
-    pub unknown: usize,
 }
 
 /// Why nothing is published now.
@@ -147,8 +142,7 @@ pub fn draft(
             Answer::Found(found) if found.lacking.is_empty() || left_out => continue,
             Answer::Found(found) => {
                 let lacking = found.lacking.join(", ");
-                waiting
-                    .push(format!("{lacking} (in source {}, {})", source.name, source.reference));
+                waiting.push(format!("{lacking} (in source {}, {})", source.name, source.reference));
                 continue;
             }
             Answer::Unchanged => continue,
@@ -156,7 +150,7 @@ pub fn draft(
         let published: Vec<_> = memory.published_from(&source.name).collect();
         let goes = missing
             && sources.removal_policy == RemovalPolicy::Remove
-            && (source.optional || sources.publish_policy == PublishPolicy::Partial);
+            && left_out;
         if goes || (published.is_empty() && left_out) {
             continue;
         }
@@ -360,59 +354,6 @@ fn platform(image: &Descriptor) -> Option<Platform> {
     told.map(Platform::normalized)
 }
 
-/// What an index must have: the spec's platforms, and those that the sources have or, while they
-/// are absent, had or are declared to have. Optional sources require nothing.
-#[must_use]
-pub fn required(sources: &Sources, resolutions: &[Resolution], memory: &Memory) -> Required {
-    let mut platforms: Vec<Platform> = sources.required.iter().map(Platform::normalized).collect();
-    let mut unknown = 0;
-    let answers = sources.sources.iter().zip(resolutions);
-    for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
-        let mut its: Vec<Platform> = match &resolution.answer {
-            Answer::Found(found) => {
-                let lacking = found.lacking.iter().filter_map(|text| text.parse::<Platform>().ok());
-                let found = found.children.iter().map(|child| child.platform.clone());
-                found.chain(lacking.map(|platform| platform.normalized())).collect()
-            }
-            _ => memory.published_from(&source.name).map(|child| child.platform.clone()).collect(),
-        };
-        if its.is_empty() {
-            its = source.declared.iter().map(|d| d.platform.normalized()).collect();
-        }
-        unknown += usize::from(its.is_empty());
-        platforms.append(&mut its);
-    }
-    platforms.sort_by_cached_key(Platform::sort_key);
-    platforms.dedup();
-    Required { platforms, unknown }
-}
-
-impl Required {
-    /// The known platforms that none of `has` covers.
-    #[must_use]
-    pub fn lacking(&self, has: &[Platform]) -> Vec<String> {
-        let covered = |required: &&Platform| !has.iter().any(|platform| platform.covers(required));
-        self.platforms.iter().filter(covered).map(|p| p.normalized().to_string()).collect()
-    }
-
-    /// Coverage by a plan that has the platforms `planned`, beside a tag that has `published`. A
-    /// platform that is there as gzip and as zstd is one platform.
-    #[must_use]
-    pub fn coverage(&self, planned: &[Platform], published: &[Platform]) -> Coverage {
-        let published = published.iter().map(Platform::sort_key).collect::<HashSet<_>>().len();
-        let missing = self.lacking(planned);
-        let required = self.platforms.len() + self.unknown;
-        let covered = self.platforms.len() - missing.len();
-        Coverage {
-            required: count(required),
-            covered: count(covered),
-            published: count(published),
-            missing,
-            summary: format!("{covered}/{required}"),
-        }
-    }
-}
-
 fn found(resolutions: &[Resolution]) -> Result<Vec<Child>, Held> {
     let mut children: Vec<Child> = Vec::new();
     let mut by_key: HashMap<(Platform, bool), String> = HashMap::new();
@@ -467,8 +408,4 @@ fn shown(index: &Index, children: &[Child]) -> Vec<PublishedPlatform> {
             source: child.source.clone(),
         })
         .collect()
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

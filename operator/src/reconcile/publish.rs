@@ -222,16 +222,22 @@ async fn tagged<R: Registry>(
 ) -> Result<Current, PublishError> {
     let failed = |source| PublishError::Look { target: sources.target.clone(), source };
     let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
-    let Some(digest) = named(registry, access, sources).await? else { return Ok(Current::Free) };
-    let ours = memory.published.as_ref().is_some_and(|published| published.digest == digest);
-    if (digest == draft.digest && draft.is_whole()) || (ours && !draft.needs(memory)) {
-        return Ok(Current::Known(digest));
+    // Where its content is wanted whatever it is, it is read without asking for its digest first.
+    if !draft.needs(memory) {
+        let named = named(registry, access, sources).await?;
+        let Some(digest) = named else { return Ok(Current::Free) };
+        let ours = memory.published.as_ref().is_some_and(|published| published.digest == digest);
+        if ours || (digest == draft.digest && draft.is_whole()) {
+            return Ok(Current::Known(digest));
+        }
     }
     let raw = match registry.get_manifest(access, repository, &tag).await {
         Ok(Some(raw)) => raw,
         Ok(None) => return Ok(Current::Free),
         // Whatever it is, it tells no platform.
         Err(RegistryError::Unusable { .. }) => {
+            let digest = named(registry, access, sources).await?;
+            let Some(digest) = digest else { return Ok(Current::Free) };
             let index =
                 Index { media_type: String::new(), ..Index::new(Vec::new(), BTreeMap::new()) };
             return Ok(Current::Read { digest, index });

@@ -34,6 +34,7 @@ pub struct Remote {
     hosts: hosts::Hosts,
     tokens: token::Tokens,
     allow_http: bool,
+    token_realms: Vec<(String, String)>,
 }
 
 /// What the operator's flags say about registries.
@@ -43,6 +44,9 @@ pub struct Options {
     pub allow_loopback: bool,
     /// `--insecure-allow-http`
     pub allow_http: bool,
+    /// `--token-realm`: pairs of a registry's host and a token realm (origin and path) that may see
+    /// its credentials.
+    pub token_realms: Vec<(String, String)>,
     /// Of time and of bytes.
     pub limits: Limits,
     /// Called once for each request on the wire.
@@ -84,7 +88,7 @@ pub struct SetupError {
 impl Remote {
     /// A client without a connection yet.
     pub fn new(options: Options) -> Result<Self, SetupError> {
-        let allow_http = options.allow_http;
+        let (allow_http, token_realms) = (options.allow_http, options.token_realms.clone());
         let transport =
             transport::Transport::new(options).map_err(|source| SetupError { source })?;
         Ok(Self {
@@ -92,6 +96,7 @@ impl Remote {
             hosts: hosts::Hosts::default(),
             tokens: token::Tokens::default(),
             allow_http,
+            token_realms,
         })
     }
 }
@@ -165,6 +170,7 @@ impl Default for Options {
         Self {
             allow_loopback: false,
             allow_http: false,
+            token_realms: Vec::new(),
             limits: Limits::default(),
             observe: Arc::new(|_| {}),
             user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
@@ -178,6 +184,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("allow_loopback", &self.allow_loopback)
             .field("allow_http", &self.allow_http)
+            .field("token_realms", &self.token_realms)
             .field("limits", &self.limits)
             .field("user_agent", &self.user_agent)
             .finish_non_exhaustive()

@@ -93,7 +93,7 @@ async fn trust_publishes_the_users_word(#[case] word: &str) {
     let mut world = World::new(vec![source("amd64"), trusted]);
     world.push("amd64", "linux/amd64");
     world.push("b", "linux/ppc64le");
-    world.run().await.assert_counts(2, 3, 1);
+    world.run().await.assert_counts(1, 4, 1);
     world.assert_ready("True", "Succeeded");
     let expected: multiarch_operator::oci::Platform = word.parse().unwrap();
     assert_eq!(world.platforms()[1], expected.to_string());

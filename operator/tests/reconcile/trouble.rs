@@ -296,3 +296,20 @@ async fn messages_of_many_failures_stay_short() {
     world.assert_message(&["63 more"]);
     assert_eq!(world.status.sources.len(), 64);
 }
+
+/// A run that takes longer than its time is cut, says at what, and goes on later.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_takes_too_long() {
+    let mut world = World::pair();
+    world.spec.timeout = Duration::from_secs(1).into();
+    world.lag(usize::MAX);
+    let report = world.run().await;
+    world.assert_reconciling("TimedOut");
+    world.assert_ready("False", "TimedOut");
+    world.assert_message(&["spec.timeout", "1s", "reading it back"]);
+    assert_eq!(report.retry, Some(Retry::Backoff));
+    world.edit(|spec| spec.timeout = Duration::from_mins(1).into());
+    world.store.mend();
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+}

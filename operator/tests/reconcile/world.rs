@@ -8,7 +8,7 @@ use multiarch_crds::{
     v1alpha1::{MultiArchImageSpec, MultiArchImageStatus, SecretRef, Source, SourceStatus, Target},
 };
 use multiarch_operator::{
-    error::Retry,
+    error::{Failure, Retry},
     events,
     keychain::{DockerConfig, Keychain},
     oci::{Descriptor, Digest, Index, Manifest, RawManifest, TagOrDigest},
@@ -16,7 +16,7 @@ use multiarch_operator::{
         self, Job, Stage,
         memory::Memory,
         sources::Sources,
-        status::{self, About, Outcome},
+        status::{self, About, Outcome, Run},
     },
     registry::{
         RegistryError, Request,
@@ -187,7 +187,11 @@ impl World {
             stage: &stage,
         };
         self.store.forget();
-        let run = reconcile::run(&job).await;
+        let run = tokio::time::timeout(self.spec.timeout.into(), reconcile::run(&job)).await;
+        let run = run.unwrap_or_else(|_| {
+            let late = Failure::timed_out(self.spec.timeout.into(), stage.now());
+            Run::without_answers(Outcome::Held(late))
+        });
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
         requests.sort();
         let retry = match &run.outcome {

@@ -161,6 +161,7 @@ pub(crate) fn access(login: Option<(&str, &str)>) -> Access {
             secret: "push".into(),
             username: username.into(),
             password: password.into(),
+            token_realm: None,
         }),
         scopes: Vec::new(),
         plain_http: true,

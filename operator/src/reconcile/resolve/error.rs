@@ -1,4 +1,4 @@
-//! Why a source gives no image.
+//! pure: why a source gives no image, in words that say what to do.
 
 use crate::{
     keychain::KeychainError,

@@ -167,7 +167,12 @@ impl Remote {
         let (realm, service) = &key.challenge;
         let request = Request::token(call.repository);
         if let Some(credential) = credential
-            && !trust::with_credential(call.host(), at, realm)
+            && !trust::with_credential(
+                (call.host(), at),
+                realm,
+                &self.token_realms,
+                credential.token_realm.as_deref(),
+            )
         {
             return Err(RegistryError::RealmNotTrusted {
                 host: call.host().into(),

@@ -3,15 +3,19 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::{sync::OwnedMutexGuard, time::timeout};
 use url::Origin;
 
 use super::challenge::Challenge;
 
 /// Hosts come from users, so there is a bound; past it everything is learnt again.
 const MOST: usize = 4096;
+
+/// How long others wait for the first request's answer.
+const HEAD_START: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 pub(super) struct Hosts(Mutex<HashMap<Origin, Host>>);
@@ -40,7 +44,8 @@ impl Hosts {
     }
 
     /// Lets the first request to a host go alone, so that requests which start together cost one
-    /// challenge and not one each. Whoever waited goes on whatever became of the first.
+    /// challenge and not one each. Whoever waited goes on whatever became of the first, and before
+    /// it has an answer when that takes long.
     pub(super) async fn first(&self, origin: &Origin) -> Option<OwnedMutexGuard<()>> {
         let host = self.get(origin);
         if host.met {
@@ -49,7 +54,8 @@ impl Hosts {
         if let Ok(turn) = Arc::clone(&host.first).try_lock_owned() {
             return Some(turn);
         }
-        drop(host.first.lock().await);
+        // One tenant's repository may be slow to answer, or silent; that is no reason for the others to wait for it.
+        let _ = timeout(HEAD_START, host.first.lock()).await;
         None
     }
 

@@ -237,7 +237,12 @@ mod tests {
     }
 
     fn credential(username: &str, password: &str) -> Credential {
-        Credential { secret: "s".into(), username: username.into(), password: password.into() }
+        Credential {
+            secret: "s".into(),
+            username: username.into(),
+            password: password.into(),
+            token_realm: None,
+        }
     }
 
     /// A JWT that ends 30 s after the epoch.

@@ -1,0 +1,396 @@
+//! The controller between an API server of one page and a registry in memory: what it asks, what it writes, and when it is silent.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "controller/api.rs"]
+mod api;
+
+use std::{num::NonZeroU16, sync::Arc};
+
+use multiarch_operator::{
+    admin::Admin,
+    controller::{self, Options},
+    metrics::Metrics,
+    registry::memory::Store,
+};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Api;
+
+/// The controller at work.
+struct Running {
+    stop: CancellationToken,
+    done: JoinHandle<()>,
+}
+
+/// What came of an object, as the API server sees it.
+#[derive(Debug)]
+enum Scenario {
+    /// Nothing was written and no Event told.
+    RadioSilence,
+    /// One status was applied, with this status and reason of Ready.
+    Applied(&'static str, &'static str),
+}
+
+async fn start(api: &Api, store: &Store) -> Running {
+    let metrics = Arc::new(Metrics::new());
+    let stop = CancellationToken::new();
+    let options = Options { namespace: None, concurrent: NonZeroU16::MIN };
+    let ticker = api.clone();
+    store.fail(
+        move |_| {
+            ticker.tick();
+            false
+        },
+        |_| unreachable!("it only ticks"),
+    );
+    let admin = Admin::new(metrics.clone());
+    let client = api.client().await;
+    let run = controller::run(client, store.clone(), options, metrics, admin, stop.clone());
+    Running { stop, done: tokio::spawn(run) }
+}
+
+impl Running {
+    /// Ends it, once the runs at hand have ended.
+    async fn stop(self) {
+        self.stop.cancel();
+        self.done.await.unwrap();
+    }
+}
+
+impl Scenario {
+    #[track_caller]
+    fn check(&self, api: &Api, name: &str) {
+        let path = format!("/multiarchimages/{name}/status");
+        let patches: Vec<_> =
+            api.patches().into_iter().filter(|seen| seen.path.ends_with(&path)).collect();
+        match self {
+            Self::RadioSilence => {
+                assert!(patches.is_empty(), "{patches:#?}");
+                assert!(api.events().is_empty(), "{:?}", api.events());
+            }
+            Self::Applied(status, reason) => {
+                let [patch] = patches.as_slice() else { panic!("{patches:#?}") };
+                let ready = ready(&patch.body);
+                assert_eq!(
+                    (ready["status"].as_str(), ready["reason"].as_str()),
+                    (Some(*status), Some(*reason)),
+                    "{ready}"
+                );
+            }
+        }
+    }
+}
+
+fn ready(object: &Value) -> Value {
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|condition| condition["type"] == "Ready").unwrap().clone()
+}
+
+fn object(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImage",
+        "metadata": {"namespace": namespace, "name": name, "uid": name, "generation": 1},
+        "spec": {
+            "target": {"image": format!("r.example/{name}:1.0")},
+            "sources": [
+                {"name": "amd64", "image": format!("r.example/{name}:amd64")},
+                {"name": "arm64", "image": format!("r.example/{name}:arm64")},
+            ],
+        },
+        "status": {"observedGeneration": -1},
+    })
+}
+
+fn push(store: &Store, name: &str) {
+    store.push_image(name, "amd64", "linux/amd64");
+    store.push_image(name, "arm64", "linux/arm64");
+}
+
+/// An object with its images, run until it was reported.
+async fn reported(api: &Api, store: &Store) {
+    push(store, "app");
+    api.apply(object("team", "app"));
+    let running = start(api, store).await;
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn status_is_applied_by_the_one_field_manager() {
+    let (api, store) = (Api::new(), Store::new());
+    reported(&api, &store).await;
+    Scenario::Applied("True", "Succeeded").check(&api, "app");
+    let patch = &api.patches()[0];
+    assert_eq!(
+        patch.path,
+        "/apis/multiarch.dev/v1alpha1/namespaces/team/multiarchimages/app/status"
+    );
+    assert_eq!(patch.content_type, "application/apply-patch+yaml");
+    assert!(patch.query.contains("fieldManager=multiarch-operator"), "{}", patch.query);
+    assert!(patch.query.contains("force=true"), "{}", patch.query);
+    let fields: Vec<_> = patch.body.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
+    assert_eq!(patch.body["metadata"], json!({"name": "app"}), "nothing of it is applied");
+    assert_eq!(api.events(), ["IndexPublished"]);
+    // One status and one Event, and nothing was asked beside them.
+    assert_eq!(api.asked().len(), 2, "{:#?}", api.asked());
+    assert_eq!(store.requests().len(), 2 * 2 + 3);
+}
+
+#[tokio::test]
+async fn nothing_is_written_after_a_restart() {
+    let (api, store) = (Api::new(), Store::new());
+    reported(&api, &store).await;
+    api.forget();
+    store.forget();
+    let running = start(&api, &store).await;
+    let requests = store.clone();
+    api.until("a look", move |_| requests.requests().len() == 3).await;
+    running.stop().await;
+    Scenario::RadioSilence.check(&api, "app");
+    assert!(store.requests().iter().all(|request| request.method == "HEAD"));
+    assert_eq!(store.requests().len(), 3);
+    assert!(api.asked().is_empty(), "{:#?}", api.asked());
+}
+
+#[tokio::test]
+async fn its_own_status_writes_wake_nobody() {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    push(&store, "second");
+    api.apply(object("team", "app"));
+    let running = start(&api, &store).await;
+    api.until("an Event", |api| api.events().len() == 1).await;
+    // The watch has told of the write before it tells of this one.
+    api.apply(object("team", "second"));
+    api.until("an Event", |api| api.events().len() == 2).await;
+    // A label is no reason either; a request is.
+    let mut labelled = object("team", "app");
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    api.apply(labelled);
+    let mut asked = object("team", "second");
+    asked["metadata"]["annotations"] = json!({"multiarch.dev/requestedAt": "now"});
+    api.apply(asked);
+    api.until("an echo", |api| {
+        api.object("team/second")["status"]["lastHandledReconcileAt"] == "now"
+    })
+    .await;
+    running.stop().await;
+    Scenario::Applied("True", "Succeeded").check(&api, "app");
+    let of = |name: &str| store.requests().iter().filter(|r| r.of.starts_with(name)).count();
+    assert_eq!((of("app"), of("second")), (7, 7 + 3));
+}
+
+#[tokio::test]
+async fn a_new_generation_is_worked_on() {
+    let (api, store) = (Api::new(), Store::new());
+    reported(&api, &store).await;
+    api.forget();
+    let mut edited = object("team", "app");
+    edited["metadata"]["generation"] = json!(2);
+    edited["spec"]["annotations"] = json!({"a": "b"});
+    let running = start(&api, &store).await;
+    api.apply(edited);
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied("True", "Succeeded").check(&api, "app");
+    assert_eq!(api.object("team/app")["status"]["observedGeneration"], 2);
+}
+
+#[rstest]
+#[case::wrong_type(json!({"target": 5, "sources": []}))]
+#[case::unknown_word(json!({"target": {"image": "r.example/a:1"}, "sources": [], "publishPolicy": "Sometimes"}))]
+#[case::no_spec(Value::Null)]
+#[tokio::test]
+async fn an_object_that_does_not_deserialise_stops_no_other(#[case] spec: Value) {
+    let (api, store) = (Api::new(), Store::new());
+    let mut invalid = object("team", "aaa");
+    invalid["spec"] = spec;
+    api.apply(invalid);
+    push(&store, "app");
+    api.apply(object("team", "app"));
+    let running = start(&api, &store).await;
+    api.until("two Events", |api| api.events().len() == 2).await;
+    // Also one that comes later.
+    push(&store, "later");
+    api.apply(object("team", "later"));
+    api.until("three Events", |api| api.events().len() == 3).await;
+    running.stop().await;
+    Scenario::Applied("False", "InvalidSpec").check(&api, "aaa");
+    Scenario::Applied("True", "Succeeded").check(&api, "app");
+    Scenario::Applied("True", "Succeeded").check(&api, "later");
+    let mut events = api.events();
+    events.sort();
+    assert_eq!(events, ["IndexPublished", "IndexPublished", "Stalled"]);
+    let status = &api.object("team/aaa")["status"];
+    assert_eq!(status["observedGeneration"], 1);
+    assert!(status["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Stalled"));
+
+    // It is not told again.
+    api.forget();
+    let running = start(&api, &store).await;
+    api.until("a look", |api| api.asked().iter().any(|seen| seen.path.ends_with("/aaa"))).await;
+    running.stop().await;
+    Scenario::RadioSilence.check(&api, "aaa");
+}
+
+/// A spec that the types can read, and that makes no sense.
+#[tokio::test]
+async fn a_spec_that_cannot_be_served_is_invalid_too() {
+    let (api, store) = (Api::new(), Store::new());
+    let mut invalid = object("team", "app");
+    invalid["spec"]["sources"][0]["platforms"] = json!(["linux"]);
+    api.apply(invalid);
+    let running = start(&api, &store).await;
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied("False", "InvalidSpec").check(&api, "app");
+    let message = ready(&api.object("team/app"))["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("spec.sources[amd64].platforms"), "{message}");
+    assert!(store.requests().is_empty());
+}
+
+fn secret(username: &str) -> Value {
+    let config = json!({"auths": {"r.example": {"username": username, "password": "hunter2"}}});
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "data": {".dockerconfigjson": base64(&config.to_string())},
+    })
+}
+
+fn base64(text: &str) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(text)
+}
+
+#[rstest]
+#[case::right("u", "True", "Succeeded")]
+#[case::wrong("someone", "False", "AuthenticationFailed")]
+#[tokio::test]
+async fn secrets_are_read_one_by_one_in_the_objects_namespace(
+    #[case] username: &str,
+    #[case] status: &'static str,
+    #[case] reason: &'static str,
+) {
+    let (api, store) = (Api::new(), Store::new());
+    store.require_login("u", "hunter2");
+    push(&store, "app");
+    let mut object = object("team", "app");
+    object["spec"]["target"]["secretRef"] = json!({"name": "login"});
+    object["spec"]["imagePullSecrets"] = json!([{"name": "login"}]);
+    api.apply(object);
+    api.secret("team/login", secret(username));
+    api.secret("other/login", secret("u"));
+    let running = start(&api, &store).await;
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied(status, reason).check(&api, "app");
+    let reads: Vec<_> = api.asked().into_iter().filter(|seen| seen.method == "GET").collect();
+    let paths: Vec<_> =
+        reads.iter().map(|seen| (seen.path.as_str(), seen.query.as_str())).collect();
+    assert_eq!(paths, [("/api/v1/namespaces/team/secrets/login", "")]);
+    // The password is nowhere.
+    assert!(!format!("{:?}", api.patches()).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_named() {
+    let (api, store) = (Api::new(), Store::new());
+    let mut object = object("team", "app");
+    object["spec"]["target"]["secretRef"] = json!({"name": "login"});
+    api.apply(object);
+    api.secret("other/login", secret("u"));
+    let running = start(&api, &store).await;
+    api.until("a status", |api| !api.patches().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied("False", "SecretNotFound").check(&api, "app");
+    assert!(store.requests().is_empty(), "nothing is asked without it");
+}
+
+/// An API server that does not do its part is no news about the object.
+#[tokio::test]
+async fn a_run_without_its_secrets_has_no_outcome() {
+    let (api, store) = (Api::new(), Store::new());
+    let mut object = object("team", "app");
+    object["spec"]["target"]["secretRef"] = json!({"name": "login"});
+    api.apply(object);
+    api.break_path("/secrets/");
+    let running = start(&api, &store).await;
+    api.until("a read", |api| api.asked().iter().any(|seen| seen.path.contains("secrets"))).await;
+    running.stop().await;
+    Scenario::RadioSilence.check(&api, "app");
+    assert!(store.requests().is_empty());
+}
+
+#[tokio::test]
+async fn suspended_does_nothing() {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut object = object("team", "app");
+    object["spec"]["suspend"] = json!(true);
+    object["spec"]["target"]["secretRef"] = json!({"name": "login"});
+    api.apply(object.clone());
+    let running = start(&api, &store).await;
+    api.until("a status", |api| !api.patches().is_empty()).await;
+    Scenario::Applied("Unknown", "Suspended").check(&api, "app");
+    // A request is echoed, and that is all.
+    object["metadata"]["annotations"] = json!({"multiarch.dev/requestedAt": "now"});
+    api.apply(object);
+    api.until("an echo", |api| api.patches().len() == 2).await;
+    running.stop().await;
+    assert!(store.requests().is_empty());
+    assert_eq!(api.asked().len(), 2, "{:#?}", api.asked());
+}
+
+#[tokio::test]
+async fn an_object_that_is_deleted_is_left_alone() {
+    let (api, store) = (Api::new(), Store::new());
+    let mut gone = object("team", "aaa");
+    gone["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+    gone["metadata"]["finalizers"] = json!(["example.com/theirs"]);
+    push(&store, "aaa");
+    api.apply(gone);
+    let mut invalid = object("team", "aab");
+    invalid["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+    invalid["spec"] = json!(1);
+    api.apply(invalid);
+    push(&store, "app");
+    api.apply(object("team", "app"));
+    let running = start(&api, &store).await;
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    running.stop().await;
+    assert!(store.requests().iter().all(|request| request.of.starts_with("app")));
+    assert!(api.asked().iter().all(|seen| !seen.path.contains("/aa")), "{:#?}", api.asked());
+}
+
+#[tokio::test]
+async fn conditions_of_others_are_not_applied_and_stay() {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut object = object("team", "app");
+    let foreign = json!({
+        "type": "example.com/Scanned", "status": "True", "reason": "Clean", "message": "",
+        "lastTransitionTime": "2030-01-01T00:00:00Z",
+    });
+    object["status"]["conditions"] = json!([foreign]);
+    api.apply(object);
+    let running = start(&api, &store).await;
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    running.stop().await;
+    let applied = api.patches()[0].body["status"]["conditions"].as_array().unwrap().clone();
+    assert!(applied.iter().all(|condition| condition["type"] != foreign["type"]));
+    let kept = api.object("team/app")["status"]["conditions"].as_array().unwrap().clone();
+    assert!(kept.contains(&foreign));
+
+    api.forget();
+    store.forget();
+    let running = start(&api, &store).await;
+    let requests = store.clone();
+    api.until("a look", move |_| requests.requests().len() == 3).await;
+    running.stop().await;
+    Scenario::RadioSilence.check(&api, "app");
+}

@@ -1,0 +1,216 @@
+//! What holds whatever happens: random histories of sources, tags, failures, edits and restarts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use multiarch_crds::v1alpha1::{PublishPolicy, RemovalPolicy, Source};
+use multiarch_operator::oci::{Digest, Manifest};
+use proptest::{collection, prelude::*, sample::select};
+
+use crate::world::*;
+
+const PLATFORMS: [(&str, &str); 3] =
+    [("amd64", "linux/amd64"), ("arm64", "linux/arm64"), ("s390x", "linux/s390x")];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize, u8),
+    Attest(usize, u8),
+    Delete(usize),
+    Foreign(Vec<&'static str>),
+    LoseTag,
+    LoseIndex,
+    Fail(&'static str),
+    Mend,
+    Publish(PublishPolicy),
+    Removal(RemovalPolicy),
+    Optional(usize, bool),
+    Retag(usize, bool),
+    Drop(usize),
+    Annotate(u8),
+    Request,
+    Restart,
+    Later(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let at = 0..PLATFORMS.len();
+    let foreign = ["linux/amd64", "linux/arm64", "linux/riscv64"];
+    prop_oneof![
+        4 => (at.clone(), 0..3_u8).prop_map(|(at, salt)| Step::Push(at, salt)),
+        1 => (at.clone(), 0..3_u8).prop_map(|(at, salt)| Step::Attest(at, salt)),
+        3 => at.clone().prop_map(Step::Delete),
+        2 => proptest::sample::subsequence(foreign.to_vec(), 1..=3).prop_map(Step::Foreign),
+        1 => Just(Step::LoseTag),
+        1 => Just(Step::LoseIndex),
+        2 => select(&["amd64", "arm64", "s390x", TAG][..]).prop_map(Step::Fail),
+        3 => Just(Step::Mend),
+        1 => select(&[PublishPolicy::Complete, PublishPolicy::Partial][..]).prop_map(Step::Publish),
+        1 => select(&[RemovalPolicy::Refuse, RemovalPolicy::Retain, RemovalPolicy::Remove][..])
+            .prop_map(Step::Removal),
+        1 => (1..PLATFORMS.len(), any::<bool>()).prop_map(|(at, is)| Step::Optional(at, is)),
+        1 => (at, any::<bool>()).prop_map(|(at, new)| Step::Retag(at, new)),
+        1 => (1..PLATFORMS.len()).prop_map(Step::Drop),
+        1 => (0..3_u8).prop_map(Step::Annotate),
+        2 => Just(Step::Request),
+        1 => Just(Step::Restart),
+        4 => select(&[1_i64, 3, 10][..]).prop_map(Step::Later),
+    ]
+}
+
+fn edit(world: &mut World, at: usize, edit: impl FnOnce(&mut Source)) {
+    let name = PLATFORMS[at].0;
+    if world.spec.sources.iter().any(|source| source.name == name) {
+        world.edit(|spec| edit(spec.sources.iter_mut().find(|s| s.name == name).unwrap()));
+    }
+}
+
+fn play(world: &mut World, step: &Step) {
+    use multiarch_operator::registry::memory::Image;
+    match step {
+        Step::Push(at, salt) => {
+            let (tag, platform) = PLATFORMS[*at];
+            world.move_to(tag, platform, &salt.to_string());
+        }
+        Step::Attest(at, salt) => {
+            let (tag, platform) = PLATFORMS[*at];
+            let image = Image::of(platform).salted(&salt.to_string());
+            world.store.push_attested(PATH, tag, &image);
+        }
+        Step::Delete(at) => world.store.delete_tag(PATH, PLATFORMS[*at].0),
+        Step::Foreign(platforms) => {
+            world.push_foreign(platforms);
+        }
+        Step::LoseTag => world.store.delete_tag(PATH, TAG),
+        Step::LoseIndex => {
+            if let Some(tagged) = world.tagged() {
+                world.store.delete_manifest(PATH, tagged.digest());
+            }
+        }
+        Step::Fail(of) => world.fail(of, unavailable),
+        Step::Mend => world.store.mend(),
+        Step::Publish(policy) => world.edit(|spec| spec.publish_policy = *policy),
+        Step::Removal(policy) => world.edit(|spec| spec.removal_policy = *policy),
+        Step::Optional(at, is) => edit(world, *at, |source| source.optional = *is),
+        Step::Retag(at, new) => edit(world, *at, |source| {
+            let tag = PLATFORMS[*at].0;
+            source.image = if *new { image(&format!("{tag}-new")) } else { image(tag) };
+        }),
+        Step::Drop(at) => {
+            let name = PLATFORMS[*at].0;
+            world.edit(|spec| spec.sources.retain(|source| source.name != name));
+        }
+        Step::Annotate(n) => world.edit(|spec| {
+            spec.annotations.insert("n".into(), n.to_string());
+        }),
+        Step::Request => world.request(),
+        Step::Restart => world.restart(),
+        Step::Later(minutes) => world.later(*minutes),
+    }
+}
+
+/// The platforms of an index at the tag, with their images.
+fn tagged(world: &World) -> BTreeMap<String, Digest> {
+    let Some(Ok(Manifest::Index(index))) = world.tagged().map(|raw| raw.parse()) else {
+        return BTreeMap::new();
+    };
+    let images = index.manifests.into_iter().filter(|child| !child.is_attestation());
+    images.map(|child| (child.platform.unwrap().to_string(), child.digest)).collect()
+}
+
+/// One run, and what may not have happened in it.
+async fn run(world: &mut World) {
+    let (before, status) = (tagged(world), world.status.clone());
+    let report = world.run().await;
+    let after = tagged(world);
+    let has: BTreeSet<_> = after.keys().collect();
+    let sources = &world.spec.sources;
+    if report.count("PUT") == 0 {
+        assert_eq!(before, after);
+    } else {
+        let published: BTreeSet<_> = status.platforms.iter().map(|p| p.digest.clone()).collect();
+        let removes = world.spec.removal_policy == RemovalPolicy::Remove;
+        if !removes {
+            assert!(
+                before.keys().all(|platform| has.contains(platform)),
+                "the tag lost a platform"
+            );
+        }
+        for source in sources {
+            let platform = &source.platforms[0];
+            let answers = world.source(&source.name).state;
+            let missing = format!("{answers:?}") == "Missing";
+            let was = status.platforms.iter().any(|p| p.source == source.name);
+            let partial = world.spec.publish_policy == PublishPolicy::Partial;
+            let may_lack = source.optional || partial;
+            assert!(may_lack || has.contains(platform), "published half");
+            assert!(
+                !was || has.contains(platform) || (removes && missing && may_lack),
+                "a published platform of {} is lost while it is {answers:?}",
+                source.name,
+            );
+            // What is old stands beside nothing new.
+            if missing && !source.optional && has.contains(platform) {
+                for other in sources.iter().filter(|other| !other.optional) {
+                    let image = after.get(&other.platforms[0]);
+                    assert!(
+                        image.is_none_or(|image| published.contains(image.as_str())),
+                        "an old {platform} beside a new {}",
+                        other.name,
+                    );
+                }
+            }
+        }
+    }
+    if world.ready().0 == "True" {
+        let fresh = world.status.last_publish_time.as_ref();
+        let lag = fresh.is_some_and(|at| world.now.duration_since(at.0).as_mins() < 2);
+        let named = world.tagged().map(|raw| raw.digest().to_string());
+        assert!(lag || named == world.status.digest, "Ready, and the tag names something else");
+        for source in sources.iter().filter(|source| !source.optional) {
+            let partial = world.spec.publish_policy == PublishPolicy::Partial;
+            assert!(
+                partial || lag || has.contains(&source.platforms[0]),
+                "Ready without {}",
+                source.name
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+    #[test]
+    fn no_history_loses_a_platform_or_publishes_half(
+        steps in collection::vec((step(), any::<bool>()), 1..25)
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+            let mut world = World::new(
+                PLATFORMS.iter().map(|(tag, platform)| declared(tag, platform)).collect(),
+            );
+            for (tag, platform) in PLATFORMS {
+                world.push(tag, platform);
+            }
+            run(&mut world).await;
+            for (step, runs) in &steps {
+                play(&mut world, step);
+                if *runs {
+                    run(&mut world).await;
+                }
+            }
+            // In the end all is well again, and nothing more happens.
+            world.store.mend();
+            for (tag, platform) in PLATFORMS {
+                world.move_to(tag, platform, "last");
+                world.move_to(&format!("{tag}-new"), platform, "last");
+            }
+            world.later(10);
+            world.edit(|spec| spec.removal_policy = RemovalPolicy::Remove);
+            run(&mut world).await;
+            world.assert_ready("True", "Succeeded");
+            world.later(10);
+            world.run().await.assert_idle(world.spec.sources.len() + 1);
+        });
+    }
+}

@@ -1,0 +1,182 @@
+//! The invariants of ARCHITECTURE.md that text can show.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rstest::rstest;
+
+/// A source file: its path from the root of the workspace, and its lines.
+struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    /// Its code: without comments, and without the tests at its end.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        let lines = self.text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+        lines.filter(|line| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// The Rust files below `folders` of the workspace.
+fn files(folders: &[&str]) -> Vec<File> {
+    let mut files = Vec::new();
+    let mut folders: Vec<_> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for found in fs::read_dir(&folder).unwrap() {
+            let path = found.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                files.push(File { path, text });
+            }
+        }
+    }
+    assert!(!files.is_empty());
+    files
+}
+
+fn everything() -> Vec<File> {
+    files(&["crds/src", "crds/tests", "operator/src", "operator/tests", "e2e/src", "e2e/tests"])
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
+/// Each line of code of `files` that has one of `words`.
+fn lines_with(files: &[File], words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files {
+        for line in file.code() {
+            found.extend(
+                words
+                    .iter()
+                    .filter(|word| line.contains(**word))
+                    .map(|word| format!("{}: {word}: {}", file.path, line.trim())),
+            );
+        }
+    }
+    found
+}
+
+const PURE: [&str; 9] = [
+    "reconcile/sources.rs",
+    "reconcile/access.rs",
+    "reconcile/memory.rs",
+    "reconcile/plan.rs",
+    "reconcile/plan/coverage.rs",
+    "reconcile/resolve/error.rs",
+    "reconcile/status.rs",
+    "backoff.rs",
+    "events.rs",
+];
+
+#[rstest]
+#[case::async_(&["async ", ".await", "tokio::"])]
+#[case::clock(&["now()", "Instant", "SystemTime"])]
+#[case::randomness(&["fastrand", "rand::"])]
+#[case::clients(&["kube::Client", "kube::Api", "Client,", "Api<", "impl Registry", ": Registry", "reqwest"])]
+fn pure_files_are_pure(#[case] words: &[&str]) {
+    let mut pure = files(&["operator/src"]);
+    pure.retain(|file| {
+        let path = file.path.strip_prefix("operator/src/").unwrap();
+        !is_test(path) && (PURE.contains(&path) || path == "oci.rs" || path.starts_with("oci/"))
+    });
+    assert!(pure.len() > PURE.len() + 5, "files have moved: mend this list");
+    assert_eq!(lines_with(&pure, words), [""; 0]);
+}
+
+#[test]
+fn only_registry_remote_names_the_http_client() {
+    let mut others = files(&["crds/src", "operator/src"]);
+    others.retain(|file| !file.path.starts_with("operator/src/registry/remote"));
+    assert_eq!(lines_with(&others, &["reqwest"]), [""; 0]);
+}
+
+#[test]
+fn only_main_controller_and_keychain_name_the_kubernetes_client() {
+    let mut others = files(&["operator/src"]);
+    others.retain(|file| {
+        let path = file.path.strip_prefix("operator/src/").unwrap();
+        !path.starts_with("controller") && !["main.rs", "keychain.rs"].contains(&path)
+    });
+    // kube::runtime::events has the type of an Event, which is no client.
+    let named = lines_with(&others, &["kube::Client", "kube::{", "kube::Api", "kube::Error"]);
+    assert_eq!(named, [""; 0]);
+}
+
+#[test]
+fn bytes_of_an_index_are_made_in_one_place() {
+    let made = lines_with(&files(&["operator/src"]), &["json::canonical(self)"]);
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert!(made[0].starts_with("operator/src/oci/index.rs"));
+}
+
+#[test]
+fn status_alone_is_written_and_secrets_are_never_listed() {
+    let all = files(&["operator/src"]);
+    let written =
+        lines_with(&all, &[".patch(", ".replace(", ".create(", ".delete(", "replace_status"]);
+    assert_eq!(written, [""; 0]);
+    assert_eq!(lines_with(&all, &["patch_status("]).len(), 1);
+    let keychain: Vec<_> =
+        all.into_iter().filter(|file| file.path.ends_with("/keychain.rs")).collect();
+    assert_eq!(lines_with(&keychain, &[".list(", "watcher", "reflector", "Api::all"]), [""; 0]);
+}
+
+#[test]
+fn files_are_short() {
+    let mut long = files(&["crds/src", "operator/src", "e2e/src"]);
+    long.retain(|file| {
+        let lines = file.text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+        !is_test(&file.path) && lines > 400
+    });
+    let long: Vec<_> = long.into_iter().map(|file| file.path).collect();
+    assert!(long.is_empty(), "split by step or by noun: {long:?}");
+}
+
+#[test]
+fn files_open_with_what_they_are() {
+    let mut silent = everything();
+    silent.retain(|file| !file.text.starts_with("//! "));
+    let silent: Vec<_> = silent.into_iter().map(|file| file.path).collect();
+    assert!(silent.is_empty(), "a file opens with one `//!` sentence: {silent:?}");
+}
+
+#[test]
+fn errors_are_made_on_purpose() {
+    let from = concat!("#[", "from]");
+    assert_eq!(lines_with(&everything(), &[from]), [""; 0]);
+}
+
+#[test]
+fn no_test_is_ignored_or_sleeps() {
+    let ignored = concat!("#[", "ignore");
+    let sleeps = [concat!("sleep", "("), concat!("thread::", "sleep")];
+    let mut found = Vec::new();
+    for file in everything() {
+        let tests: Vec<_> = file
+            .text
+            .lines()
+            .skip_while(|line| !is_test(&file.path) && line.trim() != "#[cfg(test)]")
+            .collect();
+        for line in tests {
+            let bad = line.contains(ignored) || sleeps.iter().any(|sleep| line.contains(sleep));
+            if bad && !line.trim_start().starts_with("//") {
+                found.push(format!("{}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    assert_eq!(found, [""; 0]);
+}
