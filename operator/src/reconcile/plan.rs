@@ -142,15 +142,14 @@ pub fn draft(
             Answer::Found(found) if found.lacking.is_empty() || left_out => continue,
             Answer::Found(found) => {
                 let lacking = found.lacking.join(", ");
-                waiting.push(format!("{lacking} (in source {}, {})", source.name, source.reference));
+                waiting
+                    .push(format!("{lacking} (in source {}, {})", source.name, source.reference));
                 continue;
             }
             Answer::Unchanged => continue,
         };
         let published: Vec<_> = memory.published_from(&source.name).collect();
-        let goes = missing
-            && sources.removal_policy == RemovalPolicy::Remove
-            && left_out;
+        let goes = missing && sources.removal_policy == RemovalPolicy::Remove && left_out;
         if goes || (published.is_empty() && left_out) {
             continue;
         }

@@ -119,7 +119,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     });
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), about };
     match &run.outcome {
-        Outcome::Unchanged => {}
+        Outcome::Unchanged => conditions.unchanged(),
         Outcome::Served { published, .. } => {
             let whole = complete.as_ref().is_none_or(Completeness::is_complete);
             let platforms: HashSet<_> = status.platforms.iter().map(|p| &p.platform).collect();
@@ -136,6 +136,22 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     }
     conditions.defaults();
     status.conditions = conditions.list;
+    status
+}
+
+/// `previous` while a run goes on that takes long: only that it is at work is new.
+#[must_use]
+pub fn at_work(
+    previous: &MultiArchImageStatus,
+    generation: Option<i64>,
+    message: &str,
+    now: Timestamp,
+) -> MultiArchImageStatus {
+    let mut status = previous.clone();
+    let (kind, reason) = (Type::Reconciling, Reason::Progressing);
+    let generation = generation.unwrap_or_default();
+    condition::remove(&mut status.conditions, Type::Stalled);
+    condition::set(&mut status.conditions, kind, Status::True, reason, message, generation, now);
     status
 }
 
@@ -178,6 +194,13 @@ impl Conditions<'_> {
         self.set(Type::Published, Status::True, Reason::Succeeded, &message);
         condition::remove(&mut self.list, Type::Reconciling);
         condition::remove(&mut self.list, Type::Stalled);
+    }
+
+    /// A run that was cut off while it copied is over.
+    fn unchanged(&mut self) {
+        if condition::get(&self.list, Type::Ready).is_some_and(|ready| ready.status == "True") {
+            condition::remove(&mut self.list, Type::Reconciling);
+        }
     }
 
     fn held(&mut self, failure: &Failure, previous: &MultiArchImageStatus) {

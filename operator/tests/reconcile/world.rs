@@ -189,7 +189,7 @@ impl World {
         self.store.forget();
         let run = tokio::time::timeout(self.spec.timeout.into(), reconcile::run(&job)).await;
         let run = run.unwrap_or_else(|_| {
-            let late = Failure::timed_out(self.spec.timeout.into(), stage.now());
+            let late = Failure::timed_out(self.spec.timeout.into(), &stage.now());
             Run::without_answers(Outcome::Held(late))
         });
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
