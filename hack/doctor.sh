@@ -27,4 +27,5 @@ if command -v go >/dev/null; then
 	fi
 fi
 
+[ "$missing" -ne 0 ] || echo "nothing is missing: $(cargo --version | cut -d ' ' -f 1,2), go ${found#go}, git, cc"
 exit "$missing"

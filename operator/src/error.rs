@@ -244,3 +244,6 @@ fn state_of(error: &RegistryError) -> SourceState {
         R::Unusable { .. } => SourceState::Unsupported,
     }
 }
+
+#[cfg(test)]
+mod tests;

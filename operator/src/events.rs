@@ -11,12 +11,14 @@ use crate::reconcile::status::ready_reason;
 /// The API server refuses a longer note, in bytes.
 const NOTE: usize = 1024;
 
-/// What happened between `before` and `after`. `pushed`: an index was pushed in this run.
+/// What happened between `before` and `after`. `pushed`: an index was pushed in this run; `drift`:
+/// what the tag named before, where somebody else had moved it.
 #[must_use]
 pub fn between(
     before: &MultiArchImageStatus,
     after: &MultiArchImageStatus,
     pushed: bool,
+    drift: Option<&str>,
 ) -> Vec<Event> {
     let mut events = Vec::new();
     let (was, is) = (ready_reason(before), ready_reason(after));
@@ -25,10 +27,12 @@ pub fn between(
     let served = matches!(is, Some(Reason::Succeeded | Reason::PublishedPartial));
     // What was pushed by an earlier run is published when it is read back.
     if served && (pushed || was == Some(Reason::ReadingBack)) {
-        let corrected = was == Some(Reason::DriftDetected);
-        let reason = if corrected { "DriftCorrected" } else { "IndexPublished" };
         let reference = after.reference.as_deref().unwrap_or_default();
-        events.push(event(EventType::Normal, reason, "Publish", format!("published {reference}")));
+        let (reason, note) = match drift {
+            Some(drift) => ("DriftCorrected", format!("published {reference}; before, {drift}")),
+            None => ("IndexPublished", format!("published {reference}")),
+        };
+        events.push(event(EventType::Normal, reason, "Publish", note));
     }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };
@@ -52,7 +56,8 @@ pub fn between(
     let stalled =
         |status: &MultiArchImageStatus| condition::get(&status.conditions, Type::Stalled).is_some();
     // An Event that says the same was just told.
-    if stalled(after) && !stalled(before) && news.is_none() {
+    let new = was != is || !stalled(before);
+    if stalled(after) && new && news.is_none() {
         events.push(event(EventType::Warning, "Stalled", "Reconcile", message.to_owned()));
     }
     events
@@ -73,4 +78,109 @@ fn warning(reason: Reason) -> Option<(&'static str, &'static str)> {
 fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
     note.truncate(note.floor_char_boundary(NOTE));
     Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use multiarch_crds::{condition::Status, v1alpha1::SourceStatus};
+    use rstest::rstest;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn status(reason: Option<Reason>, stalled: bool) -> MultiArchImageStatus {
+        let mut status = MultiArchImageStatus::default();
+        let list = &mut status.conditions;
+        if let Some(reason) = reason {
+            let message = "é".repeat(NOTE);
+            condition::set(list, Type::Ready, Status::False, reason, &message, 1, NOW);
+            if stalled {
+                condition::set(list, Type::Stalled, Status::True, reason, &message, 1, NOW);
+            }
+        }
+        status
+    }
+
+    fn told(
+        before: &MultiArchImageStatus,
+        after: &MultiArchImageStatus,
+        pushed: bool,
+    ) -> Vec<String> {
+        let drift = (ready_reason(before) == Some(Reason::DriftDetected)).then_some("it moved");
+        let events = between(before, after, pushed, drift);
+        assert!(events.iter().all(|event| event.note.as_ref().unwrap().len() <= NOTE));
+        events.into_iter().map(|event| event.reason).collect()
+    }
+
+    #[rstest]
+    #[case::published(None, Reason::Succeeded, true, &["IndexPublished"])]
+    #[case::partial(None, Reason::PublishedPartial, true, &["IndexPublished"])]
+    #[case::adopted(None, Reason::Succeeded, false, &[])]
+    #[case::corrected(Some(Reason::DriftDetected), Reason::Succeeded, true, &["DriftCorrected"])]
+    #[case::read_back(Some(Reason::ReadingBack), Reason::Succeeded, false, &["IndexPublished"])]
+    #[case::pushed_and_lagging(None, Reason::ReadingBack, true, &[])]
+    #[case::pushed_and_lost(None, Reason::ReadBackMismatch, true, &[])]
+    #[case::waiting(None, Reason::WaitingForPlatforms, false, &[])]
+    #[case::mismatch(None, Reason::PlatformMismatch, false, &["PlatformMismatch"])]
+    #[case::push_failed(None, Reason::PushFailed, false, &["PushFailed"])]
+    #[case::unauthorized(None, Reason::AuthenticationFailed, false, &["AuthFailed"])]
+    #[case::denied(Some(Reason::Succeeded), Reason::AccessDenied, false, &["AuthFailed"])]
+    #[case::limited(Some(Reason::Succeeded), Reason::RateLimited, false, &["RateLimited"])]
+    #[case::drift(Some(Reason::Succeeded), Reason::DriftDetected, false, &["DriftDetected"])]
+    #[case::again(Some(Reason::RateLimited), Reason::RateLimited, false, &[])]
+    fn tells_what_became_of_ready(
+        #[case] was: Option<Reason>,
+        #[case] is: Reason,
+        #[case] pushed: bool,
+        #[case] expected: &[&str],
+    ) {
+        assert_eq!(told(&status(was, false), &status(Some(is), false), pushed), expected);
+    }
+
+    #[rstest]
+    #[case::at_once(Reason::WouldShrink, None, &["Stalled"])]
+    #[case::after_tries(Reason::AccessDenied, Some(Reason::AccessDenied), &["Stalled"])]
+    #[case::with_an_event_of_its_own(Reason::PlatformMismatch, None, &["PlatformMismatch"])]
+    fn tells_stalled_once(
+        #[case] is: Reason,
+        #[case] was: Option<Reason>,
+        #[case] expected: &[&str],
+    ) {
+        let after = status(Some(is), true);
+        assert_eq!(told(&status(was, false), &after, false), expected);
+        assert!(told(&after, &after, false).is_empty());
+    }
+
+    #[rstest]
+    #[case::gone(Some((SourceState::Resolved, "a")), (SourceState::Missing, "a"), &["SourceMissing"])]
+    #[case::gone_after_a_failure(Some((SourceState::Unreachable, "a")), (SourceState::Missing, "a"), &["SourceMissing"])]
+    #[case::still_gone(Some((SourceState::Missing, "a")), (SourceState::Missing, "a"), &[])]
+    #[case::never_there(None, (SourceState::Missing, ""), &[])]
+    #[case::raised_to_what_is_not_there(Some((SourceState::Resolved, "a")), (SourceState::Missing, ""), &[])]
+    #[case::moved(Some((SourceState::Resolved, "a")), (SourceState::Resolved, "b"), &["SourceChanged"])]
+    #[case::moved_to_something_wrong(Some((SourceState::Resolved, "a")), (SourceState::PlatformMismatch, "b"), &["SourceChanged"])]
+    #[case::came(Some((SourceState::Missing, "")), (SourceState::Resolved, "a"), &[])]
+    #[case::came_back(Some((SourceState::Missing, "a")), (SourceState::Resolved, "a"), &[])]
+    #[case::failed(Some((SourceState::Resolved, "a")), (SourceState::Unreachable, "a"), &[])]
+    fn tells_what_became_of_a_source(
+        #[case] was: Option<(SourceState, &str)>,
+        #[case] is: (SourceState, &str),
+        #[case] expected: &[&str],
+    ) {
+        let status = |of: Option<(SourceState, &str)>| {
+            let source = of.map(|(state, digest)| SourceStatus {
+                name: "x".into(),
+                state,
+                digest: Some(digest.to_owned()).filter(|digest| !digest.is_empty()),
+                message: None,
+                since: Time(NOW),
+            });
+            let sources = source.into_iter().collect();
+            MultiArchImageStatus { sources, ..MultiArchImageStatus::default() }
+        };
+        assert_eq!(told(&status(was), &status(Some(is)), false), expected);
+    }
 }

@@ -31,9 +31,9 @@ async fn main() -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
-    let config = kube::Config::infer()
-        .await
-        .context("failed to find a cluster: set KUBECONFIG, or run in a Pod")?;
+    let config = kube::Config::infer().await.context(
+        "failed to find a cluster: KUBECONFIG must name a kubeconfig, where this is no Pod",
+    )?;
     let client =
         kube::Client::try_from(config).context("failed to set up the Kubernetes client")?;
 
@@ -96,7 +96,7 @@ fn start_log(args: &Args) -> anyhow::Result<()> {
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
     }
     Ok(())

@@ -87,12 +87,20 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     let served = serve(job, &access, &resolutions).await;
     let planned = match &served {
         Ok((_, platforms)) => platforms.iter().filter_map(|p| p.platform.parse().ok()).collect(),
-        Err(_) => found(&resolutions),
+        Err(_) => known(&resolutions, job.memory),
     };
     let pushed = match &served {
         Ok((published, _)) => published.pushed(),
         Err(Stop::Publish(error)) => error.pushed(),
         Err(Stop::Held(_)) => false,
+    };
+    let published = job.memory.published.as_ref();
+    let drift = match (&served, published) {
+        (Ok((now, _)), Some(then)) if pushed && now.replaced() != Some(&then.digest) => {
+            let instead = now.replaced().map_or("nothing".to_owned(), ToString::to_string);
+            Some(format!("{} named {instead} instead of {}", job.sources.target, then.digest))
+        }
+        _ => None,
     };
     let conflict = match &served {
         Err(Stop::Held(Held::Duplicate { first, second, .. })) => {
@@ -104,7 +112,8 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         Ok((published, platforms)) => Outcome::Served { published, platforms },
         Err(stop) => Outcome::Held(failure(&stop, job, &resolutions)),
     };
-    Run { resolutions, counted: Some(Counted { required, planned }), pushed, conflict, outcome }
+    let counted = Some(Counted { required, planned });
+    Run { resolutions, counted, pushed, drift, conflict, outcome }
 }
 
 /// From what the sources gave to a tag that was read back.
@@ -224,12 +233,19 @@ fn publish_failure(error: &PublishError) -> Failure {
     Failure::new(error::of_publish(error), error)
 }
 
-fn found(resolutions: &[Resolution]) -> Vec<Platform> {
-    let found = resolutions.iter().filter_map(|resolution| match &resolution.answer {
-        Answer::Found(found) => Some(&found.children),
-        _ => None,
+/// The platforms that the sources gave; of one that failed, those that were published from it,
+/// since a failure tells nothing about them.
+fn known(resolutions: &[Resolution], memory: &Memory) -> Vec<Platform> {
+    let each = resolutions.iter().map(|resolution| match &resolution.answer {
+        Answer::Found(found) => {
+            found.children.iter().map(|child| child.platform.clone()).collect::<Vec<_>>()
+        }
+        Answer::Failed { named: None, .. } => {
+            memory.published_from(&resolution.name).map(|child| child.platform.clone()).collect()
+        }
+        _ => Vec::new(),
     });
-    found.flatten().map(|child| child.platform.clone()).collect()
+    each.flatten().collect()
 }
 
 impl Stage {

@@ -72,8 +72,8 @@ impl Scenario {
                 assert!(api.events().is_empty(), "{:?}", api.events());
             }
             Self::Applied(status, reason) => {
-                let [patch] = patches.as_slice() else { panic!("{patches:#?}") };
-                let ready = ready(&patch.body);
+                let [applied] = patches.as_slice() else { panic!("{patches:#?}") };
+                let ready = ready(&applied.body);
                 assert_eq!(
                     (ready["status"].as_str(), ready["reason"].as_str()),
                     (Some(*status), Some(*reason)),

@@ -208,10 +208,15 @@ fn keep(cluster: &Cluster, registry: &Registry, run: &Path) {
     told(&format!("export KUBECONFIG={}", cluster.kubeconfig().display()));
     told(&format!("alias kubectl={}", kubectl.display()));
     told(&format!("kubectl describe mai app --namespace {NAMESPACE}"));
+    let crane = workspace().join(".build/bin/crane");
+    told(&format!("alias crane='{} --insecure'", crane.display()));
+    told(&format!("crane manifest {}", registry.reference("team/app:1.0")));
     told(&format!(
-        "{}/.build/bin/crane manifest --insecure {}",
-        workspace().display(),
-        registry.reference("team/app:1.0")
+        "crane tag {} 1.0    # moves the tag; ask for a look, and it is put back",
+        registry.reference("team/app:1.0-amd64")
+    ));
+    told(&format!(
+        "kubectl annotate mai app multiarch.dev/requestedAt=\"$(date +%s)\" --overwrite --namespace {NAMESPACE}"
     ));
     told(&format!("tail -f {}", run.join("operator-1.log").display()));
 }

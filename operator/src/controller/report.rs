@@ -26,14 +26,12 @@ const MANAGER: &str = "multiarch-operator";
 /// Writes what came of runs.
 pub(super) struct Reporter {
     client: Client,
-    recorder: Recorder,
     resource: ApiResource,
 }
 
 impl Reporter {
     pub(super) fn new(client: Client) -> Self {
-        let recorder = Recorder::new(client.clone(), MANAGER.into());
-        Self { client, recorder, resource: ApiResource::erase::<MultiArchImage>(&()) }
+        Self { client, resource: ApiResource::erase::<MultiArchImage>(&()) }
     }
 
     /// Writes `next` and tells what happened; the object's version after it.
@@ -48,7 +46,7 @@ impl Reporter {
         log(&namespace, &name, previous, next, run.pushed);
         let version = self.write(&namespace, &name, next).await?;
         let about = object.object_ref(&());
-        for event in events::between(previous, next, run.pushed) {
+        for event in events::between(previous, next, run.pushed, run.drift.as_deref()) {
             self.tell(&event, &about).await;
         }
         Ok(version)
@@ -93,7 +91,7 @@ impl Reporter {
         }
         log(&namespace, &name, &previous, &next, false);
         self.write(&namespace, &name, &next).await?;
-        for event in events::between(&previous, &next, false) {
+        for event in events::between(&previous, &next, false, None) {
             self.tell(&event, &object.object_ref(&self.resource)).await;
         }
         Ok(())
@@ -125,8 +123,12 @@ impl Reporter {
     }
 
     /// An Event that cannot be told changes nothing: the status says the same.
+    ///
+    /// With a recorder of its own: one that is kept takes a second Event of the same reason for the
+    /// first one again, whatever its note says.
     async fn tell(&self, event: &Event, about: &k8s_openapi::api::core::v1::ObjectReference) {
-        if let Err(error) = self.recorder.publish(event, about).await {
+        let recorder = Recorder::new(self.client.clone(), MANAGER.into());
+        if let Err(error) = recorder.publish(event, about).await {
             warn!(%error, reason = event.reason, "failed to publish an Event");
         }
     }
@@ -153,9 +155,9 @@ fn log(
         let message = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
         let reason = reason.map(Reason::as_str).unwrap_or_default();
         if ready.is_some_and(|ready| ready.status == "False") {
-            warn!(namespace, name, reason, message, "not ready");
+            warn!(namespace, name, reason, why = message, "not ready");
         } else {
-            info!(namespace, name, reason, message, "ready changed");
+            info!(namespace, name, reason, why = message, "ready changed");
         }
     }
 }

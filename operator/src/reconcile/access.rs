@@ -122,3 +122,113 @@ fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use multiarch_crds::v1alpha1::{MultiArchImageSpec, SecretRef, Source as Spec, Target};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::keychain::DockerConfig;
+
+    /// Secrets, each with an entry for one place; the user is called as the Secret.
+    fn keychain(secrets: &[(&str, &str)]) -> Keychain {
+        let config = |name: &str, place: &str| {
+            let auths = serde_json::json!({place: {"username": name, "password": "p"}});
+            DockerConfig::parse(name, serde_json::json!({"auths": auths}).to_string().as_bytes())
+        };
+        let secrets = secrets.iter().map(|(name, at)| ((*name).into(), config(name, at)));
+        Keychain::with(secrets.collect())
+    }
+
+    fn sources(push: bool, own: bool, pull: &[&str], image: &str) -> Sources {
+        let secret = |name: &str| SecretRef { name: name.into() };
+        let spec = MultiArchImageSpec {
+            target: Target {
+                image: "r.example/team/app:1.0".into(),
+                secret_ref: push.then(|| secret("push")),
+            },
+            sources: vec![Spec {
+                name: "x".into(),
+                image: image.into(),
+                secret_ref: own.then(|| secret("own")),
+                ..Spec::default()
+            }],
+            image_pull_secrets: pull.iter().map(|name| secret(name)).collect(),
+            ..MultiArchImageSpec::default()
+        };
+        Sources::parse(&spec).unwrap()
+    }
+
+    const HERE: &str = "r.example/team/app:x";
+    const THERE: &str = "r.example/other:x";
+    const ALL: &[(&str, &str)] =
+        &[("push", "r.example"), ("own", "r.example"), ("a", "r.example"), ("b", "r.example/team")];
+
+    #[rstest]
+    #[case::nothing(sources(false, false, &[], HERE), ALL, None)]
+    #[case::its_own(sources(true, true, &["a"], HERE), ALL, Some("own"))]
+    #[case::best_pull_secret(sources(true, false, &["a", "b"], HERE), ALL, Some("b"))]
+    #[case::first_of_equals(sources(true, false, &["a", "own"], HERE), ALL, Some("a"))]
+    #[case::pull_secret_of_another_host(sources(true, false, &["a"], HERE), &[("push", "r.example"), ("a", "s.example")], Some("push"))]
+    #[case::the_targets(sources(true, false, &[], THERE), ALL, Some("push"))]
+    #[case::not_the_targets(sources(true, false, &[], THERE), &[("push", "r.example/team")], None)]
+    fn chooses_for_a_source(
+        #[case] sources: Sources,
+        #[case] secrets: &[(&str, &str)],
+        #[case] expected: Option<&str>,
+    ) {
+        let map = AccessMap::new(&sources, &keychain(secrets));
+        let access = map.source(&sources.sources[0]).unwrap();
+        assert_eq!(access.credential.as_ref().map(|c| c.username.as_str()), expected);
+    }
+
+    #[rstest]
+    #[case::its_own_without_entry(sources(false, true, &["a"], HERE), &[("own", "s.example"), ("a", "r.example")], "Secret own has no credential for r.example/team/app")]
+    #[case::its_own_absent(sources(false, true, &[], HERE), &[], "Secret own is not in this namespace")]
+    #[case::pull_secret_absent(sources(false, false, &["a"], HERE), &[], "Secret a is not in this namespace")]
+    #[case::the_targets_without_entry(sources(true, false, &[], HERE), &[("push", "s.example")], "Secret push has no credential for r.example/team/app")]
+    fn tells_which_secret_is_at_fault(
+        #[case] sources: Sources,
+        #[case] secrets: &[(&str, &str)],
+        #[case] words: &str,
+    ) {
+        let map = AccessMap::new(&sources, &keychain(secrets));
+        let message = map.source(&sources.sources[0]).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+
+    /// Neither a source's Secret nor a pull Secret ever pushes.
+    #[test]
+    fn only_its_own_secret_pushes() {
+        let all = sources(false, true, &["a", "b"], HERE);
+        let map = AccessMap::new(&all, &keychain(ALL));
+        assert!(map.target().unwrap().credential.is_none());
+        let all = sources(true, true, &["a"], HERE);
+        let map = AccessMap::new(&all, &keychain(&ALL[1..]));
+        assert!(
+            matches!(map.target(), Err(KeychainError::NotFound { secret }) if secret == "push")
+        );
+    }
+
+    /// One token serves the reads and the push where one identity does both.
+    #[test]
+    fn scopes() {
+        let shared = sources(true, false, &[], HERE);
+        let map = AccessMap::new(&shared, &keychain(ALL));
+        assert_eq!(map.source(&shared.sources[0]).unwrap().scopes, map.target().unwrap().scopes);
+        assert!(map.target().unwrap().scopes[0].push);
+        let apart = sources(true, true, &[], HERE);
+        let map = AccessMap::new(&apart, &keychain(ALL));
+        assert!(!map.source(&apart.sources[0]).unwrap().scopes[0].push);
+        let elsewhere = sources(true, false, &[], THERE);
+        let map = AccessMap::new(&elsewhere, &keychain(ALL));
+        assert_eq!(map.source(&elsewhere.sources[0]).unwrap().scopes[0].path, "other");
+    }
+
+    #[test]
+    fn names_every_secret_once() {
+        let all = sources(true, true, &["a", "own"], HERE);
+        assert_eq!(secrets(&all).into_iter().collect::<Vec<_>>(), ["a", "own", "push"]);
+    }
+}

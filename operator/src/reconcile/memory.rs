@@ -195,3 +195,6 @@ impl PublishedIndex {
         theirs == ours
     }
 }
+
+#[cfg(test)]
+mod tests;

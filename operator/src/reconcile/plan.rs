@@ -242,12 +242,11 @@ pub fn plan(
     let mut lost = Vec::new();
     for kept in &draft.kept {
         let listed = [tagged, ours].into_iter().flatten().find_map(|index| listed(index, kept));
-        match listed {
-            Some(child) => children.push(child),
-            None => {
-                let source = sources.sources.iter().find(|source| source.name == kept.source);
-                lost.extend(source.map(|source| awaited(source, [&kept.platform].into_iter())));
-            }
+        if let Some(child) = listed {
+            children.push(child);
+        } else {
+            let source = sources.sources.iter().find(|source| source.name == kept.source);
+            lost.extend(source.map(|source| awaited(source, [&kept.platform].into_iter())));
         }
     }
     if !lost.is_empty() {
@@ -408,3 +407,6 @@ fn shown(index: &Index, children: &[Child]) -> Vec<PublishedPlatform> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

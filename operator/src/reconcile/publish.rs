@@ -35,6 +35,7 @@ pub struct Published {
     digest: Digest,
     media_type: String,
     pushed: bool,
+    replaced: Option<Digest>,
 }
 
 /// Why the plan is not published.
@@ -129,6 +130,13 @@ pub enum PublishError {
 }
 
 impl Published {
+    /// One that nobody published, for tests of what reports it.
+    #[cfg(test)]
+    pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
+        let (digest, media_type) = (reference.digest()?.clone(), media_type::OCI_INDEX.to_owned());
+        Some(Self { reference, digest, media_type, pushed, replaced: None })
+    }
+
     /// The target, pinned to what its tag names.
     #[must_use]
     pub fn reference(&self) -> &Reference {
@@ -151,6 +159,12 @@ impl Published {
     #[must_use]
     pub fn pushed(&self) -> bool {
         self.pushed
+    }
+
+    /// What the tag named before the push, if it named anything.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&Digest> {
+        self.replaced.as_ref()
     }
 }
 
@@ -302,7 +316,8 @@ pub async fn publish<R: Registry>(
     put.map_err(|source| PublishError::Push { target: sources.target.clone(), source })?;
     read_back(registry, access, &target, &tag, before).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
-    Ok(Published { reference: target, digest, media_type, pushed: true })
+    let replaced = before.cloned();
+    Ok(Published { reference: target, digest, media_type, pushed: true, replaced })
 }
 
 async fn read_back<R: Registry>(
@@ -334,6 +349,7 @@ fn found(sources: &Sources, digest: &Digest, media_type: &str) -> Published {
         digest: digest.clone(),
         media_type: media_type.to_owned(),
         pushed: false,
+        replaced: None,
     }
 }
 

@@ -218,3 +218,6 @@ fn platforms(texts: &[String], field: &str) -> Result<Vec<Declared>, SpecError> 
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

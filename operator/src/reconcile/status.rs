@@ -32,6 +32,8 @@ pub struct Run {
     pub counted: Option<Counted>,
     /// The registry took an index, whether or not it was read back.
     pub pushed: bool,
+    /// What the tag named instead of the published index before this run put it back, in words.
+    pub drift: Option<String>,
     /// Names of sources that give the same platform.
     pub conflict: Vec<String>,
     /// How it ended.
@@ -43,7 +45,7 @@ impl Run {
     #[must_use]
     pub fn without_answers(outcome: Outcome) -> Self {
         let (resolutions, conflict) = (Vec::new(), Vec::new());
-        Self { resolutions, counted: None, pushed: false, conflict, outcome }
+        Self { resolutions, counted: None, pushed: false, drift: None, conflict, outcome }
     }
 }
 
@@ -234,7 +236,13 @@ impl Conditions<'_> {
 
     fn suspended(&mut self) {
         let ready = condition::get(&self.list, Type::Ready);
-        let status = ready.and_then(|ready| ready.status.parse().ok()).unwrap_or(Status::Unknown);
+        // What was edited while it was suspended is not served.
+        let edited = ready.is_some_and(|ready| {
+            ready.reason == Reason::Suspended.as_str()
+                && ready.observed_generation != self.about.generation
+        });
+        let status = ready.filter(|_| !edited).and_then(|ready| ready.status.parse().ok());
+        let status = status.unwrap_or(Status::Unknown);
         let message = "suspended: set spec.suspend to false to go on";
         self.set(Type::Ready, status, Reason::Suspended, message);
         condition::remove(&mut self.list, Type::Reconciling);
@@ -339,3 +347,6 @@ fn with_configs(
         .map(|image| PublishedPlatform { config_digest: config(image), ..image.clone() })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ impl Api {
             }
         };
         // Not a limit that is tested: a test that waits for what never comes shall say so.
-        let waited = tokio::time::timeout(std::time::Duration::from_secs(60), wait).await;
+        let waited = tokio::time::timeout(std::time::Duration::from_mins(1), wait).await;
         assert!(waited.is_ok(), "{what} never happened: {:#?}", self.seen());
     }
 

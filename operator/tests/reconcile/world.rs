@@ -213,7 +213,7 @@ impl World {
         };
         let next = status::next(&self.status, &about, &run);
         assert_eq!(status::next(&next, &about, &run), next, "not a fixpoint");
-        let told = events::between(&self.status, &next, run.pushed);
+        let told = events::between(&self.status, &next, run.pushed, run.drift.as_deref());
         let changed = next != self.status;
         // Through the API server and back.
         self.status = serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap();

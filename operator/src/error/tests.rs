@@ -1,0 +1,321 @@
+//! The table: one row a variant, and messages that a person can act on.
+
+use multiarch_crds::condition::Reason as Why;
+use rstest::rstest;
+
+use super::*;
+use crate::{
+    oci::{Platform, Repository, manifest::ManifestError},
+    registry::Request,
+};
+
+const NOW: Stalled = Stalled::Now;
+const TRIED: Stalled = Stalled::AfterTries;
+const NO: Stalled = Stalled::No;
+const WAIT: Option<Duration> = Some(Duration::from_secs(7));
+
+fn reference() -> Reference {
+    "r.example/app:1.0".parse().unwrap()
+}
+
+fn repository() -> Repository {
+    reference().repository().clone()
+}
+
+fn digest() -> Digest {
+    Digest::of(b"x")
+}
+
+fn platform(text: &str) -> Platform {
+    text.parse().unwrap()
+}
+
+fn request() -> Request {
+    Request { method: "GET", noun: "manifest", of: "app:1.0".into() }
+}
+
+fn host() -> String {
+    "r.example".into()
+}
+
+fn who() -> String {
+    "the credential of Secret login".into()
+}
+
+fn unauthorized() -> RegistryError {
+    RegistryError::Unauthorized { host: host(), credential: who(), status: 401 }
+}
+
+fn denied() -> RegistryError {
+    let (host, request, credential) = (host(), request(), who());
+    RegistryError::Denied { host, request, credential, status: 403, codes: vec!["DENIED".into()] }
+}
+
+fn limited(retry_after: Option<Duration>) -> RegistryError {
+    RegistryError::RateLimited { host: host(), request: request(), retry_after }
+}
+
+fn unavailable(retry_after: Option<Duration>) -> RegistryError {
+    let (host, request) = (host(), request());
+    RegistryError::Unavailable { host, request, status: 503, codes: Vec::new(), retry_after }
+}
+
+fn unreachable() -> RegistryError {
+    RegistryError::Unreachable {
+        host: host(),
+        request: request(),
+        why: "no route".into(),
+        source: None,
+    }
+}
+
+fn slow() -> RegistryError {
+    RegistryError::TooSlow { host: host(), request: request(), limit: "no answer in 10s".into() }
+}
+
+fn refused() -> RegistryError {
+    let codes = vec!["TAG_INVALID".into()];
+    RegistryError::Refused { host: host(), request: request(), status: 400, codes }
+}
+
+fn protocol() -> RegistryError {
+    RegistryError::Protocol { host: host(), request: request(), why: "a redirect".into() }
+}
+
+fn no_repository() -> RegistryError {
+    RegistryError::RepositoryNotFound { host: host(), request: request() }
+}
+
+fn wrong_digest() -> RegistryError {
+    let (expected, computed) = (digest(), Digest::of(b"y"));
+    RegistryError::WrongDigest { host: host(), request: request(), expected, computed }
+}
+
+fn wrong_size() -> RegistryError {
+    RegistryError::WrongSize { host: host(), request: request(), expected: 1, received: 2 }
+}
+
+fn large() -> RegistryError {
+    RegistryError::TooLarge { host: host(), request: request(), limit: 4 }
+}
+
+fn unusable() -> RegistryError {
+    RegistryError::Unusable { host: host(), request: request(), source: ManifestError::Schema1 }
+}
+
+fn realm() -> RegistryError {
+    let realm = "https://other.example/token".into();
+    RegistryError::RealmNotTrusted { host: host(), realm, secret: "login".into() }
+}
+
+fn address() -> RegistryError {
+    let address = "169.254.169.254".into();
+    RegistryError::ForbiddenAddress { host: host(), address, why: "link-local".into() }
+}
+
+fn insecure() -> RegistryError {
+    RegistryError::InsecureNotAllowed { host: host() }
+}
+
+#[rstest]
+#[case::unauthorized(unauthorized(), SourceState::Unauthorized, Why::AuthenticationFailed, TRIED, Retry::Backoff, &["401", "Secret login"])]
+#[case::denied(denied(), SourceState::Denied, Why::AccessDenied, TRIED, Retry::Backoff, &["403", "Secret login", "DENIED"])]
+#[case::limited(limited(None), SourceState::RateLimited, Why::RateLimited, NO, Retry::Backoff, &["429"])]
+#[case::limited_until(limited(WAIT), SourceState::RateLimited, Why::RateLimited, NO, Retry::After(Duration::from_secs(7)), &["429"])]
+#[case::unavailable(unavailable(None), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["503"])]
+#[case::unavailable_until(unavailable(WAIT), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::After(Duration::from_secs(7)), &["503"])]
+#[case::unreachable(unreachable(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["no route"])]
+#[case::slow(slow(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["10s"])]
+#[case::refused(refused(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["400", "TAG_INVALID"])]
+#[case::protocol(protocol(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["a redirect"])]
+#[case::no_repository(no_repository(), SourceState::Unreachable, Why::RepositoryNotFound, NOW, Retry::Interval, &["404", "create it"])]
+#[case::wrong_digest(wrong_digest(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["sha256:"])]
+#[case::wrong_size(wrong_size(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["2 bytes"])]
+#[case::large(large(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["4 bytes"])]
+#[case::unusable(unusable(), SourceState::Unsupported, Why::UnsupportedContent, NOW, Retry::Interval, &["schema 1"])]
+#[case::realm(realm(), SourceState::Unauthorized, Why::TokenRealmNotTrusted, NOW, Retry::Interval, &["other.example", "Secret login", "--token-realm"])]
+#[case::address(address(), SourceState::Unreachable, Why::RegistryNotAllowed, NOW, Retry::Interval, &["169.254.169.254"])]
+#[case::insecure(insecure(), SourceState::Unreachable, Why::InsecureNotAllowed, NOW, Retry::Interval, &["--insecure-allow-http"])]
+fn of_a_registry(
+    #[case] error: RegistryError,
+    #[case] state: SourceState,
+    #[case] reason: Why,
+    #[case] stalled: Stalled,
+    #[case] retry: Retry,
+    #[case] words: &[&str],
+) {
+    let expected = Consequence { reason, stalled, retry };
+    let error = ResolveError::Registry { reference: reference().to_string(), source: error };
+    assert_eq!(of_source(&error, true), (state, expected.clone()));
+    let message = error.to_string();
+    for word in words.iter().chain(&["r.example", "app:1.0"]) {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+    let ResolveError::Registry { source, .. } = error else { unreachable!() };
+    let look = PublishError::Look { target: reference(), source };
+    assert_eq!(of_publish(&look), expected, "the target's is the same");
+    assert!(!look.pushed());
+}
+
+#[test]
+fn denied_is_not_there_yet_before_it_answered() {
+    let error = ResolveError::Registry { reference: "x".into(), source: denied() };
+    let waiting = Consequence {
+        reason: Why::WaitingForPlatforms,
+        stalled: Stalled::No,
+        retry: Retry::Interval,
+    };
+    assert_eq!(of_source(&error, false), (SourceState::Denied, waiting));
+    let error = ResolveError::Registry { reference: "x".into(), source: unauthorized() };
+    assert_eq!(of_source(&error, false), of_source(&error, true), "a wrong credential is wrong");
+}
+
+#[rstest]
+#[case::content(ResolveError::Content { reference: "the-image".into(), source: ManifestError::Ambiguous }, SourceState::Invalid, Why::UnsupportedContent, NOW, &["CVE"])]
+#[case::mismatch(ResolveError::Mismatch { reference: "the-image".into(), declared: "linux/amd64".into(), actual: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64"])]
+#[case::index_mismatch(ResolveError::IndexMismatch { reference: "the-image".into(), digest: digest(), listed: platform("linux/amd64"), actual: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64", "sha256:"])]
+#[case::not_in_index(ResolveError::NotInIndex { reference: "the-image".into(), declared: "linux/amd64".into(), listed: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64"])]
+#[case::single(ResolveError::SingleImage { reference: "the-image".into(), declared: 2 }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["2 platforms"])]
+#[case::without(ResolveError::ChildWithoutPlatform { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["sha256:"])]
+#[case::many(ResolveError::ManyImages { reference: "the-image".into(), images: 3, digests: "d1, d2".into() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["3 images", "d1, d2"])]
+#[case::nested(ResolveError::Nested { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["sha256:"])]
+#[case::no_platform(ResolveError::NoPlatform { reference: "the-image".into(), config: "application/x".into() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["application/x", "Trust"])]
+#[case::other_repository(ResolveError::OtherRepository { reference: "the-image".into(), target: repository() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["r.example/app"])]
+#[case::incomplete(ResolveError::Incomplete { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
+#[case::config_gone(ResolveError::ConfigGone { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
+fn of_content(
+    #[case] error: ResolveError,
+    #[case] state: SourceState,
+    #[case] reason: Why,
+    #[case] stalled: Stalled,
+    #[case] words: &[&str],
+) {
+    let expected = Consequence { reason, stalled, retry: Retry::Interval };
+    assert_eq!(of_source(&error, true), (state, expected));
+    let message = error.to_string();
+    for word in words.iter().chain(&["the-image"]) {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+}
+
+#[rstest]
+#[case::not_found(KeychainError::NotFound { secret: "login".into() }, Why::SecretNotFound)]
+#[case::wrong_type(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }, Why::SecretInvalid)]
+#[case::malformed(KeychainError::Malformed { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
+#[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]
+fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
+    let expected = Consequence { reason, stalled: TRIED, retry: Retry::Backoff };
+    assert!(error.to_string().contains("Secret login"));
+    let target = PublishError::Credential { source: error.clone() };
+    assert_eq!(of_publish(&target), expected);
+    assert!(!target.pushed());
+    let source = ResolveError::Credential { source: error };
+    assert_eq!(of_source(&source, true), (SourceState::Unauthorized, expected));
+}
+
+#[rstest]
+#[case::waiting(Held::Waiting { waiting: vec!["linux/amd64".into()] }, Why::WaitingForPlatforms, NO, "linux/amd64")]
+#[case::failed(Held::SourceFailed, Why::WaitingForPlatforms, NO, "failed")]
+#[case::double(Held::Duplicate { platform: platform("linux/amd64"), first: "a".into(), second: "b".into() }, Why::DuplicatePlatform, NOW, "a and b both give linux/amd64")]
+#[case::shrink(Held::WouldShrink { platforms: vec!["linux/amd64".into()] }, Why::WouldShrink, NOW, "removalPolicy")]
+#[case::no_image(Held::NoImage, Why::UnsupportedContent, NOW, "removalPolicy: Remove")]
+#[case::many(Held::TooMany { children: 129 }, Why::TooManyPlatforms, NOW, "129")]
+fn of_a_plan(
+    #[case] held: Held,
+    #[case] reason: Why,
+    #[case] stalled: Stalled,
+    #[case] word: &str,
+) {
+    assert_eq!(of_held(&held), Consequence { reason, stalled, retry: Retry::Interval });
+    assert!(held.to_string().contains(word), "{held}");
+}
+
+#[rstest]
+#[case::refused(refused(), Why::PushFailed, NO, Retry::Backoff)]
+#[case::protocol(protocol(), Why::PushFailed, NO, Retry::Backoff)]
+#[case::unavailable(unavailable(None), Why::PushFailed, NO, Retry::Backoff)]
+#[case::unavailable_until(
+    unavailable(WAIT),
+    Why::RegistryUnreachable,
+    NO,
+    Retry::After(Duration::from_secs(7))
+)]
+#[case::limited(limited(WAIT), Why::RateLimited, NO, Retry::After(Duration::from_secs(7)))]
+#[case::denied(denied(), Why::AccessDenied, TRIED, Retry::Backoff)]
+#[case::unreachable(unreachable(), Why::RegistryUnreachable, NO, Retry::Backoff)]
+#[case::no_repository(no_repository(), Why::RepositoryNotFound, NOW, Retry::Interval)]
+fn of_a_push(
+    #[case] source: RegistryError,
+    #[case] reason: Why,
+    #[case] stalled: Stalled,
+    #[case] retry: Retry,
+) {
+    let error = PublishError::Push { target: reference(), source };
+    assert_eq!(of_publish(&error), Consequence { reason, stalled, retry });
+    assert!(error.to_string().starts_with("failed to push r.example/app:1.0: "));
+    assert!(!error.pushed(), "it was not taken");
+}
+
+#[rstest]
+#[case::unavailable(unavailable(None), Why::ReadingBack, NO, Retry::Backoff)]
+#[case::limited(limited(WAIT), Why::ReadingBack, NO, Retry::After(Duration::from_secs(7)))]
+#[case::denied(denied(), Why::AccessDenied, TRIED, Retry::Backoff)]
+fn of_a_read_back(
+    #[case] source: RegistryError,
+    #[case] reason: Why,
+    #[case] stalled: Stalled,
+    #[case] retry: Retry,
+) {
+    let error = PublishError::ReadBack { target: reference(), source };
+    assert_eq!(of_publish(&error), Consequence { reason, stalled, retry });
+    assert!(error.pushed());
+}
+
+#[rstest]
+#[case::lagging(PublishError::Lagging { target: reference(), pushed: true }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), true)]
+#[case::lagging_still(PublishError::Lagging { target: reference(), pushed: false }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), false)]
+#[case::child_gone(PublishError::ChildGone { image: reference() }, Why::ChildMissing, Retry::Backoff, false)]
+#[case::mismatch(PublishError::Mismatch { target: reference(), seen: digest() }, Why::ReadBackMismatch, Retry::Backoff, true)]
+fn of_the_tag(
+    #[case] error: PublishError,
+    #[case] reason: Why,
+    #[case] retry: Retry,
+    #[case] pushed: bool,
+) {
+    assert_eq!(of_publish(&error), Consequence { reason, stalled: NO, retry });
+    assert_eq!(error.pushed(), pushed);
+    assert!(error.to_string().contains("r.example/app:1.0"));
+}
+
+#[test]
+fn drift_and_time_out() {
+    let failure = Failure::drifted(&reference(), &digest(), None);
+    assert_eq!(failure.consequence.reason, Why::DriftDetected);
+    assert_eq!(failure.consequence.retry, Retry::After(Duration::from_mins(1)));
+    assert!(failure.message.contains("nothing instead of sha256:"), "{}", failure.message);
+    let failure = Failure::timed_out(Duration::from_mins(2), "while pushing");
+    assert_eq!(failure.consequence.retry, Retry::Backoff);
+    assert!(failure.message.ends_with("(120s), while pushing"), "{}", failure.message);
+}
+
+#[test]
+fn what_a_person_must_act_on_weighs_most() {
+    let weights = [
+        stalled(Why::WouldShrink),
+        tried(Why::AccessDenied),
+        retried(Why::RateLimited),
+        waiting(Why::WaitingForPlatforms),
+    ]
+    .map(|consequence| consequence.weight());
+    assert!(weights.is_sorted_by(|a, b| a > b), "{weights:?}");
+}
+
+/// Statuses name reasons of the closed list, which the troubleshooting page explains one by one.
+#[test]
+fn every_reason_has_its_section() {
+    let page = include_str!("../../../docs/troubleshooting.md");
+    for reason in Why::ALL {
+        let heading = format!("\n### {reason}\n");
+        assert!(page.contains(&heading) || *reason == Why::Progressing, "{reason} has no section");
+    }
+}

@@ -1,0 +1,84 @@
+//! Each reason to refuse a spec, and what a good one is parsed into.
+
+use multiarch_crds::v1alpha1::{Registry, SecretRef, Target};
+use rstest::rstest;
+
+use super::*;
+
+const TARGET: &str = "r.example/team/app:1.0";
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+fn source(name: &str, image: &str) -> SourceSpec {
+    SourceSpec { name: name.into(), image: image.into(), ..SourceSpec::default() }
+}
+
+fn spec(target: &str, sources: Vec<SourceSpec>) -> MultiArchImageSpec {
+    let target = Target { image: target.into(), secret_ref: None };
+    MultiArchImageSpec { target, sources, ..MultiArchImageSpec::default() }
+}
+
+fn of(platforms: &[&str], trust: bool) -> Vec<SourceSpec> {
+    vec![SourceSpec {
+        platforms: platforms.iter().map(|text| (*text).to_owned()).collect(),
+        platform_policy: if trust { PlatformPolicy::Trust } else { PlatformPolicy::Verify },
+        ..source("amd64", "r.example/team/app:amd64")
+    }]
+}
+
+#[rstest]
+#[case::target("r.example/UPPER:1", of(&[], false), "spec.target.image: ")]
+#[case::target_with_digest(&format!("r.example/a:1@{DIGEST}"), of(&[], false), "must be repository:tag, without a digest")]
+#[case::target_without_tag(&format!("r.example/a@{DIGEST}"), of(&[], false), "must be repository:tag, without a digest")]
+#[case::image(TARGET, vec![source("x", "r.example/a b:1")], "spec.sources[x].image: ")]
+#[case::source_is_target(TARGET, vec![source("x", TARGET)], "use removalPolicy: Retain")]
+#[case::platform(TARGET, of(&["linux"], false), "spec.sources[amd64].platforms: \"linux\" is not a platform")]
+#[case::trust_of_none(TARGET, of(&[], true), "needs exactly one platform, it has 0")]
+#[case::trust_of_two(TARGET, of(&["linux/amd64", "linux/arm64"], true), "needs exactly one platform, it has 2")]
+#[case::twice(TARGET, [of(&[], false), of(&[], false)].concat(), "the name amd64 occurs twice")]
+fn refuses(#[case] target: &str, #[case] sources: Vec<SourceSpec>, #[case] words: &str) {
+    let message = Sources::parse(&spec(target, sources)).unwrap_err().to_string();
+    assert!(message.contains(words), "{message}");
+    assert!(message.starts_with("spec."), "it names the field: {message}");
+}
+
+#[test]
+fn refuses_a_required_platform() {
+    let required = vec!["linux/*".into()];
+    let spec = MultiArchImageSpec { required_platforms: required, ..spec(TARGET, of(&[], false)) };
+    let message = Sources::parse(&spec).unwrap_err().to_string();
+    assert!(message.starts_with("spec.requiredPlatforms: "), "{message}");
+}
+
+#[test]
+fn parses() {
+    let secret = |name: &str| SecretRef { name: name.into() };
+    let mut spec = spec(TARGET, of(&["linux/aarch64"], true));
+    spec.target.secret_ref = Some(secret("push"));
+    spec.sources[0].secret_ref = Some(secret("own"));
+    spec.sources.push(SourceSpec { optional: true, ..source("x", "docker.io/alpine:3") });
+    spec.image_pull_secrets = vec![secret("pull")];
+    spec.required_platforms = vec!["linux/x86_64".into()];
+    spec.registries = vec![
+        Registry { host: "r.example".into(), plain_http: true },
+        Registry { host: "s.example".into(), plain_http: false },
+    ];
+    let sources = Sources::parse(&spec).unwrap();
+    assert_eq!((sources.target.to_string().as_str(), sources.tag()), (TARGET, "1.0"));
+    let [first, second] = sources.sources.as_slice() else { panic!("{sources:?}") };
+    assert!(first.trust && !first.optional && second.optional && !second.trust);
+    assert_eq!((first.secret.as_deref(), second.secret.as_deref()), (Some("own"), None));
+    assert_eq!(first.declared[0].text, "linux/aarch64", "the user's words are kept");
+    assert_eq!(first.declared[0].platform.to_string(), "linux/arm64");
+    assert_eq!(second.reference.to_string(), "docker.io/library/alpine:3");
+    assert_eq!(sources.required[0].to_string(), "linux/amd64");
+    assert_eq!(sources.push_secret.as_deref(), Some("push"));
+    assert_eq!(sources.pull_secrets, ["pull"]);
+    assert!(sources.plain_http(sources.target.repository()));
+    assert!(!sources.plain_http(second.reference.repository()));
+}
+
+/// The same tag by digest is no loop: the digest decides, and it never moves.
+#[test]
+fn a_source_may_be_the_target_pinned() {
+    Sources::parse(&spec(TARGET, vec![source("x", &format!("{TARGET}@{DIGEST}"))])).unwrap();
+}
