@@ -1,20 +1,28 @@
 //! A registry over HTTP.
 
 mod address;
+mod again;
 mod auth;
 mod blobs;
+mod body;
 mod call;
 mod challenge;
+mod copy;
 mod failure;
 mod hosts;
 mod limits;
 mod manifests;
+mod mounts;
 mod redirect;
 mod refusal;
 mod retry_after;
+mod session;
+mod source;
 mod token;
 mod transport;
 mod trust;
+mod upload;
+mod verified;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -30,9 +38,10 @@ pub use limits::Limits;
 /// asked for them, but no credential.
 #[derive(Debug)]
 pub struct Remote {
-    transport: transport::Transport,
+    transport: Arc<transport::Transport>,
     hosts: hosts::Hosts,
     tokens: token::Tokens,
+    mounts: mounts::Mounts,
     allow_http: bool,
     token_realms: Vec<(String, String)>,
 }
@@ -92,9 +101,10 @@ impl Remote {
         let transport =
             transport::Transport::new(options).map_err(|source| SetupError { source })?;
         Ok(Self {
-            transport,
+            transport: Arc::new(transport),
             hosts: hosts::Hosts::default(),
             tokens: token::Tokens::default(),
+            mounts: mounts::Mounts::default(),
             allow_http,
             token_realms,
         })
@@ -145,7 +155,7 @@ impl Registry for Remote {
         repository: &Repository,
         blob: &Descriptor,
     ) -> Result<bool, RegistryError> {
-        self.look(access, repository, blob).await
+        self.persist(|| self.look(access, repository, blob)).await
     }
 
     async fn copy_blob(
@@ -155,13 +165,7 @@ impl Registry for Remote {
         blob: &Descriptor,
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
-        let _ = (from, progress);
-        if self.look(to.access, to.repository, blob).await? {
-            return Ok(Some(Copied::Present));
-        }
-        let request = super::Request::upload("POST", to.repository, &blob.digest);
-        let why = "nothing: blobs are not sent over HTTP yet".into();
-        Err(RegistryError::Protocol { host: to.repository.host().into(), request, why })
+        self.copy(from, to, blob, progress).await
     }
 }
 

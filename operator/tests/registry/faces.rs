@@ -115,6 +115,14 @@ impl Face {
         })
     }
 
+    /// Uploads that were begun in a repository and neither finished nor cancelled.
+    pub(crate) fn open_uploads(&self, path: &str) -> usize {
+        match &self.content {
+            Content::Store(_, server) => server.as_ref().map_or(0, Server::open_uploads),
+            Content::Http(registry) => registry.open_uploads(path),
+        }
+    }
+
     pub(crate) async fn push_blob(&self, path: &str, media_type: &str, bytes: Bytes) -> Descriptor {
         match &self.content {
             Content::Store(store, _) => store.push_blob(path, media_type, bytes),
@@ -274,11 +282,11 @@ impl Registry for Client {
 pub(crate) struct Distribution {
     pub(crate) addr: String,
     process: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Distribution {
-    fn start(login: bool) -> Self {
+    pub(crate) fn start(login: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name).display().to_string();
         let mut config = format!(
@@ -307,7 +315,15 @@ impl Distribution {
         });
         // Its log is read to the end, so that it never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { addr: addr.expect("a listening registry"), process, _directory: directory }
+        Self { addr: addr.expect("a listening registry"), process, directory }
+    }
+
+    fn open_uploads(&self, path: &str) -> usize {
+        let data = self.directory.path().join("data/docker/registry/v2/repositories");
+        let uploads = std::fs::read_dir(data.join(path).join("_uploads"));
+        // It keeps the folder of a cancelled upload, and forgets when that began.
+        let open = |upload: &std::fs::DirEntry| upload.path().join("startedat").exists();
+        uploads.map_or(0, |all| all.filter_map(Result::ok).filter(open).count())
     }
 
     async fn upload(&self, path: &str, bytes: &Bytes, login: bool) {

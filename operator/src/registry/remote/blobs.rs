@@ -71,7 +71,7 @@ impl Remote {
     }
 }
 
-fn wrong_size(call: &Call<'_>, blob: &Descriptor, received: u64) -> RegistryError {
+pub(super) fn wrong_size(call: &Call<'_>, blob: &Descriptor, received: u64) -> RegistryError {
     let (host, request) = (call.host().into(), call.request.clone());
     RegistryError::WrongSize { host, request, expected: blob.size, received }
 }
