@@ -183,6 +183,9 @@ pub fn of_publish(error: &PublishError) -> Consequence {
             let retry = Retry::After(Duration::from_secs(5));
             Consequence { retry, ..retried(Reason::ReadingBack) }
         }
+        PublishError::Copy { source: R::Refused { .. } | R::Protocol { .. }, .. } => {
+            retried(Reason::PushFailed)
+        }
         PublishError::Copy { source, .. } => of_registry(source),
         PublishError::BlobGone { .. } => waiting(Reason::WaitingForPlatforms),
         PublishError::ForeignLayer { .. } => stalled(Reason::UnsupportedContent),

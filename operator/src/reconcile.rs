@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod copy;
+pub mod look;
 pub mod memory;
 pub mod plan;
 pub mod publish;
@@ -104,16 +105,22 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     };
     let conflict = match &served {
         Err(Stop::Held(Held::Duplicate { first, second, .. })) => {
-            vec![first.clone(), second.clone()]
+            let mut names = vec![first.clone(), second.clone()];
+            names.dedup();
+            names
         }
         _ => Vec::new(),
+    };
+    let incomplete = match &served {
+        Err(Stop::Publish(PublishError::BlobGone { name, .. })) => Some(name.clone()),
+        _ => None,
     };
     let outcome = match served {
         Ok((published, platforms)) => Outcome::Served { published, platforms },
         Err(stop) => Outcome::Held(failure(&stop, job, &resolutions)),
     };
     let counted = Some(Counted { required, planned });
-    Run { resolutions, counted, pushed, drift, conflict, outcome }
+    Run { resolutions, counted, pushed, drift, conflict, incomplete, outcome }
 }
 
 /// From what the sources gave to a tag that was read back.
@@ -130,11 +137,10 @@ async fn serve<R: Registry>(
     publish::check_children(registry, target, sources, draft.kept())
         .await
         .map_err(Stop::Publish)?;
-    let current = publish::look(registry, target, sources, &draft, memory).await;
+    let current = look::look(registry, target, sources, &draft, memory).await;
     let (current, ours) = current.map_err(Stop::Publish)?;
     let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
-    let published =
-        publish::publish(registry, access, sources, &plan, &current, memory, stage, job.now).await;
+    let published = publish::publish(job, access, &plan, &current).await;
     let Plan { platforms, .. } = plan;
     published.map(|published| (published, platforms)).map_err(Stop::Publish)
 }
@@ -177,7 +183,7 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
         }
     };
     let children = publish::check_children(registry, target, sources, staying.into_iter());
-    let named = publish::named(registry, target, sources);
+    let named = look::named(registry, target, sources);
     match futures::future::try_join(children, named).await {
         Ok(((), Some(digest))) if digest == published.digest => {
             run(resolutions, Outcome::Unchanged)

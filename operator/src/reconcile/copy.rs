@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 
 use super::{
-    Stage, access::AccessMap, memory::Memory, publish::PublishError, resolve::Content,
-    sources::Sources,
+    Job, Stage, access::AccessMap, memory::Memory, publish::PublishError, resolve::Content,
 };
 use crate::{
     oci::{Descriptor, Reference, TagOrDigest, media_type},
@@ -19,13 +18,11 @@ const AT_ONCE: usize = 4;
 /// Copies `contents` into the target's repository: every blob once, and no manifest before all
 /// blobs are there. What was published before and still is there is not copied again.
 pub async fn copy<R: Registry>(
-    registry: &R,
+    job: &Job<'_, R>,
     access: &AccessMap,
-    sources: &Sources,
     contents: &[Content],
-    memory: &Memory,
-    stage: &Stage,
 ) -> Result<(), PublishError> {
+    let Job { registry, sources, memory, stage, .. } = *job;
     let to = Place {
         access: access.target().map_err(|source| PublishError::Credential { source })?,
         repository: sources.target.repository(),
@@ -98,7 +95,10 @@ async fn move_blob<R: Registry>(
             stage.copied();
             Ok(())
         }
-        Ok(None) => Err(PublishError::BlobGone { image: image(), blob: blob.digest.clone() }),
+        Ok(None) => {
+            let (name, blob) = (content.source.clone(), blob.digest.clone());
+            Err(PublishError::BlobGone { name, image: image(), blob })
+        }
         Err(source) => Err(PublishError::Copy { image: image(), source }),
     }
 }

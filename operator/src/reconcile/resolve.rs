@@ -76,7 +76,7 @@ pub struct Found {
     pub children: Vec<Child>,
     /// Platforms that the source declares and its index does not have.
     pub lacking: Vec<String>,
-    /// All of it, where nothing was chosen from it or said of it.
+    /// All of it, where it is mirrored.
     pub whole: Option<Whole>,
 }
 
@@ -126,9 +126,8 @@ pub async fn resolve<R: Registry>(
     access: &AccessMap,
     memory: &Memory,
 ) -> Vec<Resolution> {
-    let target = sources.target.repository();
     let reads = sources.sources.iter().map(|source| async move {
-        Resolution::new(source, memory, answer(registry, source, target, access).await)
+        Resolution::new(source, memory, answer(registry, source, sources, access).await)
     });
     let reads: Vec<_> = reads.collect();
     stream::iter(reads).buffered(AT_ONCE).collect().await
@@ -188,7 +187,7 @@ async fn head<R: Registry>(
 async fn answer<R: Registry>(
     registry: &R,
     source: &Source,
-    target: &Repository,
+    sources: &Sources,
     access: &AccessMap,
 ) -> Answer {
     let access = match access.source(source) {
@@ -196,7 +195,9 @@ async fn answer<R: Registry>(
         Err(error) => return Answer::Failed { named: None, error },
     };
     let repository = source.reference.repository();
-    let reader = Reader { registry, access, repository, source, elsewhere: repository != target };
+    let elsewhere = repository != sources.target.repository();
+    let reader =
+        Reader { registry, access, repository, source, elsewhere, mirrors: sources.mirrors() };
     match reader.manifest(&source.reference.tag_or_digest()).await {
         Err(error) => Answer::Failed { named: None, error },
         Ok(None) => Answer::Missing,

@@ -36,6 +36,8 @@ pub struct Run {
     pub drift: Option<String>,
     /// Names of sources that give the same platform.
     pub conflict: Vec<String>,
+    /// Name of the source of which a blob is gone, as the outcome says.
+    pub incomplete: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -44,8 +46,15 @@ impl Run {
     /// A run that ended before it asked anything.
     #[must_use]
     pub fn without_answers(outcome: Outcome) -> Self {
-        let (resolutions, conflict) = (Vec::new(), Vec::new());
-        Self { resolutions, counted: None, pushed: false, drift: None, conflict, outcome }
+        Self {
+            resolutions: Vec::new(),
+            counted: None,
+            pushed: false,
+            drift: None,
+            conflict: Vec::new(),
+            incomplete: None,
+            outcome,
+        }
     }
 }
 
@@ -308,9 +317,15 @@ fn sources(previous: &[SourceStatus], run: &Run, now: Timestamp) -> Vec<SourceSt
                 Answer::Found(found) => {
                     let named = Some(found.named.to_string());
                     if run.conflict.contains(&resolution.name) {
-                        let message =
-                            format!("{} give the same platform", run.conflict.join(" and "));
+                        let message = match run.conflict.as_slice() {
+                            [one] => format!("{one} gives the same platform twice"),
+                            both => format!("{} give the same platform", both.join(" and ")),
+                        };
                         (SourceState::Conflict, named, Some(message))
+                    } else if let Outcome::Held(failure) = &run.outcome
+                        && run.incomplete.as_ref() == Some(&resolution.name)
+                    {
+                        (SourceState::Incomplete, named, Some(failure.message.clone()))
                     } else {
                         (SourceState::Resolved, named, None)
                     }

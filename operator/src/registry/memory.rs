@@ -29,6 +29,7 @@ struct State {
     repositories: BTreeMap<String, Content>,
     log: Vec<Request>,
     faults: Vec<Fault>,
+    hangs: Vec<When>,
     login: Option<(String, String)>,
     no_mounts: bool,
 }
@@ -85,9 +86,16 @@ impl Store {
         self.state().faults.push(Fault { when: Arc::new(when), error: Arc::new(error) });
     }
 
-    /// Ends every [`Store::fail`].
+    /// From now on the port's face never answers the PUTs of blobs that `when` picks.
+    pub fn hang(&self, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
+        self.state().hangs.push(Arc::new(when));
+    }
+
+    /// Ends every [`Store::fail`] and [`Store::hang`].
     pub fn mend(&self) {
-        self.state().faults.clear();
+        let mut state = self.state();
+        state.faults.clear();
+        state.hangs.clear();
     }
 
     /// The requests that the port's face served since the start or the last [`Store::forget`].

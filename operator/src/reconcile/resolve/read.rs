@@ -20,6 +20,8 @@ pub(super) struct Reader<'a, R> {
     pub(super) source: &'a Source,
     /// The content has to be copied, so it is remembered where it is.
     pub(super) elsewhere: bool,
+    /// What it names may be published as it is.
+    pub(super) mirrors: bool,
 }
 
 /// An index with what is in the indexes that it lists.
@@ -41,19 +43,18 @@ impl<R: Registry> Reader<'_, R> {
     /// What `manifest`, which the source names, gives.
     pub(super) async fn found(&self, manifest: &RawManifest) -> Result<Found, ResolveError> {
         let named = manifest.digest().clone();
-        let mut found = match self.parse(manifest)? {
+        // A Docker image or list becomes an OCI index, which is the format of the target.
+        let oci = matches!(manifest.media_type(), media_type::OCI_INDEX | media_type::OCI_MANIFEST);
+        let mirrored = Some(manifest).filter(|_| self.mirrors && oci);
+        match self.parse(manifest)? {
             Manifest::Image(image) => {
                 let child = self.single(manifest, &image).await?;
                 let contents = child.contents.clone();
-                let whole = Some(Whole { raw: manifest.clone(), contents });
-                Found { named, children: vec![child], lacking: Vec::new(), whole }
+                let whole = mirrored.map(|raw| Whole { raw: raw.clone(), contents });
+                Ok(Found { named, children: vec![child], lacking: Vec::new(), whole })
             }
-            Manifest::Index(index) => self.index(named, manifest, &index).await?,
-        };
-        if self.source.trust || !self.source.declared.is_empty() {
-            found.whole = None;
+            Manifest::Index(index) => self.index(named, mirrored, &index).await,
         }
-        Ok(found)
     }
 
     async fn single(
@@ -85,7 +86,7 @@ impl<R: Registry> Reader<'_, R> {
     async fn index(
         &self,
         named: Digest,
-        raw: &RawManifest,
+        mirrored: Option<&RawManifest>,
         index: &Index,
     ) -> Result<Found, ResolveError> {
         let flat = self.flatten(index).await?;
@@ -93,7 +94,7 @@ impl<R: Registry> Reader<'_, R> {
         let (chosen, lacking) = match flat.images.as_slice() {
             [] => return Err(ResolveError::NoImages { reference }),
             // What `docker buildx` makes of every build for one platform: an image in a wrapper.
-            [only] => {
+            [only] if self.source.declared.len() <= 1 => {
                 let listed = self.listed(only)?;
                 let declared = self.source.declared.iter().find(|d| !says(d, &listed));
                 if let Some(declared) = declared.filter(|_| !self.source.trust) {
@@ -107,7 +108,10 @@ impl<R: Registry> Reader<'_, R> {
         let reads: Vec<_> =
             chosen.iter().map(|image| self.flattened(image, &flat.attestations)).collect();
         let children: Vec<Child> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
-        let whole = self.whole(raw, &flat, &children).await?;
+        let whole = match mirrored {
+            Some(raw) => Some(self.whole(raw, &flat, &children).await?),
+            None => None,
+        };
         Ok(Found { named, children, lacking, whole })
     }
 
@@ -214,7 +218,7 @@ impl<R: Registry> Reader<'_, R> {
         raw: &RawManifest,
         flat: &Flat,
         children: &[Child],
-    ) -> Result<Option<Whole>, ResolveError> {
+    ) -> Result<Whole, ResolveError> {
         let mut contents: Vec<Content> =
             children.iter().flat_map(|child| child.contents.clone()).collect();
         let follows = |a: &Descriptor| children.iter().any(|child| child.attestations.contains(a));
@@ -229,7 +233,7 @@ impl<R: Registry> Reader<'_, R> {
                 blobs: Vec::new(),
             }));
         }
-        Ok(Some(Whole { raw: raw.clone(), contents }))
+        Ok(Whole { raw: raw.clone(), contents })
     }
 
     /// The platform that the config says: the truth.
@@ -308,7 +312,10 @@ impl<R: Registry> Reader<'_, R> {
 impl Flat {
     fn take(&mut self, child: &Descriptor) {
         let list = if child.is_attestation() { &mut self.attestations } else { &mut self.images };
-        list.push(child.clone());
+        // An index in the index may list it too.
+        if !list.contains(child) {
+            list.push(child.clone());
+        }
     }
 }
 

@@ -101,7 +101,12 @@ impl Registry for Store {
         }
         let Some(bytes) = self.get_blob(from.access, source, blob).await? else { return Ok(None) };
         self.admit(to.access, target, &Request::upload("POST", target, &blob.digest))?;
-        self.admit(to.access, target, &Request::blob("PUT", target, &blob.digest))?;
+        let put = Request::blob("PUT", target, &blob.digest);
+        self.admit(to.access, target, &put)?;
+        let hangs = self.state().hangs.clone();
+        if hangs.iter().any(|hangs| hangs(&put)) {
+            std::future::pending::<()>().await;
+        }
         progress(blob.size);
         self.push_blob(target.path(), &blob.media_type, bytes);
         Ok(Some(Copied::Uploaded))

@@ -79,6 +79,7 @@ mod tests {
             secret: "push".into(),
             username: "u".into(),
             password: password.into(),
+            token_realm: None,
         });
         let (access, nobody) = (Access { credential, ..Access::default() }, Access::default());
         let (from, to) = (repository(from), repository(to));
