@@ -8,8 +8,9 @@ use multiarch_e2e::{
     Scenario,
     images::Image,
     peers,
+    proxy::Seen,
     registry::{CI, Login, READER, Registry},
-    scenario::{scenario_of_two_passwords, tag_of},
+    scenario::{scenario_of_two_passwords, scenario_with_password, tag_of},
     spec::{Report, Spec},
 };
 use serde_json::{Value, json};
@@ -62,6 +63,25 @@ async fn a_pull_secret_of_the_object_reads_and_is_not_told_to_the_target() -> Re
         let spec = spec.with("imagePullSecrets", json!([{"name": "pull"}]));
         s.apply_until(&spec, "True/Succeeded").await?;
         assert_eq!((told(&s.registry), told(elsewhere)), (basic(CI), basic(READER)));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_pushes_mounts_in_their_own_registry() -> Result<()> {
+    scenario_with_password(async |s| {
+        let image = Image::oci(BOTH[0], "app")?;
+        s.registry.push("build/app:1", &image).await?;
+        s.apply_secret("push", CI.password).await?;
+        let mut spec = Spec::new(&s.registry, "app", "team/app:1");
+        spec.spec["target"]["secretRef"] = json!({"name": "push"});
+        s.apply_until(&spec.source("amd64", "build/app:1", &BOTH[..1]), "True/Succeeded").await?;
+        let seen = s.registry.proxy.seen();
+        let mounts = seen.iter().filter(|seen| seen.is_mount() && seen.status == 201).count();
+        assert_eq!(mounts, image.blobs.len(), "{seen:#?}");
+        assert!(!seen.iter().any(Seen::is_upload), "{seen:#?}");
+        assert_eq!(told(&s.registry), basic(CI));
         Ok(())
     })
     .await

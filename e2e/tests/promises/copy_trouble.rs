@@ -178,6 +178,59 @@ async fn killed_in_the_middle_it_sends_only_the_rest() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_layer_that_is_cut_goes_on_where_it_was() -> Result<()> {
+    scenario_of_two_registries(async |s, elsewhere| {
+        let image = Image::large(BOTH[0], 8 << 20)?;
+        elsewhere.push("build/app:1", &image).await?;
+        let layer = &image.blobs[1];
+        let spec = Spec::new(&s.registry, "app", "team/app:1");
+        let spec = spec.source_in(elsewhere, "amd64", "build/app:1", &BOTH[..1], json!({}));
+        // The config is less than that, and is cut at its end.
+        s.registry.proxy.answer_times(2, "PUT", "/blobs/uploads/", Answer::CutUploadAfter(4 << 20));
+        s.apply_until(&spec, "True/Succeeded").await?;
+        let seen = s.registry.proxy.seen();
+        let sent: Vec<_> = seen
+            .iter()
+            .filter(|seen| seen.is_upload() && seen.blob() == layer.digest)
+            .map(|seen| (seen.status, seen.length))
+            .collect();
+        let whole = layer.bytes.len() as u64;
+        assert!(
+            matches!(sent[..], [(0, all), (201, rest)] if all == whole && rest < whole),
+            "{sent:?}"
+        );
+        assert_eq!(open_sessions(&seen), 0, "{seen:#?}");
+        peers::validate(&s.registry, "team/app:1").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_takes_too_long_says_how_far_it_came_and_goes_on() -> Result<()> {
+    scenario_of_two_registries(async |s, elsewhere| {
+        let spec = spec(s, elsewhere, "app", "team/app:1").await?.with("timeout", "10s");
+        let last = layer(BOTH[1])?;
+        elsewhere.proxy.answer("GET", &format!("/blobs/{last}"), Answer::Never);
+        let image = s.apply_until(&spec, "False/TimedOut").await?;
+        assert!(image.message().contains("3 of 4 blobs"), "{}", image.message());
+        assert_eq!(s.registry.digest("team/app:1").await?, None);
+        // What was begun is given up, a moment after the run.
+        let seen = &s.registry.proxy;
+        let none_open = async || Ok((open_sessions(&seen.seen()) == 0).then_some(()));
+        await_some("no upload is left behind", SOON, none_open).await?;
+
+        elsewhere.proxy.be_honest();
+        s.registry.proxy.forget();
+        s.until_ready("app", "True/Succeeded").await?;
+        let seen = s.registry.proxy.seen();
+        let sent: Vec<_> = seen.iter().filter(|seen| seen.is_upload()).map(Seen::blob).collect();
+        assert_eq!(sent, [last], "{seen:#?}");
+        ends_right(s, elsewhere).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_layer_that_is_gone_is_named_and_nothing_is_published() -> Result<()> {
     scenario_of_two_registries(async |s, elsewhere| {
         for (registry, name) in [(elsewhere, "far"), (&s.registry, "near")] {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use multiarch_e2e::{
-    images::{Image, OCI_INDEX, OCI_MANIFEST},
+    images::{DOCKER_MANIFEST, Image, OCI_INDEX, OCI_MANIFEST},
     peers,
     scenario::scenario_of_two_registries,
     spec::{Report, Spec},
@@ -61,4 +61,23 @@ async fn an_index_in_an_index() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_image() -> Result<()> {
     keeps_its_digest(Image::oci(BOTH[0], "app")?, OCI_MANIFEST, &BOTH[..1]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_image_becomes_an_index_of_it() -> Result<()> {
+    scenario_of_two_registries(async |s, elsewhere| {
+        let image = Image::docker(BOTH[0], "app")?;
+        elsewhere.push("upstream/app:1", &image).await?;
+        let spec = Spec::new(&s.registry, "app", "mirror/app:1");
+        let spec = spec.source_in(elsewhere, "upstream", "upstream/app:1", &[], json!({}));
+        let object = s.apply_until(&spec, "True/Succeeded").await?;
+        let index = peers::crane(&s.registry, "mirror/app:1").await?;
+        assert_eq!(index.digest, object.digest());
+        let index = index.json()?;
+        assert_eq!(index["mediaType"], OCI_INDEX);
+        assert_eq!(index["manifests"][0]["digest"], image.digest());
+        assert_eq!(index["manifests"][0]["mediaType"], DOCKER_MANIFEST);
+        peers::validate(&s.registry, "mirror/app:1").await
+    })
+    .await
 }
