@@ -86,3 +86,39 @@ async fn the_index_is_the_same_wherever_its_images_come_from() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_copied_stays_when_its_source_is_cleaned_up() -> Result<()> {
+    scenario_of_two_registries(async |s, elsewhere| {
+        let mut several = Spec::new(&s.registry, "several", "team/app:1");
+        for platform in PLATFORMS {
+            let (tag, image) = (tag_of("ci/app:1", platform), Image::oci(platform, "app")?);
+            elsewhere.push(&tag, &image).await?;
+            let name = platform.replace('/', "-");
+            several = several.source_in(elsewhere, &name, &tag, &[platform], json!({}));
+        }
+        elsewhere.push("upstream/app:1", &Image::buildx(PLATFORMS[0], "app")?).await?;
+        let whole = Spec::new(&s.registry, "whole", "mirror/app:1");
+        let whole = whole.source_in(elsewhere, "upstream", "upstream/app:1", &[], json!({}));
+        let several = s.apply_until(&several, "True/Succeeded").await?;
+        let whole = s.apply_until(&whole, "True/Succeeded").await?;
+
+        for tag in PLATFORMS.map(|platform| tag_of("ci/app:1", platform)) {
+            elsewhere.delete_tag(&tag).await?;
+        }
+        elsewhere.delete_tag("upstream/app:1").await?;
+        for before in [several, whole] {
+            let name = before.metadata.name.as_deref().unwrap_or_default();
+            // Twice: what is first found gone, and what is known to be.
+            for _ in 0..2 {
+                let after = s.request(name).await?;
+                assert_eq!(after.ready(), "True/Succeeded", "{}", after.message());
+                assert_eq!(after.digest(), before.digest());
+                assert!(!after.is_true("SourcesResolved"), "{after:?}");
+            }
+        }
+        let several = s.images().get("several").await?;
+        is_whole(&s.registry, "team/app:1", several.digest()).await
+    })
+    .await
+}

@@ -12,7 +12,6 @@ const LAYER: usize = 256 << 20;
 /// The whole process, and not only what the copy adds to it.
 const MOST: u64 = 64 << 20;
 
-#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_layer_takes_little_memory() -> Result<()> {
     scenario_of_two_stores(async |s, elsewhere| {

@@ -17,6 +17,7 @@ mod source_deleted;
 mod tag_raised;
 
 mod copy;
+#[cfg(target_os = "linux")]
 mod copy_large;
 mod copy_requests;
 mod copy_secrets;
