@@ -179,7 +179,6 @@ async fn mirroring_ends(
     world.run().await.assert_idle(world.spec.sources.len() + 1);
 }
 
-/// An image that is mirrored becomes one of two: it stays when its source is gone then.
 #[tokio::test(start_paused = true)]
 async fn a_mirrored_nested_index_keeps_its_images_under_refuse() {
     let mut world = World::new(vec![from("ci/app")]);
@@ -212,6 +211,18 @@ async fn a_docker_list_becomes_an_oci_index() {
     world.assert_ready("True", "Succeeded");
     assert_eq!(world.tagged().unwrap().media_type(), media_type::OCI_INDEX);
     assert_eq!(world.index().manifests, list.manifests);
+    world.later(10);
+    world.run().await.assert_idle(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_docker_image_becomes_an_oci_index() {
+    let mut world = World::new(vec![from("ci/app")]);
+    let image = world.store.push("ci/app", Some("x"), &Image::of("linux/amd64").docker());
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    assert_eq!(world.tagged().unwrap().media_type(), media_type::OCI_INDEX);
+    assert_eq!(world.digests(), [image.digest]);
     world.later(10);
     world.run().await.assert_idle(2);
 }
