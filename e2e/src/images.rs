@@ -18,6 +18,7 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -54,33 +55,101 @@ pub struct Blob {
 impl Image {
     /// An OCI image for `platform` (os/architecture or os/architecture/variant), whose one file has the words `content`.
     pub fn oci(platform: &str, content: &str) -> Result<Self> {
-        Self::new(platform, content, [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
+        Self::layered(platform, &[&format!("{content} for {platform}\n")])
+    }
+
+    /// An OCI image of a layer for each of `contents`: the words of its one file.
+    pub fn layered(platform: &str, contents: &[&str]) -> Result<Self> {
+        let tars = contents.iter().map(|content| tar_of(content));
+        let layers = tars.map(|tar| tar.and_then(|tar| Ok((digest(&tar), Blob::new(gzip(&tar)?)))));
+        let layers = layers.collect::<Result<_>>()?;
+        Self::new(platform, layers, [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
+    }
+
+    /// An OCI image of one layer whose one file has so many zeros. It is not compressed, so that it takes the room that it says.
+    pub fn large(platform: &str, zeros: usize) -> Result<Self> {
+        let tar = Blob::new(tar_of(&"\0".repeat(zeros))?);
+        Self::new(platform, vec![(tar.digest.clone(), tar)], [OCI_MANIFEST, OCI_CONFIG, OCI_TAR])
     }
 
     /// The same in Docker's media types.
     pub fn docker(platform: &str, content: &str) -> Result<Self> {
-        Self::new(platform, content, [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER])
+        let tar = tar_of(&format!("{content} for {platform}\n"))?;
+        let layer = (digest(&tar), Blob::new(gzip(&tar)?));
+        Self::new(platform, vec![layer], [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER])
     }
 
-    fn new(platform: &str, content: &str, [manifest, config, layer]: [&str; 3]) -> Result<Self> {
-        let tar = tar_of(&format!("{content} for {platform}\n"))?;
-        let blob = Blob::new(gzip(&tar)?);
+    /// Of `layers`, each with the digest of what it has inside.
+    fn new(
+        platform: &str,
+        layers: Vec<(String, Blob)>,
+        [manifest, config, layer]: [&str; 3],
+    ) -> Result<Self> {
+        let (diff_ids, layers): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
         let mut about = fields(platform)?;
         about["config"] = json!({"Entrypoint": ["/hello"]});
-        about["rootfs"] = json!({"type": "layers", "diff_ids": [digest(&tar)]});
-        about["history"] = json!([{"created_by": "COPY hello /"}]);
+        about["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
+        about["history"] = diff_ids.iter().map(|_| json!({"created_by": "COPY hello /"})).collect();
         let about = Blob::new(about.to_string().into_bytes());
+        let listed: Vec<_> = layers.iter().map(|blob| blob.descriptor(layer)).collect();
         let document = json!({
             "schemaVersion": 2,
             "mediaType": manifest,
             "config": about.descriptor(config),
-            "layers": [blob.descriptor(layer)],
+            "layers": listed,
         });
         Ok(Self {
             manifest: Manifest::new(manifest, &document),
             children: Vec::new(),
-            blobs: vec![about, blob],
+            blobs: [about].into_iter().chain(layers).collect(),
         })
+    }
+
+    /// An index of `images` and of what is in those of them that are indexes.
+    pub fn index(images: &[Self]) -> Result<Self> {
+        let listed: Vec<Vec<Value>> = images.iter().map(Self::listed).collect::<Result<_>>()?;
+        let children = images.iter().flat_map(|image| match &image.children[..] {
+            [] => vec![image.manifest.clone()],
+            children => children.to_vec(),
+        });
+        Ok(Self {
+            manifest: Manifest::index(&listed.concat()),
+            children: children.collect(),
+            blobs: images.iter().flat_map(|image| image.blobs.clone()).collect(),
+        })
+    }
+
+    /// An index that lists `indexes` as they are.
+    #[must_use]
+    pub fn nested(indexes: &[Self]) -> Self {
+        let listed: Vec<_> = indexes.iter().map(|index| index.manifest.descriptor()).collect();
+        let children = indexes.iter().flat_map(|index| {
+            index.children.iter().chain([&index.manifest]).cloned().collect::<Vec<_>>()
+        });
+        Self {
+            manifest: Manifest::index(&listed),
+            children: children.collect(),
+            blobs: indexes.iter().flat_map(|index| index.blobs.clone()).collect(),
+        }
+    }
+
+    /// What an index lists for it, with the platform that its config says; of an index what it lists itself.
+    fn listed(&self) -> Result<Vec<Value>> {
+        let document: Value =
+            serde_json::from_slice(&self.manifest.bytes).context("a manifest that is no JSON")?;
+        if let Some(listed) = document["manifests"].as_array() {
+            return Ok(listed.clone());
+        }
+        let config = self.blobs.first().context("an image without config")?;
+        let config: Value =
+            serde_json::from_slice(&config.bytes).context("a config that is no JSON")?;
+        let mut listed = self.manifest.descriptor();
+        for field in ["architecture", "os", "variant"] {
+            if let Some(value) = config.get(field) {
+                listed["platform"][field] = value.clone();
+            }
+        }
+        Ok(vec![listed])
     }
 
     /// What `docker buildx build --platform … --push` makes of one platform: an index of the image and its provenance.
@@ -117,14 +186,9 @@ impl Image {
             "vnd.docker.reference.type": "attestation-manifest",
         });
         about_attestation["platform"] = json!({"architecture": "unknown", "os": "unknown"});
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_INDEX,
-            "manifests": [about_image, about_attestation],
-        });
         blobs.extend([statement, config]);
         Ok(Self {
-            manifest: Manifest::new(OCI_INDEX, &index),
+            manifest: Manifest::index(&[about_image, about_attestation]),
             children: vec![image, attestation],
             blobs,
         })
@@ -135,11 +199,21 @@ impl Image {
     pub fn digest(&self) -> String {
         self.manifest.digest()
     }
+
+    /// The digests of its blobs.
+    pub fn blobs(&self) -> impl Iterator<Item = String> {
+        self.blobs.iter().map(|blob| blob.digest.clone())
+    }
 }
 
 impl Manifest {
     fn new(media_type: &str, document: &Value) -> Self {
         Self { media_type: media_type.to_owned(), bytes: document.to_string().into_bytes() }
+    }
+
+    fn index(listed: &[Value]) -> Self {
+        let document = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed});
+        Self::new(OCI_INDEX, &document)
     }
 
     /// Its digest.

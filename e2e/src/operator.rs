@@ -104,6 +104,19 @@ impl Operator {
         await_some(&what, deadline, async || Ok((self.runs().await? >= runs).then_some(()))).await
     }
 
+    /// The bytes of memory that it has now, and the most that it ever had.
+    #[cfg(target_os = "linux")]
+    pub fn resident(&self) -> Result<(u64, u64)> {
+        let path = format!("/proc/{}/status", self.process.pid());
+        let status = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+        let field = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            Ok(kib.with_context(|| format!("no {name} in {path}"))? << 10)
+        };
+        Ok((field("VmRSS:")?, field("VmHWM:")?))
+    }
+
     /// What it has logged since its last start.
     pub fn logs(&self) -> Result<String> {
         self.process.logs()

@@ -52,6 +52,12 @@ pub async fn crane_for(registry: &Registry, of: &str, platform: &str) -> Result<
         .map(|digest| text(&digest))
 }
 
+/// Whether crane finds whole what `of` (repository:tag) names: every manifest, config and layer, by digest and size.
+pub async fn validate(registry: &Registry, of: &str) -> Result<()> {
+    let reference = registry.uncounted(of);
+    run("crane", &["validate", "--insecure", "--remote", &reference]).await.map(drop)
+}
+
 async fn run(name: &str, arguments: &[&str]) -> Result<Vec<u8>> {
     let home = tempfile::tempdir().context("failed to make a home")?;
     let mut command = Command::new(tool(name)?);

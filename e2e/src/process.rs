@@ -43,6 +43,12 @@ impl Process {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Looks for something in its log; an error when it has ended.
     pub fn find_in_logs<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         let logs = self.logs()?;

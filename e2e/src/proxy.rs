@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::Response,
 };
+use futures::StreamExt;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// A request as it went over the wire, and the status that it was answered with (0 while there is no answer).
@@ -19,8 +20,52 @@ pub struct Seen {
     pub method: String,
     /// Its path.
     pub path: String,
+    /// What follows the path after `?`, empty where nothing does.
+    pub query: String,
+    /// Its Authorization header.
+    pub authorization: Option<String>,
+    /// The length that it gives of its body.
+    pub length: u64,
     /// The status of the answer.
     pub status: u16,
+}
+
+impl Seen {
+    /// Whether it asks for an upload, which a mount is when it is refused.
+    #[must_use]
+    pub fn is_start(&self) -> bool {
+        self.method == "POST" && self.path.ends_with("/blobs/uploads/")
+    }
+
+    /// Whether it asks for a mount.
+    #[must_use]
+    pub fn is_mount(&self) -> bool {
+        self.is_start() && self.query.contains("mount=")
+    }
+
+    /// The digest of the blob that it reads, looks for, or sends to its end; empty for anything else.
+    #[must_use]
+    pub fn blob(&self) -> String {
+        let of_upload = self.query.split('&').find_map(|pair| pair.strip_prefix("digest="));
+        let of_blob = self.path.split_once("/blobs/sha256:").map(|(_, encoded)| encoded);
+        match (of_upload, of_blob) {
+            (Some(digest), _) => digest.replace("%3A", ":"),
+            (None, Some(encoded)) => format!("sha256:{encoded}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Whether it sends a blob.
+    #[must_use]
+    pub fn is_upload(&self) -> bool {
+        self.method == "PUT" && self.path.contains("/blobs/uploads/")
+    }
+
+    /// Whether it writes a manifest, by digest or under a tag.
+    #[must_use]
+    pub fn is_manifest_put(&self) -> bool {
+        self.method == "PUT" && self.path.contains("/manifests/")
+    }
 }
 
 /// What is answered in the registry's stead.
@@ -30,6 +75,14 @@ pub enum Answer {
     Status(u16, Vec<(&'static str, &'static str)>),
     /// Nothing, for as long as the client waits.
     Never,
+    /// What the registry answers to the same request without its query: to a mount, with an upload session.
+    WithoutQuery,
+    /// Nothing but the end of the connection, after the registry has done what it was asked.
+    Lost,
+    /// The registry's answer, and after so many bytes of its body the end of the connection.
+    CutAfter(usize),
+    /// So many bytes of the request's body to the registry, and the end of both connections.
+    CutUploadAfter(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +90,8 @@ struct Rule {
     method: String,
     path: String,
     answer: Answer,
+    /// How often it is followed.
+    times: usize,
 }
 
 #[derive(Debug, Default)]
@@ -101,7 +156,13 @@ impl Proxy {
 
     /// Answers requests of `method` whose path contains `path` in the registry's stead. The latest rule that matches wins.
     pub fn answer(&self, method: &str, path: &str, answer: Answer) {
-        lock(&self.book).rules.push(Rule { method: method.into(), path: path.into(), answer });
+        self.answer_times(usize::MAX, method, path, answer);
+    }
+
+    /// The same for so many requests, and not for those after them.
+    pub fn answer_times(&self, times: usize, method: &str, path: &str, answer: Answer) {
+        let (method, path) = (method.into(), path.into());
+        lock(&self.book).rules.push(Rule { method, path, answer, times });
     }
 
     /// Forwards everything again.
@@ -126,19 +187,17 @@ pub fn client() -> Result<reqwest::Client> {
 }
 
 async fn forward(State(upstream): State<Upstream>, request: Request) -> Response {
-    let seen = Seen {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        status: 0,
-    };
+    let seen = seen(&request);
     let (number, answer) = {
         let mut book = lock(&upstream.book);
-        let rule = book
-            .rules
-            .iter()
-            .rev()
-            .find(|rule| rule.method == seen.method && seen.path.contains(&rule.path));
-        let answer = rule.map(|rule| rule.answer.clone());
+        let mut rules = book.rules.iter_mut().rev();
+        let rule = rules.find(|rule| {
+            rule.times > 0 && rule.method == seen.method && seen.path.contains(&rule.path)
+        });
+        let answer = rule.map(|rule| {
+            rule.times = rule.times.saturating_sub(1);
+            rule.answer.clone()
+        });
         book.seen.push(seen);
         (book.seen.len() - 1, answer)
     };
@@ -151,17 +210,74 @@ async fn forward(State(upstream): State<Upstream>, request: Request) -> Response
             }
             response.body(Body::empty()).unwrap_or_default()
         }
-        None => pass_on(&upstream, request).await.unwrap_or_else(|_| {
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            response
-        }),
+        Some(Answer::WithoutQuery) => {
+            let (mut parts, body) = request.into_parts();
+            parts.uri = parts.uri.path().parse().unwrap_or_default();
+            or_bad_gateway(pass_on(&upstream, Request::from_parts(parts, body)).await)
+        }
+        Some(Answer::Lost) => {
+            let _ = pass_on(&upstream, request).await;
+            end_the_connection()
+        }
+        Some(Answer::CutAfter(bytes)) => {
+            let answer = or_bad_gateway(pass_on(&upstream, request).await);
+            answer.map(|body| cut(body, bytes))
+        }
+        Some(Answer::CutUploadAfter(bytes)) => {
+            let _ = pass_on(&upstream, request.map(|body| cut(body, bytes))).await;
+            end_the_connection()
+        }
+        None => or_bad_gateway(pass_on(&upstream, request).await),
     };
     // Forgotten in between, it is nobody's.
     if let Some(seen) = lock(&upstream.book).seen.get_mut(number) {
         seen.status = response.status().as_u16();
     }
     response
+}
+
+fn seen(request: &Request) -> Seen {
+    let text = |name| request.headers().get(name)?.to_str().ok().map(ToOwned::to_owned);
+    Seen {
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        authorization: text(header::AUTHORIZATION),
+        length: text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0),
+        status: 0,
+    }
+}
+
+fn or_bad_gateway(answer: Result<Response>) -> Response {
+    answer.unwrap_or_else(|_| {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response
+    })
+}
+
+/// Ends the task that serves this connection, and the connection with it. A handler has no other way to give no answer.
+fn end_the_connection() -> ! {
+    std::panic::resume_unwind(Box::new("a test cuts this connection"))
+}
+
+/// The first `bytes` of `body`, and an error after them.
+fn cut(body: Body, bytes: usize) -> Body {
+    let parts = body.into_data_stream().scan(bytes, |left, part| {
+        let end = match part {
+            Ok(part) if *left > 0 => {
+                let part = part.slice(..part.len().min(*left));
+                *left -= part.len();
+                Ok(part)
+            }
+            Ok(_) => Err(std::io::Error::other("cut")),
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        std::future::ready(Some(end))
+    });
+    // What is shorter is cut at its end.
+    let end = futures::stream::once(std::future::ready(Err(std::io::Error::other("cut"))));
+    Body::from_stream(parts.chain(end))
 }
 
 async fn pass_on(upstream: &Upstream, request: Request) -> Result<Response> {

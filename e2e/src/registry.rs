@@ -15,40 +15,73 @@ use crate::{
     proxy::{Proxy, client},
 };
 
-/// Whom a registry with passwords lets in.
-pub const USER: &str = "ci";
-/// Their password.
-pub const PASSWORD: &str = "correct horse";
-/// Both, as htpasswd writes them (bcrypt, at its lowest cost).
-const HTPASSWD: &str = "ci:$2a$04$t0fBwWt9jslnES8AjiHzeOIlybKrp2Bo3cHSJD0q6gjv3FlPjR/ru\n";
+/// Somebody with a password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Login {
+    /// The name.
+    pub user: &'static str,
+    /// The password.
+    pub password: &'static str,
+    /// Both, as htpasswd writes them (bcrypt, at its lowest cost).
+    htpasswd: &'static str,
+}
 
-/// A registry that keeps everything in memory.
+/// Whom the registry of a test lets in.
+pub const CI: Login = Login {
+    user: "ci",
+    password: "correct horse",
+    htpasswd: "ci:$2a$04$t0fBwWt9jslnES8AjiHzeOIlybKrp2Bo3cHSJD0q6gjv3FlPjR/ru\n",
+};
+/// Whom the registry of somebody else lets in.
+pub const READER: Login = Login {
+    user: "reader",
+    password: "battery staple",
+    htpasswd: "reader:$2a$04$ThYSDPBCpn6dj.3uPp3QPO.u0UwA.cRF0Sm0ilW1VYceVLpK.kL4u\n",
+};
+
+/// Where a registry keeps what it is given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Storage {
+    /// In its memory.
+    Memory,
+    /// In files beside its log: for layers that fill a memory.
+    Files,
+}
+
+/// A running registry.
 #[derive(Debug)]
 pub struct Registry {
     /// What the operator talks to.
     pub proxy: Proxy,
     address: String,
-    with_password: bool,
+    login: Option<Login>,
     client: reqwest::Client,
     _process: Process,
 }
 
 impl Registry {
-    /// Starts one; its configuration and log lie in `folder`.
-    pub async fn start(folder: &Path, with_password: bool) -> Result<Self> {
-        let htpasswd = folder.join("htpasswd");
-        fs::write(&htpasswd, HTPASSWD).context("failed to write htpasswd")?;
+    /// Starts one that lets in whom `login` says, else everyone; its configuration and log lie in `folder`.
+    pub async fn start(folder: &Path, login: Option<Login>, storage: Storage) -> Result<Self> {
+        fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
         let mut config = json!({
             "version": "0.1",
             "log": {"accesslog": {"disabled": true}, "level": "info"},
             "storage": {
-                "inmemory": {},
                 "delete": {"enabled": true},
                 "maintenance": {"uploadpurging": {"enabled": false}},
             },
             "http": {"addr": "127.0.0.1:0", "relativeurls": true, "secret": "e2e"},
         });
-        if with_password {
+        match storage {
+            Storage::Memory => config["storage"]["inmemory"] = json!({}),
+            Storage::Files => {
+                let files = folder.join("storage");
+                config["storage"]["filesystem"] = json!({"rootdirectory": files});
+            }
+        }
+        if let Some(login) = login {
+            let htpasswd = folder.join("htpasswd");
+            fs::write(&htpasswd, login.htpasswd).context("failed to write htpasswd")?;
             config["auth"] = json!({"htpasswd": {"realm": "e2e", "path": htpasswd}});
         }
         // JSON is YAML.
@@ -62,7 +95,7 @@ impl Registry {
             await_some("the registry listens", SOON, async || process.find_in_logs(listening))
                 .await?;
         let proxy = Proxy::start(&address).await?;
-        Ok(Self { proxy, address, with_password, client: client()?, _process: process })
+        Ok(Self { proxy, address, login, client: client()?, _process: process })
     }
 
     /// The host of references to it: the proxy's.
@@ -103,6 +136,22 @@ impl Registry {
             .await?;
         ensure!(answer.status() == 202, "DELETE {of}: {}", answer.status());
         Ok(())
+    }
+
+    /// Deletes a blob from `repository`, as a clean-up that counts wrong does.
+    pub async fn delete_blob(&self, repository: &str, digest: &str) -> Result<()> {
+        let path = format!("{repository}/blobs/{digest}");
+        let answer = self.send(Method::DELETE, &path, None, Vec::new()).await?;
+        ensure!(answer.status() == 202, "DELETE {path}: {}", answer.status());
+        Ok(())
+    }
+
+    /// Whether `repository` has the blob.
+    pub async fn has_blob(&self, repository: &str, digest: &str) -> Result<bool> {
+        let path = format!("{repository}/blobs/{digest}");
+        let answer = self.send(Method::HEAD, &path, None, Vec::new()).await?;
+        ensure!(matches!(answer.status().as_u16(), 200 | 404), "HEAD {path}: {}", answer.status());
+        Ok(answer.status() == 200)
     }
 
     /// The digest that `of` (repository:tag) names; `None` where there is nothing.
@@ -169,8 +218,8 @@ impl Registry {
             .request(method.clone(), &url)
             .header(header::ACCEPT, accept.join(", "))
             .body(body);
-        if self.with_password {
-            request = request.basic_auth(USER, Some(PASSWORD));
+        if let Some(login) = self.login {
+            request = request.basic_auth(login.user, Some(login.password));
         }
         if let Some(media_type) = media_type {
             request = request.header(header::CONTENT_TYPE, media_type);

@@ -23,7 +23,7 @@ use crate::{
     images::Image,
     namespace::Namespace,
     operator::Operator,
-    registry::{Registry, USER},
+    registry::{CI, Login, READER, Registry, Storage},
     spec::{Report, Spec},
 };
 
@@ -42,19 +42,50 @@ pub struct Scenario {
     pub registry: Registry,
     /// The test's operator.
     pub operator: Operator,
-    _folder: TempDir,
+    folder: TempDir,
 }
+
+/// What kind of registries a test plays with.
+#[derive(Clone, Copy, Debug)]
+struct Props {
+    login: Option<Login>,
+    storage: Storage,
+}
+
+const OPEN: Props = Props { login: None, storage: Storage::Memory };
+const LOCKED: Props = Props { login: Some(CI), storage: Storage::Memory };
 
 /// Plays `play` with a registry that lets everyone in.
 pub async fn scenario(play: impl AsyncFnOnce(&mut Scenario) -> Result<()>) -> Result<()> {
-    on_stage(Cluster::shared().await?, false, play).await
+    on_stage(Cluster::shared().await?, OPEN, play).await
 }
 
 /// Plays `play` with a registry that asks for a password.
 pub async fn scenario_with_password(
     play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
 ) -> Result<()> {
-    on_stage(Cluster::shared().await?, true, play).await
+    on_stage(Cluster::shared().await?, LOCKED, play).await
+}
+
+/// Plays `play` with a registry that lets everyone in, and one more elsewhere.
+pub async fn scenario_of_two_registries(
+    play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
+) -> Result<()> {
+    with_one_elsewhere(OPEN, None, play).await
+}
+
+/// The same with a password on each, and not the same one.
+pub async fn scenario_of_two_passwords(
+    play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
+) -> Result<()> {
+    with_one_elsewhere(LOCKED, Some(READER), play).await
+}
+
+/// The same with room for layers that fill a memory.
+pub async fn scenario_of_two_stores(
+    play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
+) -> Result<()> {
+    with_one_elsewhere(Props { storage: Storage::Files, ..OPEN }, None, play).await
 }
 
 /// Plays `play` on a control plane that it may break.
@@ -62,17 +93,34 @@ pub async fn scenario_on_a_cluster_of_its_own(
     play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
 ) -> Result<()> {
     let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
-    on_stage(cluster, false, play).await
+    on_stage(cluster, OPEN, play).await
+}
+
+async fn with_one_elsewhere(
+    props: Props,
+    login: Option<Login>,
+    play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
+) -> Result<()> {
+    on_stage(Cluster::shared().await?, props, async |s| {
+        let folder = s.folder.path().join("elsewhere");
+        let elsewhere = Registry::start(&folder, login, props.storage).await?;
+        let played = AssertUnwindSafe(play(s, &elsewhere)).catch_unwind().await;
+        if !matches!(played, Ok(Ok(()))) {
+            show(&elsewhere);
+        }
+        played.unwrap_or_else(|panic| resume_unwind(panic))
+    })
+    .await
 }
 
 async fn on_stage(
     cluster: Arc<Cluster>,
-    with_password: bool,
+    props: Props,
     play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
 ) -> Result<()> {
     let client = cluster.client().await?;
     let namespace = Namespace::create(&client).await?;
-    let mut scenario = Scenario::set(cluster, client, namespace, with_password).await?;
+    let mut scenario = Scenario::set(cluster, client, namespace, props).await?;
     let played = AssertUnwindSafe(play(&mut scenario)).catch_unwind().await;
     if !matches!(played, Ok(Ok(()))) {
         scenario.show();
@@ -81,17 +129,29 @@ async fn on_stage(
     played.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
+/// The requests to a registry, which tell why a test failed.
+#[expect(
+    clippy::print_stderr,
+    reason = "the test harness captures it, and shows it of the tests that fail"
+)]
+fn show(registry: &Registry) {
+    eprintln!("--- requests to {}", registry.host());
+    for seen in registry.proxy.seen() {
+        eprintln!("{} {} {} {}", seen.method, seen.path, seen.query, seen.status);
+    }
+}
+
 impl Scenario {
     async fn set(
         cluster: Arc<Cluster>,
         client: Client,
         namespace: Namespace,
-        with_password: bool,
+        props: Props,
     ) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for the test")?;
-        let registry = Registry::start(folder.path(), with_password).await?;
+        let registry = Registry::start(folder.path(), props.login, props.storage).await?;
         let operator = Operator::start(&cluster, folder.path(), Some(&namespace.name)).await?;
-        Ok(Self { cluster, client, namespace, registry, operator, _folder: folder })
+        Ok(Self { cluster, client, namespace, registry, operator, folder })
     }
 
     /// The objects in the test's namespace.
@@ -155,8 +215,18 @@ impl Scenario {
 
     /// Applies a Secret with `password` for the test's registry.
     pub async fn apply_secret(&self, name: &str, password: &str) -> Result<()> {
-        let auths =
-            json!({"auths": {(self.registry.host()): {"username": USER, "password": password}}});
+        self.apply_secret_for(&self.registry, name, CI.user, password).await
+    }
+
+    /// Applies a Secret with a name and a password for `registry`.
+    pub async fn apply_secret_for(
+        &self,
+        registry: &Registry,
+        name: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<()> {
+        let auths = json!({"auths": {(registry.host()): {"username": user, "password": password}}});
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -192,10 +262,7 @@ impl Scenario {
         reason = "the test harness captures it, and shows it of the tests that fail"
     )]
     fn show(&self) {
-        eprintln!("--- requests to {}", self.registry.host());
-        for seen in self.registry.proxy.seen() {
-            eprintln!("{} {} {}", seen.method, seen.path, seen.status);
-        }
+        show(&self.registry);
         let logs = self.operator.logs().unwrap_or_else(|error| format!("{error:#}"));
         eprintln!("--- operator in {}\n{logs}---", self.namespace.name);
     }

@@ -50,6 +50,26 @@ impl Spec {
         self
     }
 
+    /// Adds a source that names `image` (repository:tag) in `registry`, which is to be reached without TLS.
+    #[must_use]
+    pub fn source_in(
+        mut self,
+        registry: &Registry,
+        name: &str,
+        image: &str,
+        platforms: &[&str],
+        more: Value,
+    ) -> Self {
+        let host = json!({"host": registry.host(), "plainHTTP": true});
+        if let Some(registries) = self.spec["registries"].as_array_mut()
+            && !registries.contains(&host)
+        {
+            registries.push(host);
+        }
+        let own = std::mem::replace(&mut self.host, registry.host().into());
+        Self { host: own, ..self.source_with(name, image, platforms, more) }
+    }
+
     /// Sets a field of the spec.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {

@@ -22,7 +22,7 @@ use kube::{
         reflector, watcher,
     },
 };
-use multiarch_crds::v1alpha1::MultiArchImage;
+use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -43,6 +43,9 @@ use crate::{
 
 /// The annotation that asks for a run now: any value that is not the last one.
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
+
+/// How often a run that copies shows how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 /// A shorter interval than the API allows is not served, wherever it comes from.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -190,13 +193,13 @@ async fn reconcile_object<R: Registry>(
     object: &MultiArchImage,
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
-    let previous = context.sessions.status(object);
+    let mut previous = context.sessions.status(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        run_pipeline(object, &previous, requested, context).await?
+        run_pipeline(object, &mut previous, requested, context).await?
     };
     let failures = context.sessions.count(object, requested, retry(&run));
     let about = reconcile::status::About {
@@ -230,7 +233,7 @@ async fn reconcile_object<R: Registry>(
 
 async fn run_pipeline<R: Registry>(
     object: &MultiArchImage,
-    previous: &multiarch_crds::v1alpha1::MultiArchImageStatus,
+    previous: &mut MultiArchImageStatus,
     requested: bool,
     context: &Context<R>,
 ) -> Result<Run, ControllerError> {
@@ -256,8 +259,36 @@ async fn run_pipeline<R: Registry>(
         stage: &stage,
     };
     let timeout = Duration::from(object.spec.timeout);
-    let run = tokio::time::timeout(timeout, reconcile::run(&job)).await;
-    Ok(run.unwrap_or_else(|_| held(Failure::timed_out(timeout, stage.now()))))
+    let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
+    let mut told = 0;
+    loop {
+        if let Ok(ended) = tokio::time::timeout(PROGRESS, &mut run).await {
+            return Ok(ended.unwrap_or_else(|_| held(Failure::timed_out(timeout, &stage.now()))));
+        }
+        if stage.bytes() > told {
+            told = stage.bytes();
+            tell_progress(object, previous, &stage, context).await;
+        }
+    }
+}
+
+/// Shows how far a long copy is. It is told again at the end, so a failure to write changes nothing.
+async fn tell_progress<R: Registry>(
+    object: &MultiArchImage,
+    previous: &mut MultiArchImageStatus,
+    stage: &Stage,
+    context: &Context<R>,
+) {
+    let generation = object.metadata.generation;
+    let message = format!("at work {}", stage.now());
+    let next = reconcile::status::at_work(previous, generation, &message, Timestamp::now());
+    match context.reporter.tell_progress(object, &next).await {
+        Ok(version) => {
+            context.sessions.remember(object, version.as_deref(), next.clone());
+            *previous = next;
+        }
+        Err(error) => warn!(error = causes(&error), "failed to show how far a copy is"),
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of kube's error policy")]

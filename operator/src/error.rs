@@ -151,12 +151,10 @@ pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Cons
         }
         E::Content { .. } => (SourceState::Invalid, stalled(Reason::UnsupportedContent)),
         E::ChildWithoutPlatform { .. }
-        | E::ManyImages { .. }
+        | E::NoImages { .. }
+        | E::NotAnIndex { .. }
         | E::Nested { .. }
-        | E::NoPlatform { .. }
-        | E::OtherRepository { .. } => {
-            (SourceState::Unsupported, stalled(Reason::UnsupportedContent))
-        }
+        | E::NoPlatform { .. } => (SourceState::Unsupported, stalled(Reason::UnsupportedContent)),
     }
 }
 
@@ -185,6 +183,12 @@ pub fn of_publish(error: &PublishError) -> Consequence {
             let retry = Retry::After(Duration::from_secs(5));
             Consequence { retry, ..retried(Reason::ReadingBack) }
         }
+        PublishError::Copy { source: R::Refused { .. } | R::Protocol { .. }, .. } => {
+            retried(Reason::PushFailed)
+        }
+        PublishError::Copy { source, .. } => of_registry(source),
+        PublishError::BlobGone { .. } => waiting(Reason::WaitingForPlatforms),
+        PublishError::ForeignLayer { .. } => stalled(Reason::UnsupportedContent),
         PublishError::ChildGone { .. } => retried(Reason::ChildMissing),
         PublishError::Mismatch { .. } => retried(Reason::ReadBackMismatch),
     }

@@ -1,6 +1,8 @@
 //! The pipeline, on one screen: sources → resolve → plan → publish → status.
 
 pub mod access;
+pub mod copy;
+pub mod look;
 pub mod memory;
 pub mod plan;
 pub mod publish;
@@ -8,7 +10,10 @@ pub mod resolve;
 pub mod sources;
 pub mod status;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 use jiff::Timestamp;
 use multiarch_crds::{
@@ -29,7 +34,7 @@ use crate::{
     error::{self, Failure},
     keychain::Keychain,
     oci::{Digest, Platform},
-    registry::Registry,
+    registry::{Progress, Registry},
 };
 
 /// One run of one object.
@@ -51,9 +56,14 @@ pub struct Job<'a, R> {
     pub stage: &'a Stage,
 }
 
-/// What a run is at, for the message of one that takes too long.
+/// What a run is at, for messages of one that takes long.
 #[derive(Debug, Default)]
-pub struct Stage(Mutex<&'static str>);
+pub struct Stage {
+    at: Mutex<&'static str>,
+    blobs: AtomicUsize,
+    done: AtomicUsize,
+    bytes: Arc<AtomicU64>,
+}
 
 /// Why nothing was published.
 #[derive(Debug)]
@@ -95,16 +105,22 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     };
     let conflict = match &served {
         Err(Stop::Held(Held::Duplicate { first, second, .. })) => {
-            vec![first.clone(), second.clone()]
+            let mut names = vec![first.clone(), second.clone()];
+            names.dedup();
+            names
         }
         _ => Vec::new(),
+    };
+    let incomplete = match &served {
+        Err(Stop::Publish(PublishError::BlobGone { name, .. })) => Some(name.clone()),
+        _ => None,
     };
     let outcome = match served {
         Ok((published, platforms)) => Outcome::Served { published, platforms },
         Err(stop) => Outcome::Held(failure(&stop, job, &resolutions)),
     };
     let counted = Some(Counted { required, planned });
-    Run { resolutions, counted, pushed, drift, conflict, outcome }
+    Run { resolutions, counted, pushed, drift, conflict, incomplete, outcome }
 }
 
 /// From what the sources gave to a tag that was read back.
@@ -115,18 +131,16 @@ async fn serve<R: Registry>(
 ) -> Result<(Published, Vec<PublishedPlatform>), Stop> {
     let Job { registry, sources, memory, stage, .. } = *job;
     let draft = plan::draft(sources, resolutions, memory).map_err(Stop::Held)?;
-    let access =
+    let target =
         access.target().map_err(|source| Stop::Publish(PublishError::Credential { source }))?;
     stage.at("while reading what the tag names");
-    publish::check_children(registry, access, sources, draft.kept())
+    publish::check_children(registry, target, sources, draft.kept())
         .await
         .map_err(Stop::Publish)?;
-    let current = publish::look(registry, access, sources, &draft, memory).await;
+    let current = look::look(registry, target, sources, &draft, memory).await;
     let (current, ours) = current.map_err(Stop::Publish)?;
     let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
-    stage.at("while pushing the index and reading it back");
-    let published =
-        publish::publish(registry, access, sources, &plan, &current, memory, job.now).await;
+    let published = publish::publish(job, access, &plan, &current).await;
     let Plan { platforms, .. } = plan;
     published.map(|published| (published, platforms)).map_err(Stop::Publish)
 }
@@ -169,7 +183,7 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
         }
     };
     let children = publish::check_children(registry, target, sources, staying.into_iter());
-    let named = publish::named(registry, target, sources);
+    let named = look::named(registry, target, sources);
     match futures::future::try_join(children, named).await {
         Ok(((), Some(digest))) if digest == published.digest => {
             run(resolutions, Outcome::Unchanged)
@@ -243,12 +257,46 @@ fn known(resolutions: &[Resolution], memory: &Memory) -> Vec<Platform> {
 impl Stage {
     /// The run is at `what` now: completes "the run took too long, …".
     pub fn at(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     /// What the run is at.
     #[must_use]
-    pub fn now(&self) -> &'static str {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn now(&self) -> String {
+        let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.blobs.load(Ordering::Relaxed) {
+            0 => at.to_owned(),
+            blobs => {
+                let (done, mib) = (self.done.load(Ordering::Relaxed), self.bytes() >> 20);
+                format!("{at} ({done} of {blobs} blobs are there, {mib} MiB were sent)")
+            }
+        }
+    }
+
+    /// How many bytes were sent.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// This many blobs are to be copied.
+    pub fn copying(&self, blobs: usize) {
+        self.at("while copying");
+        self.blobs.store(blobs, Ordering::Relaxed);
+    }
+
+    /// One blob is there.
+    pub fn copied(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what is sent of one blob, from nothing on where its upload starts over.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let (total, before) = (Arc::clone(&self.bytes), AtomicU64::new(0));
+        Arc::new(move |sent| {
+            let before = before.swap(sent, Ordering::Relaxed);
+            total.fetch_add(sent.saturating_sub(before), Ordering::Relaxed);
+        })
     }
 }

@@ -1,17 +1,18 @@
 //! The port to registries, in the verbs of the OCI distribution spec: as few as the steps need.
 
+mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod remote;
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
 use secrecy::SecretString;
 
-use crate::oci::{
-    Descriptor, Digest, RawManifest, Repository, TagOrDigest, manifest::ManifestError,
-};
+use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
+
+pub use error::RegistryError;
 
 /// A registry, as the steps see it.
 ///
@@ -54,7 +55,57 @@ pub trait Registry: Send + Sync + 'static {
         reference: &TagOrDigest,
         manifest: &RawManifest,
     ) -> impl Future<Output = Result<(), RegistryError>> + Send;
+
+    /// Whether the repository has `blob`, in the size that its descriptor says.
+    fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> impl Future<Output = Result<bool, RegistryError>> + Send;
+
+    /// Sees to it that `to` has `blob`, which `from` has, by what moves the least: a mount where
+    /// both are on one registry, a look, and only then the bytes. `None` where `from` does not
+    /// have it.
+    ///
+    /// It is one method and not a mount, a read and an upload, because what they hand to each other
+    /// stays inside then: the upload session that a refused mount leaves, the stream, and which
+    /// mounts were refused before. The bytes pass in constant memory, size and digest are checked
+    /// before the last one is handed on, and an upload that does not succeed is cancelled where the
+    /// registry can, also when this future is dropped. A blob whose layer has `urls` is the
+    /// caller's concern.
+    fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Option<Copied>, RegistryError>> + Send;
 }
+
+/// A repository, and who asks there.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Who asks.
+    pub access: &'a Access,
+    /// Where.
+    pub repository: &'a Repository,
+}
+
+/// How a blob came to be at its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// It was there already.
+    Present,
+    /// The registry took it from the other repository by itself.
+    Mounted,
+    /// Its bytes were sent.
+    Uploaded,
+}
+
+/// Told how many bytes of a blob were handed to its target so far. The number falls where an upload
+/// starts over, and is never told for a blob that is not sent.
+pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// Who asks, for what, and how: an argument of every call.
 #[derive(Clone, Debug, Default)]
@@ -94,199 +145,12 @@ pub struct Scope {
 /// What was asked of a registry, for messages: `GET manifest team/app:1.0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `HEAD`, `GET`, `PUT`.
+    /// `HEAD`, `GET`, `PUT`, `POST`, `PATCH`, `DELETE`.
     pub method: &'static str,
-    /// `manifest`, `blob`, `token`.
+    /// `manifest`, `blob`, `token`; `mount` and `upload` for what leads to a blob.
     pub noun: &'static str,
     /// `team/app:1.0` or `team/app@sha256:…`.
     pub of: String,
-}
-
-/// Why a registry did not do what it was asked.
-///
-/// No variant holds a remote body, a query string or a token; the codes are from the distribution
-/// spec's list (REGISTRY.md rule 7). Hosts are as the user names them.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The credential is wrong, or there is none where one is needed: told by the token endpoint
-    /// (401, 403), or by a 401 to Basic.
-    #[error("{host} refused {credential} with HTTP {status}")]
-    Unauthorized {
-        /// The registry.
-        host: String,
-        /// `the credential of Secret push`, or `a request without credential`.
-        credential: String,
-        /// HTTP status.
-        status: u16,
-    },
-    /// A 401 or 403 although the credential was accepted (or a token issued): denied, or not there.
-    #[error("{host} denied {request} to {credential} with HTTP {status}{}", listed(.codes))]
-    Denied {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// As in `Unauthorized`.
-        credential: String,
-        /// HTTP status.
-        status: u16,
-        /// The spec's error codes that the answer held.
-        codes: Vec<String>,
-    },
-    /// HTTP 429.
-    #[error("{host} limits the rate of requests (HTTP 429 to {request})")]
-    RateLimited {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// How long it asks to wait, at most 15 minutes.
-        retry_after: Option<Duration>,
-    },
-    /// HTTP 408 or 5xx.
-    #[error("{host} answered {request} with HTTP {status}{}", listed(.codes))]
-    Unavailable {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// HTTP status.
-        status: u16,
-        /// The spec's error codes that the answer held.
-        codes: Vec<String>,
-        /// How long it asks to wait, at most 15 minutes.
-        retry_after: Option<Duration>,
-    },
-    /// DNS, connection, TLS, or a connection that was cut.
-    #[error("failed to reach {host} for {request}: {why}")]
-    Unreachable {
-        /// The registry, or the host that it redirected to.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// What failed, in words that are safe to show.
-        why: String,
-        /// The cause.
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// A limit of time or of rate ran out (REGISTRY.md rule 13).
-    #[error("{host} was too slow for {request}: {limit}")]
-    TooSlow {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// Which limit: `no connection within 10s`.
-        limit: String,
-    },
-    /// A 4xx that has no variant of its own.
-    #[error("{host} refused {request} with HTTP {status}{}", listed(.codes))]
-    Refused {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// HTTP status.
-        status: u16,
-        /// The spec's error codes that the answer held.
-        codes: Vec<String>,
-    },
-    /// A 404 to a write: the registry does not make repositories by itself, or hides this one.
-    #[error(
-        "{host} answered {request} with HTTP 404: the repository does not exist, create it first"
-    )]
-    RepositoryNotFound {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-    },
-    /// A body that is not what its digest says.
-    #[error("{host} answered {request} with content of digest {computed}, not {expected}")]
-    WrongDigest {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// What was asked for, or promised in a header.
-        expected: Digest,
-        /// What came.
-        computed: Digest,
-    },
-    /// A body that is not as long as its descriptor or its header says.
-    #[error("{host} answered {request} with {received} bytes where {expected} were promised")]
-    WrongSize {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// Promised, in bytes.
-        expected: u64,
-        /// Received, in bytes.
-        received: u64,
-    },
-    /// A body past the limit for its kind.
-    #[error("{host} answered {request} with more than {limit} bytes, the limit for a {}", .request.noun)]
-    TooLarge {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// In bytes.
-        limit: u64,
-    },
-    /// A manifest that is refused as such.
-    #[error("{host} has no usable content for {request}: {source}")]
-    Unusable {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// What is wrong with it.
-        #[source]
-        source: ManifestError,
-    },
-    /// A redirect, challenge or header that is refused (REGISTRY.md rules 1, 4 and 6).
-    #[error("{host} answered {request} with {why}")]
-    Protocol {
-        /// The registry.
-        host: String,
-        /// What was asked.
-        request: Request,
-        /// Complete the sentence: `a redirect from https to http …`.
-        why: String,
-    },
-    /// The registry sends credentials to a host that is not trusted with them (REGISTRY.md rule 3).
-    #[error(
-        "{host} asks for its tokens to be fetched from {realm}, which is not trusted with its \
-         credentials: annotate the Secret {secret} with multiarch.dev/token-realm: {realm}, or \
-         ask the operator's admin for --token-realm {host}={realm}"
-    )]
-    RealmNotTrusted {
-        /// The registry.
-        host: String,
-        /// The realm's origin and path, without query.
-        realm: String,
-        /// The Secret whose credential would have gone there.
-        secret: String,
-    },
-    /// The name resolves to an address that registries may not have (REGISTRY.md rule 5).
-    #[error("{host} is at {address}, where the operator does not go: {why}")]
-    ForbiddenAddress {
-        /// The host that was to be connected to.
-        host: String,
-        /// The address.
-        address: String,
-        /// Why, and the flag that allows it where there is one.
-        why: String,
-    },
-    /// `plainHTTP` without `--insecure-allow-http`.
-    #[error("plainHTTP for {host} is not allowed: the operator runs without --insecure-allow-http")]
-    InsecureNotAllowed {
-        /// The registry.
-        host: String,
-    },
 }
 
 impl Access {
@@ -330,6 +194,18 @@ impl Request {
         Self { method, noun: "blob", of: format!("{}@{digest}", repository.path()) }
     }
 
+    /// For a mount of a blob from another repository: `POST mount team/app@sha256:…`.
+    #[must_use]
+    pub fn mount(repository: &Repository, digest: &Digest) -> Self {
+        Self { noun: "mount", ..Self::blob("POST", repository, digest) }
+    }
+
+    /// About the session of a blob's upload: `POST upload team/app@sha256:…`.
+    #[must_use]
+    pub fn upload(method: &'static str, repository: &Repository, digest: &Digest) -> Self {
+        Self { noun: "upload", ..Self::blob(method, repository, digest) }
+    }
+
     /// For a token: `GET token team/app`.
     #[must_use]
     pub fn token(repository: &Repository) -> Self {
@@ -368,8 +244,4 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("secret", &self.secret).finish_non_exhaustive()
     }
-}
-
-fn listed(codes: &[String]) -> String {
-    if codes.is_empty() { String::new() } else { format!(" {}", codes.join(", ")) }
 }

@@ -6,12 +6,18 @@ mod world;
 
 #[path = "reconcile/content.rs"]
 mod content;
+#[path = "reconcile/copying.rs"]
+mod copying;
 #[path = "reconcile/drift.rs"]
 mod drift;
+#[path = "reconcile/flatten.rs"]
+mod flatten;
 #[path = "reconcile/gone.rs"]
 mod gone;
 #[path = "reconcile/laws.rs"]
 mod laws;
+#[path = "reconcile/mirror.rs"]
+mod mirror;
 #[path = "reconcile/publish.rs"]
 mod publish;
 #[path = "reconcile/removal.rs"]

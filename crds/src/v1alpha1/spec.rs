@@ -210,9 +210,11 @@ pub struct Source {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
-    /// The image, in full: by tag `registry.example.com/team/app:1.0-amd64`, which is followed when it moves; by digest
+    /// The image or index, in any repository of any registry, in full: by tag `registry.example.com/team/app:1.0-amd64`, which is followed when it moves; by digest
     /// `registry.example.com/team/app@sha256:...`; or by both, then the digest decides. The registry is always named (Docker Hub
-    /// is docker.io). It may not exist yet. At most 320 characters.
+    /// is docker.io). It may not exist yet. What is in another repository than the target's is copied there. An index gives all its
+    /// images, with their annotations and attestations, unless platforms chooses some. One source alone, without platforms, Trust
+    /// and annotations, is published byte for byte: an OCI index or image keeps its digest. At most 320 characters.
     #[schemars(length(min = 1, max = 320))]
     #[x_kube(
         validation = rules::no_scheme(),
@@ -228,7 +230,9 @@ pub struct Source {
     /// What the image is for, as os/architecture or os/architecture/variant: `[linux/arm64]`, `[linux/arm/v7]`,
     /// `["windows(10.0.17763)/amd64"]`; x86_64 and aarch64 are understood too. For a single image at most one: when its config
     /// says another platform, nothing is published and the reason PlatformMismatch names both. For an index: only these are
-    /// taken, and each must be there. Default: what the image itself says. At most 32.
+    /// taken, exactly (linux/arm/v7 does not take v6; without os.version, any is taken). One that the index does not have is
+    /// awaited under publishPolicy Complete and left out under Partial; where the index has one image only and one platform is
+    /// named, it must be that. Default: what the image itself says; of an index, all. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<rules::Platform>", length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]

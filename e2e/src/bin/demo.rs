@@ -19,7 +19,7 @@ use multiarch_e2e::{
     cluster::Cluster,
     images::Image,
     operator::Operator,
-    registry::Registry,
+    registry::{Registry, Storage},
     spec::Report,
 };
 use tokio::{
@@ -66,7 +66,7 @@ async fn play(folder: &Path, kept: &AtomicBool) -> Result<()> {
     let run = fresh(folder.join("run"))?;
     cluster.kubectl(["create", "namespace", NAMESPACE]).await?;
 
-    let registry = Registry::start(&run, false).await?;
+    let registry = Registry::start(&run, None, Storage::Memory).await?;
     say(&format!(
         "Starting a registry, {}, and the operator, as its own ServiceAccount",
         registry.host()

@@ -7,7 +7,7 @@ use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     Scenario,
     await_condition::await_condition,
-    registry::PASSWORD,
+    registry::CI,
     scenario::scenario_with_password,
     spec::{Report, Spec},
 };
@@ -32,7 +32,7 @@ async fn refused(s: &Scenario) -> Result<()> {
     }
     assert!(!image.message().contains("wrong password"), "{}", image.message());
     assert!(!s.operator.logs()?.contains("wrong password"), "the log has the password");
-    s.apply_secret("push", PASSWORD).await
+    s.apply_secret("push", CI.password).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +43,7 @@ async fn a_mended_secret_is_found_at_once_by_annotation() -> Result<()> {
         assert_eq!(image.ready(), "True/Succeeded");
         assert!(image.condition("Stalled").is_none());
         assert_eq!(s.registry.digest("team/app:1").await?.as_deref(), Some(image.digest()));
-        assert!(!s.operator.logs()?.contains(PASSWORD), "the log has the password");
+        assert!(!s.operator.logs()?.contains(CI.password), "the log has the password");
         Ok(())
     })
     .await
@@ -66,7 +66,7 @@ async fn a_secret_that_is_not_there_is_named() -> Result<()> {
         s.push("team/app:1", &BOTH).await?;
         let image = s.apply_until(&spec(s), "False/SecretNotFound").await?;
         assert!(image.message().contains("push"), "{}", image.message());
-        s.apply_secret("push", PASSWORD).await?;
+        s.apply_secret("push", CI.password).await?;
         assert_eq!(s.request("app").await?.ready(), "True/Succeeded");
         Ok(())
     })
@@ -77,7 +77,7 @@ async fn a_secret_that_is_not_there_is_named() -> Result<()> {
 async fn pull_secrets_read_and_never_push() -> Result<()> {
     scenario_with_password(async |s| {
         s.push("team/app:1", &BOTH).await?;
-        s.apply_secret("pull", PASSWORD).await?;
+        s.apply_secret("pull", CI.password).await?;
         let spec =
             s.spec("app", "team/app:1", &BOTH).with("imagePullSecrets", json!([{"name": "pull"}]));
         let image = s.apply_until(&spec, "False/AuthenticationFailed").await?;

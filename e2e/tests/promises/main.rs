@@ -16,6 +16,15 @@ mod one_source_a_job;
 mod source_deleted;
 mod tag_raised;
 
+mod copy;
+#[cfg(target_os = "linux")]
+mod copy_large;
+mod copy_requests;
+mod copy_secrets;
+mod copy_trouble;
+mod flatten;
+mod mirror;
+
 mod credentials;
 mod registry_trouble;
 

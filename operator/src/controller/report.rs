@@ -52,6 +52,15 @@ impl Reporter {
         Ok(version)
     }
 
+    /// Writes `next` while a run goes on; the object's version after it.
+    pub(super) async fn tell_progress(
+        &self,
+        object: &MultiArchImage,
+        next: &MultiArchImageStatus,
+    ) -> Result<Option<String>, kube::Error> {
+        self.write(&object.namespace().unwrap_or_default(), &object.name_any(), next).await
+    }
+
     /// Reports an object that does not deserialise.
     pub(super) async fn report_invalid(&self, invalid: &InvalidObject) -> Result<(), kube::Error> {
         let namespace = invalid.metadata.namespace.clone().unwrap_or_default();

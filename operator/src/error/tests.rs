@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    oci::{Platform, Repository, manifest::ManifestError},
+    oci::{Platform, manifest::ManifestError},
     registry::Request,
 };
 
@@ -16,10 +16,6 @@ const WAIT: Option<Duration> = Some(Duration::from_secs(7));
 
 fn reference() -> Reference {
     "r.example/app:1.0".parse().unwrap()
-}
-
-fn repository() -> Repository {
-    reference().repository().clone()
 }
 
 fn digest() -> Digest {
@@ -83,7 +79,7 @@ fn protocol() -> RegistryError {
 }
 
 fn no_repository() -> RegistryError {
-    RegistryError::RepositoryNotFound { host: host(), request: request() }
+    RegistryError::RepositoryNotFound { host: host(), request: request(), answer: "HTTP 404" }
 }
 
 fn wrong_digest() -> RegistryError {
@@ -177,10 +173,10 @@ fn denied_is_not_there_yet_before_it_answered() {
 #[case::not_in_index(ResolveError::NotInIndex { reference: "the-image".into(), declared: "linux/amd64".into(), listed: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64"])]
 #[case::single(ResolveError::SingleImage { reference: "the-image".into(), declared: 2 }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["2 platforms"])]
 #[case::without(ResolveError::ChildWithoutPlatform { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["sha256:"])]
-#[case::many(ResolveError::ManyImages { reference: "the-image".into(), images: 3, digests: "d1, d2".into() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["3 images", "d1, d2"])]
+#[case::no_images(ResolveError::NoImages { reference: "the-image".into() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["without an image"])]
 #[case::nested(ResolveError::Nested { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["sha256:"])]
 #[case::no_platform(ResolveError::NoPlatform { reference: "the-image".into(), config: "application/x".into() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["application/x", "Trust"])]
-#[case::other_repository(ResolveError::OtherRepository { reference: "the-image".into(), target: repository() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["r.example/app"])]
+#[case::not_an_index(ResolveError::NotAnIndex { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["sha256:", "as an index"])]
 #[case::incomplete(ResolveError::Incomplete { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
 #[case::config_gone(ResolveError::ConfigGone { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
 fn of_content(
@@ -275,6 +271,8 @@ fn of_a_read_back(
 #[rstest]
 #[case::lagging(PublishError::Lagging { target: reference(), pushed: true }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), true)]
 #[case::lagging_still(PublishError::Lagging { target: reference(), pushed: false }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), false)]
+#[case::refused(PublishError::Copy { image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
+#[case::blob_gone(PublishError::BlobGone { name: "a".into(), image: reference(), blob: digest() }, Why::WaitingForPlatforms, Retry::Interval, false)]
 #[case::child_gone(PublishError::ChildGone { image: reference() }, Why::ChildMissing, Retry::Backoff, false)]
 #[case::mismatch(PublishError::Mismatch { target: reference(), seen: digest() }, Why::ReadBackMismatch, Retry::Backoff, true)]
 fn of_the_tag(

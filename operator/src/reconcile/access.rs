@@ -66,14 +66,17 @@ impl AccessMap {
         self.target.as_ref().map_err(Clone::clone)
     }
 
-    /// Who asks for `source`.
-    pub fn source(&self, source: &Source) -> Result<&Access, ResolveError> {
-        match self.sources.get(&source.name) {
-            Some(access) => {
-                access.as_ref().map_err(|error| ResolveError::Credential { source: error.clone() })
-            }
+    /// Who asks for the source called `name`, which is in the spec.
+    pub fn named(&self, name: &str) -> Result<&Access, KeychainError> {
+        match self.sources.get(name) {
+            Some(access) => access.as_ref().map_err(Clone::clone),
             None => unreachable!("every source of the spec is in the map"),
         }
+    }
+
+    /// Who asks for `source`.
+    pub fn source(&self, source: &Source) -> Result<&Access, ResolveError> {
+        self.named(&source.name).map_err(|source| ResolveError::Credential { source })
     }
 }
 

@@ -110,12 +110,19 @@ impl Memory {
         let tag_is_known = self.published.is_some();
         self.current
             && self.reason.is_some_and(|reason| match reason {
-                R::Succeeded | R::PublishedPartial | R::WouldShrink | R::UnsupportedContent => {
-                    tag_is_known
-                }
+                R::Succeeded | R::PublishedPartial | R::WouldShrink => tag_is_known,
+                // What the target's registry refused it may take later.
+                R::UnsupportedContent => tag_is_known && self.has_unusable_source(),
                 R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
                 _ => false,
             })
+    }
+
+    fn has_unusable_source(&self) -> bool {
+        let unusable = |source: &Remembered| {
+            matches!(source.state, SourceState::Unsupported | SourceState::Invalid)
+        };
+        self.sources.values().any(unusable)
     }
 
     /// Whether the last run left the spec served.

@@ -1,6 +1,7 @@
 //! pure: what the sources gave, and what the tag names now → the index to publish, and coverage.
 
 mod coverage;
+mod held;
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +9,7 @@ use multiarch_crds::v1alpha1::{PublishPolicy, PublishedPlatform, RemovalPolicy};
 
 use super::{
     memory::{Memory, PublishedChild},
-    resolve::{Answer, Child, Resolution},
+    resolve::{Answer, Child, Content, Resolution, Whole},
     sources::{Source, Sources},
 };
 use crate::oci::{
@@ -17,6 +18,7 @@ use crate::oci::{
 };
 
 pub use coverage::{Required, required};
+pub use held::Held;
 
 /// The annotation by which builders tell a zstd image from the gzip one of the same platform.
 const ZSTD: &str = "io.github.containers.compression.zstd";
@@ -31,6 +33,10 @@ pub struct Draft {
     retained: Vec<PublishedChild>,
     /// The index without anything that is kept or retained.
     index: Index,
+    /// The one source as it is, where that is what is published.
+    mirrored: Option<Whole>,
+    /// What was published of the one source as it is, where that source is absent now.
+    stays: Option<Digest>,
     /// Its digest.
     pub digest: Digest,
 }
@@ -43,82 +49,32 @@ pub enum Current {
     /// The index that status remembers, or the draft itself: nothing needed to be read.
     Known(Digest),
     /// What was read.
-    Read {
-        /// Its digest.
-        digest: Digest,
-        /// It as an index; a single image stands as an index of itself.
-        index: Index,
-    },
+    Read(Read),
+}
+
+/// What was read of the target.
+#[derive(Debug)]
+pub struct Read {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its bytes, where they are a manifest.
+    pub raw: Option<RawManifest>,
+    /// It as one flat index. What is none stands under no media type, so that it equals no plan.
+    pub index: Index,
 }
 
 /// The index to publish.
 #[derive(Debug)]
 pub struct Plan {
-    /// What it says.
-    pub index: Index,
-    /// Its bytes.
+    /// What it says, where other bytes that say the same do as well; a source that is mirrored keeps
+    /// its own.
+    pub index: Option<Index>,
+    /// Its bytes; those of an image where the one source is mirrored and is one.
     pub raw: RawManifest,
     /// Its images, as status shows them.
     pub platforms: Vec<PublishedPlatform>,
-}
-
-/// Why nothing is published now.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Held {
-    /// Platforms that are to come.
-    #[error("waiting for {}", .waiting.join(", "))]
-    Waiting {
-        /// What is waited for, in words.
-        waiting: Vec<String>,
-    },
-    /// A source failed, so that its platform is unknown.
-    #[error("a source failed")]
-    SourceFailed,
-    /// Two sources give the same platform.
-    #[error(
-        "sources {first} and {second} both give {platform}: an index has one image for each \
-         platform, so remove one of the two or correct its image"
-    )]
-    Duplicate {
-        /// The platform.
-        platform: Platform,
-        /// The first source.
-        first: String,
-        /// The second source.
-        second: String,
-    },
-    /// The tag's index has platforms that no source provides any more.
-    #[error(
-        "the tag would lose {}: add a source for what must stay, or set removalPolicy to Retain \
-         (keep it) or Remove (let it go)", .platforms.join(", ")
-    )]
-    WouldShrink {
-        /// The platforms.
-        platforms: Vec<String>,
-    },
-    /// The tag names something whose platforms cannot be told.
-    #[error(
-        "the tag names something of which not every platform can be told: delete that tag, choose \
-         another one, or set removalPolicy: Remove to replace it"
-    )]
-    NoImage,
-    /// More children than an index may have.
-    #[error(
-        "the index would have {children} children, more than the {MAX_CHILDREN} that are allowed"
-    )]
-    TooMany {
-        /// How many.
-        children: usize,
-    },
-    /// More bytes than registries and clients take.
-    #[error(
-        "the index would have {bytes} bytes, more than the {MAX_BYTES} that registries take: \
-         shorten the annotations of the spec and of the sources"
-    )]
-    TooLarge {
-        /// How many.
-        bytes: usize,
-    },
+    /// What has to be copied for it.
+    pub contents: Vec<Content>,
 }
 
 /// What the index would be made of, from what the sources gave.
@@ -139,16 +95,21 @@ pub fn draft(
     let mut waiting = Vec::new();
     let moved = !memory.has_all_found(resolutions);
     for (source, resolution) in answers() {
-        let missing = match resolution.answer {
+        let left_out = source.optional || sources.publish_policy == PublishPolicy::Partial;
+        let missing = match &resolution.answer {
             Answer::Missing => true,
             Answer::Failed { .. } => false,
-            Answer::Found(_) | Answer::Unchanged => continue,
+            Answer::Found(found) if found.lacking.is_empty() || left_out => continue,
+            Answer::Found(found) => {
+                let lacking = found.lacking.join(", ");
+                waiting
+                    .push(format!("{lacking} (in source {}, {})", source.name, source.reference));
+                continue;
+            }
+            Answer::Unchanged => continue,
         };
         let published: Vec<_> = memory.published_from(&source.name).collect();
-        let goes = missing
-            && sources.removal_policy == RemovalPolicy::Remove
-            && (source.optional || sources.publish_policy == PublishPolicy::Partial);
-        let left_out = source.optional || sources.publish_policy == PublishPolicy::Partial;
+        let goes = missing && sources.removal_policy == RemovalPolicy::Remove && left_out;
         if goes || (published.is_empty() && left_out) {
             continue;
         }
@@ -170,8 +131,21 @@ pub fn draft(
         return Err(Held::Waiting { waiting: waiting.collect() });
     }
     let index = Index::new(descriptors(&children), sources.annotations.clone());
-    let digest = index.to_raw().digest().clone();
-    let mut draft = Draft { children, kept, retained: Vec::new(), index, digest };
+    // Published byte for byte, so that its digest, and signatures of it, stay true.
+    let mirrored = match resolutions {
+        [Resolution { answer: Answer::Found(found), .. }] => found.whole.clone(),
+        _ => None,
+    };
+    let stays = match resolutions {
+        [Resolution { answer: Answer::Missing, known, .. }] if sources.mirrors() => known.clone(),
+        _ => None,
+    };
+    let digest = match &mirrored {
+        Some(whole) => whole.raw.digest().clone(),
+        None => index.to_raw().digest().clone(),
+    };
+    let retained = Vec::new();
+    let mut draft = Draft { children, kept, retained, index, mirrored, stays, digest };
     if sources.removal_policy == RemovalPolicy::Retain {
         let published = memory.published.iter().flat_map(|index| &index.children);
         draft.retained = published.filter(|child| !draft.provides(child)).cloned().collect();
@@ -224,19 +198,20 @@ impl Draft {
 pub fn plan(
     draft: Draft,
     current: &Current,
-    ours: Option<&Index>,
+    ours: Option<&Read>,
     sources: &Sources,
 ) -> Result<Plan, Held> {
-    let given = draft.children.len();
+    let (given, staying) = (draft.children.len(), draft.children.len() + draft.kept.len());
     let mut children = draft.children;
     let tagged = match current {
-        Current::Read { index, .. } => Some(index),
+        Current::Read(read) => Some(read),
         Current::Free | Current::Known(_) => None,
     };
+    let read = || [tagged, ours].into_iter().flatten();
     // What is kept stands before what something else has put under the tag.
     let mut lost = Vec::new();
     for kept in &draft.kept {
-        let listed = [tagged, ours].into_iter().flatten().find_map(|index| listed(index, kept));
+        let listed = read().find_map(|read| listed(&read.index, kept));
         if let Some(child) = listed {
             children.push(child);
         } else {
@@ -247,10 +222,10 @@ pub fn plan(
     if !lost.is_empty() {
         return Err(Held::Waiting { waiting: lost });
     }
-    let others = tagged.map(|index| not_given(index, &children)).unwrap_or_default();
+    let others = tagged.map(|read| not_given(&read.index, &children)).unwrap_or_default();
     match sources.removal_policy {
         RemovalPolicy::Remove => {}
-        _ if tagged.is_some_and(|index| !tells_platforms(index)) => return Err(Held::NoImage),
+        _ if tagged.is_some_and(|read| !tells_platforms(&read.index)) => return Err(Held::NoImage),
         RemovalPolicy::Refuse if others.is_empty() => {}
         RemovalPolicy::Refuse => {
             let mut platforms: Vec<_> = others.iter().map(|c| c.platform.to_string()).collect();
@@ -260,7 +235,7 @@ pub fn plan(
         }
         RemovalPolicy::Retain => {
             children.extend(others);
-            let lost = ours.map(|index| not_given(index, &children)).unwrap_or_default();
+            let lost = ours.map(|read| not_given(&read.index, &children)).unwrap_or_default();
             children.extend(lost);
         }
     }
@@ -272,7 +247,8 @@ pub fn plan(
         let waiting = lacking.iter().map(|p| format!("{p} (no source provides it)")).collect();
         return Err(Held::Waiting { waiting });
     }
-    let index = if children.len() == given {
+    let as_drafted = children.len() == given;
+    let index = if as_drafted {
         draft.index
     } else {
         Index::new(descriptors(&children), sources.annotations.clone())
@@ -280,12 +256,23 @@ pub fn plan(
     if index.manifests.len() > MAX_CHILDREN {
         return Err(Held::TooMany { children: index.manifests.len() });
     }
+    let platforms = shown(&index, &children);
+    if let Some(Whole { raw, contents }) = draft.mirrored.filter(|_| as_drafted) {
+        return Ok(Plan { index: None, raw, platforms, contents });
+    }
+    // Its source is gone, and it stays as it is.
+    let stays = draft.stays.filter(|_| children.len() == staying);
+    let stays = stays.and_then(|digest| read().find(|read| read.digest == digest)?.raw.clone());
+    if let Some(raw) = stays {
+        return Ok(Plan { index: None, raw, platforms, contents: Vec::new() });
+    }
+    let contents = children.into_iter().flat_map(|child| child.contents).collect();
     let raw = index.to_raw();
     let bytes = raw.bytes().len();
     if bytes as u64 > MAX_BYTES {
         return Err(Held::TooLarge { bytes });
     }
-    Ok(Plan { raw, platforms: shown(&index, &children), index })
+    Ok(Plan { raw, index: Some(index), platforms, contents })
 }
 
 /// Whether `index` has images, and tells the platform of each.
@@ -326,6 +313,7 @@ fn taken(index: &Index, image: &Descriptor, platform: Platform, source: String) 
         attestations: index.manifests.iter().filter(about).cloned().collect(),
         source,
         descriptor: image.clone(),
+        contents: Vec::new(),
     }
 }
 
@@ -369,12 +357,17 @@ fn awaited<'a>(source: &Source, published: impl Iterator<Item = &'a Platform>) -
     }
 }
 
-/// What the index lists; an attestation that two images name is listed once.
+/// What the index lists; an attestation that an image has in two sources is listed once. One that
+/// says the same bytes of two images is listed for each, whichever comes first.
 fn descriptors(children: &[Child]) -> Vec<Descriptor> {
     let images = children.iter().map(|child| child.descriptor.clone());
-    let mut seen = HashSet::new();
-    let attestations = children.iter().flat_map(|child| &child.attestations);
-    images.chain(attestations.filter(|a| seen.insert(&a.digest)).cloned()).collect()
+    let mut attestations: Vec<&Descriptor> = Vec::new();
+    for attestation in children.iter().flat_map(|child| &child.attestations) {
+        if !attestations.contains(&attestation) {
+            attestations.push(attestation);
+        }
+    }
+    images.chain(attestations.into_iter().cloned()).collect()
 }
 
 /// The images of `index` in its order, with where they came from.

@@ -1,22 +1,21 @@
 //! writes: the planned index under the target's tag, and reads it back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use futures::future::try_join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use multiarch_crds::condition::Reason;
 
 use super::{
-    memory::Memory,
-    plan::{Current, Draft, Plan},
+    Job,
+    access::AccessMap,
+    copy,
+    plan::{Current, Plan, Read},
     sources::Sources,
 };
 use crate::{
     keychain::KeychainError,
-    oci::{
-        Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, Reference, TagOrDigest,
-        media_type,
-    },
+    oci::{Digest, Reference, TagOrDigest},
     registry::{Access, Registry, RegistryError},
 };
 
@@ -63,6 +62,36 @@ pub enum PublishError {
         /// The image.
         image: Reference,
     },
+    /// Content could not be copied into the target's repository.
+    #[error("failed to copy {image}: {source}")]
+    Copy {
+        /// The image, where it is.
+        image: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// A blob of a source's image is gone.
+    #[error("the blob {blob} of {image} is gone from its registry: push that image again")]
+    BlobGone {
+        /// Name of the source.
+        name: String,
+        /// The image, where it is.
+        image: Reference,
+        /// The blob.
+        blob: Digest,
+    },
+    /// An image whose layers are to be had elsewhere only was refused.
+    #[error(
+        "{image} has the layer {layer} that is not in its registry but at other URLs, and the \
+         target's registry refuses such images: build it again with that layer pushed"
+    )]
+    ForeignLayer {
+        /// The image, where it is.
+        image: Reference,
+        /// The layer.
+        layer: Digest,
+    },
     /// The index was not taken.
     #[error("failed to push {target}: {source}")]
     Push {
@@ -105,7 +134,8 @@ impl Published {
     /// One that nobody published, for tests of what reports it.
     #[cfg(test)]
     pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
-        let (digest, media_type) = (reference.digest()?.clone(), media_type::OCI_INDEX.to_owned());
+        let (digest, media_type) = (reference.digest()?.clone(), crate::oci::media_type::OCI_INDEX);
+        let media_type = media_type.to_owned();
         Some(Self { reference, digest, media_type, pushed, replaced: None })
     }
 
@@ -150,85 +180,12 @@ impl PublishError {
             Self::Credential { .. }
             | Self::Look { .. }
             | Self::ChildGone { .. }
+            | Self::Copy { .. }
+            | Self::BlobGone { .. }
+            | Self::ForeignLayer { .. }
             | Self::Push { .. } => false,
         }
     }
-}
-
-/// The digest that the target's tag names now.
-pub async fn named<R: Registry>(
-    registry: &R,
-    access: &Access,
-    sources: &Sources,
-) -> Result<Option<Digest>, PublishError> {
-    let tag = sources.target.tag_or_digest();
-    let head = registry.head_manifest(access, sources.target.repository(), &tag).await;
-    let head =
-        head.map_err(|source| PublishError::Look { target: sources.target.clone(), source })?;
-    Ok(head.map(|descriptor| descriptor.digest))
-}
-
-/// Looks at what the target's tag names now, and at the index that status remembers where images
-/// that must stay are to be found in it alone. Each is read only where the plan depends on it.
-pub async fn look<R: Registry>(
-    registry: &R,
-    access: &Access,
-    sources: &Sources,
-    draft: &Draft,
-    memory: &Memory,
-) -> Result<(Current, Option<Index>), PublishError> {
-    let current = tagged(registry, access, sources, draft, memory).await?;
-    let Some(published) = &memory.published else { return Ok((current, None)) };
-    let is_read = matches!(&current, Current::Read { digest, .. } if *digest == published.digest);
-    if draft.is_whole() || is_read {
-        return Ok((current, None));
-    }
-    let (repository, ours) =
-        (sources.target.repository(), TagOrDigest::Digest(published.digest.clone()));
-    let raw = registry.get_manifest(access, repository, &ours).await;
-    let raw =
-        raw.map_err(|source| PublishError::Look { target: sources.target.clone(), source })?;
-    let ours = raw.and_then(|raw| match raw.parse() {
-        Ok(Manifest::Index(index)) => Some(index),
-        _ => None,
-    });
-    Ok((current, ours))
-}
-
-/// What the tag names now.
-async fn tagged<R: Registry>(
-    registry: &R,
-    access: &Access,
-    sources: &Sources,
-    draft: &Draft,
-    memory: &Memory,
-) -> Result<Current, PublishError> {
-    let failed = |source| PublishError::Look { target: sources.target.clone(), source };
-    let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
-    // Where its content is wanted whatever it is, it is read without asking for its digest first.
-    if !draft.needs(memory) {
-        let named = named(registry, access, sources).await?;
-        let Some(digest) = named else { return Ok(Current::Free) };
-        let ours = memory.published.as_ref().is_some_and(|published| published.digest == digest);
-        if ours || (digest == draft.digest && draft.is_whole()) {
-            return Ok(Current::Known(digest));
-        }
-    }
-    let raw = match registry.get_manifest(access, repository, &tag).await {
-        Ok(Some(raw)) => raw,
-        Ok(None) => return Ok(Current::Free),
-        // Whatever it is, it tells no platform.
-        Err(RegistryError::Unusable { .. }) => {
-            let digest = named(registry, access, sources).await?;
-            let Some(digest) = digest else { return Ok(Current::Free) };
-            let index =
-                Index { media_type: String::new(), ..Index::new(Vec::new(), BTreeMap::new()) };
-            return Ok(Current::Read { digest, index });
-        }
-        Err(source) => return Err(failed(source)),
-    };
-    let index = as_index(registry, access, sources, &raw).await.map_err(failed)?;
-    Ok(Current::Read { digest: raw.digest().clone(), index })
 }
 
 /// Checks that the published images called `digests`, whose sources are absent, are still there.
@@ -252,29 +209,33 @@ pub async fn check_children<R: Registry>(
 
 /// Publishes `plan`: nothing is written where the tag names it, or its equal, already.
 pub async fn publish<R: Registry>(
-    registry: &R,
-    access: &Access,
-    sources: &Sources,
+    job: &Job<'_, R>,
+    access: &AccessMap,
     plan: &Plan,
     current: &Current,
-    memory: &Memory,
-    now: Timestamp,
 ) -> Result<Published, PublishError> {
+    let Job { registry, sources, memory, stage, now, .. } = *job;
+    let equal = |read: &Read| plan.index.as_ref().is_some_and(|plan| read.index.satisfies(plan));
     let before = match current {
         Current::Free => None,
-        Current::Known(digest) if digest == plan.raw.digest() => {
-            return Ok(found(sources, digest, media_type::OCI_INDEX));
+        Current::Known(digest) | Current::Read(Read { digest, .. })
+            if digest == plan.raw.digest() =>
+        {
+            return Ok(found(sources, digest, plan.raw.media_type()));
         }
-        Current::Read { digest, index } if index.satisfies(&plan.index) => {
-            return Ok(found(sources, digest, &index.media_type));
+        Current::Read(read) if equal(read) => {
+            return Ok(found(sources, &read.digest, &read.index.media_type));
         }
-        Current::Known(digest) | Current::Read { digest, .. } => Some(digest),
+        Current::Known(digest) | Current::Read(Read { digest, .. }) => Some(digest),
     };
     let target = sources.target.pinned_to(plan.raw.digest());
     let pushed_just_now = memory.pushed_at.is_some_and(|at| now.duration_since(at) < LAG);
     if memory.reason == Some(Reason::ReadingBack) && pushed_just_now {
         return Err(PublishError::Lagging { target, pushed: false });
     }
+    copy::copy(job, access, &plan.contents).await?;
+    stage.at("while pushing the index and reading it back");
+    let access = access.target().map_err(|source| PublishError::Credential { source })?;
     let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
     let put = registry.put_manifest(access, repository, &tag, &plan.raw).await;
     put.map_err(|source| PublishError::Push { target: sources.target.clone(), source })?;
@@ -315,28 +276,4 @@ fn found(sources: &Sources, digest: &Digest, media_type: &str) -> Published {
         pushed: false,
         replaced: None,
     }
-}
-
-/// What a tag names as an index: an image stands as an index of itself, under its own media type
-/// so that it never equals a plan, and what has no platform as an empty one.
-async fn as_index<R: Registry>(
-    registry: &R,
-    access: &Access,
-    sources: &Sources,
-    raw: &RawManifest,
-) -> Result<Index, RegistryError> {
-    let stand_in = |manifests: Vec<Descriptor>| Index {
-        media_type: raw.media_type().to_owned(),
-        ..Index::new(manifests, sources.annotations.clone())
-    };
-    let image = match raw.parse() {
-        Ok(Manifest::Index(index)) => return Ok(index),
-        Ok(Manifest::Image(image)) if image.has_platform() => image,
-        _ => return Ok(stand_in(Vec::new())),
-    };
-    let config = registry.get_blob(access, sources.target.repository(), &image.config).await?;
-    let platform = config.and_then(|bytes| ImageConfig::parse(&bytes).ok()).map(|c| c.platform);
-    let image =
-        platform.map(|platform| Descriptor { platform: Some(platform), ..raw.descriptor() });
-    Ok(stand_in(image.into_iter().collect()))
 }

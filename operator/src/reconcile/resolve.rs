@@ -1,32 +1,26 @@
 //! reads: a source → the images that it names, each with its true platform.
 
 mod error;
+mod read;
 
 use futures::{StreamExt, stream};
 
 use multiarch_crds::v1alpha1::SourceState;
 
+pub use self::error::ResolveError;
+use self::read::Reader;
 use super::{
     access::AccessMap,
     memory::{Memory, Remembered},
-    sources::{Declared, Source, Sources},
+    sources::{Source, Sources},
 };
 use crate::{
-    oci::{
-        Descriptor, Digest, ImageConfig, ImageManifest, Index, Manifest, Platform, RawManifest,
-        Reference, Repository, TagOrDigest, manifest::ManifestError, media_type,
-    },
-    registry::{Access, Registry, RegistryError},
+    oci::{Descriptor, Digest, Platform, RawManifest, Reference, Repository},
+    registry::Registry,
 };
-
-pub use error::ResolveError;
 
 /// How many sources are asked at once.
 const AT_ONCE: usize = 8;
-
-/// Most bytes of descriptors, annotations and all, that one source may bring: with 64 of them the
-/// index stays within what registries take, and a hostile one cannot fill the memory.
-const DESCRIPTORS: usize = 64 << 10;
 
 /// What one source gave.
 #[derive(Debug)]
@@ -80,6 +74,19 @@ pub struct Found {
     pub named: Digest,
     /// The images, each with its platform.
     pub children: Vec<Child>,
+    /// Platforms that the source declares and its index does not have.
+    pub lacking: Vec<String>,
+    /// All of it, where it is mirrored.
+    pub whole: Option<Whole>,
+}
+
+/// What a source names, as it is.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The index or image.
+    pub raw: RawManifest,
+    /// What has to be copied for it.
+    pub contents: Vec<Content>,
 }
 
 /// One image for the index.
@@ -95,6 +102,21 @@ pub struct Child {
     pub attestations: Vec<Descriptor>,
     /// Name of the source; empty for a child that is retained from the published index.
     pub source: String,
+    /// What has to be copied for it and its attestations; empty in the target's repository.
+    pub contents: Vec<Content>,
+}
+
+/// A manifest in another repository than the target's, and the blobs that it names.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Name of the source that gave it, whose credential reads it.
+    pub source: String,
+    /// Where it is.
+    pub repository: Repository,
+    /// Its bytes.
+    pub manifest: RawManifest,
+    /// Its config and layers.
+    pub blobs: Vec<Descriptor>,
 }
 
 /// Asks for what every source names, and reads the images that it finds.
@@ -104,9 +126,8 @@ pub async fn resolve<R: Registry>(
     access: &AccessMap,
     memory: &Memory,
 ) -> Vec<Resolution> {
-    let target = sources.target.repository();
     let reads = sources.sources.iter().map(|source| async move {
-        Resolution::new(source, memory, answer(registry, source, target, access).await)
+        Resolution::new(source, memory, answer(registry, source, sources, access).await)
     });
     let reads: Vec<_> = reads.collect();
     stream::iter(reads).buffered(AT_ONCE).collect().await
@@ -166,234 +187,23 @@ async fn head<R: Registry>(
 async fn answer<R: Registry>(
     registry: &R,
     source: &Source,
-    target: &Repository,
+    sources: &Sources,
     access: &AccessMap,
 ) -> Answer {
-    let reference = source.reference.to_string();
-    if source.reference.repository() != target {
-        let error = ResolveError::OtherRepository { reference, target: target.clone() };
-        return Answer::Failed { named: None, error };
-    }
     let access = match access.source(source) {
         Ok(access) => access,
         Err(error) => return Answer::Failed { named: None, error },
     };
-    let reader = Reader { registry, access, repository: source.reference.repository(), source };
+    let repository = source.reference.repository();
+    let elsewhere = repository != sources.target.repository();
+    let reader =
+        Reader { registry, access, repository, source, elsewhere, mirrors: sources.mirrors() };
     match reader.manifest(&source.reference.tag_or_digest()).await {
         Err(error) => Answer::Failed { named: None, error },
         Ok(None) => Answer::Missing,
-        Ok(Some(manifest)) => {
-            let named = manifest.digest().clone();
-            match reader.children(&manifest).await {
-                Ok(children) => Answer::Found(Found { named, children }),
-                Err(error) => Answer::Failed { named: Some(named), error },
-            }
-        }
+        Ok(Some(manifest)) => match reader.found(&manifest).await {
+            Ok(found) => Answer::Found(found),
+            Err(error) => Answer::Failed { named: Some(manifest.digest().clone()), error },
+        },
     }
-}
-
-/// Reads for one source.
-struct Reader<'a, R> {
-    registry: &'a R,
-    access: &'a Access,
-    repository: &'a Repository,
-    source: &'a Source,
-}
-
-impl<R: Registry> Reader<'_, R> {
-    /// A failed read of the source's reference, or of what it names.
-    fn failed(&self, source: RegistryError) -> ResolveError {
-        ResolveError::Registry { reference: self.source.reference.to_string(), source }
-    }
-
-    fn reference(&self) -> String {
-        self.source.reference.to_string()
-    }
-
-    async fn manifest(&self, of: &TagOrDigest) -> Result<Option<RawManifest>, ResolveError> {
-        self.registry
-            .get_manifest(self.access, self.repository, of)
-            .await
-            .map_err(|e| self.failed(e))
-    }
-
-    /// A child that is listed and not read, but published.
-    async fn check_there(&self, child: &Digest) -> Result<(), ResolveError> {
-        let of = TagOrDigest::Digest(child.clone());
-        let head = self.registry.head_manifest(self.access, self.repository, &of);
-        match head.await.map_err(|e| self.failed(e))? {
-            Some(_) => Ok(()),
-            None => {
-                Err(ResolveError::Incomplete { reference: self.reference(), digest: child.clone() })
-            }
-        }
-    }
-
-    async fn children(&self, manifest: &RawManifest) -> Result<Vec<Child>, ResolveError> {
-        match parse(&self.reference(), manifest)? {
-            Manifest::Image(image) => {
-                let declared = match self.source.declared.as_slice() {
-                    [] => None,
-                    [one] => Some(one),
-                    many => {
-                        return Err(ResolveError::SingleImage {
-                            reference: self.reference(),
-                            declared: many.len(),
-                        });
-                    }
-                };
-                let (platform, config) =
-                    if let (true, Some(declared)) = (self.source.trust, declared) {
-                        (declared.platform.clone(), None)
-                    } else {
-                        let actual = self.platform(&self.reference(), &image).await?;
-                        if let Some(declared) = declared {
-                            self.check(declared, &actual)?;
-                        }
-                        (actual, Some(image.config.digest))
-                    };
-                Ok(vec![self.child(manifest.descriptor(), platform, config, Vec::new())])
-            }
-            Manifest::Index(index) => self.only_image(&index).await.map(|child| vec![child]),
-        }
-    }
-
-    /// The image of an index that has one, as `docker buildx` makes of every per-platform build,
-    /// with the attestations that are about it.
-    async fn only_image(&self, index: &Index) -> Result<Child, ResolveError> {
-        let reference = self.reference();
-        let (attestations, images): (Vec<_>, Vec<_>) =
-            index.manifests.iter().cloned().partition(Descriptor::is_attestation);
-        let [image] = images.as_slice() else {
-            let listed: Vec<_> = images.iter().take(3).map(|image| image.digest.as_str()).collect();
-            let more = if images.len() > listed.len() { ", …" } else { "" };
-            return Err(ResolveError::ManyImages {
-                reference,
-                images: images.len(),
-                digests: listed.join(", ") + more,
-            });
-        };
-        let digest = image.digest.clone();
-        if media_type::is_index(&image.media_type) {
-            return Err(ResolveError::Nested { reference, digest });
-        }
-        let listed = match &image.platform {
-            Some(platform) if !platform.is_unknown() => platform.clone(),
-            _ => return Err(ResolveError::ChildWithoutPlatform { reference, digest }),
-        };
-        let raw = self.manifest(&TagOrDigest::Digest(digest.clone())).await?;
-        let Some(raw) = raw else {
-            return Err(ResolveError::Incomplete { reference, digest });
-        };
-        let Manifest::Image(manifest) = parse(&reference, &raw)? else {
-            return Err(ResolveError::Nested { reference, digest });
-        };
-        // The listed descriptor is kept for its words and annotations; what the bytes say of
-        // themselves is not taken from it.
-        let own = raw.descriptor();
-        let mut descriptor =
-            Descriptor { media_type: own.media_type, size: own.size, ..image.clone() };
-        let (platform, config) = if self.source.trust {
-            let declared = self.source.declared.first().map_or(listed, |d| d.platform.clone());
-            (declared, None)
-        } else {
-            let actual = self.platform(&reference, &manifest).await?;
-            if !agrees(&listed, &actual) {
-                return Err(ResolveError::IndexMismatch { reference, digest, listed, actual });
-            }
-            if let Some(declared) = self.source.declared.iter().find(|d| !says(d, &listed)) {
-                let declared = declared.text.clone();
-                return Err(ResolveError::NotInIndex { reference, declared, listed });
-            }
-            (listed, Some(manifest.config.digest))
-        };
-        descriptor.platform = None;
-        let attestations: Vec<_> =
-            attestations.into_iter().filter(|a| a.attests().as_ref() == Some(&digest)).collect();
-        let weight =
-            attestations.iter().chain([&descriptor]).map(Descriptor::weight).sum::<usize>();
-        if weight > DESCRIPTORS {
-            let why = format!("what it says of its image has more than {DESCRIPTORS} bytes");
-            let source = ManifestError::Malformed { media_type: index.media_type.clone(), why };
-            return Err(ResolveError::Content { reference, source });
-        }
-        for attestation in &attestations {
-            self.check_there(&attestation.digest).await?;
-        }
-        Ok(self.child(descriptor, platform, config, attestations))
-    }
-
-    /// The platform that the config says: the truth.
-    async fn platform(
-        &self,
-        reference: &str,
-        image: &ImageManifest,
-    ) -> Result<Platform, ResolveError> {
-        let reference = reference.to_owned();
-        if !image.has_platform() {
-            let config =
-                image.artifact_type.clone().unwrap_or_else(|| image.config.media_type.clone());
-            return Err(ResolveError::NoPlatform { reference, config });
-        }
-        let blob = self.registry.get_blob(self.access, self.repository, &image.config).await;
-        let Some(bytes) = blob.map_err(|e| self.failed(e))? else {
-            return Err(ResolveError::ConfigGone {
-                reference,
-                digest: image.config.digest.clone(),
-            });
-        };
-        let config = ImageConfig::parse(&bytes)
-            .map_err(|source| ResolveError::Content { reference, source })?;
-        Ok(config.platform)
-    }
-
-    fn check(&self, declared: &Declared, actual: &Platform) -> Result<(), ResolveError> {
-        if says(declared, actual) {
-            return Ok(());
-        }
-        Err(ResolveError::Mismatch {
-            reference: self.reference(),
-            declared: declared.text.clone(),
-            actual: actual.clone(),
-        })
-    }
-
-    fn child(
-        &self,
-        descriptor: Descriptor,
-        platform: Platform,
-        config: Option<Digest>,
-        attestations: Vec<Descriptor>,
-    ) -> Child {
-        Child {
-            platform: platform.normalized(),
-            descriptor: Descriptor { platform: Some(platform), ..descriptor },
-            config,
-            attestations,
-            source: self.source.name.clone(),
-        }
-    }
-}
-
-/// Whether `declared` says nothing against `actual`. Its text was parsed before.
-fn says(declared: &Declared, actual: &Platform) -> bool {
-    actual.agrees_with(&declared.text).unwrap_or(false)
-}
-
-/// Whether an index's words for a child say nothing against its config: a variant or `os.version`
-/// that the config leaves out is not compared (builders write them in the index only).
-fn agrees(listed: &Platform, actual: &Platform) -> bool {
-    let (list, config) = (listed.normalized(), actual.normalized());
-    list.os == config.os
-        && list.architecture == config.architecture
-        && (actual.variant.is_none() || list.variant == config.variant)
-        && (list.os_version.is_none()
-            || config.os_version.is_none()
-            || list.os_version == config.os_version)
-}
-
-fn parse(reference: &str, manifest: &RawManifest) -> Result<Manifest, ResolveError> {
-    manifest
-        .parse()
-        .map_err(|source| ResolveError::Content { reference: reference.to_owned(), source })
 }

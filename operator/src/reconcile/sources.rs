@@ -172,6 +172,13 @@ impl Sources {
         self.target.tag().unwrap_or_default()
     }
 
+    /// Whether the one source is published as it is: nothing is chosen from it or said of it.
+    #[must_use]
+    pub fn mirrors(&self) -> bool {
+        let one = matches!(self.sources.as_slice(), [one] if !one.trust && one.declared.is_empty());
+        one && self.annotations.is_empty()
+    }
+
     /// Whether the object says that `repository`'s registry is spoken to without TLS.
     #[must_use]
     pub fn plain_http(&self, repository: &Repository) -> bool {

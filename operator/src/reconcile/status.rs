@@ -36,6 +36,8 @@ pub struct Run {
     pub drift: Option<String>,
     /// Names of sources that give the same platform.
     pub conflict: Vec<String>,
+    /// Name of the source of which a blob is gone, as the outcome says.
+    pub incomplete: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -44,8 +46,15 @@ impl Run {
     /// A run that ended before it asked anything.
     #[must_use]
     pub fn without_answers(outcome: Outcome) -> Self {
-        let (resolutions, conflict) = (Vec::new(), Vec::new());
-        Self { resolutions, counted: None, pushed: false, drift: None, conflict, outcome }
+        Self {
+            resolutions: Vec::new(),
+            counted: None,
+            pushed: false,
+            drift: None,
+            conflict: Vec::new(),
+            incomplete: None,
+            outcome,
+        }
     }
 }
 
@@ -121,7 +130,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     });
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), about };
     match &run.outcome {
-        Outcome::Unchanged => {}
+        Outcome::Unchanged => conditions.unchanged(),
         Outcome::Served { published, .. } => {
             let whole = complete.as_ref().is_none_or(Completeness::is_complete);
             let platforms: HashSet<_> = status.platforms.iter().map(|p| &p.platform).collect();
@@ -138,6 +147,22 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     }
     conditions.defaults();
     status.conditions = conditions.list;
+    status
+}
+
+/// `previous` while a run goes on that takes long: only that it is at work is new.
+#[must_use]
+pub fn at_work(
+    previous: &MultiArchImageStatus,
+    generation: Option<i64>,
+    message: &str,
+    now: Timestamp,
+) -> MultiArchImageStatus {
+    let mut status = previous.clone();
+    let (kind, reason) = (Type::Reconciling, Reason::Progressing);
+    let generation = generation.unwrap_or_default();
+    condition::remove(&mut status.conditions, Type::Stalled);
+    condition::set(&mut status.conditions, kind, Status::True, reason, message, generation, now);
     status
 }
 
@@ -180,6 +205,13 @@ impl Conditions<'_> {
         self.set(Type::Published, Status::True, Reason::Succeeded, &message);
         condition::remove(&mut self.list, Type::Reconciling);
         condition::remove(&mut self.list, Type::Stalled);
+    }
+
+    /// A run that was cut off while it copied is over.
+    fn unchanged(&mut self) {
+        if condition::get(&self.list, Type::Ready).is_some_and(|ready| ready.status == "True") {
+            condition::remove(&mut self.list, Type::Reconciling);
+        }
     }
 
     fn held(&mut self, failure: &Failure, previous: &MultiArchImageStatus) {
@@ -285,9 +317,15 @@ fn sources(previous: &[SourceStatus], run: &Run, now: Timestamp) -> Vec<SourceSt
                 Answer::Found(found) => {
                     let named = Some(found.named.to_string());
                     if run.conflict.contains(&resolution.name) {
-                        let message =
-                            format!("{} give the same platform", run.conflict.join(" and "));
+                        let message = match run.conflict.as_slice() {
+                            [one] => format!("{one} gives the same platform twice"),
+                            both => format!("{} give the same platform", both.join(" and ")),
+                        };
                         (SourceState::Conflict, named, Some(message))
+                    } else if let Outcome::Held(failure) = &run.outcome
+                        && run.incomplete.as_ref() == Some(&resolution.name)
+                    {
+                        (SourceState::Incomplete, named, Some(failure.message.clone()))
                     } else {
                         (SourceState::Resolved, named, None)
                     }

@@ -29,7 +29,9 @@ struct State {
     repositories: BTreeMap<String, Content>,
     log: Vec<Request>,
     faults: Vec<Fault>,
+    hangs: Vec<When>,
     login: Option<(String, String)>,
+    no_mounts: bool,
 }
 
 /// What one repository holds.
@@ -68,6 +70,11 @@ impl Store {
         self.state().login = Some((username.into(), password.into()));
     }
 
+    /// The port's face refuses mounts from now on, so that blobs are sent.
+    pub fn refuse_mounts(&self) {
+        self.state().no_mounts = true;
+    }
+
     /// From now on the port's face answers the requests that `when` picks with `error`. `when` is
     /// called for each request before it is served, so it may also be used to change the store in
     /// the middle of a run.
@@ -79,9 +86,16 @@ impl Store {
         self.state().faults.push(Fault { when: Arc::new(when), error: Arc::new(error) });
     }
 
-    /// Ends every [`Store::fail`].
+    /// From now on the port's face never answers the PUTs of blobs that `when` picks.
+    pub fn hang(&self, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
+        self.state().hangs.push(Arc::new(when));
+    }
+
+    /// Ends every [`Store::fail`] and [`Store::hang`].
     pub fn mend(&self) {
-        self.state().faults.clear();
+        let mut state = self.state();
+        state.faults.clear();
+        state.hangs.clear();
     }
 
     /// The requests that the port's face served since the start or the last [`Store::forget`].
@@ -166,6 +180,13 @@ impl Store {
         let content = state.repositories.entry(path.into()).or_default();
         content.blobs.insert(descriptor.digest.clone(), bytes);
         descriptor
+    }
+
+    /// Deletes a blob.
+    pub fn delete_blob(&self, path: &str, digest: &Digest) {
+        if let Some(content) = self.state().repositories.get_mut(path) {
+            content.blobs.remove(digest);
+        }
     }
 
     /// Stores bytes as a manifest, whatever they are, and tags them where `tag` is given.

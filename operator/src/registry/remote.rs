@@ -1,27 +1,35 @@
 //! A registry over HTTP.
 
 mod address;
+mod again;
 mod auth;
 mod blobs;
+mod body;
 mod call;
 mod challenge;
+mod copy;
 mod failure;
 mod hosts;
 mod limits;
 mod manifests;
+mod mounts;
 mod redirect;
 mod refusal;
 mod retry_after;
+mod session;
+mod source;
 mod token;
 mod transport;
 mod trust;
+mod upload;
+mod verified;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Access, Registry, RegistryError};
+use super::{Access, Copied, Place, Progress, Registry, RegistryError};
 use crate::oci::{Descriptor, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
@@ -30,9 +38,10 @@ pub use limits::Limits;
 /// asked for them, but no credential.
 #[derive(Debug)]
 pub struct Remote {
-    transport: transport::Transport,
+    transport: Arc<transport::Transport>,
     hosts: hosts::Hosts,
     tokens: token::Tokens,
+    mounts: mounts::Mounts,
     allow_http: bool,
     token_realms: Vec<(String, String)>,
 }
@@ -92,9 +101,10 @@ impl Remote {
         let transport =
             transport::Transport::new(options).map_err(|source| SetupError { source })?;
         Ok(Self {
-            transport,
+            transport: Arc::new(transport),
             hosts: hosts::Hosts::default(),
             tokens: token::Tokens::default(),
+            mounts: mounts::Mounts::default(),
             allow_http,
             token_realms,
         })
@@ -137,6 +147,25 @@ impl Registry for Remote {
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
         self.put(access, repository, reference, manifest).await
+    }
+
+    async fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        self.persist(|| self.look(access, repository, blob)).await
+    }
+
+    async fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        self.copy(from, to, blob, progress).await
     }
 }
 

@@ -151,7 +151,7 @@ async fn a_source_replaces_what_the_tag_has_of_its_platform_in_other_words() {
     world.run().await;
     world.assert_ready("True", "Succeeded");
     assert_eq!(world.platforms(), ["linux/arm64"]);
-    assert_eq!(world.index().manifests.len(), 1);
+    assert_eq!(world.tagged(), world.store.tagged(PATH, "arm64"));
 }
 
 #[rstest]
@@ -182,14 +182,23 @@ async fn a_single_image_at_the_tag(#[case] removal: RemovalPolicy) {
 }
 
 /// As a pipeline does that pushed its image straight to the tag before.
+#[rstest]
+#[case::mirrored(None, 0)]
+#[case::declared(Some("linux/amd64"), 1)]
 #[tokio::test(start_paused = true)]
-async fn a_single_image_at_the_tag_of_a_platform_that_a_source_has() {
+async fn a_single_image_at_the_tag_of_a_platform_that_a_source_has(
+    #[case] platform: Option<&str>,
+    #[case] puts: usize,
+) {
     let mut world = World::new(vec![source("amd64")]);
+    world.spec.sources[0].platforms = platform.into_iter().map(ToOwned::to_owned).collect();
     world.push("amd64", "linux/amd64");
-    world.push(TAG, "linux/amd64");
-    world.run().await;
+    let image = world.push(TAG, "linux/amd64");
+    assert_eq!(world.run().await.count("PUT"), puts);
     world.assert_ready("True", "Succeeded");
-    assert_eq!(world.platforms(), ["linux/amd64"], "an index of it, not the image");
+    assert_eq!(world.platforms(), ["linux/amd64"]);
+    let is_image = world.tagged().unwrap().digest() == &image.digest;
+    assert_eq!(is_image, puts == 0, "a source that is declared makes an index");
 }
 
 fn artifact(world: &World) {

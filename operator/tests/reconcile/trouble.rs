@@ -112,7 +112,7 @@ async fn a_target_that_fails(
 #[case::unavailable(unavailable, "PushFailed")]
 #[case::rate_limited(rate_limited, "RateLimited")]
 #[case::denied(denied, "AccessDenied")]
-#[case::not_found(|r: &Request| RegistryError::RepositoryNotFound { host: HOST.into(), request: r.clone() }, "RepositoryNotFound")]
+#[case::not_found(|r: &Request| RegistryError::RepositoryNotFound { host: HOST.into(), request: r.clone(), answer: "HTTP 404" }, "RepositoryNotFound")]
 #[case::refused(|r: &Request| RegistryError::Refused { host: HOST.into(), request: r.clone(), status: 400, codes: vec!["TAG_INVALID".into()] }, "PushFailed")]
 #[tokio::test(start_paused = true)]
 async fn a_push_that_fails(#[case] error: Error, #[case] reason: &str) {

@@ -11,7 +11,7 @@ use multiarch_operator::{
     error::{Failure, Retry},
     events,
     keychain::{DockerConfig, Keychain},
-    oci::{Descriptor, Digest, Index, Manifest, RawManifest, TagOrDigest},
+    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest},
     reconcile::{
         self, Job, Stage,
         memory::Memory,
@@ -189,7 +189,7 @@ impl World {
         self.store.forget();
         let run = tokio::time::timeout(self.spec.timeout.into(), reconcile::run(&job)).await;
         let run = run.unwrap_or_else(|_| {
-            let late = Failure::timed_out(self.spec.timeout.into(), stage.now());
+            let late = Failure::timed_out(self.spec.timeout.into(), &stage.now());
             Run::without_answers(Outcome::Held(late))
         });
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
@@ -247,12 +247,26 @@ impl World {
 
     /// Whatever the tag names is whole.
     fn check_tag(&self) {
-        let tagged = self.store.tagged(PATH, TAG).map(|raw| raw.parse());
-        if let Some(Ok(Manifest::Index(index))) = tagged {
-            for child in index.manifests {
-                let child = TagOrDigest::Digest(child.digest);
-                assert!(self.store.manifest(PATH, &child).is_some(), "{child:?} is dangling");
+        if let Some(tagged) = self.tagged() {
+            self.check_manifest(&tagged);
+        }
+    }
+
+    fn check_manifest(&self, raw: &RawManifest) {
+        match raw.parse() {
+            Ok(Manifest::Index(index)) => {
+                for child in index.manifests {
+                    let child = self.store.manifest(PATH, &TagOrDigest::Digest(child.digest));
+                    self.check_manifest(&child.unwrap());
+                }
             }
+            Ok(Manifest::Image(image)) => {
+                let layers = image.layers.iter().filter(|layer| layer.urls.is_empty());
+                for blob in layers.chain([&image.config]) {
+                    assert!(self.store.blob(PATH, &blob.digest).is_some(), "{blob:?} is dangling");
+                }
+            }
+            Err(_) => {}
         }
     }
 
@@ -269,9 +283,17 @@ impl World {
         }
     }
 
-    /// The platforms of that index, with the first digits of their digests' hex.
+    /// The platforms of what the target's tag names: an index, or an image that is mirrored.
     pub(crate) fn platforms(&self) -> Vec<String> {
-        let index = self.index();
+        let index = match self.tagged().unwrap().parse().unwrap() {
+            Manifest::Index(index) => index,
+            Manifest::Image(image) => {
+                let config = self.store.blob(PATH, &image.config.digest).unwrap();
+                return vec![
+                    ImageConfig::parse(&config).unwrap().platform.normalized().to_string(),
+                ];
+            }
+        };
         let images = index.manifests.iter().filter(|child| !child.is_attestation());
         images.map(|child| child.platform.as_ref().unwrap().normalized().to_string()).collect()
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Credential, Registry, RegistryError, Scope,
+        Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
         memory::{Image, Lies, Login, Server, Store, serve, server::User},
         remote::{Limits, Options, Remote},
     },
@@ -113,6 +113,14 @@ impl Face {
         PATHS.iter().fold(access, |access, path| {
             access.with_scope(Scope { path: (*path).into(), push: true })
         })
+    }
+
+    /// Uploads that were begun in a repository and neither finished nor cancelled.
+    pub(crate) fn open_uploads(&self, path: &str) -> usize {
+        match &self.content {
+            Content::Store(_, server) => server.as_ref().map_or(0, Server::open_uploads),
+            Content::Http(registry) => registry.open_uploads(path),
+        }
     }
 
     pub(crate) async fn push_blob(&self, path: &str, media_type: &str, bytes: Bytes) -> Descriptor {
@@ -243,17 +251,42 @@ impl Registry for Client {
             }
         }
     }
+
+    async fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        match self {
+            Self::Store(store) => store.blob_exists(access, repository, blob).await,
+            Self::Remote(remote) => remote.blob_exists(access, repository, blob).await,
+        }
+    }
+
+    async fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        match self {
+            Self::Store(store) => store.copy_blob(from, to, blob, progress).await,
+            Self::Remote(remote) => remote.copy_blob(from, to, blob, progress).await,
+        }
+    }
 }
 
 /// The distribution project's registry, as a process.
 pub(crate) struct Distribution {
     pub(crate) addr: String,
     process: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Distribution {
-    fn start(login: bool) -> Self {
+    pub(crate) fn start(login: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name).display().to_string();
         let mut config = format!(
@@ -282,7 +315,15 @@ impl Distribution {
         });
         // Its log is read to the end, so that it never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { addr: addr.expect("a listening registry"), process, _directory: directory }
+        Self { addr: addr.expect("a listening registry"), process, directory }
+    }
+
+    fn open_uploads(&self, path: &str) -> usize {
+        let data = self.directory.path().join("data/docker/registry/v2/repositories");
+        let uploads = std::fs::read_dir(data.join(path).join("_uploads"));
+        // It keeps the folder of a cancelled upload, and forgets when that began.
+        let open = |upload: &std::fs::DirEntry| upload.path().join("startedat").exists();
+        uploads.map_or(0, |all| all.filter_map(Result::ok).filter(open).count())
     }
 
     async fn upload(&self, path: &str, bytes: &Bytes, login: bool) {

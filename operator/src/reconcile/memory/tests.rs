@@ -101,6 +101,20 @@ fn a_status_that_does_not_parse_is_no_memory(#[case] spoil: fn(&mut MultiArchIma
     assert!(memory.published.is_none() && !memory.is_settled());
 }
 
+/// A source that cannot be used stays what it is; what its target refused may be taken later.
+#[rstest]
+#[case::unsupported(SourceState::Unsupported, true)]
+#[case::invalid(SourceState::Invalid, true)]
+#[case::resolved(SourceState::Resolved, false)]
+fn unsupported_content_is_settled_where_it_is_a_source_s(
+    #[case] state: SourceState,
+    #[case] settled: bool,
+) {
+    let mut status = status(Reason::UnsupportedContent);
+    status.sources[0].state = state;
+    assert_eq!(memory(&status).is_settled(), settled);
+}
+
 /// The same answers lead to the same outcome again, after these reasons only.
 #[rstest]
 fn settled(#[values(true, false)] published: bool) {
@@ -112,9 +126,8 @@ fn settled(#[values(true, false)] published: bool) {
         }
         let expected = match reason {
             R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
-            R::Succeeded | R::PublishedPartial | R::WouldShrink | R::UnsupportedContent => {
-                published
-            }
+            R::Succeeded | R::PublishedPartial | R::WouldShrink => published,
+            // Of UnsupportedContent it is the target that is to blame, as every source is resolved.
             _ => false,
         };
         assert_eq!(memory(&status).is_settled(), expected, "{reason}");
@@ -200,6 +213,7 @@ fn whether_all_that_was_found_is_published(
         config: None,
         attestations: Vec::new(),
         source: "renamed".into(),
+        contents: Vec::new(),
     };
     let resolution = |answer| Resolution {
         name: "a".into(),
@@ -207,7 +221,12 @@ fn whether_all_that_was_found_is_published(
         known: None,
         answer,
     };
-    let found = Found { named: raw.digest().clone(), children: vec![child] };
+    let found = Found {
+        named: raw.digest().clone(),
+        children: vec![child],
+        lacking: Vec::new(),
+        whole: None,
+    };
     let resolutions = [resolution(Answer::Found(found)), resolution(Answer::Missing)];
     assert_eq!(memory(&status(Reason::Succeeded)).has_all_found(&resolutions), expected);
 }

@@ -31,7 +31,11 @@ pub fn required(sources: &Sources, resolutions: &[Resolution], memory: &Memory) 
     let answers = sources.sources.iter().zip(resolutions);
     for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
         let mut its: Vec<Platform> = match &resolution.answer {
-            Answer::Found(found) => found.children.iter().map(|c| c.platform.clone()).collect(),
+            Answer::Found(found) => {
+                let lacking = found.lacking.iter().filter_map(|text| text.parse::<Platform>().ok());
+                let found = found.children.iter().map(|child| child.platform.clone());
+                found.chain(lacking.map(|platform| platform.normalized())).collect()
+            }
             _ => memory.published_from(&source.name).map(|child| child.platform.clone()).collect(),
         };
         if its.is_empty() {

@@ -1,8 +1,8 @@
-//! pure: why a source gave no image, in words that say what to do.
+//! pure: why a source gives no image, in words that say what to do.
 
 use crate::{
     keychain::KeychainError,
-    oci::{Digest, Platform, Repository, manifest::ManifestError},
+    oci::{Digest, Platform, manifest::ManifestError},
     registry::RegistryError,
 };
 
@@ -91,22 +91,24 @@ pub enum ResolveError {
         /// The child.
         digest: Digest,
     },
-    /// An index with more or fewer than one image.
-    #[error(
-        "{reference} is an index of {images} images, which is not supported yet: name each image by \
-         its digest as a source of its own ({digests})"
-    )]
-    ManyImages {
+    /// An index without an image.
+    #[error("{reference} is an index without an image: build it again")]
+    NoImages {
         /// The index.
         reference: String,
-        /// How many images it has.
-        images: usize,
-        /// The images, cut.
-        digests: String,
     },
-    /// An index in an index.
+    /// A child that its media type calls an index and that is none.
+    #[error("{reference} lists {digest} as an index, which it is not: build it again")]
+    NotAnIndex {
+        /// The outer index.
+        reference: String,
+        /// The child.
+        digest: Digest,
+    },
+    /// An index in an index in an index.
     #[error(
-        "{reference} holds the index {digest}, which is not supported yet: name the images in it as sources"
+        "{reference} holds indexes more than one level deep, at {digest}: name the images in it as \
+         sources"
     )]
     Nested {
         /// The outer index.
@@ -140,16 +142,5 @@ pub enum ResolveError {
         reference: String,
         /// Media type of its config.
         config: String,
-    },
-    /// A source outside the target's repository.
-    #[error(
-        "{reference} is in another repository than the target, which is not supported yet: push it to \
-         {target} under a tag of its own and name that"
-    )]
-    OtherRepository {
-        /// The source.
-        reference: String,
-        /// The target's repository.
-        target: Repository,
     },
 }

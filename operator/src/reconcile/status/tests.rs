@@ -59,7 +59,12 @@ fn resolution(name: &str, known: Option<&str>, answer: Answer) -> Resolution {
 }
 
 fn resolved(name: &str, content: &str) -> Resolution {
-    let found = Found { named: Digest::of(content.as_bytes()), children: Vec::new() };
+    let found = Found {
+        named: Digest::of(content.as_bytes()),
+        children: Vec::new(),
+        lacking: Vec::new(),
+        whole: None,
+    };
     resolution(name, None, Answer::Found(found))
 }
 
@@ -433,6 +438,7 @@ fn runs() -> impl Strategy<Value = Run> {
             pushed,
             drift: None,
             conflict: if pushed { vec!["a".into(), "b".into()] } else { Vec::new() },
+            incomplete: if pushed { None } else { Some("a".into()) },
             outcome,
         },
     )

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::{Fault, Store};
 use crate::{
     oci::{Descriptor, RawManifest, Repository, TagOrDigest},
-    registry::{Access, Registry, RegistryError, Request},
+    registry::{Access, Copied, Place, Progress, Registry, RegistryError, Request},
 };
 
 impl Registry for Store {
@@ -46,14 +46,7 @@ impl Registry for Store {
     ) -> Result<Option<Bytes>, RegistryError> {
         let request = Request::blob("GET", repository, &blob.digest);
         self.admit(access, repository, &request)?;
-        let Some(bytes) = self.blob(repository.path(), &blob.digest) else { return Ok(None) };
-        let (expected, received) = (blob.size, bytes.len() as u64);
-        if expected == received {
-            Ok(Some(bytes))
-        } else {
-            let host = repository.host().into();
-            Err(RegistryError::WrongSize { host, request, expected, received })
-        }
+        self.read(repository, request, blob)
     }
 
     async fn put_manifest(
@@ -74,9 +67,70 @@ impl Registry for Store {
             }
         })
     }
+
+    async fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        let request = Request::blob("HEAD", repository, &blob.digest);
+        self.admit(access, repository, &request)?;
+        Ok(self.read(repository, request, blob)?.is_some())
+    }
+
+    async fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        let (source, target) = (from.repository, to.repository);
+        if source != target && source.host() == target.host() {
+            self.admit(to.access, target, &Request::mount(target, &blob.digest))?;
+            if !self.state().no_mounts
+                && let Some(bytes) = self.blob(source.path(), &blob.digest)
+            {
+                self.push_blob(target.path(), &blob.media_type, bytes);
+                return Ok(Some(Copied::Mounted));
+            }
+        }
+        if self.blob_exists(to.access, target, blob).await? {
+            return Ok(Some(Copied::Present));
+        }
+        let Some(bytes) = self.get_blob(from.access, source, blob).await? else { return Ok(None) };
+        self.admit(to.access, target, &Request::upload("POST", target, &blob.digest))?;
+        let put = Request::blob("PUT", target, &blob.digest);
+        self.admit(to.access, target, &put)?;
+        let hangs = self.state().hangs.clone();
+        if hangs.iter().any(|hangs| hangs(&put)) {
+            std::future::pending::<()>().await;
+        }
+        progress(blob.size);
+        self.push_blob(target.path(), &blob.media_type, bytes);
+        Ok(Some(Copied::Uploaded))
+    }
 }
 
 impl Store {
+    /// The blob, if it has the size that its descriptor says.
+    fn read(
+        &self,
+        repository: &Repository,
+        request: Request,
+        blob: &Descriptor,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let Some(bytes) = self.blob(repository.path(), &blob.digest) else { return Ok(None) };
+        let (expected, received) = (blob.size, bytes.len() as u64);
+        if expected == received {
+            Ok(Some(bytes))
+        } else {
+            let host = repository.host().into();
+            Err(RegistryError::WrongSize { host, request, expected, received })
+        }
+    }
+
     /// Logs the request, and refuses it where a fault or the login says so.
     fn admit(
         &self,

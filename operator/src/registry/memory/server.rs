@@ -2,8 +2,10 @@
 
 pub mod lies;
 pub mod login;
+mod uploads;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,10 +17,10 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use super::Store;
 use crate::oci::{RawManifest, Repository, TagOrDigest};
@@ -60,6 +62,9 @@ struct Shared {
     store: Store,
     lies: Mutex<Lies>,
     seen: Mutex<Vec<Seen>>,
+    answered: Notify,
+    sessions: Mutex<BTreeMap<String, uploads::Session>>,
+    serial: AtomicU64,
     sent: Arc<AtomicU64>,
     tokens: AtomicU64,
     origin: String,
@@ -78,6 +83,9 @@ pub async fn serve(store: Store, lies: Lies) -> Server {
         store,
         lies: Mutex::new(lies),
         seen: Mutex::default(),
+        answered: Notify::new(),
+        sessions: Mutex::default(),
+        serial: AtomicU64::new(0),
         sent: Arc::default(),
         tokens: AtomicU64::new(0),
         origin: format!("http://{addr}"),
@@ -145,6 +153,23 @@ impl Server {
         self.shared.seen().clear();
     }
 
+    /// Uploads that were begun and neither finished nor cancelled.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        self.shared.sessions().len()
+    }
+
+    /// Waits until `enough` is true of the server, which is looked at after each answer.
+    pub async fn until(&self, enough: impl Fn(&Self) -> bool) {
+        loop {
+            let answered = self.shared.answered.notified();
+            if enough(self) {
+                return;
+            }
+            answered.await;
+        }
+    }
+
     /// Bytes of streamed bodies that the network took so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -157,6 +182,10 @@ impl Seen {
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn length(&self) -> u64 {
+        self.header("content-length").parse().unwrap_or_default()
     }
 }
 
@@ -182,6 +211,8 @@ pub(super) enum Target<'a> {
     Token,
     Manifest(&'a str, TagOrDigest),
     Blob(&'a str, TagOrDigest),
+    /// An upload by its id, which is empty where one is to begin.
+    Upload(&'a str, &'a str),
     Unknown,
 }
 
@@ -198,6 +229,8 @@ impl<'a> Target<'a> {
         };
         if let Some((path, name)) = rest.rsplit_once("/manifests/") {
             Self::Manifest(path, reference(name))
+        } else if let Some((path, id)) = rest.rsplit_once("/blobs/uploads/") {
+            Self::Upload(path, id)
         } else if let Some((path, name)) = rest.rsplit_once("/blobs/") {
             Self::Blob(path, reference(name))
         } else {
@@ -208,7 +241,7 @@ impl<'a> Target<'a> {
     /// The repository that it is in.
     pub(super) fn path(&self) -> Option<&'a str> {
         match self {
-            Self::Manifest(path, _) | Self::Blob(path, _) => Some(path),
+            Self::Manifest(path, _) | Self::Blob(path, _) | Self::Upload(path, _) => Some(path),
             Self::Base | Self::Token | Self::Unknown => None,
         }
     }
@@ -222,31 +255,58 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         query: parts.uri.query().unwrap_or_default().into(),
         headers: parts.headers,
     };
-    // A PUT is read to its end before anything is said, as most registries do.
-    let body = to_bytes(body, 16 << 20).await.unwrap_or_default();
+    let target = Target::of(&seen.path);
+    // What is written is read to its end before anything is said, as most registries do.
+    let received = if let Target::Upload(..) = target {
+        uploads::receive(&shared, &seen, body).await
+    } else {
+        uploads::Received::Whole(to_bytes(body, 16 << 20).await.unwrap_or_default())
+    };
     shared.seen().push(seen.clone());
-    if shared.lies().lies.contains(&Lie::Silence) {
+    let silent = |lie: &Lie| match lie {
+        Lie::Silence => true,
+        Lie::SilentTo(method) => *method == seen.method,
+        _ => false,
+    };
+    if shared.lies().lies.iter().any(silent) {
         return std::future::pending().await;
     }
-    let target = Target::of(&seen.path);
+    let answer = respond_to(&shared, &seen, &target, received);
+    shared.answered.notify_waiters();
+    answer
+}
+
+fn respond_to(
+    shared: &Arc<Shared>,
+    seen: &Seen,
+    target: &Target<'_>,
+    received: uploads::Received,
+) -> Response {
     if let Target::Token = target {
-        return login::token(&shared, &seen);
+        return login::token(shared, seen);
     }
-    if let Some(refused) = login::check(&shared, &seen, &target) {
+    if let Some(refused) = login::check(shared, seen, target) {
         return refused;
     }
-    if let Some(lie) = lies::instead(&shared, &seen, &target) {
+    if let Some(lie) = lies::instead(shared, seen, target) {
         return lie;
     }
-    let honest = match (parts.method, &target) {
-        (Method::GET, Target::Base) => respond(StatusCode::OK).body("{}".into()),
-        (Method::GET | Method::HEAD, Target::Manifest(path, reference)) => {
+    let body = match (target, received) {
+        (Target::Upload(path, id), received) => {
+            let honest = uploads::answer(shared, seen, (path, id), received);
+            return lies::distort(shared, seen, target, honest);
+        }
+        (_, uploads::Received::Whole(body) | uploads::Received::Part(body)) => body,
+    };
+    let honest = match (&*seen.method, target) {
+        ("GET", Target::Base) => respond(StatusCode::OK).body("{}".into()),
+        ("GET" | "HEAD", Target::Manifest(path, reference)) => {
             match shared.store.manifest(path, reference) {
                 Some(found) => manifest(&found),
                 None => return error(404, "MANIFEST_UNKNOWN"),
             }
         }
-        (Method::PUT, Target::Manifest(path, reference)) => {
+        ("PUT", Target::Manifest(path, reference)) => {
             let content_type = seen.header("content-type");
             let Ok(manifest) = RawManifest::from_response(Some(content_type), body) else {
                 return error(400, "MANIFEST_INVALID");
@@ -258,7 +318,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
                 .header("docker-content-digest", manifest.digest().as_str())
                 .body(Body::empty())
         }
-        (Method::GET | Method::HEAD, Target::Blob(path, TagOrDigest::Digest(digest))) => {
+        ("GET" | "HEAD", Target::Blob(path, TagOrDigest::Digest(digest))) => {
             match shared.store.blob(path, digest) {
                 Some(bytes) => respond(StatusCode::OK)
                     .header("content-type", "application/octet-stream")
@@ -269,7 +329,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         _ => return error(404, "UNSUPPORTED"),
     };
-    lies::distort(&shared, &seen, &target, built(honest))
+    lies::distort(shared, seen, target, built(honest))
 }
 
 fn manifest(found: &RawManifest) -> Result<Response, axum::http::Error> {

@@ -4,12 +4,13 @@ use std::time::{Instant, SystemTime};
 
 use reqwest::{
     Method,
-    header::{HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
 use url::{Origin, Url};
 
 use super::{
     Remote,
+    body::Payload,
     call::{Answer, Call},
     challenge::{self, Challenge, Offer},
     failure::Failure,
@@ -103,6 +104,32 @@ impl Remote {
             refused = sent.token();
         }
         Err(call.told(Failure::protocol("a new challenge each time")))
+    }
+
+    /// The answer to `call` with a body that is there only once: whatever it is, nothing is
+    /// repeated. A 401 is answered by asking for anything else, which renews what is stale.
+    pub(super) async fn exchange_once(
+        &self,
+        call: &Call<'_>,
+        mut headers: HeaderMap,
+        body: Payload,
+        behind: u64,
+    ) -> Result<Answer, RegistryError> {
+        let url = call.url(self.allow_http)?;
+        let known = self.hosts.get(&url.origin());
+        let sent = self.prove(call, &url, known.challenge.as_ref(), None).await?;
+        let authorization = sent.header().cloned();
+        if let Some(authorization) = &authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let method = call.method();
+        let hop = Hop { registry: call.host(), method: &method, url: &url, headers, body, behind };
+        let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
+        if response.status().is_redirection() {
+            let why = format!("a redirect of a {method}, whose body is there only once");
+            return Err(call.told(Failure::Protocol(why)));
+        }
+        Ok(Answer { response, url, elsewhere: false, authorization })
     }
 
     /// What is known of `origin` now, for everyone.
@@ -236,15 +263,17 @@ impl Remote {
     async fn ping(&self, call: &Call<'_>, url: &Url) -> Result<Option<Offer>, RegistryError> {
         let mut url = url.clone();
         url.set_path("/v2/");
+        url.set_query(None);
         let hop = Hop {
             registry: call.host(),
             method: &Method::GET,
             url: &url,
             headers: HeaderMap::new(),
-            body: None,
+            body: Payload::Nothing,
+            behind: 0,
         };
         let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
-        let answer = Answer { response, url, elsewhere: false };
+        let answer = Answer { response, url, elsewhere: false, authorization: None };
         match answer.response.status().as_u16() {
             401 | 403 => offer(&answer).map_err(|why| call.told(Failure::Protocol(why))),
             408 | 429 | 500.. => Err(self.refused(call, answer).await),

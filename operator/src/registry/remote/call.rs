@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     Remote,
+    body::Payload,
     failure::Failure,
     redirect::{self, authority},
     refusal::Told,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
-    registry::{Access, RegistryError, Request, Scope},
+    registry::{Access, Place, RegistryError, Request, Scope},
 };
 
 /// What the port was asked for.
@@ -26,7 +27,11 @@ pub(super) struct Call<'a> {
     pub(super) request: Request,
     /// `manifests/1.0`
     path: String,
+    /// Where a registry said to go, instead of `path`.
+    at: Option<Url>,
     manifest: Option<&'a RawManifest>,
+    /// It needs the right to push.
+    push: bool,
 }
 
 /// An answer, and where it came from after redirects.
@@ -35,6 +40,8 @@ pub(super) struct Answer {
     pub(super) url: Url,
     /// Not from the origin that was asked, which has seen no credential.
     pub(super) elsewhere: bool,
+    /// What it was asked with, where it is from that origin.
+    pub(super) authorization: Option<HeaderValue>,
 }
 
 impl<'a> Call<'a> {
@@ -47,13 +54,40 @@ impl<'a> Call<'a> {
         manifest: Option<&'a RawManifest>,
     ) -> Self {
         let request = Request::manifest(method, repository, reference);
-        Self { access, repository, request, path: format!("manifests/{reference}"), manifest }
+        let (path, push) = (format!("manifests/{reference}"), manifest.is_some());
+        Self { access, repository, request, path, at: None, manifest, push }
     }
 
-    /// GET of a blob.
-    pub(super) fn blob(access: &'a Access, repository: &'a Repository, digest: &Digest) -> Self {
-        let request = Request::blob("GET", repository, digest);
-        Self { access, repository, request, path: format!("blobs/{digest}"), manifest: None }
+    /// HEAD or GET of a blob.
+    pub(super) fn blob(
+        method: &'static str,
+        access: &'a Access,
+        repository: &'a Repository,
+        digest: &Digest,
+    ) -> Self {
+        let request = Request::blob(method, repository, digest);
+        let path = format!("blobs/{digest}");
+        Self { access, repository, request, path, at: None, manifest: None, push: false }
+    }
+
+    /// POST for a mount of a blob from another repository.
+    pub(super) fn mount(to: Place<'a>, from: &Repository, digest: &Digest) -> Self {
+        let request = Request::mount(to.repository, digest);
+        let path = format!("blobs/uploads/?mount={digest}&from={}", from.path());
+        Self { request, path, ..Self::upload("POST", to, digest) }
+    }
+
+    /// About the upload of a blob: POST for a new one.
+    pub(super) fn upload(method: &'static str, to: Place<'a>, digest: &Digest) -> Self {
+        let Place { access, repository } = to;
+        let request = Request::upload(method, repository, digest);
+        let path = "blobs/uploads/".into();
+        Self { access, repository, request, path, at: None, manifest: None, push: true }
+    }
+
+    /// The same, where the registry said to go.
+    pub(super) fn at(self, url: Url) -> Self {
+        Self { at: Some(url), push: true, ..self }
     }
 
     /// The registry, as the user names it.
@@ -65,6 +99,8 @@ impl<'a> Call<'a> {
         match self.request.method {
             "HEAD" => Method::HEAD,
             "PUT" => Method::PUT,
+            "POST" => Method::POST,
+            "PATCH" => Method::PATCH,
             _ => Method::GET,
         }
     }
@@ -75,6 +111,9 @@ impl<'a> Call<'a> {
         if self.access.plain_http && !allow_http {
             return Err(RegistryError::InsecureNotAllowed { host });
         }
+        if let Some(at) = &self.at {
+            return Ok(at.clone());
+        }
         let scheme = if self.access.plain_http { "http" } else { "https" };
         let (at, path) = (self.repository.api_host(), self.repository.path());
         let url = Url::parse(&format!("{scheme}://{at}/v2/{path}/{}", self.path));
@@ -83,8 +122,7 @@ impl<'a> Call<'a> {
 
     /// The scopes of the run, with what this call needs where they lack it.
     pub(super) fn scopes(&self) -> Vec<String> {
-        let push = self.manifest.is_some();
-        let path = self.repository.path();
+        let (path, push) = (self.repository.path(), self.push);
         let mut scopes = self.access.scopes.clone();
         if !scopes.iter().any(|scope| scope.path == path && (scope.push || !push)) {
             scopes.retain(|scope| scope.path != path);
@@ -148,14 +186,18 @@ impl Remote {
             if let Some(authorization) = authorization.filter(|_| !elsewhere) {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
-            let hop = Hop { registry, method, url: &url, headers, body: body.cloned() };
+            let body = body.cloned().map_or(Payload::Nothing, Payload::Bytes);
+            let hop = Hop { registry, method, url: &url, headers, body, behind: 0 };
             let sent = self.transport.send(hop).await;
             let response =
                 sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;
             let location = response.headers().get(LOCATION).map(|value| value.to_str());
             let location = location.and_then(Result::ok);
             match redirect::next(&url, method, response.status(), location) {
-                Ok(None) => return Ok(Answer { response, url, elsewhere }),
+                Ok(None) => {
+                    let authorization = authorization.filter(|_| !elsewhere).cloned();
+                    return Ok(Answer { response, url, elsewhere, authorization });
+                }
                 Ok(Some(next)) => {
                     elsewhere |= next.origin() != from.origin();
                     url = next;

@@ -13,6 +13,10 @@ pub struct Limits {
     pub connect: Duration,
     /// From the end of a request to the end of its answer's headers.
     pub first_byte: Duration,
+    /// A second more than `first_byte` for each of so many bytes that the registry has to check.
+    pub checked: u64,
+    /// And never more than this.
+    pub first_byte_most: Duration,
     /// Between two bytes, read or written.
     pub idle: Duration,
     /// Fewer bytes a second over `rate_window` are a stall, read or written.
@@ -31,6 +35,14 @@ pub struct Limits {
     pub headers: u64,
     /// Redirects that one request follows.
     pub redirects: usize,
+    /// How often something that may pass is tried: each request, and each blob's upload.
+    pub tries: u32,
+    /// Wait before the second try; doubles with each, and half of it is chance.
+    pub backoff: Duration,
+    /// Bytes that are sent at once after a registry refused a blob as a whole.
+    pub chunk: u64,
+    /// `chunk` is halved down to this while a registry refuses it.
+    pub chunk_least: u64,
 }
 
 impl Default for Limits {
@@ -38,6 +50,8 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(10),
             first_byte: Duration::from_mins(1),
+            checked: 10 << 20,
+            first_byte_most: Duration::from_mins(30),
             idle: Duration::from_secs(30),
             rate: 1 << 10,
             rate_window: Duration::from_secs(30),
@@ -47,7 +61,19 @@ impl Default for Limits {
             error: 8 << 10,
             headers: 64 << 10,
             redirects: 5,
+            tries: 4,
+            backoff: Duration::from_millis(500),
+            chunk: 64 << 20,
+            chunk_least: 5 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// How long the answer may take to a request that gives the registry `bytes` to check.
+    pub(super) fn answer(&self, bytes: u64) -> Duration {
+        let checking = Duration::from_secs(bytes / self.checked.max(1));
+        self.first_byte + checking.min(self.first_byte_most.saturating_sub(self.first_byte))
     }
 }
 
@@ -72,6 +98,12 @@ impl Pace {
             window_start: now,
             window_bytes: 0,
         }
+    }
+
+    /// For so long nobody wanted a byte.
+    pub(super) fn paused(&mut self, pause: Duration) {
+        self.last += pause;
+        self.window_start += pause;
     }
 
     /// `bytes` have moved.
@@ -117,6 +149,23 @@ mod tests {
             pace.moved(1024, now);
             assert_eq!(pace.stalled(now), None, "after {second} s");
         }
+    }
+
+    #[test]
+    fn time_in_which_nobody_wants_a_byte_does_not_count() {
+        let start = Instant::now();
+        let mut pace = Pace::new(&Limits::default(), start);
+        pace.paused(3600 * SECOND);
+        assert_eq!(pace.stalled(start + 3629 * SECOND), None);
+        assert!(pace.stalled(start + 3630 * SECOND).is_some());
+    }
+
+    #[test]
+    fn an_answer_may_take_longer_for_more_bytes() {
+        let limits = Limits::default();
+        assert_eq!(limits.answer(0), 60 * SECOND);
+        assert_eq!(limits.answer(256 << 20), 85 * SECOND);
+        assert_eq!(limits.answer(u64::MAX), 1800 * SECOND);
     }
 
     #[test]

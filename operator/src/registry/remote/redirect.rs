@@ -21,22 +21,7 @@ pub(super) fn next(
             status = status.as_u16()
         ));
     };
-    let Ok(to) = from.join(location) else {
-        return Err("a redirect to something that is not a URL".into());
-    };
-    if !matches!(to.scheme(), "http" | "https") || to.host_str().is_none() {
-        return Err("a redirect to something that is neither http nor https".into());
-    }
-    if !to.username().is_empty() || to.password().is_some() {
-        return Err("a redirect to a URL that holds a credential".into());
-    }
-    if from.scheme() == "https" && to.scheme() == "http" {
-        return Err(format!(
-            "a redirect from https to http (on {}): the registry's external URL or \
-             X-Forwarded-Proto is wrong",
-            authority(&to)
-        ));
-    }
+    let to = joined(from, location, "a redirect")?;
     if !read && from.origin() != to.origin() {
         return Err(format!(
             "a redirect of a {method} to another host ({}), where no write goes",
@@ -48,6 +33,36 @@ pub(super) fn next(
         return Err(format!("a redirect of a {method} by HTTP {}", status.as_u16()));
     }
     Ok(Some(to))
+}
+
+/// Where an upload goes on, which is never another host. Two names of one host are two hosts.
+pub(super) fn upload(from: &Url, location: &str) -> Result<Url, String> {
+    let to = joined(from, location, "an upload Location")?;
+    if from.origin() == to.origin() {
+        return Ok(to);
+    }
+    Err(format!("an upload Location on another host ({}), where no write goes", authority(&to)))
+}
+
+/// What `location` names, seen from `from`; `what` it is begins the sentence if it is refused.
+fn joined(from: &Url, location: &str, what: &str) -> Result<Url, String> {
+    let Ok(to) = from.join(location) else {
+        return Err(format!("{what} to something that is not a URL"));
+    };
+    if !matches!(to.scheme(), "http" | "https") || to.host_str().is_none() {
+        return Err(format!("{what} to something that is neither http nor https"));
+    }
+    if !to.username().is_empty() || to.password().is_some() {
+        return Err(format!("{what} to a URL that holds a credential"));
+    }
+    if from.scheme() == "https" && to.scheme() == "http" {
+        return Err(format!(
+            "{what} from https to http (on {}): the registry's external URL or \
+             X-Forwarded-Proto is wrong",
+            authority(&to)
+        ));
+    }
+    Ok(to)
 }
 
 /// `host[:port]` of a URL, the part that is safe to show.
@@ -110,6 +125,26 @@ mod tests {
     ) {
         let status = StatusCode::from_u16(status).unwrap();
         let refused = next(&FROM.parse().unwrap(), &method, status, location).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+        assert!(!refused.contains("s=1"), "{refused} shows a query");
+    }
+
+    #[rstest]
+    #[case("/v2/b/blobs/uploads/1?_state=s", "https://r.example.com/v2/b/blobs/uploads/1?_state=s")]
+    #[case("2", "https://r.example.com/v2/a/blobs/2")]
+    #[case("https://r.example.com:443/u", "https://r.example.com/u")]
+    fn uploads_stay(#[case] location: &str, #[case] to: &str) {
+        assert_eq!(upload(&FROM.parse().unwrap(), location).unwrap().as_str(), to);
+    }
+
+    #[rstest]
+    #[case("https://evil.example.com/u?s=1", "on another host (evil.example.com)")]
+    #[case("//r.example.com:8443/u", "on another host (r.example.com:8443)")]
+    #[case("http://r.example.com/u?s=1", "an upload Location from https to http")]
+    #[case("https://u:p@r.example.com/", "holds a credential")]
+    #[case("unix:/run/registry", "neither http nor https")]
+    fn uploads_never_leave(#[case] location: &str, #[case] why: &str) {
+        let refused = upload(&FROM.parse().unwrap(), location).unwrap_err();
         assert!(refused.contains(why), "{refused}");
         assert!(!refused.contains("s=1"), "{refused} shows a query");
     }

@@ -60,7 +60,9 @@ impl Told {
         let Self { status, codes, retry_after } = self;
         match status {
             401 | 403 => RegistryError::Denied { host, request, credential, status, codes },
-            404 if request.method == "PUT" => RegistryError::RepositoryNotFound { host, request },
+            404 if matches!((request.method, request.noun), ("PUT", "manifest") | ("POST", _)) => {
+                RegistryError::RepositoryNotFound { host, request, answer: "HTTP 404" }
+            }
             429 => RegistryError::RateLimited { host, request, retry_after },
             408 | 500.. => RegistryError::Unavailable { host, request, status, codes, retry_after },
             400.. => RegistryError::Refused { host, request, status, codes },

@@ -1,31 +1,22 @@
 //! One request on the wire: the policy on addresses, the limits of time and bytes, and nothing of auth.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, stream};
+use futures::{Stream, stream};
 use reqwest::{
-    Body, Client, Method, RequestBuilder, Response,
+    Client, Method, RequestBuilder, Response,
     header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue},
     redirect,
 };
 use rustls::crypto::{CryptoProvider, ring};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
 use super::{
     Observation, Options,
     address::{Guarded, Policy},
+    body::{Handed, Payload},
     failure::Failure,
     limits::{Limits, Pace},
     redirect::authority,
@@ -46,18 +37,10 @@ pub(super) struct Hop<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a Url,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Bytes>,
+    pub(super) body: Payload,
+    /// Bytes that the registry has to check before it answers, beside those of the body.
+    pub(super) behind: u64,
 }
-
-/// How much of a body was handed to the connection.
-#[derive(Default)]
-struct Progress {
-    handed: AtomicU64,
-    moved: Notify,
-}
-
-/// What is handed to the connection at once.
-const CHUNK: usize = 64 << 10;
 
 impl Transport {
     pub(super) fn new(options: Options) -> reqwest::Result<Self> {
@@ -92,13 +75,14 @@ impl Transport {
         self.policy.check_url(hop.url).map_err(Failure::Forbidden)?;
         let mut request =
             self.client.request(hop.method.clone(), hop.url.clone()).headers(hop.headers);
-        let (mut total, progress) = (0, Arc::<Progress>::default());
-        if let Some(body) = hop.body {
-            total = body.len() as u64;
-            request = request.header(CONTENT_LENGTH, total).body(progress.watch(body));
+        let (mut total, handed) = (0, Arc::<Handed>::default());
+        if let Some((length, body)) = hop.body.watched(&handed) {
+            total = length;
+            request = request.header(CONTENT_LENGTH, total).body(body);
         }
         let started = Instant::now();
-        let outcome = self.answer(request, total, &progress).await;
+        let patience = self.limits.answer(total + hop.behind);
+        let outcome = self.answer(request, total, patience, &handed).await;
         let elapsed = started.elapsed();
         let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
         let (registry, host, method) = (hop.registry, authority(hop.url), name(hop.method));
@@ -125,21 +109,29 @@ impl Transport {
         }
         let mut body = BytesMut::new();
         let mut pace = Pace::new(&self.limits, Instant::now());
-        loop {
-            if let Some(limit) = pace.stalled(Instant::now()) {
-                return Err(Failure::TooSlow(limit));
-            }
-            let Ok(chunk) = timeout_at(pace.deadline(), response.chunk()).await else { continue };
-            let Some(chunk) = chunk.map_err(|error| Failure::of(error, &self.limits))? else {
-                return Ok(body.freeze());
-            };
+        while let Some(chunk) = next(&mut response, &mut pace, &self.limits).await? {
             let received = (body.len() + chunk.len()) as u64;
             if received > limit {
                 return Err(Failure::TooLarge { limit, received });
             }
             body.extend_from_slice(&chunk);
-            pace.moved(chunk.len() as u64, Instant::now());
         }
+        Ok(body.freeze())
+    }
+
+    /// The body of an answer as it comes. Only the time in which somebody waits for it counts.
+    pub(super) fn chunks(
+        &self,
+        response: Response,
+    ) -> impl Stream<Item = Result<Bytes, Failure>> + Send + 'static {
+        let limits = self.limits.clone();
+        let now = Instant::now();
+        let state = (response, Pace::new(&limits, now), now, limits);
+        stream::try_unfold(state, |(mut response, mut pace, parked, limits)| async move {
+            pace.paused(parked.elapsed());
+            let chunk = next(&mut response, &mut pace, &limits).await?;
+            Ok(chunk.map(|chunk| (chunk, (response, pace, Instant::now(), limits))))
+        })
     }
 
     /// Waits for the answer: for as long as the request's body moves, and then for the first byte.
@@ -147,50 +139,61 @@ impl Transport {
         &self,
         request: RequestBuilder,
         total: u64,
-        progress: &Progress,
+        patience: Duration,
+        handed: &Handed,
     ) -> Result<Response, Failure> {
         let mut sending = std::pin::pin!(request.send());
         let mut pace = Pace::new(&self.limits, Instant::now());
-        let (mut seen, mut since) = (0, Instant::now());
+        let (mut seen, mut starved, mut since) = (0, Duration::ZERO, Instant::now());
         loop {
             let writing = seen < total;
-            let deadline = if writing { pace.deadline() } else { since + self.limits.first_byte };
+            let deadline = if writing { pace.deadline() } else { since + patience };
             tokio::select! {
                 biased;
                 outcome = &mut sending => {
                     return outcome.map_err(|error| Failure::of(error, &self.limits));
                 }
-                () = progress.moved.notified(), if writing => {
-                    let handed = progress.handed.load(Ordering::Relaxed);
+                () = handed.moved.notified(), if writing => {
                     since = Instant::now();
-                    pace.moved(handed - seen, since);
-                    seen = handed;
+                    pace.moved(handed.bytes() - seen, since);
+                    seen = handed.bytes();
                 }
                 () = sleep_until(deadline) => {
                     if !writing {
-                        let limit = format!("no answer within {:?}", self.limits.first_byte);
-                        return Err(Failure::TooSlow(limit));
+                        return Err(Failure::TooSlow(format!("no answer within {patience:?}")));
                     }
                 }
             }
-            if writing && let Some(limit) = pace.stalled(Instant::now()) {
-                return Err(Failure::TooSlow(limit));
+            if writing {
+                // That there was nothing to take is not the connection's fault.
+                let now = Instant::now();
+                let waited = handed.starved(now);
+                pace.paused(waited.saturating_sub(starved));
+                starved = waited;
+                if let Some(limit) = pace.stalled(now) {
+                    return Err(Failure::TooSlow(limit));
+                }
             }
         }
     }
 }
 
-impl Progress {
-    /// `body` in chunks, counted as the connection takes them.
-    fn watch(self: &Arc<Self>, body: Bytes) -> Body {
-        let progress = Arc::clone(self);
-        let starts = (0..body.len()).step_by(CHUNK);
-        let chunks = starts.map(move |start| body.slice(start..body.len().min(start + CHUNK)));
-        Body::wrap_stream(stream::iter(chunks).map(move |chunk| {
-            progress.handed.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            progress.moved.notify_one();
-            Ok::<_, Infallible>(chunk)
-        }))
+/// The next bytes of a body, `None` after the last ones.
+async fn next(
+    response: &mut Response,
+    pace: &mut Pace,
+    limits: &Limits,
+) -> Result<Option<Bytes>, Failure> {
+    loop {
+        if let Some(limit) = pace.stalled(Instant::now()) {
+            return Err(Failure::TooSlow(limit));
+        }
+        let Ok(chunk) = timeout_at(pace.deadline(), response.chunk()).await else { continue };
+        let chunk = chunk.map_err(|error| Failure::of(error, limits))?;
+        if let Some(chunk) = &chunk {
+            pace.moved(chunk.len() as u64, Instant::now());
+        }
+        return Ok(chunk);
     }
 }
 
@@ -199,6 +202,8 @@ fn name(method: &Method) -> &'static str {
         Method::HEAD => "HEAD",
         Method::PUT => "PUT",
         Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
         _ => "GET",
     }
 }

@@ -48,6 +48,8 @@ pub enum Lie {
     Trickle,
     /// No answer ever comes.
     Silence,
+    /// No answer ever comes to this method.
+    SilentTo(&'static str),
     /// Headers come, and no body.
     SilentBody,
     /// Everything redirects to itself.
@@ -86,6 +88,36 @@ pub enum Lie {
     InsufficientScope,
     /// The next token is refused though it is good.
     Stale,
+    /// The next request by this method is answered with this status, and without effect.
+    OnceTo(&'static str, u16),
+    /// Every request by this method is answered with this status and the code.
+    Refused(&'static str, u16, &'static str),
+    /// Every POST is cut.
+    CutPosts,
+    /// Mounts are refused with this status; 202 opens a session, as most do.
+    MountRefused(u16),
+    /// The next body of an upload is kept so far, and the connection cut.
+    CutUpload(usize),
+    /// The session of the next body of an upload is gone.
+    SessionVanishes,
+    /// Bodies of uploads are never read.
+    Deaf,
+    /// Bodies of uploads that are longer are answered 413.
+    TooLarge(u64),
+    /// Answers that name an upload's Location put this before it, or leave it out.
+    Location(Option<String>),
+    /// The answer to a stored blob names this Location, or none.
+    StoredLocation(Option<String>),
+    /// Answers to this method say this of what an upload has.
+    Range(&'static str, String),
+    /// Blobs end after half of their bytes, in good order.
+    Short,
+    /// Bodies come without Content-Length.
+    Chunked,
+    /// Tokens have the last of the scopes that they are asked with.
+    LastScope,
+    /// A token is asked with one scope, or refused.
+    OneScope,
 }
 
 /// Bytes of a huge body.
@@ -96,6 +128,7 @@ pub(super) fn instead(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Opti
     let lies = shared.lies().lies.clone();
     let (put, head) = (seen.method == "PUT", seen.method == "HEAD");
     let blob = matches!(target, Target::Blob(..));
+    let upload = matches!(target, Target::Upload(..));
     for lie in lies {
         let response = match &lie {
             Lie::RedirectLoop => redirect(&seen.path),
@@ -112,6 +145,13 @@ pub(super) fn instead(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Opti
                 cut()
             }
             Lie::PutRefused(status, code) if put => error(*status, code),
+            Lie::Refused(method, status, code) if *method == seen.method => error(*status, code),
+            Lie::OnceTo(method, status) if *method == seen.method => {
+                forget(shared, &lie);
+                page(*status, "", "")
+            }
+            Lie::CutPosts if seen.method == "POST" => cut(),
+            Lie::TooLarge(most) if upload && seen.length() > *most => error(413, "SIZE_INVALID"),
             Lie::RateLimited(wait) => {
                 let mut response = error(429, "TOOMANYREQUESTS");
                 if let Ok(wait) = HeaderValue::from_str(wait) {
@@ -142,7 +182,8 @@ pub(super) fn distort(
 ) -> Response {
     let lies = shared.lies().lies.clone();
     let manifest = matches!(target, Target::Manifest(..)) && seen.method != "PUT";
-    let read = seen.method == "GET" && target.path().is_some();
+    let stored = matches!(target, Target::Manifest(..) | Target::Blob(..));
+    let read = seen.method == "GET" && stored;
     for lie in &lies {
         match lie {
             Lie::WrongDigestHeader if manifest => {
@@ -193,15 +234,23 @@ pub(super) fn distort(
                 let never = stream::pending::<Result<Bytes, Infallible>>();
                 honest = streamed(honest, |_| Body::from_stream(never));
             }
+            Lie::Short if read => {
+                honest = rewritten(honest, |body| body.slice(..body.len() / 2));
+            }
             Lie::CutBody if read => honest = streamed(honest, |body| half(&body)),
             _ => {}
         }
+    }
+    if read && lies.contains(&Lie::Chunked) {
+        honest.headers_mut().remove(header::CONTENT_LENGTH);
+        honest =
+            streamed(honest, |body| Body::from_stream(stream::iter([Ok::<_, Infallible>(body)])));
     }
     honest
 }
 
 /// Drops a lie that is told once.
-fn forget(shared: &Shared, lie: &Lie) {
+pub(super) fn forget(shared: &Shared, lie: &Lie) {
     let mut lies = shared.lies();
     if let Some(at) = lies.lies.iter().position(|other| other == lie) {
         lies.lies.remove(at);
@@ -209,7 +258,7 @@ fn forget(shared: &Shared, lie: &Lie) {
 }
 
 /// Ends the connection's task, and with it the connection, without a word on the terminal.
-fn cut() -> Response {
+pub(super) fn cut() -> Response {
     std::panic::resume_unwind(Box::new("the connection is cut"))
 }
 

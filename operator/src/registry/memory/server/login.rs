@@ -94,14 +94,14 @@ pub(super) fn check(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option
             };
             let mut challenge = format!("Bearer realm=\"{realm}\",service=\"lies\"");
             if let Some(path) = target.path() {
-                let actions = if seen.method == "PUT" { "pull,push" } else { "pull" };
+                let actions = if writes(seen) { "pull,push" } else { "pull" };
                 challenge.push_str(",scope=\"repository:");
                 challenge.extend([path, ":", actions, "\""]);
             }
             if let Some(token) = given.strip_prefix("Bearer ") {
                 if !stale(shared)
                     && !lies.contains(&Lie::InsufficientScope)
-                    && grants(token, seen, target)
+                    && target.path().is_none_or(|path| grants(token, path, writes(seen)))
                 {
                     return None;
                 }
@@ -131,10 +131,17 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
     if user.is_none() && !anonymous {
         return error(401, "UNAUTHORIZED");
     }
-    let asked: BTreeSet<String> = form_urlencoded::parse(seen.query.as_bytes())
+    let mut asked: BTreeSet<String> = form_urlencoded::parse(seen.query.as_bytes())
         .filter(|(name, _)| name == "scope")
         .map(|(_, scope)| scope.into_owned())
         .collect();
+    let lies = shared.lies().lies.clone();
+    if lies.contains(&Lie::OneScope) && asked.len() > 1 {
+        return error(403, "DENIED");
+    }
+    if lies.contains(&Lie::LastScope) {
+        asked = asked.pop_last().into_iter().collect();
+    }
     let granted = asked.into_iter().filter(|scope| {
         let (path, actions) = split(scope);
         let reads = actions == "pull";
@@ -159,13 +166,30 @@ fn user(users: &[User], given: &str) -> Option<User> {
     users.iter().find(|user| user.name == name && user.password == password).cloned()
 }
 
-/// Whether the scopes of a token suffice for a request.
-fn grants(token: &str, seen: &Seen, target: &Target<'_>) -> bool {
-    let Some(path) = target.path() else { return true };
+/// Whether the credential of a request that was let in may read the repository at `from` too.
+pub(super) fn reads(shared: &Shared, seen: &Seen, from: &str) -> bool {
+    let given = seen.header("authorization");
+    match &shared.lies().login {
+        Login::Nobody => true,
+        Login::Basic(users) => {
+            user(users, given).is_some_and(|user| user.paths.iter().any(|path| path == from))
+        }
+        Login::Bearer { .. } => {
+            given.strip_prefix("Bearer ").is_some_and(|token| grants(token, from, false))
+        }
+    }
+}
+
+fn writes(seen: &Seen) -> bool {
+    matches!(&*seen.method, "PUT" | "POST" | "PATCH" | "DELETE")
+}
+
+/// Whether the scopes of a token suffice for a repository.
+fn grants(token: &str, path: &str, push: bool) -> bool {
     let plain = STANDARD.decode(token).ok().and_then(|plain| String::from_utf8(plain).ok());
     plain.unwrap_or_default().split(' ').skip(1).any(|scope| {
         let (scoped, actions) = split(scope);
-        let needed = if seen.method == "PUT" { "push" } else { "pull" };
+        let needed = if push { "push" } else { "pull" };
         scoped == path && actions.split(',').any(|action| action == needed)
     })
 }

@@ -1,0 +1,73 @@
+//! pure: why nothing is published now.
+
+use crate::oci::{
+    Platform,
+    manifest::{MAX_BYTES, MAX_CHILDREN},
+};
+
+/// Why nothing is published now.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Held {
+    /// Platforms that are to come.
+    #[error("waiting for {}", .waiting.join(", "))]
+    Waiting {
+        /// What is waited for, in words.
+        waiting: Vec<String>,
+    },
+    /// A source failed, so that its platform is unknown.
+    #[error("a source failed")]
+    SourceFailed,
+    /// Two sources give the same platform, or one gives it twice.
+    #[error(
+        "{}: an index has one image for each platform, so remove one of the two or correct its \
+         image", both(.first, .second, .platform)
+    )]
+    Duplicate {
+        /// The platform.
+        platform: Platform,
+        /// The first source.
+        first: String,
+        /// The second source.
+        second: String,
+    },
+    /// The tag's index has platforms that no source provides any more.
+    #[error(
+        "the tag would lose {}: add a source for what must stay, or set removalPolicy to Retain \
+         (keep it) or Remove (let it go)", .platforms.join(", ")
+    )]
+    WouldShrink {
+        /// The platforms.
+        platforms: Vec<String>,
+    },
+    /// The tag names something whose platforms cannot be told.
+    #[error(
+        "the tag names something of which not every platform can be told: delete that tag, choose \
+         another one, or set removalPolicy: Remove to replace it"
+    )]
+    NoImage,
+    /// More children than an index may have.
+    #[error(
+        "the index would have {children} children, more than the {MAX_CHILDREN} that are allowed"
+    )]
+    TooMany {
+        /// How many.
+        children: usize,
+    },
+    /// More bytes than registries and clients take.
+    #[error(
+        "the index would have {bytes} bytes, more than the {MAX_BYTES} that registries take: \
+         shorten the annotations of the spec and of the sources"
+    )]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+fn both(first: &str, second: &str, platform: &Platform) -> String {
+    if first == second {
+        format!("source {first} gives {platform} twice")
+    } else {
+        format!("sources {first} and {second} both give {platform}")
+    }
+}

@@ -1,0 +1,363 @@
+//! Reads what one source names: an image, or the chosen images of an index, each held to its config.
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{AT_ONCE, Child, Content, Found, ResolveError, Whole};
+use crate::{
+    oci::{
+        Descriptor, Digest, ImageConfig, ImageManifest, Index, Manifest, Platform, RawManifest,
+        Repository, TagOrDigest,
+        manifest::{MAX_BYTES, MAX_CHILDREN, ManifestError},
+        media_type,
+    },
+    reconcile::sources::{Declared, Source},
+    registry::{Access, Registry, RegistryError},
+};
+
+/// Most bytes of descriptors, annotations and all, that one source may bring: 64 of them stay within
+/// the memory that a run may take.
+const DESCRIPTORS: usize = 256 << 10;
+
+/// Reads for one source.
+pub(super) struct Reader<'a, R> {
+    pub(super) registry: &'a R,
+    pub(super) access: &'a Access,
+    pub(super) repository: &'a Repository,
+    pub(super) source: &'a Source,
+    /// The content has to be copied, so it is remembered where it is.
+    pub(super) elsewhere: bool,
+    /// What it names may be published as it is.
+    pub(super) mirrors: bool,
+}
+
+/// An index with what is in the indexes that it lists.
+struct Flat {
+    images: Vec<Descriptor>,
+    attestations: Vec<Descriptor>,
+    nested: Vec<RawManifest>,
+}
+
+impl<R: Registry> Reader<'_, R> {
+    pub(super) async fn manifest(
+        &self,
+        of: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, ResolveError> {
+        let manifest = self.registry.get_manifest(self.access, self.repository, of).await;
+        manifest.map_err(|source| self.failed(source))
+    }
+
+    /// What `manifest`, which the source names, gives.
+    pub(super) async fn found(&self, manifest: &RawManifest) -> Result<Found, ResolveError> {
+        let named = manifest.digest().clone();
+        // A Docker image or list becomes an OCI index, which is the format of the target.
+        let oci = matches!(manifest.media_type(), media_type::OCI_INDEX | media_type::OCI_MANIFEST);
+        let mirrored = Some(manifest).filter(|_| self.mirrors && oci);
+        match self.parse(manifest)? {
+            Manifest::Image(image) => {
+                let child = self.single(manifest, &image).await?;
+                let contents = child.contents.clone();
+                let whole = mirrored.map(|raw| Whole { raw: raw.clone(), contents });
+                Ok(Found { named, children: vec![child], lacking: Vec::new(), whole })
+            }
+            Manifest::Index(index) => self.index(named, mirrored, &index).await,
+        }
+    }
+
+    async fn single(
+        &self,
+        raw: &RawManifest,
+        image: &ImageManifest,
+    ) -> Result<Child, ResolveError> {
+        let reference = self.reference();
+        let declared = match self.source.declared.as_slice() {
+            [] => None,
+            [one] => Some(one),
+            many => return Err(ResolveError::SingleImage { reference, declared: many.len() }),
+        };
+        let (platform, config) = match declared {
+            Some(declared) if self.source.trust => (declared.platform.clone(), None),
+            _ => {
+                let actual = self.platform(image).await?;
+                if let Some(declared) = declared.filter(|declared| !says(declared, &actual)) {
+                    let declared = declared.text.clone();
+                    return Err(ResolveError::Mismatch { reference, declared, actual });
+                }
+                (actual, Some(image.config.digest.clone()))
+            }
+        };
+        let contents = self.content(raw.clone(), image).into_iter().collect();
+        Ok(self.child(raw.descriptor(), platform, config, Vec::new(), contents))
+    }
+
+    async fn index(
+        &self,
+        named: Digest,
+        mirrored: Option<&RawManifest>,
+        index: &Index,
+    ) -> Result<Found, ResolveError> {
+        let flat = self.flatten(index).await?;
+        let reference = self.reference();
+        let (chosen, lacking) = match flat.images.as_slice() {
+            [] => return Err(ResolveError::NoImages { reference }),
+            // What `docker buildx` makes of every build for one platform: an image in a wrapper.
+            [only] if self.source.declared.len() <= 1 => {
+                let listed = self.listed(only)?;
+                let declared = self.source.declared.iter().find(|d| !says(d, &listed));
+                if let Some(declared) = declared.filter(|_| !self.source.trust) {
+                    let declared = declared.text.clone();
+                    return Err(ResolveError::NotInIndex { reference, declared, listed });
+                }
+                (vec![only.clone()], Vec::new())
+            }
+            many => self.choose(many)?,
+        };
+        let reads: Vec<_> =
+            chosen.iter().map(|image| self.flattened(image, &flat.attestations)).collect();
+        let children: Vec<Child> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let whole = match mirrored {
+            Some(raw) => Some(self.whole(raw, &flat, &children).await?),
+            None => None,
+        };
+        Ok(Found { named, children, lacking, whole })
+    }
+
+    /// The images and attestations of `index`, and of the indexes in it.
+    async fn flatten(&self, index: &Index) -> Result<Flat, ResolveError> {
+        let mut flat = Flat { images: Vec::new(), attestations: Vec::new(), nested: Vec::new() };
+        for child in &index.manifests {
+            if !media_type::is_index(&child.media_type) {
+                flat.take(child);
+                continue;
+            }
+            let raw = self.listed_manifest(&child.digest).await?;
+            let Manifest::Index(inner) = self.parse(&raw)? else {
+                let (reference, digest) = (self.reference(), child.digest.clone());
+                return Err(ResolveError::NotAnIndex { reference, digest });
+            };
+            if let Some(deep) = inner.manifests.iter().find(|c| media_type::is_index(&c.media_type))
+            {
+                let (reference, digest) = (self.reference(), deep.digest.clone());
+                return Err(ResolveError::Nested { reference, digest });
+            }
+            inner.manifests.iter().for_each(|child| flat.take(child));
+            flat.nested.push(raw);
+            self.bound(index, &flat)?;
+        }
+        self.bound(index, &flat)?;
+        Ok(flat)
+    }
+
+    /// Holds what an index brings to what one index may have: with indexes in it, or with long
+    /// annotations, it could bring a hundred times as much.
+    fn bound(&self, index: &Index, flat: &Flat) -> Result<(), ResolveError> {
+        let children = flat.images.len() + flat.attestations.len();
+        let listed = flat.images.iter().chain(&flat.attestations).map(Descriptor::weight);
+        let weight = listed.sum::<usize>();
+        let nested: usize = flat.nested.iter().map(|raw| raw.bytes().len()).sum();
+        let source = if children > MAX_CHILDREN {
+            ManifestError::TooManyChildren { children, limit: MAX_CHILDREN }
+        } else if weight > DESCRIPTORS || nested as u64 > MAX_BYTES {
+            let why = format!("what it says of its images has more than {DESCRIPTORS} bytes");
+            ManifestError::Malformed { media_type: index.media_type.clone(), why }
+        } else {
+            return Ok(());
+        };
+        Err(ResolveError::Content { reference: self.reference(), source })
+    }
+
+    /// The images that the source's platforms choose, as containerd's OnlyStrict does, and the
+    /// platforms that choose none. Without platforms, all of them.
+    fn choose(
+        &self,
+        images: &[Descriptor],
+    ) -> Result<(Vec<Descriptor>, Vec<String>), ResolveError> {
+        let listed: Vec<Platform> =
+            images.iter().map(|image| self.listed(image)).collect::<Result<_, _>>()?;
+        if self.source.declared.is_empty() {
+            return Ok((images.to_vec(), Vec::new()));
+        }
+        let covers = |declared: &&Declared| !listed.iter().any(|p| p.covers(&declared.platform));
+        let lacking = self.source.declared.iter().filter(covers).map(|d| d.text.clone()).collect();
+        let chosen = images.iter().zip(&listed).filter(|(_, listed)| {
+            self.source.declared.iter().any(|declared| listed.covers(&declared.platform))
+        });
+        Ok((chosen.map(|(image, _)| image.clone()).collect(), lacking))
+    }
+
+    /// An image that an index lists, with the attestations that are about it.
+    async fn flattened(
+        &self,
+        image: &Descriptor,
+        attestations: &[Descriptor],
+    ) -> Result<Child, ResolveError> {
+        let reference = self.reference();
+        let digest = image.digest.clone();
+        let listed = self.listed(image)?;
+        let raw = self.listed_manifest(&digest).await?;
+        let Manifest::Image(manifest) = self.parse(&raw)? else {
+            return Err(ResolveError::Nested { reference, digest });
+        };
+        let (platform, config) = if self.source.trust {
+            let declared = self.source.declared.first().map(|declared| declared.platform.clone());
+            (declared.unwrap_or(listed), None)
+        } else {
+            let actual = self.platform(&manifest).await?;
+            if !agrees(&listed, &actual) {
+                return Err(ResolveError::IndexMismatch { reference, digest, listed, actual });
+            }
+            (listed, Some(manifest.config.digest.clone()))
+        };
+        let mut contents: Vec<Content> = self.content(raw.clone(), &manifest).into_iter().collect();
+        let about = |a: &&Descriptor| a.attests().as_ref() == Some(&digest);
+        let attestations: Vec<Descriptor> = attestations.iter().filter(about).cloned().collect();
+        for attestation in &attestations {
+            contents.extend(self.attestation(attestation).await?);
+        }
+        // The listed descriptor is kept for its words and annotations; what the bytes say of
+        // themselves is not taken from it.
+        let own = raw.descriptor();
+        let listed = Descriptor { media_type: own.media_type, size: own.size, ..image.clone() };
+        Ok(self.child(listed, platform, config, attestations, contents))
+    }
+
+    /// The content of an attestation manifest; only looked for where it need not be copied.
+    async fn attestation(&self, listed: &Descriptor) -> Result<Option<Content>, ResolveError> {
+        let (reference, digest) = (self.reference(), listed.digest.clone());
+        if !self.elsewhere {
+            let of = TagOrDigest::Digest(digest.clone());
+            let head = self.registry.head_manifest(self.access, self.repository, &of).await;
+            return match head.map_err(|source| self.failed(source))? {
+                Some(_) => Ok(None),
+                None => Err(ResolveError::Incomplete { reference, digest }),
+            };
+        }
+        let raw = self.listed_manifest(&digest).await?;
+        match self.parse(&raw)? {
+            Manifest::Image(manifest) => Ok(self.content(raw, &manifest)),
+            Manifest::Index(_) => Err(ResolveError::Nested { reference, digest }),
+        }
+    }
+
+    /// All that the index `raw` lists, to be published as it is.
+    async fn whole(
+        &self,
+        raw: &RawManifest,
+        flat: &Flat,
+        children: &[Child],
+    ) -> Result<Whole, ResolveError> {
+        let mut contents: Vec<Content> =
+            children.iter().flat_map(|child| child.contents.clone()).collect();
+        let follows = |a: &Descriptor| children.iter().any(|child| child.attestations.contains(a));
+        for orphan in flat.attestations.iter().filter(|a| !follows(a)) {
+            contents.extend(self.attestation(orphan).await?);
+        }
+        if self.elsewhere {
+            contents.extend(flat.nested.iter().map(|nested| Content {
+                source: self.source.name.clone(),
+                repository: self.repository.clone(),
+                manifest: nested.clone(),
+                blobs: Vec::new(),
+            }));
+        }
+        Ok(Whole { raw: raw.clone(), contents })
+    }
+
+    /// The platform that the config says: the truth.
+    async fn platform(&self, image: &ImageManifest) -> Result<Platform, ResolveError> {
+        let reference = self.reference();
+        if !image.has_platform() {
+            let config =
+                image.artifact_type.clone().unwrap_or_else(|| image.config.media_type.clone());
+            return Err(ResolveError::NoPlatform { reference, config });
+        }
+        let blob = self.registry.get_blob(self.access, self.repository, &image.config).await;
+        let Some(bytes) = blob.map_err(|source| self.failed(source))? else {
+            let digest = image.config.digest.clone();
+            return Err(ResolveError::ConfigGone { reference, digest });
+        };
+        let config = ImageConfig::parse(&bytes)
+            .map_err(|source| ResolveError::Content { reference, source })?;
+        Ok(config.platform)
+    }
+
+    /// The platform that an index lists for `image`.
+    fn listed(&self, image: &Descriptor) -> Result<Platform, ResolveError> {
+        let (reference, digest) = (self.reference(), image.digest.clone());
+        let listed = image.platform.clone().filter(|platform| !platform.is_unknown());
+        listed.ok_or(ResolveError::ChildWithoutPlatform { reference, digest })
+    }
+
+    /// A manifest that an index lists.
+    async fn listed_manifest(&self, digest: &Digest) -> Result<RawManifest, ResolveError> {
+        let raw = self.manifest(&TagOrDigest::Digest(digest.clone())).await?;
+        raw.ok_or_else(|| ResolveError::Incomplete {
+            reference: self.reference(),
+            digest: digest.clone(),
+        })
+    }
+
+    fn content(&self, manifest: RawManifest, image: &ImageManifest) -> Option<Content> {
+        let blobs = || std::iter::once(&image.config).chain(&image.layers).cloned().collect();
+        let (source, repository) = (self.source.name.clone(), self.repository.clone());
+        self.elsewhere.then(|| Content { source, repository, manifest, blobs: blobs() })
+    }
+
+    fn child(
+        &self,
+        descriptor: Descriptor,
+        platform: Platform,
+        config: Option<Digest>,
+        attestations: Vec<Descriptor>,
+        contents: Vec<Content>,
+    ) -> Child {
+        Child {
+            platform: platform.normalized(),
+            descriptor: Descriptor { platform: Some(platform), ..descriptor },
+            config,
+            attestations,
+            source: self.source.name.clone(),
+            contents,
+        }
+    }
+
+    fn parse(&self, manifest: &RawManifest) -> Result<Manifest, ResolveError> {
+        let reference = self.reference();
+        manifest.parse().map_err(|source| ResolveError::Content { reference, source })
+    }
+
+    /// A failed read of the source's reference, or of what it names.
+    fn failed(&self, source: RegistryError) -> ResolveError {
+        ResolveError::Registry { reference: self.reference(), source }
+    }
+
+    fn reference(&self) -> String {
+        self.source.reference.to_string()
+    }
+}
+
+impl Flat {
+    fn take(&mut self, child: &Descriptor) {
+        let list = if child.is_attestation() { &mut self.attestations } else { &mut self.images };
+        // An index in the index may list it too.
+        if !list.contains(child) {
+            list.push(child.clone());
+        }
+    }
+}
+
+/// Whether `declared` says nothing against `actual`. Its text was parsed before.
+fn says(declared: &Declared, actual: &Platform) -> bool {
+    actual.agrees_with(&declared.text).unwrap_or(false)
+}
+
+/// Whether an index's words for a child say nothing against its config: a variant or `os.version`
+/// that the config leaves out is not compared (builders write them in the index only).
+fn agrees(listed: &Platform, actual: &Platform) -> bool {
+    let (list, config) = (listed.normalized(), actual.normalized());
+    list.os == config.os
+        && list.architecture == config.architecture
+        && (actual.variant.is_none() || list.variant == config.variant)
+        && (list.os_version.is_none()
+            || config.os_version.is_none()
+            || list.os_version == config.os_version)
+}

@@ -1,0 +1,209 @@
+//! Why a registry did not do what it was asked, in words that name things and hold nothing remote.
+
+use std::time::Duration;
+
+use super::Request;
+use crate::oci::{Digest, manifest::ManifestError};
+
+/// Why a registry did not do what it was asked.
+///
+/// No variant holds a remote body, a query string or a token; the codes are from the distribution
+/// spec's list (REGISTRY.md rule 7). Hosts are as the user names them.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The credential is wrong, or there is none where one is needed: told by the token endpoint
+    /// (401, 403), or by a 401 to Basic.
+    #[error("{host} refused {credential} with HTTP {status}")]
+    Unauthorized {
+        /// The registry.
+        host: String,
+        /// `the credential of Secret push`, or `a request without credential`.
+        credential: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// A 401 or 403 although the credential was accepted (or a token issued): denied, or not there.
+    #[error(
+        "{host} denied {request} to {credential} with HTTP {status}{}{}",
+        listed(.codes), hint(*.status, .request)
+    )]
+    Denied {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// As in `Unauthorized`.
+        credential: String,
+        /// HTTP status.
+        status: u16,
+        /// The spec's error codes that the answer held.
+        codes: Vec<String>,
+    },
+    /// HTTP 429.
+    #[error("{host} limits the rate of requests (HTTP 429 to {request})")]
+    RateLimited {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// How long it asks to wait, at most 15 minutes.
+        retry_after: Option<Duration>,
+    },
+    /// HTTP 408 or 5xx.
+    #[error("{host} answered {request} with HTTP {status}{}", listed(.codes))]
+    Unavailable {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// HTTP status.
+        status: u16,
+        /// The spec's error codes that the answer held.
+        codes: Vec<String>,
+        /// How long it asks to wait, at most 15 minutes.
+        retry_after: Option<Duration>,
+    },
+    /// DNS, connection, TLS, or a connection that was cut.
+    #[error("failed to reach {host} for {request}: {why}")]
+    Unreachable {
+        /// The registry, or the host that it redirected to.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// What failed, in words that are safe to show.
+        why: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A limit of time or of rate ran out (REGISTRY.md rule 13).
+    #[error("{host} was too slow for {request}: {limit}")]
+    TooSlow {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// Which limit: `no connection within 10s`.
+        limit: String,
+    },
+    /// A 4xx that has no variant of its own.
+    #[error("{host} refused {request} with HTTP {status}{}", listed(.codes))]
+    Refused {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// HTTP status.
+        status: u16,
+        /// The spec's error codes that the answer held.
+        codes: Vec<String>,
+    },
+    /// A 404 to a write, or what stands for it: the registry does not make repositories by itself,
+    /// or hides this one.
+    #[error(
+        "{host} answered {request} with {answer}: the repository does not exist, create it first"
+    )]
+    RepositoryNotFound {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// `HTTP 404`, or what this registry does instead.
+        answer: &'static str,
+    },
+    /// A body that is not what its digest says.
+    #[error("{host} answered {request} with content of digest {computed}, not {expected}")]
+    WrongDigest {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// What was asked for, or promised in a header.
+        expected: Digest,
+        /// What came.
+        computed: Digest,
+    },
+    /// A body that is not as long as its descriptor or its header says.
+    #[error("{host} answered {request} with {received} bytes where {expected} were promised")]
+    WrongSize {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// Promised, in bytes.
+        expected: u64,
+        /// Received, in bytes.
+        received: u64,
+    },
+    /// A body past the limit for its kind.
+    #[error("{host} answered {request} with more than {limit} bytes, the limit for a {}", .request.noun)]
+    TooLarge {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// In bytes.
+        limit: u64,
+    },
+    /// A manifest that is refused as such.
+    #[error("{host} has no usable content for {request}: {source}")]
+    Unusable {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// What is wrong with it.
+        #[source]
+        source: ManifestError,
+    },
+    /// A redirect, challenge or header that is refused (REGISTRY.md rules 1, 4 and 6).
+    #[error("{host} answered {request} with {why}")]
+    Protocol {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// Complete the sentence: `a redirect from https to http …`.
+        why: String,
+    },
+    /// The registry sends credentials to a host that is not trusted with them (REGISTRY.md rule 3).
+    #[error(
+        "{host} asks for its tokens to be fetched from {realm}, which is not trusted with its \
+         credentials: annotate the Secret {secret} with multiarch.dev/token-realm: {realm}, or \
+         ask the operator's admin for --token-realm {host}={realm}"
+    )]
+    RealmNotTrusted {
+        /// The registry.
+        host: String,
+        /// The realm's origin and path, without query.
+        realm: String,
+        /// The Secret whose credential would have gone there.
+        secret: String,
+    },
+    /// The name resolves to an address that registries may not have (REGISTRY.md rule 5).
+    #[error("{host} is at {address}, where the operator does not go: {why}")]
+    ForbiddenAddress {
+        /// The host that was to be connected to.
+        host: String,
+        /// The address.
+        address: String,
+        /// Why, and the flag that allows it where there is one.
+        why: String,
+    },
+    /// `plainHTTP` without `--insecure-allow-http`.
+    #[error("plainHTTP for {host} is not allowed: the operator runs without --insecure-allow-http")]
+    InsecureNotAllowed {
+        /// The registry.
+        host: String,
+    },
+}
+
+fn listed(codes: &[String]) -> String {
+    if codes.is_empty() { String::new() } else { format!(" {}", codes.join(", ")) }
+}
+
+/// What a 403 to a write means beside the obvious: registries answer so when a quota is full.
+fn hint(status: u16, request: &Request) -> &'static str {
+    let write = matches!(request.method, "POST" | "PUT" | "PATCH");
+    if status == 403 && write { ": no push right, or quota full" } else { "" }
+}

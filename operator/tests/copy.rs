@@ -1,0 +1,329 @@
+//! Copying blobs: what every registry promises, within one and between two, and what it costs at the wire.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+#[path = "registry/faces.rs"]
+mod faces;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use faces::{Client, Face, Kind, PATHS, access, remote};
+use multiarch_operator::{
+    oci::{Descriptor, Digest, Repository},
+    registry::{
+        Access, Copied, Place, Progress, Registry, RegistryError, Scope,
+        memory::{Lie, Lies, Login, Server, Store, serve, server::User},
+        remote::{Limits, Remote},
+    },
+};
+use rstest::rstest;
+
+const APP: &str = PATHS[0];
+const OTHER: &str = PATHS[1];
+
+fn silent() -> Progress {
+    Arc::new(|_| {})
+}
+
+/// Bytes that are not the same twice in a row.
+fn bytes(length: usize) -> Bytes {
+    (0..length).map(|at| u8::try_from((at ^ (at >> 8)) & 0xff).unwrap()).collect()
+}
+
+macro_rules! everywhere {
+    ($($promise:ident)*) => {$(
+        #[rstest]
+        #[case::memory(Kind::Memory)]
+        #[case::memory_login(Kind::MemoryLogin)]
+        #[case::http(Kind::Http)]
+        #[case::http_basic(Kind::HttpBasic)]
+        #[case::http_bearer(Kind::HttpBearer)]
+        #[case::distribution(Kind::Distribution)]
+        #[case::distribution_basic(Kind::DistributionBasic)]
+        #[tokio::test]
+        async fn $promise(#[case] kind: Kind) {
+            promise::$promise(Face::start(kind).await).await;
+        }
+    )*};
+}
+
+everywhere! {
+    a_look_tells_what_is_there
+    a_blob_of_another_repository_is_mounted
+    what_the_source_does_not_have_is_none_and_leaves_nothing_open
+}
+
+mod promise {
+    use super::*;
+
+    pub(crate) async fn a_look_tells_what_is_there(face: Face) {
+        let (access, app, other) = (face.access(), face.repository(APP), face.repository(OTHER));
+        let mut blob = face.push_blob(APP, "x", bytes(1000)).await;
+        assert!(face.client.blob_exists(&access, &app, &blob).await.unwrap());
+        assert!(!face.client.blob_exists(&access, &other, &blob).await.unwrap());
+        blob.size = 999;
+        match face.client.blob_exists(&access, &app, &blob).await.unwrap_err() {
+            RegistryError::WrongSize { expected: 999, received: 1000, request, .. } => {
+                assert_eq!(request.to_string(), format!("HEAD blob {APP}@{}", blob.digest));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn a_blob_of_another_repository_is_mounted(face: Face) {
+        let (access, app, other) = (face.access(), face.repository(APP), face.repository(OTHER));
+        let content = bytes(100_000);
+        let blob = face.push_blob(OTHER, "x", content.clone()).await;
+        let from = Place { access: &access, repository: &other };
+        let to = Place { access: &access, repository: &app };
+        let copied = face.client.copy_blob(from, to, &blob, &silent()).await.unwrap();
+        assert_eq!(copied, Some(Copied::Mounted));
+        assert_eq!(face.client.get_blob(&access, &app, &blob).await.unwrap(), Some(content));
+        assert_eq!(face.open_uploads(APP), 0);
+    }
+
+    pub(crate) async fn what_the_source_does_not_have_is_none_and_leaves_nothing_open(face: Face) {
+        let (access, app, other) = (face.access(), face.repository(APP), face.repository(OTHER));
+        face.push_blob(OTHER, "x", bytes(10)).await;
+        let mut blob = face.push_blob(APP, "x", bytes(11)).await;
+        blob.digest = Digest::of(b"nothing");
+        let from = Place { access: &access, repository: &other };
+        let to = Place { access: &access, repository: &app };
+        let copied = face.client.copy_blob(from, to, &blob, &silent()).await.unwrap();
+        assert_eq!(copied, None);
+        assert!(!face.client.blob_exists(&access, &app, &blob).await.unwrap());
+        assert_eq!(face.open_uploads(APP), 0);
+    }
+}
+
+#[rstest]
+#[case::http(Kind::Http, Kind::Http)]
+#[case::to_distribution(Kind::Http, Kind::Distribution)]
+#[case::from_distribution(Kind::Distribution, Kind::HttpBearer)]
+#[case::two_tokens(Kind::HttpBearer, Kind::HttpBearer)]
+#[case::with_passwords(Kind::HttpBasic, Kind::DistributionBasic)]
+#[case::distributions(Kind::DistributionBasic, Kind::Distribution)]
+#[tokio::test]
+async fn a_blob_of_another_registry_is_sent_once(#[case] from: Kind, #[case] to: Kind) {
+    let (source, target) = (Face::start(from).await, Face::start(to).await);
+    let (reads, writes) = (source.access(), target.access());
+    let (other, app) = (source.repository(OTHER), target.repository(APP));
+    for length in [0, 1, 3_000_000] {
+        let content = bytes(length);
+        let blob = source.push_blob(OTHER, "x", content.clone()).await;
+        let told = Arc::new(AtomicU64::new(0));
+        let last = Arc::clone(&told);
+        let progress: Progress = Arc::new(move |sent| last.store(sent, Ordering::Relaxed));
+        for expected in [Copied::Uploaded, Copied::Present] {
+            let from = Place { access: &reads, repository: &other };
+            let to = Place { access: &writes, repository: &app };
+            let copied = target.client.copy_blob(from, to, &blob, &progress).await.unwrap();
+            assert_eq!(copied, Some(expected), "{length} bytes");
+            assert_eq!(told.load(Ordering::Relaxed), blob.size);
+        }
+        let read = target.client.get_blob(&writes, &app, &blob).await.unwrap();
+        assert_eq!(read, Some(content));
+        assert_eq!(target.open_uploads(APP), 0);
+    }
+}
+
+/// The store has one content under every host's name, so that the pipeline's tests need one.
+#[tokio::test]
+async fn in_memory_a_blob_moves_between_hosts_and_where_mounts_are_refused() {
+    let store = Store::new();
+    let access = access(None);
+    let repository = |text: &str| {
+        let reference: multiarch_operator::oci::Reference = text.parse().unwrap();
+        reference.repository().clone()
+    };
+    let blob = store.push_blob("team/app", "x", bytes(10));
+    let from = repository("a.test/team/app:1");
+    store.refuse_mounts();
+    for to in [repository("a.test/team/near:1"), repository("b.test/team/far:1")] {
+        store.forget();
+        let place = |repository| Place { access: &access, repository };
+        let copied = store.copy_blob(place(&from), place(&to), &blob, &silent()).await.unwrap();
+        assert_eq!(copied, Some(Copied::Uploaded));
+        let asked: Vec<_> = store
+            .requests()
+            .iter()
+            .map(|asked| format!("{} {}", asked.method, asked.noun))
+            .collect();
+        let sent = ["HEAD blob", "GET blob", "POST upload", "PUT blob"];
+        assert!(asked.ends_with(&sent.map(String::from)), "{asked:?}");
+        assert_eq!(asked.len() > sent.len(), to.host() == from.host(), "a mount within a registry");
+    }
+}
+
+/// A registry with three blobs in `OTHER`, and one without.
+struct Wire {
+    source: Server,
+    target: Server,
+    remote: Remote,
+    blobs: Vec<Descriptor>,
+}
+
+impl Wire {
+    async fn start() -> Self {
+        let store = Store::new();
+        let blobs = (1..4).map(|at| store.push_blob(OTHER, "x", bytes(at * 1000))).collect();
+        let source = serve(store, Lies::default()).await;
+        let target = serve(Store::new(), Lies::default()).await;
+        Self { source, target, remote: remote(Limits::default()), blobs }
+    }
+
+    async fn copy(&self, reads: &Access, writes: &Access, to: &Repository) -> Vec<Copied> {
+        let from = self.source.repository(OTHER);
+        let mut copied = Vec::new();
+        for blob in &self.blobs {
+            let from = Place { access: reads, repository: &from };
+            let to = Place { access: writes, repository: to };
+            let how = self.remote.copy_blob(from, to, blob, &silent()).await.unwrap();
+            copied.push(how.unwrap());
+        }
+        copied
+    }
+
+    /// What either was asked since the last look, by method.
+    fn asked(&self) -> (Vec<String>, Vec<String>) {
+        let methods = |server: &Server| {
+            let methods = server.seen().into_iter().map(|seen| seen.method).collect();
+            server.forget();
+            methods
+        };
+        (methods(&self.source), methods(&self.target))
+    }
+}
+
+#[tokio::test]
+async fn another_repository_costs_one_mount_a_blob() {
+    let wire = Wire::start().await;
+    let app = wire.source.repository(APP);
+    let copied = wire.copy(&access(None), &access(None), &app).await;
+    assert_eq!(copied, [Copied::Mounted; 3]);
+    for (seen, blob) in wire.source.seen().iter().zip(&wire.blobs) {
+        assert_eq!(
+            (seen.method.as_str(), seen.path.as_str()),
+            ("POST", "/v2/team/app/blobs/uploads/")
+        );
+        assert_eq!(seen.query, format!("mount={}&from={OTHER}", blob.digest));
+    }
+    assert_eq!(wire.source.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn another_registry_costs_a_look_a_get_a_post_and_a_put_a_blob() {
+    let wire = Wire::start().await;
+    let app = wire.target.repository(APP);
+    let copied = wire.copy(&access(None), &access(None), &app).await;
+    assert_eq!(copied, [Copied::Uploaded; 3]);
+    let puts = wire.target.seen().into_iter().filter(|seen| seen.method == "PUT");
+    for (put, blob) in puts.zip(&wire.blobs) {
+        assert_eq!(put.header("content-length"), blob.size.to_string());
+        assert_eq!(put.header("content-type"), "application/octet-stream");
+        assert_eq!((put.header("transfer-encoding"), put.header("content-range")), ("", ""));
+    }
+    let (source, target) = wire.asked();
+    assert_eq!(source, ["GET"; 3]);
+    assert_eq!(target, ["HEAD", "POST", "PUT"].repeat(3));
+}
+
+#[tokio::test]
+async fn a_second_version_costs_a_look_for_what_is_there() {
+    let mut wire = Wire::start().await;
+    let app = wire.target.repository(APP);
+    wire.copy(&access(None), &access(None), &app).await;
+    wire.asked();
+    wire.blobs.push(wire.source.store().push_blob(OTHER, "x", bytes(7)));
+    let copied = wire.copy(&access(None), &access(None), &app).await;
+    assert_eq!(&copied[..3], [Copied::Present; 3]);
+    let (source, target) = wire.asked();
+    assert_eq!(source, ["GET"]);
+    assert_eq!(target, ["HEAD", "HEAD", "HEAD", "HEAD", "POST", "PUT"]);
+}
+
+/// A refused mount is not asked for again, and its upload session is used.
+#[rstest]
+#[case::with_a_session(202, &["POST", "HEAD", "GET", "PUT"])]
+#[case::forbidden(403, &["POST", "HEAD", "GET", "POST", "PUT"])]
+#[case::not_supported(405, &["POST", "HEAD", "GET", "POST", "PUT"])]
+#[tokio::test]
+async fn a_refused_mount_is_remembered(#[case] status: u16, #[case] first: &[&str]) {
+    let wire = Wire::start().await;
+    wire.source.lie([Lie::MountRefused(status)]);
+    let app = wire.source.repository(APP);
+    assert_eq!(wire.copy(&access(None), &access(None), &app).await, [Copied::Uploaded; 3]);
+    let expected = [first, &["HEAD", "POST", "GET", "PUT"].repeat(2)].concat();
+    let sorted = |mut methods: Vec<String>| {
+        // GET of the source and POST of the target are one server's here, in any order.
+        methods.sort();
+        methods
+    };
+    assert_eq!(sorted(wire.asked().0), sorted(expected.into_iter().map(Into::into).collect()));
+    assert_eq!(wire.source.open_uploads(), 0);
+    // Another identity may have other rights, and another source too.
+    let named = access(Some(("someone", "else")));
+    wire.copy(&access(None), &named, &wire.source.repository("team/third")).await;
+    let mounts = wire.source.seen().into_iter().filter(|seen| seen.query.starts_with("mount="));
+    assert_eq!(mounts.count(), 1);
+}
+
+/// One token with both scopes; and where it is refused or trimmed, one for each repository.
+#[rstest]
+#[case::both(None, &[APP, OTHER], Copied::Mounted)]
+#[case::no_right_to_read(None, &[APP], Copied::Uploaded)]
+#[case::gitlab_gives_the_last_scope(Some(Lie::LastScope), &[APP, OTHER], Copied::Uploaded)]
+#[case::one_scope_or_nothing(Some(Lie::OneScope), &[APP, OTHER], Copied::Uploaded)]
+#[tokio::test]
+async fn a_mount_is_asked_for_with_both_scopes(
+    #[case] lie: Option<Lie>,
+    #[case] rights: &[&str],
+    #[case] expected: Copied,
+) {
+    let wire = Wire::start().await;
+    let users = vec![User::new("a", "b", rights), User::new("reader", "c", &[OTHER])];
+    wire.source.login(Login::bearer(users));
+    wire.source.lie(lie);
+    let (app, other) = (wire.source.repository(APP), wire.source.repository(OTHER));
+    let reads = access(Some(("reader", "c"))).with_scope(Scope::pull(&other));
+    let writes = access(Some(("a", "b"))).with_scope(Scope::push(&app));
+    assert_eq!(wire.copy(&reads, &writes, &app).await, [expected; 3]);
+    let seen = wire.source.seen();
+    let tokens: Vec<_> =
+        seen.iter().filter(|seen| seen.path == "/token").map(|seen| seen.query.as_str()).collect();
+    let (app, other) = ("scope=repository%3Ateam%2Fapp%3A", "scope=repository%3Ateam%2Fother%3A");
+    assert_eq!(tokens[0], format!("service=lies&{app}pull%2Cpush&{other}pull"));
+    if expected == Copied::Mounted {
+        assert_eq!(tokens.len(), 1);
+    } else {
+        assert_eq!(tokens[1], format!("service=lies&{app}pull%2Cpush"));
+        assert_eq!(tokens[2], format!("service=lies&{other}pull"));
+        assert_eq!(tokens.len(), 3);
+    }
+    assert_eq!(wire.source.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_wrong_credential_at_either_end_is_told_by_its_host() {
+    let (source, target) =
+        (Face::start(Kind::HttpBasic).await, Face::start(Kind::HttpBearer).await);
+    let blob = source.push_blob(OTHER, "x", bytes(10)).await;
+    let (from, to) = (source.repository(OTHER), target.repository(APP));
+    let wrong = access(Some(("pusher", "wrong")));
+    for (reads, writes, host) in
+        [(&wrong, &target.access(), &source.host), (&source.access(), &wrong, &target.host)]
+    {
+        let from = Place { access: reads, repository: &from };
+        let to = Place { access: writes, repository: &to };
+        let Client::Remote(remote) = &target.client else { panic!("not over HTTP") };
+        match remote.copy_blob(from, to, &blob, &silent()).await.unwrap_err() {
+            RegistryError::Unauthorized { host: told, .. } => assert_eq!(told, *host),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(target.open_uploads(APP), 0);
+    }
+}
