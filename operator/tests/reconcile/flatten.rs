@@ -175,6 +175,25 @@ async fn nested_once_is_flattened_with_its_attestations() {
     assert_eq!(world.index().manifests, [amd, arm, about]);
 }
 
+/// Indexes in an index could bring a hundred times what one may have: they are counted before an
+/// image is read.
+#[tokio::test(start_paused = true)]
+async fn what_nested_indexes_bring_has_a_limit() {
+    let mut world = World::new(vec![index("x", &[])]);
+    let inner = |world: &World, n: usize| {
+        let platforms = (0..50).map(|build| format!("windows(10.0.{n}.{build})/amd64"));
+        let images = platforms.map(|platform| image(world, &platform, "")).collect();
+        world.store.push_index(OTHER, None, images)
+    };
+    let indexes = (0..4).map(|n| inner(&world, n)).collect();
+    world.store.push_index(OTHER, Some("x"), indexes);
+    let report = world.run().await;
+    world.assert_stalled("UnsupportedContent");
+    world.assert_message(&["150 children, more than the 128"]);
+    assert_eq!(report.count("GET"), 4, "the index, and three of the four in it");
+    assert_eq!(world.tagged(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_platform_that_its_config_denies() {
     let mut world = World::new(vec![index("x", &["linux/amd64", "linux/arm64"])]);

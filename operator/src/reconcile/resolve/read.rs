@@ -59,7 +59,7 @@ impl<R: Registry> Reader<'_, R> {
                 let whole = mirrored.map(|raw| Whole { raw: raw.clone(), contents });
                 Ok(Found { named, children: vec![child], lacking: Vec::new(), whole })
             }
-            Manifest::Index(index) => self.index(named, mirrored, &index).await,
+            Manifest::Index(index) => self.index(named, mirrored, index).await,
         }
     }
 
@@ -93,7 +93,7 @@ impl<R: Registry> Reader<'_, R> {
         &self,
         named: Digest,
         mirrored: Option<&RawManifest>,
-        index: &Index,
+        index: Index,
     ) -> Result<Found, ResolveError> {
         let flat = self.flatten(index).await?;
         let reference = self.reference();
@@ -122,16 +122,17 @@ impl<R: Registry> Reader<'_, R> {
     }
 
     /// The images and attestations of `index`, and of the indexes in it.
-    async fn flatten(&self, index: &Index) -> Result<Flat, ResolveError> {
-        let mut flat = Flat { images: Vec::new(), attestations: Vec::new(), nested: Vec::new() };
-        for child in &index.manifests {
-            if !media_type::is_index(&child.media_type) {
-                flat.take(child);
-                continue;
-            }
+    async fn flatten(&self, index: Index) -> Result<Flat, ResolveError> {
+        // What else it says may be large, and is let go before anything is waited for.
+        let Index { manifests, media_type, .. } = index;
+        self.bound(&media_type, &manifests, 0)?;
+        let (indexes, images): (Vec<_>, Vec<_>) =
+            manifests.into_iter().partition(|child| media_type::is_index(&child.media_type));
+        let (mut children, mut nested) = (images, Vec::new());
+        for child in indexes {
             let raw = self.listed_manifest(&child.digest).await?;
             let Manifest::Index(inner) = self.parse(&raw)? else {
-                let (reference, digest) = (self.reference(), child.digest.clone());
+                let (reference, digest) = (self.reference(), child.digest);
                 return Err(ResolveError::NotAnIndex { reference, digest });
             };
             if let Some(deep) = inner.manifests.iter().find(|c| media_type::is_index(&c.media_type))
@@ -139,26 +140,37 @@ impl<R: Registry> Reader<'_, R> {
                 let (reference, digest) = (self.reference(), deep.digest.clone());
                 return Err(ResolveError::Nested { reference, digest });
             }
-            inner.manifests.iter().for_each(|child| flat.take(child));
-            flat.nested.push(raw);
-            self.bound(index, &flat)?;
+            children.extend(inner.manifests);
+            nested.push(raw);
+            let bytes = nested.iter().map(|raw| raw.bytes().len() as u64).sum();
+            self.bound(&media_type, &children, bytes)?;
         }
-        self.bound(index, &flat)?;
-        Ok(flat)
+        let (mut images, mut attestations) = (Vec::new(), Vec::new());
+        for child in children {
+            let list = if child.is_attestation() { &mut attestations } else { &mut images };
+            // An index in the index may list it too.
+            if !list.contains(&child) {
+                list.push(child);
+            }
+        }
+        Ok(Flat { images, attestations, nested })
     }
 
-    /// Holds what an index brings to what one index may have: with indexes in it, or with long
-    /// annotations, it could bring a hundred times as much.
-    fn bound(&self, index: &Index, flat: &Flat) -> Result<(), ResolveError> {
-        let children = flat.images.len() + flat.attestations.len();
-        let listed = flat.images.iter().chain(&flat.attestations).map(Descriptor::weight);
-        let weight = listed.sum::<usize>();
-        let nested: usize = flat.nested.iter().map(|raw| raw.bytes().len()).sum();
-        let source = if children > MAX_CHILDREN {
-            ManifestError::TooManyChildren { children, limit: MAX_CHILDREN }
-        } else if weight > DESCRIPTORS || nested as u64 > MAX_BYTES {
+    /// Holds what an index brings to what one index may have: with `nested` bytes of indexes in it,
+    /// or with long annotations, it could bring a hundred times as much.
+    fn bound(
+        &self,
+        media_type: &str,
+        children: &[Descriptor],
+        nested: u64,
+    ) -> Result<(), ResolveError> {
+        let source = if children.len() > MAX_CHILDREN {
+            ManifestError::TooManyChildren { children: children.len(), limit: MAX_CHILDREN }
+        } else if nested > MAX_BYTES
+            || children.iter().map(Descriptor::weight).sum::<usize>() > DESCRIPTORS
+        {
             let why = format!("what it says of its images has more than {DESCRIPTORS} bytes");
-            ManifestError::Malformed { media_type: index.media_type.clone(), why }
+            ManifestError::Malformed { media_type: media_type.to_owned(), why }
         } else {
             return Ok(());
         };
@@ -332,16 +344,6 @@ impl<R: Registry> Reader<'_, R> {
 
     fn reference(&self) -> String {
         self.source.reference.to_string()
-    }
-}
-
-impl Flat {
-    fn take(&mut self, child: &Descriptor) {
-        let list = if child.is_attestation() { &mut self.attestations } else { &mut self.images };
-        // An index in the index may list it too.
-        if !list.contains(child) {
-            list.push(child.clone());
-        }
     }
 }
 
