@@ -529,8 +529,11 @@ proptest! {
         const PLATFORMS: [&str; 6] =
             ["linux/amd64", "linux/arm64/v8", "linux/arm64", "windows(10.0.1)/amd64", "linux/386", "linux/arm"];
         let names: Vec<_> = (0..answers.len()).map(|n| format!("s{n}")).collect();
+        // No index that was published has a platform twice.
+        let mut seen = std::collections::HashSet::new();
         let published: Vec<_> = names.iter().zip(&answers).take(known)
             .map(|(name, (platform, ..))| child(name, PLATFORMS[*platform], "0"))
+            .filter(|child| seen.insert(child.platform.clone()))
             .collect();
         let tag = Index::new(
             vec![descriptor("linux/arm64", "0"), descriptor("linux/s390x", "0")], BTreeMap::new(),
