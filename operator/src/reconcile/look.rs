@@ -66,7 +66,7 @@ async fn tagged<R: Registry>(
         let named = named(registry, access, sources).await?;
         let Some(digest) = named else { return Ok(Current::Free) };
         let ours = memory.published.as_ref().is_some_and(|published| published.digest == digest);
-        if ours || (digest == draft.digest && draft.is_whole()) {
+        if ours || (digest == *draft.digest() && draft.is_whole()) {
             return Ok(Current::Known(digest));
         }
     }

@@ -37,8 +37,8 @@ pub struct Draft {
     mirrored: Option<Whole>,
     /// What was published of the one source as it is, where that source is absent now.
     stays: Option<Digest>,
-    /// Its digest.
-    pub digest: Digest,
+    /// Its bytes, made once: those of the index, or of the one source as it is.
+    raw: RawManifest,
 }
 
 /// What the target's tag names now.
@@ -140,12 +140,12 @@ pub fn draft(
         [Resolution { answer: Answer::Missing, known, .. }] if sources.mirrors() => known.clone(),
         _ => None,
     };
-    let digest = match &mirrored {
-        Some(whole) => whole.raw.digest().clone(),
-        None => index.to_raw().digest().clone(),
+    let raw = match &mirrored {
+        Some(whole) => whole.raw.clone(),
+        None => index.to_raw(),
     };
     let retained = Vec::new();
-    let mut draft = Draft { children, kept, retained, index, mirrored, stays, digest };
+    let mut draft = Draft { children, kept, retained, index, mirrored, stays, raw };
     if sources.removal_policy == RemovalPolicy::Retain {
         let published = memory.published.iter().flat_map(|index| &index.children);
         draft.retained = published.filter(|child| !draft.provides(child)).cloned().collect();
@@ -165,9 +165,10 @@ impl Draft {
         self.kept.is_empty() && self.retained.is_empty()
     }
 
-    /// The platforms of the images that the sources gave.
-    pub fn platforms(&self) -> impl Iterator<Item = &Platform> {
-        self.children.iter().map(|child| &child.platform)
+    /// The digest of what is published where nothing else has to stay.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        self.raw.digest()
     }
 
     /// Whether what the tag names now must be read, although it is the index that status
@@ -248,6 +249,7 @@ pub fn plan(
         return Err(Held::Waiting { waiting });
     }
     let as_drafted = children.len() == given;
+    let drafted = as_drafted.then_some(draft.raw);
     let index = if as_drafted {
         draft.index
     } else {
@@ -267,7 +269,7 @@ pub fn plan(
         return Ok(Plan { index: None, raw, platforms, contents: Vec::new() });
     }
     let contents = children.into_iter().flat_map(|child| child.contents).collect();
-    let raw = index.to_raw();
+    let raw = drafted.unwrap_or_else(|| index.to_raw());
     let bytes = raw.bytes().len();
     if bytes as u64 > MAX_BYTES {
         return Err(Held::TooLarge { bytes });
