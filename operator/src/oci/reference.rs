@@ -74,6 +74,15 @@ impl Repository {
     }
 }
 
+/// Whether `text` is a tag by the distribution spec's grammar. No digest is.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&text.len())
+        && word(text.as_bytes()[0])
+        && text.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
+}
+
 impl Reference {
     /// The repository.
     #[must_use]

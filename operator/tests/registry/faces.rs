@@ -12,7 +12,7 @@ use bytes::Bytes;
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
+        Access, Actions, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
         memory::{Image, Lies, Login, Server, Store, serve, server::User},
         remote::{Limits, Options, Remote},
     },
@@ -111,7 +111,7 @@ impl Face {
     pub(crate) fn access(&self) -> Access {
         let access = access(self.login.then_some((USER, PASSWORD)));
         PATHS.iter().fold(access, |access, path| {
-            access.with_scope(Scope { path: (*path).into(), push: true })
+            access.with_scope(Scope { path: (*path).into(), actions: Actions::Push })
         })
     }
 
@@ -274,6 +274,45 @@ impl Registry for Client {
         match self {
             Self::Store(store) => store.copy_blob(from, to, blob, progress).await,
             Self::Remote(remote) => remote.copy_blob(from, to, blob, progress).await,
+        }
+    }
+
+    async fn delete_tag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<bool, RegistryError> {
+        match self {
+            Self::Store(store) => Registry::delete_tag(store, access, repository, tag).await,
+            Self::Remote(remote) => remote.delete_tag(access, repository, tag).await,
+        }
+    }
+
+    async fn list_referrers(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        match self {
+            Self::Store(store) => store.list_referrers(access, repository, subject).await,
+            Self::Remote(remote) => remote.list_referrers(access, repository, subject).await,
+        }
+    }
+
+    async fn put_referrer(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        manifest: &RawManifest,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        match self {
+            Self::Store(store) => store.put_referrer(access, repository, manifest, subject).await,
+            Self::Remote(remote) => {
+                remote.put_referrer(access, repository, manifest, subject).await
+            }
         }
     }
 }
