@@ -149,9 +149,13 @@ impl Store {
         }
     }
 
-    /// Deletes a tag and leaves its manifest; whether there was one.
-    #[expect(clippy::must_use_candidate, reason = "tests know that there is one")]
-    pub fn delete_tag(&self, path: &str, tag: &str) -> bool {
+    /// Deletes a tag and leaves its manifest.
+    pub fn delete_tag(&self, path: &str, tag: &str) {
+        self.untag(path, tag);
+    }
+
+    /// The same, and whether there was one.
+    pub(crate) fn untag(&self, path: &str, tag: &str) -> bool {
         let mut state = self.state();
         let content = state.repositories.get_mut(path);
         content.is_some_and(|content| content.tags.remove(tag).is_some())

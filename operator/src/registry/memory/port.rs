@@ -120,7 +120,7 @@ impl Registry for Store {
     ) -> Result<bool, RegistryError> {
         let reference = TagOrDigest::Tag(tag.into());
         self.admit(access, repository, &Request::manifest("DELETE", repository, &reference))?;
-        Ok(Store::delete_tag(self, repository.path(), tag))
+        Ok(self.untag(repository.path(), tag))
     }
 
     async fn list_referrers(
