@@ -13,7 +13,7 @@ use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
         Access, Actions, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
-        memory::{Image, Lies, Login, Server, Store, serve, server::User},
+        memory::{Image, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
     },
 };
@@ -140,6 +140,21 @@ impl Face {
         let descriptor = made.push(path, None, image);
         self.push_blob(path, "config", image.config()).await;
         self.push_blob(path, "layer", image.layer()).await;
+        made.manifest(path, &TagOrDigest::Digest(descriptor.digest)).unwrap()
+    }
+
+    /// Pushes the blobs of an artifact about `subject`, and gives the manifest to put.
+    pub(crate) async fn prepare_referrer(
+        &self,
+        path: &str,
+        subject: &Descriptor,
+        name: &str,
+    ) -> RawManifest {
+        let made = Store::new();
+        let descriptor = made.push_referrer(path, subject, name);
+        for blob in images::about(name) {
+            self.push_blob(path, "about", blob).await;
+        }
         made.manifest(path, &TagOrDigest::Digest(descriptor.digest)).unwrap()
     }
 
@@ -329,7 +344,8 @@ impl Distribution {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name).display().to_string();
         let mut config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+            "version: 0.1\nlog: {{level: info}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
              http: {{addr: \"127.0.0.1:0\"}}\n",
             at("data")
         );
