@@ -352,6 +352,22 @@ mod tests {
         assert!(!error.to_string().contains('\n'));
     }
 
+    #[rstest]
+    #[case("1.0", true)]
+    #[case("_x-Y.9", true)]
+    #[case(&"a".repeat(128), true)]
+    #[case(&"a".repeat(129), false)]
+    #[case("", false)]
+    #[case(".a", false)]
+    #[case("-a", false)]
+    #[case("a/b", false)]
+    #[case("a?b", false)]
+    #[case("é", false)]
+    #[case(SHA256, false)]
+    fn tags(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(is_tag(text), expected);
+    }
+
     #[test]
     fn parts() {
         let digest: Digest = SHA256.parse().unwrap();

@@ -13,7 +13,7 @@ use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
         Access, Actions, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
-        memory::{Image, Lies, Login, Server, Store, images, serve, server::User},
+        memory::{Image, Lie, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
     },
 };
@@ -46,7 +46,7 @@ pub(crate) struct Face {
 }
 
 enum Content {
-    Store(Store, #[allow(dead_code, reason = "runs until dropped")] Option<Server>),
+    Store(Store, Option<Server>),
     Http(Distribution),
 }
 
@@ -99,6 +99,13 @@ impl Face {
             host: server.addr.to_string(),
             login,
             content: Content::Store(server.store().clone(), Some(server)),
+        }
+    }
+
+    /// What it does wrong from now on, where it can be told to.
+    pub(crate) fn lie(&self, lies: impl IntoIterator<Item = Lie>) {
+        if let Content::Store(_, Some(server)) = &self.content {
+            server.lie(lies);
         }
     }
 

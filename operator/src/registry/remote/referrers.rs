@@ -260,3 +260,26 @@ fn add(listed: &mut Vec<Descriptor>, more: Vec<Descriptor>) {
 fn unusable(call: &Call<'_>, source: ManifestError) -> RegistryError {
     RegistryError::Unusable { host: call.host().into(), request: call.request.clone(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(r#"</v2/a/referrers/d?last=1>; rel="next""#, Some("/v2/a/referrers/d?last=1"))]
+    #[case(r"<x>;rel=next", Some("x"))]
+    #[case(r#"<x>; title="a"; REL="prev NEXT""#, Some("x"))]
+    #[case(r#"<a>; rel="prev", <b>; rel="next""#, Some("b"))]
+    #[case(r#"<a>; rel="next", <b>; rel="next""#, Some("a"))]
+    #[case(r#"<a>; rel="prev""#, None)]
+    #[case(r#"<a>; rel="nextish""#, None)]
+    #[case("<a>", None)]
+    #[case("<a", None)]
+    #[case("next", None)]
+    #[case("", None)]
+    fn links(#[case] value: &str, #[case] expected: Option<&str>) {
+        assert_eq!(next(value), expected);
+    }
+}
