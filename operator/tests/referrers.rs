@@ -338,8 +338,8 @@ async fn an_entry_that_was_overwritten_is_put_back() {
     scene.server.store().push_manifest(APP, None, &theirs);
     scene.server.lie([without(), Lie::Overwritten(theirs.digest().clone())]);
     scene.put(&one).await.unwrap();
-    let once = ["GET FALLBACK", "PUT FALLBACK", "HEAD FALLBACK"];
-    assert_eq!(scene.requests(), [&["PUT DIGEST"], &once[..], &once].concat());
+    let round = ["GET FALLBACK", "PUT FALLBACK", "HEAD FALLBACK"];
+    assert_eq!(scene.requests(), [&["PUT DIGEST"], &round[..], &round].concat());
     let index = scene.under_fallback().unwrap();
     assert_eq!(digests(&index.manifests), [two.digest(), one.digest()]);
 
@@ -349,7 +349,7 @@ async fn an_entry_that_was_overwritten_is_put_back() {
     scene.server.lie([without(), again.clone(), again.clone(), again.clone(), again]);
     let error = scene.put(&three).await.unwrap_err();
     says(&error, &["PUT manifest team/app:sha256-", "at the same time"]);
-    let rounds = [&["PUT DIGEST"], &once[..], &once, &once, &["GET FALLBACK"]].concat();
+    let rounds = [&["PUT DIGEST"], &round[..], &round, &round, &["GET FALLBACK"]].concat();
     assert_eq!(scene.requests(), rounds);
     assert_eq!(digests(&scene.under_fallback().unwrap().manifests), [two.digest()]);
 }

@@ -37,7 +37,7 @@ impl Referrer {
                 "its subject is another manifest or none",
             ));
         }
-        let descriptor = Descriptor { artifact_type, annotations, ..manifest.descriptor() };
+        let descriptor = Descriptor { annotations, artifact_type, ..manifest.descriptor() };
         Ok(Self { descriptor })
     }
 
