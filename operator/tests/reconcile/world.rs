@@ -17,6 +17,7 @@ use multiarch_operator::{
         memory::Memory,
         sources::Sources,
         status::{self, About, Outcome, Run},
+        tags::Corrections,
     },
     registry::{
         RegistryError, Request,
@@ -38,6 +39,7 @@ pub(crate) struct World {
     generation: i64,
     requested_at: Option<String>,
     failures: u32,
+    corrections: Corrections,
 }
 
 /// What one run did.
@@ -74,7 +76,7 @@ pub(crate) fn declared(tag: &str, platform: &str) -> Source {
 impl World {
     /// An object with a source for each of `tags`, and nothing in the registry.
     pub(crate) fn new(sources: Vec<Source>) -> Self {
-        let target = Target { image: image(TAG), secret_ref: None };
+        let target = Target { image: image(TAG), ..Target::default() };
         Self {
             store: Store::new(),
             spec: MultiArchImageSpec { target, sources, ..MultiArchImageSpec::default() },
@@ -87,6 +89,7 @@ impl World {
             generation: 1,
             requested_at: None,
             failures: 0,
+            corrections: Corrections::default(),
         }
     }
 
@@ -147,6 +150,7 @@ impl World {
     /// The operator is killed and started again.
     pub(crate) fn restart(&mut self) {
         self.failures = 0;
+        self.corrections = Corrections::default();
     }
 
     /// A Secret with a credential for [`HOST`].
@@ -183,6 +187,7 @@ impl World {
             keychain: &keychain,
             memory: &memory,
             requested,
+            corrections: &self.corrections,
             now: self.now,
             stage: &stage,
         };
@@ -194,10 +199,10 @@ impl World {
         });
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
         requests.sort();
-        let retry = match &run.outcome {
-            Outcome::Held(failure) => Some(failure.consequence.retry),
-            _ => None,
-        };
+        let retry = run.failure().map(|failure| failure.consequence.retry);
+        if run.drift.is_some() {
+            self.corrections.count(self.now);
+        }
         if requested || self.status.observed_generation != Some(self.generation) {
             self.failures = 0;
         }
@@ -213,7 +218,7 @@ impl World {
         };
         let next = status::next(&self.status, &about, &run);
         assert_eq!(status::next(&next, &about, &run), next, "not a fixpoint");
-        let told = events::between(&self.status, &next, run.pushed, run.drift.as_deref());
+        let told = events::between(&self.status, &next, &run);
         let changed = next != self.status;
         // Through the API server and back.
         self.status = serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap();
