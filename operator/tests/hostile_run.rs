@@ -20,6 +20,7 @@ use multiarch_operator::{
         memory::Memory,
         sources::Sources,
         status::{Outcome, Run},
+        tags::Corrections,
     },
     registry::{
         memory::{Lie, Lies, Server, Store, serve},
@@ -47,7 +48,7 @@ async fn run(server: &Server, limits: Limits) -> Run {
     let source =
         |tag: &&str| Source { name: (*tag).into(), image: image(tag), ..Source::default() };
     let spec = MultiArchImageSpec {
-        target: Target { image: image("1.0"), secret_ref: None },
+        target: Target { image: image("1.0"), ..Target::default() },
         sources: PLATFORMS.iter().map(source).collect(),
         registries: vec![Registry { host: host.clone(), plain_http: true }],
         ..MultiArchImageSpec::default()
@@ -60,6 +61,7 @@ async fn run(server: &Server, limits: Limits) -> Run {
         memory: &Memory::of(&MultiArchImageStatus::default(), Some(1), &sources),
         requested: false,
         now: Timestamp::constant(1_800_000_000, 0),
+        corrections: &Corrections::default(),
         stage: &Stage::default(),
     };
     reconcile::run(&job).await
