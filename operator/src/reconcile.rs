@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod copy;
+pub mod labels;
 pub mod look;
 pub mod memory;
 pub mod plan;
@@ -141,6 +142,8 @@ async fn serve<R: Registry>(
     let current = look::look(registry, target, sources, &draft, memory).await;
     let (current, ours) = current.map_err(Stop::Publish)?;
     let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
+    let labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    plan::agree(&sources.equal_labels, &labelled.map_err(Stop::Publish)?).map_err(Stop::Held)?;
     let published = publish::publish(job, access, &plan, &current).await;
     let Plan { platforms, .. } = plan;
     published.map(|published| (published, platforms)).map_err(Stop::Publish)
@@ -154,7 +157,8 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
     if let Some(failure) = worst(sources, &resolutions) {
         // It may hide what was wrong before, which the digests alone do not tell.
-        let tells_all = memory.was_served() || memory.reason == Some(Reason::WaitingForPlatforms);
+        let tells_all = memory.was_served()
+            || matches!(memory.reason, Some(Reason::WaitingForPlatforms | Reason::WaitingForMatch));
         return if tells_all { run(resolutions, Outcome::Held(failure)) } else { None };
     }
     let mut staying: Vec<&Digest> = Vec::new();
@@ -171,9 +175,9 @@ async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run
         }
     }
     let Some(published) = &memory.published else {
-        // What is required may have come by the tag, which is not remembered.
+        // What is required, or differs, may have come by the tag, which is not remembered.
         let retains = sources.removal_policy == RemovalPolicy::Retain;
-        let settled = !retains || sources.required.is_empty();
+        let settled = !retains || (sources.required.is_empty() && sources.equal_labels.is_empty());
         return if settled { run(resolutions, Outcome::Unchanged) } else { None };
     };
     let target = match access.target() {

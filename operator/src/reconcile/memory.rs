@@ -44,6 +44,8 @@ pub struct PublishedChild {
     pub platform: Platform,
     /// Digest of its manifest.
     pub digest: Digest,
+    /// Digests of the attestation manifests that follow it.
+    pub attestations: Vec<Digest>,
     /// Name of the source that it came from; empty where it was retained.
     pub source: String,
 }
@@ -112,8 +114,13 @@ impl Memory {
             && self.reason.is_some_and(|reason| match reason {
                 R::Succeeded | R::PublishedPartial | R::WouldShrink => tag_is_known,
                 // What the target's registry refused it may take later.
-                R::UnsupportedContent => tag_is_known && self.has_unusable_source(),
-                R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+                R::UnsupportedContent | R::FormatMismatch => {
+                    tag_is_known && self.has_unusable_source()
+                }
+                R::WaitingForPlatforms
+                | R::WaitingForMatch
+                | R::PlatformMismatch
+                | R::DuplicatePlatform => true,
                 _ => false,
             })
     }
@@ -183,6 +190,11 @@ impl PublishedIndex {
             Some(PublishedChild {
                 platform: published.platform.parse::<Platform>().ok()?.normalized(),
                 digest: published.digest.parse().ok()?,
+                attestations: published
+                    .attestations
+                    .iter()
+                    .filter_map(|a| a.parse().ok())
+                    .collect(),
                 source: published.source.clone(),
             })
         });

@@ -126,7 +126,10 @@ fn settled(#[values(true, false)] published: bool) {
             status.reference = None;
         }
         let expected = match reason {
-            R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+            R::WaitingForPlatforms
+            | R::WaitingForMatch
+            | R::PlatformMismatch
+            | R::DuplicatePlatform => true,
             R::Succeeded | R::PublishedPartial | R::WouldShrink => published,
             // Of UnsupportedContent it is the target that is to blame, as every source is resolved.
             _ => false,
@@ -212,6 +215,7 @@ fn whether_all_that_was_found_is_published(
         descriptor: raw.descriptor(),
         platform: platform.parse::<Platform>().unwrap().normalized(),
         config: None,
+        labels: None,
         attestations: Vec::new(),
         source: "renamed".into(),
         contents: Vec::new(),
