@@ -65,6 +65,17 @@ pub struct Plan {
     pub labelled: Vec<Labelled>,
 }
 
+impl Current {
+    /// The digest that the tag names.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Free => None,
+            Self::Known(digest) | Self::Read(Read { digest, .. }) => Some(digest),
+        }
+    }
+}
+
 /// The index to publish, given what the tag names now, and the index that status remembers where
 /// the tag does not name it any more.
 pub fn plan(

@@ -110,11 +110,6 @@ pub fn draft(
 }
 
 impl Draft {
-    /// Digests of the published images that stay although their sources are absent now.
-    pub fn kept(&self) -> impl Iterator<Item = &Digest> {
-        self.kept.iter().map(|child| &child.digest)
-    }
-
     /// Whether it is the whole plan, so that no published image has to be found.
     #[must_use]
     pub fn is_whole(&self) -> bool {
