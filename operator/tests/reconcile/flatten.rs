@@ -1,7 +1,5 @@
 //! Indexes as sources: flattened with what they say, chosen from, and what they lack.
 
-use std::collections::BTreeMap;
-
 use multiarch_crds::v1alpha1::{PlatformPolicy, PublishPolicy, Source, SourceState};
 use multiarch_operator::{
     oci::{Descriptor, Digest, TagOrDigest},
@@ -15,9 +13,7 @@ use crate::world::*;
 const OTHER: &str = "ci/app";
 
 fn image(world: &World, platform: &str, salt: &str) -> Descriptor {
-    let image = Image::of(platform).salted(salt);
-    let descriptor = world.store.push(OTHER, None, &image);
-    Descriptor { platform: Some(image.platform), ..descriptor }
+    world.listed(OTHER, &Image::of(platform).salted(salt))
 }
 
 fn images(world: &World, platforms: &[&str]) -> Vec<Descriptor> {
@@ -25,13 +21,7 @@ fn images(world: &World, platforms: &[&str]) -> Vec<Descriptor> {
 }
 
 fn attestation(world: &World, about: &Descriptor, salt: &str) -> Descriptor {
-    let mut attestation = image(world, "linux/unknown", salt);
-    attestation.platform = Some("unknown/unknown".parse().unwrap());
-    attestation.annotations = BTreeMap::from([
-        ("vnd.docker.reference.type".into(), "attestation-manifest".into()),
-        ("vnd.docker.reference.digest".into(), about.digest.to_string()),
-    ]);
-    attestation
+    world.attestation(OTHER, about, salt)
 }
 
 /// The index called `tag` as a source, of which `platforms` are chosen.
