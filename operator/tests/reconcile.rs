@@ -12,6 +12,8 @@ mod attest;
 mod content;
 #[path = "reconcile/copying.rs"]
 mod copying;
+#[path = "reconcile/deletion.rs"]
+mod deletion;
 #[path = "reconcile/drift.rs"]
 mod drift;
 #[path = "reconcile/flatten.rs"]

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use multiarch_operator::{
     oci::{Descriptor, Manifest, RawManifest, Repository},
     registry::{
-        Access, Credential, Registry, RegistryError, Scope,
+        Access, Actions, Credential, Registry, RegistryError, Scope,
         memory::{
             Lie, Lies, Login, Server, Store, serve,
             server::{Realm, User},
@@ -122,7 +122,7 @@ async fn every_request_looks_the_same() {
 async fn one_token_is_asked_with_all_scopes_of_the_access() {
     let server = registry(Login::bearer(users()), []).await;
     let app = server.repository(APP);
-    let access = alice(&app).with_scope(Scope { path: "bob/app".into(), push: false });
+    let access = alice(&app).with_scope(Scope { path: "bob/app".into(), actions: Actions::Pull });
     let remote = remote(Limits::default());
     remote.head_manifest(&access, &app, &tag("amd64")).await.unwrap();
     remote.put_manifest(&access, &app, &tag("x"), &some_image(&server)).await.unwrap();
@@ -257,6 +257,18 @@ async fn insufficient_scope_of_a_fresh_token_is_final() {
             server.addr
         )
     );
+}
+
+/// Docker Hub answers 401 and not 403 to a token without the right.
+#[tokio::test]
+async fn a_put_that_a_401_refused_is_looked_for() {
+    let server = registry(Login::bearer(users()), [Lie::StoredPut(401), Lie::StoredPut(401)]).await;
+    let (app, remote) = (server.repository(APP), remote(Limits::default()));
+    let image = server.store().tagged(APP, "amd64").unwrap();
+    remote.put_manifest(&alice(&app), &app, &tag("1.0"), &image).await.unwrap();
+    let (put, head) = ("PUT /v2/team/app/manifests/1.0", "HEAD /v2/team/app/manifests/1.0");
+    // The challenge, the answer to a token, and what a fresh one would be without the look.
+    assert_eq!(server.requests(), [put, "GET /token", put, "GET /token", head]);
 }
 
 #[tokio::test]
