@@ -386,7 +386,7 @@ async fn a_404_to_a_write_is_about_the_repository() {
 
 #[tokio::test]
 async fn a_head_without_digest_is_a_get_and_never_asked_again() {
-    for lie in [Lie::HeadWithoutDigest, Lie::HeadRefused(405), Lie::HeadRefused(501)] {
+    for lie in [Lie::WithoutDigest("HEAD"), Lie::HeadRefused(405), Lie::HeadRefused(501)] {
         let scene = Scene::of([lie]).await;
         for _ in 0..2 {
             let found = scene.head(&tag("1.0")).await.unwrap();

@@ -1,5 +1,6 @@
 //! The store's second face: HTTP on a free port of the loopback, and as dishonest as a test wants.
 
+pub mod families;
 pub mod lies;
 pub mod login;
 mod uploads;
@@ -25,6 +26,7 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use super::Store;
 use crate::oci::{RawManifest, Repository, TagOrDigest};
 
+pub use families::Family;
 pub use lies::Lie;
 pub use login::{Login, Realm, User};
 
@@ -223,6 +225,8 @@ impl<'a> Target<'a> {
             "/token" => return Self::Token,
             _ => {}
         }
+        // Uploads go on below another prefix at some.
+        let path = path.strip_prefix(families::GAR_UPLOADS).unwrap_or(path);
         let Some(rest) = path.strip_prefix("/v2/") else { return Self::Unknown };
         let reference = |text: &str| {
             text.parse().map_or_else(|_| TagOrDigest::Tag(text.into()), TagOrDigest::Digest)
@@ -288,7 +292,7 @@ fn respond_to(
     if let Some(refused) = login::check(shared, seen, target) {
         return refused;
     }
-    if let Some(lie) = lies::instead(shared, seen, target) {
+    if let Some(lie) = lies::instead(shared, seen, target, received.bytes()) {
         return lie;
     }
     let body = match (target, received) {
