@@ -10,12 +10,17 @@ mod object;
 use std::time::Duration;
 
 use faces::{PASSWORD, PATHS, USER};
+use multiarch_crds::condition::Reason;
 use multiarch_operator::{
     oci::{Manifest, TagOrDigest},
+    reconcile::status::Outcome,
     registry::{
         memory::{
             Family, Image, Lie, Lies, Server, Store, serve,
-            server::{Seen, User, families::Deployment},
+            server::{
+                Seen, User,
+                families::{Deployment, trouble},
+            },
         },
         remote::{Limits, Options, Remote},
     },
@@ -178,9 +183,118 @@ mod promise {
         assert_eq!(whole(to.store(), "1.0").len(), PLATFORMS.len());
         assert_eq!(to.open_uploads(), 0, "{:#?}", to.requests());
         object.rests(&scene.remote).await;
-        for server in scene.there.storage.iter() {
+        if let Some(server) = &scene.there.storage {
             let told = |seen: &Seen| !seen.header("authorization").is_empty();
             assert!(!server.seen().iter().any(told), "a CDN sees no credential");
         }
     }
+}
+
+/// What the registry is asked to publish in `scene`, and is not: in which words, and that nothing
+/// of what was published before is withdrawn.
+async fn held(scene: &Scene, mut object: Object, reason: Reason, words: &[&str]) {
+    let (status, tagged) = (object.status.clone(), scene.store().tagged(APP, "1.0"));
+    let run = object.run(&scene.remote).await;
+    let Outcome::Held(failure) = &run.outcome else { panic!("{run:#?}") };
+    assert_eq!(failure.consequence.reason, reason, "{}", failure.message);
+    let host = scene.there.registry.addr.to_string();
+    let sources = object.status.sources.iter().filter_map(|source| source.message.clone());
+    let told = sources.chain([failure.message.clone()]).collect::<Vec<_>>().join("; ");
+    for word in words.iter().chain([&host.as_str()]) {
+        assert!(told.contains(word), "{told} does not say {word}");
+    }
+    assert!(!run.pushed);
+    assert_eq!(object.status.digest, status.digest);
+    assert_eq!(scene.store().tagged(APP, "1.0"), tagged);
+    // What was dropped is cancelled behind the run's back.
+    scene.there.registry.until(|registry| registry.open_uploads() == 0).await;
+}
+
+/// A source that is not there yet is waited for, whatever the registry says of it.
+#[rstest]
+#[case::hub(Family::Hub, "team/absent", None, "HTTP 401")]
+#[case::quay(Family::Quay, "team/absent", None, "HTTP 401")]
+#[case::ghcr(Family::Ghcr, "team/absent", None, "HTTP 403")]
+#[case::artifactory(Family::Artifactory, OTHER, Some(trouble::artifactory_absent()), "HTTP 403")]
+#[tokio::test]
+async fn what_is_not_there_yet_is_awaited(
+    #[case] family: Family,
+    #[case] path: &str,
+    #[case] lie: Option<Lie>,
+    #[case] answer: &str,
+) {
+    let scene = Scene::in_trouble(family, lie).await;
+    let absent = format!("{}/{path}:1.0", scene.there.registry.addr);
+    let mut object = scene.object((&scene.plain, OTHER), (&scene.plain, APP));
+    object.spec.sources[0].image.clone_from(&absent);
+    // Whoever may read nothing there gets no token at GHCR, which is told from a wrong credential
+    // only where none was sent.
+    if family == Family::Ghcr {
+        object.spec.target.secret_ref = None;
+    }
+    held(&scene, object, Reason::WaitingForPlatforms, &[&absent, answer]).await;
+}
+
+/// Copies of another registry's images, where people set the registry up so.
+#[rstest]
+#[case::hub_limit(Family::Hub, trouble::hub_limit(), Reason::RateLimited, &["HTTP 429"])]
+#[case::ecr_no_repository(Family::Ecr, trouble::ecr_no_repository(), Reason::RepositoryNotFound, &["create it first"])]
+#[case::gar_no_repository(Family::Gar, trouble::gar_no_repository(), Reason::AccessDenied, &["HTTP 403 DENIED", "no push right"])]
+#[case::harbor_quota(Family::Harbor, trouble::harbor_quota(), Reason::AccessDenied, &["HTTP 403 DENIED", "quota full"])]
+#[case::artifactory_absent(Family::Artifactory, trouble::artifactory_absent(), Reason::AccessDenied, &["team/app:1.0", "HTTP 403 UNAUTHORIZED"])]
+#[tokio::test]
+async fn a_target_that_takes_nothing_is_told(
+    #[case] family: Family,
+    #[case] lie: Lie,
+    #[case] reason: Reason,
+    #[case] words: &[&str],
+) {
+    let scene = Scene::in_trouble(family, [lie]).await;
+    let object = scene.object((&scene.plain, OTHER), (&scene.there.registry, APP));
+    held(&scene, object, reason, words).await;
+}
+
+/// A tag that may not change still is published once, and kept.
+#[rstest]
+#[case::ecr(Family::Ecr, trouble::ecr_immutable(), "HTTP 400 TAG_INVALID")]
+#[case::harbor(Family::Harbor, trouble::harbor_immutable(), "HTTP 412 PRECONDITION")]
+#[tokio::test]
+async fn a_tag_that_may_not_change_is_told_as_such(
+    #[case] family: Family,
+    #[case] lie: Lie,
+    #[case] answer: &str,
+) {
+    let scene = Scene::in_trouble(family, [lie]).await;
+    let mut object = scene.assembling();
+    object.serves(&scene.remote, true).await;
+    object.rests(&scene.remote).await;
+    scene.store().push(APP, Some("arm64"), &Image::of("linux/arm64").salted("moved"));
+    held(&scene, object, Reason::TagImmutable, &["PUT manifest team/app:1.0", answer]).await;
+}
+
+/// What the scanner found does not withdraw what is published.
+#[tokio::test]
+async fn images_that_harbor_does_not_let_anybody_read_stay_published() {
+    let scene = Scene::of(Family::Harbor).await;
+    let mut object = scene.assembling();
+    object.serves(&scene.remote, true).await;
+    scene.there.registry.lie([trouble::harbor_scanner()]);
+    let words = ["HTTP 412", "a scanner's"];
+    held(&scene, object, Reason::RegistryUnreachable, &words).await;
+}
+
+#[tokio::test]
+async fn a_mount_that_harbor_takes_for_a_login_is_an_upload_instead() {
+    let scene = Scene::in_trouble(Family::Harbor, [trouble::harbor_mount()]).await;
+    let there = &scene.there.registry;
+    scene.object((there, OTHER), (there, APP)).serves(&scene.remote, true).await;
+    assert_eq!(whole(scene.store(), "1.0").len(), PLATFORMS.len());
+}
+
+#[tokio::test]
+async fn an_index_of_both_formats_is_refused_by_older_quays_in_their_words() {
+    let scene = Scene::in_trouble(Family::Quay, [trouble::quay_mixed_index()]).await;
+    scene.store().push(APP, Some("arm64"), &Image::of("linux/arm64").docker());
+    let words = ["PUT manifest team/app:1.0", "HTTP 400 MANIFEST_INVALID"];
+    held(&scene, scene.assembling(), Reason::PushFailed, &words).await;
 }

@@ -127,7 +127,12 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
     };
     let given = seen.header("authorization");
     let user = user(&users, given);
-    let anonymous = given.is_empty() && !public.is_empty();
+    let lies = shared.lies().lies.clone();
+    let refused = lies.iter().find_map(|lie| match lie {
+        Lie::TokenRefused(status) => Some(*status),
+        _ => None,
+    });
+    let anonymous = given.is_empty() && (refused.is_some() || !public.is_empty());
     if user.is_none() && !anonymous {
         return error(401, "UNAUTHORIZED");
     }
@@ -135,7 +140,6 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
         .filter(|(name, _)| name == "scope")
         .map(|(_, scope)| scope.into_owned())
         .collect();
-    let lies = shared.lies().lies.clone();
     if lies.contains(&Lie::OneScope) && asked.len() > 1 {
         return error(403, "DENIED");
     }
@@ -149,11 +153,7 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
             || (reads && public.iter().any(|p| p == path))
     });
     let granted: Vec<_> = granted.map(String::as_str).collect();
-    let refused = lies.iter().find_map(|lie| match lie {
-        Lie::TokenRefused(status) if granted.is_empty() => Some(*status),
-        _ => None,
-    });
-    if let Some(status) = refused {
+    if let Some(status) = refused.filter(|_| granted.is_empty()) {
         return error(status, "DENIED");
     }
     let serial = shared.tokens.fetch_add(1, Ordering::Relaxed);
