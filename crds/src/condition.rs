@@ -89,6 +89,8 @@ names! {
         Suspended,
         /// Sources or required platforms are not there yet.
         WaitingForPlatforms,
+        /// Images differ in a label that they must share.
+        WaitingForMatch,
         /// At work for the first time on this spec.
         Progressing,
         /// Pushed, and the registry does not give it back yet.
@@ -111,6 +113,14 @@ names! {
         UnsupportedContent,
         /// Publishing would take away platforms, and removalPolicy is Refuse.
         WouldShrink,
+        /// The tag has other content, and may not be overwritten.
+        TagImmutable,
+        /// Something else moves the tag again and again.
+        DriftLoop,
+        /// A tag belongs to something else.
+        TargetConflict,
+        /// A Docker manifest list cannot have this image.
+        FormatMismatch,
         /// spec.registries asks for plain HTTP, and the operator does not allow it.
         InsecureNotAllowed,
         /// The registry's name or address is one that the operator does not go to.

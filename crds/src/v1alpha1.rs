@@ -10,15 +10,17 @@
     reason = "KubeSchema copies each `pub struct` into a function body, where nothing can reach it"
 )]
 
+mod policy;
 mod spec;
 mod status;
 
 mod rules;
 
-pub use spec::{
-    MultiArchImage, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Registry, RemovalPolicy,
-    SecretRef, Source, Target,
+pub use policy::{
+    Attestations, DeletionPolicy, Format, PlatformPolicy, PublishPolicy, Referrers, RemovalPolicy,
+    TagPolicy,
 };
+pub use spec::{MultiArchImage, MultiArchImageSpec, Registry, SecretRef, Source, Target};
 pub use status::{Coverage, MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus};
 
 /// The version of every kind in this module.

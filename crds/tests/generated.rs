@@ -84,6 +84,8 @@ fn every_field_is_explained_on_one_line() {
             "",
             ".metadata",
             ".spec.annotations{}",
+            ".spec.sources[].annotations{}",
+            ".status.platforms[].attestations[]",
             ".status.tags[]",
             ".status.coverage.missing[]",
         ];
@@ -174,14 +176,17 @@ fn lists_merge_as_jobs_and_people_need_it() {
         }
     });
     let expected = [
+        ".spec.equalLabels: set",
         ".spec.imagePullSecrets: map by \"name\"",
         ".spec.registries: map by \"host\"",
         ".spec.requiredPlatforms: set",
         ".spec.sources: map by \"name\"",
         ".spec.sources[].platforms: set",
+        ".spec.target.additionalTags: set",
         ".status.conditions: map by \"type\"",
         ".status.coverage.missing: atomic",
         ".status.platforms: atomic",
+        ".status.platforms[].attestations: atomic",
         ".status.sources: atomic",
         ".status.tags: atomic",
     ];

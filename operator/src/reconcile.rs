@@ -9,6 +9,7 @@ pub mod publish;
 pub mod resolve;
 pub mod sources;
 pub mod status;
+pub mod tags;
 
 use std::sync::{
     Arc, Mutex, PoisonError,

@@ -47,7 +47,7 @@ async fn run(server: &Server, limits: Limits) -> Run {
     let source =
         |tag: &&str| Source { name: (*tag).into(), image: image(tag), ..Source::default() };
     let spec = MultiArchImageSpec {
-        target: Target { image: image("1.0"), secret_ref: None },
+        target: Target { image: image("1.0"), ..Target::default() },
         sources: PLATFORMS.iter().map(source).collect(),
         registries: vec![Registry { host: host.clone(), plain_http: true }],
         ..MultiArchImageSpec::default()

@@ -97,6 +97,53 @@ pub(super) fn source_digest() -> Rule {
     .message("a digest is @sha256: and 64 hex digits in lower case, or @sha512: and 128")
 }
 
+// Tags.
+
+const TAG: &str = "^[A-Za-z0-9_][A-Za-z0-9_.-]*$";
+
+/// The schema of a tag in a list. The rule is the list element's, so that the error's path names the one that is wrong.
+pub(super) struct Tag;
+
+impl JsonSchema for Tag {
+    fn schema_name() -> Cow<'static, str> {
+        "Tag".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let rule = Rule::new(matches(TAG)).message(
+            "not a tag: write it alone, such as latest or 1.0, without repository; a tag has A-Z a-z 0-9 _ . and -, and begins with none of . and -",
+        );
+        json_schema!({
+            "description": "A tag: latest, 1.0.",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 128,
+            "x-kubernetes-validations": [rule],
+        })
+    }
+}
+
+pub(super) fn no_additional_tag_is_the_target() -> Rule {
+    Rule::new("!has(self.additionalTags) || !self.additionalTags.exists(t, self.image.endsWith(':' + t))")
+        .message("additionalTags are written beside the target's own tag: leave out the one that image names already")
+}
+
+pub(super) fn platform_tags_have_arch() -> Rule {
+    Rule::new("self.contains('{arch}')")
+        .message("put {arch} in it, or all platforms would have one tag: \"{tag}-{arch}{variant}\"")
+}
+
+pub(super) fn platform_tags_placeholders() -> Rule {
+    Rule::new(matches(
+        "^([A-Za-z0-9_]|[{](tag|os|arch|variant|osVersion)[}])([A-Za-z0-9_.-]|[{](tag|os|arch|variant|osVersion)[}])*$",
+    ))
+    .message("made of {tag}, {os}, {arch}, {variant}, {osVersion} and the characters of a tag, beginning with none of . and -: \"{tag}-{arch}{variant}\"")
+}
+
 // Names and hosts.
 
 pub(super) fn dns_label() -> Rule {
@@ -168,7 +215,10 @@ pub(super) fn not_all_optional() -> Rule {
 // long strings are, and the API server refuses what it can put no bound to.
 
 pub(super) fn one_source_a_platform() -> Rule {
-    let single = |x: &str| format!("has({x}.platforms) && size({x}.platforms) == 1");
+    // Annotations may tell two of one platform apart, as those of compression do.
+    let single = |x: &str| {
+        format!("has({x}.platforms) && size({x}.platforms) == 1 && !has({x}.annotations)")
+    };
     let same = |x: &str, y: &str| format!("{} && {x}.platforms[0] == {y}.platforms[0]", single(x));
     let (a, only) = (single("a"), format!("self.exists_one(b, {})", same("b", "a")));
     let first = format!("self.map(a, {a} && !{only}).indexOf(true)");
@@ -186,6 +236,34 @@ pub(super) fn no_source_is_the_target() -> Rule {
         "'source ' + self.sources[self.sources.map(s, {same}).indexOf(true)].name + ' is the target itself: \
          to keep what the tag has already, leave this source out and set removalPolicy: Retain'"
     )))
+}
+
+pub(super) fn no_source_is_an_additional_tag() -> Rule {
+    let repository = "self.target.image.substring(0, self.target.image.lastIndexOf(':') + 1)";
+    Rule::new(format!(
+        "!has(self.target.additionalTags) || !self.target.image.contains(':') \
+         || !self.sources.exists(s, self.target.additionalTags.exists(t, s.image == {repository} + t))"
+    ))
+    .message("a source is one of target.additionalTags, which would be overwritten: take it out of one of the two")
+}
+
+pub(super) fn docker_drops_attestations() -> Rule {
+    Rule::new("self.target.format != 'Docker' || self.attestations == 'Drop'")
+        .message("a Docker manifest list has no attestations: with target.format Docker, say attestations: Drop")
+}
+
+pub(super) fn docker_has_no_annotations() -> Rule {
+    Rule::new(
+        "self.target.format != 'Docker' \
+         || (!has(self.annotations) && self.sources.all(s, !has(s.annotations)))",
+    )
+    .message("a Docker manifest list has no annotations: leave them out, or publish with target.format OCI")
+}
+
+pub(super) fn immutable_is_complete() -> Rule {
+    Rule::new("self.target.tagPolicy != 'Immutable' || self.publishPolicy == 'Complete'").message(
+        "an immutable tag is written once, so it must be whole: tagPolicy Immutable needs publishPolicy Complete",
+    )
 }
 
 // Durations.
@@ -214,4 +292,32 @@ pub(super) fn from_10s_to_24h() -> Rule {
 pub(super) fn annotation_keys() -> Rule {
     Rule::new("self.all(k, size(k) > 0 && size(k) <= 256)")
         .message("an annotation's key has 1 to 256 characters")
+}
+
+pub(super) fn no_buildkit_annotations() -> Rule {
+    Rule::new("self.all(k, !k.startsWith('vnd.docker.reference.'))").message(
+        "keys that begin with vnd.docker.reference tie BuildKit's attestations to their image, and are not set by hand",
+    )
+}
+
+/// The schema of a label's key in a list.
+pub(super) struct LabelKey;
+
+impl JsonSchema for LabelKey {
+    fn schema_name() -> Cow<'static, str> {
+        "LabelKey".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The key of a label: org.opencontainers.image.revision.",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 256,
+        })
+    }
 }

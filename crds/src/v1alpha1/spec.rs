@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, time};
 
 use kube::{CustomResource, KubeSchema, core::Duration};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MultiArchImageStatus, rules};
+use super::{
+    Attestations, DeletionPolicy, Format, MultiArchImageStatus, PlatformPolicy, PublishPolicy,
+    Referrers, RemovalPolicy, TagPolicy, rules,
+};
 
 /// What the index is made of, and where it is published.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -76,7 +78,13 @@ use super::{MultiArchImageStatus, rules};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::no_source_is_the_target())]
+#[x_kube(
+    validation = rules::no_source_is_the_target(),
+    validation = rules::no_source_is_an_additional_tag(),
+    validation = rules::docker_drops_attestations(),
+    validation = rules::docker_has_no_annotations(),
+    validation = rules::immutable_is_complete()
+)]
 pub struct MultiArchImageSpec {
     /// Where the index is published, and with which credential.
     pub target: Target,
@@ -115,6 +123,23 @@ pub struct MultiArchImageSpec {
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 4096}))]
     #[x_kube(validation = rules::annotation_keys())]
     pub annotations: BTreeMap<String, String>,
+    /// Labels of the images' configs that must have one value in all of them: `[org.opencontainers.image.revision]` publishes only
+    /// images of one commit. While they differ, or one has no such label, nothing is published and Ready is Unknown,
+    /// WaitingForMatch. Default: none. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<rules::LabelKey>", length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub equal_labels: Vec<String>,
+    /// What becomes of the attestation manifests (provenance, SBOM) that BuildKit puts into an index beside its images. Keep
+    /// (default): they follow their image into the index and into the target's repository. Drop: they are left out. Default: Keep.
+    #[serde(default)]
+    pub attestations: Attestations,
+    /// What becomes of signatures, SBOMs and other referrers of images that are copied from another repository. Ignore (default):
+    /// they stay where they are. Copy: OCI referrers and cosign's .sig, .att and .sbom tags are copied along, at most 64 for each
+    /// image, and looked for again every six hours; nothing that the target has is overwritten, and one that cannot be copied
+    /// never holds the index back. Signatures of a source's index are copied only where that index is published byte for byte.
+    #[serde(default)]
+    pub referrers: Referrers,
     /// How to talk to registries that need something special, one for each host. Registries that are not listed are spoken to
     /// over HTTPS, with the certificate authorities of the operator. Default: none. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -146,6 +171,11 @@ pub struct MultiArchImageSpec {
     /// the reason Suspended. Back to false: the next look is at once. Default: false.
     #[serde(default)]
     pub suspend: bool,
+    /// What becomes of the tags when this object is deleted. Orphan (default): they stay. Delete: the tags in status.tags that still
+    /// name what was published are deleted from the registry, and nothing else: no image, and no tag that something else has moved.
+    /// What the registry refuses is left, and an Event, DeleteSkipped, says so. With Delete the object has a finalizer.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
 }
 
 fn default_interval() -> Duration {
@@ -165,11 +195,15 @@ impl Default for MultiArchImageSpec {
             publish_policy: PublishPolicy::default(),
             removal_policy: RemovalPolicy::default(),
             annotations: BTreeMap::new(),
+            equal_labels: Vec::new(),
+            attestations: Attestations::default(),
+            referrers: Referrers::default(),
             registries: Vec::new(),
             image_pull_secrets: Vec::new(),
             interval: default_interval(),
             timeout: default_timeout(),
             suspend: false,
+            deletion_policy: DeletionPolicy::default(),
         }
     }
 }
@@ -177,6 +211,7 @@ impl Default for MultiArchImageSpec {
 /// Where the index is published, and with which credential.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::no_additional_tag_is_the_target())]
 pub struct Target {
     /// The tag to publish, in full: `registry.example.com/team/app:1.0`. The registry is always named (Docker Hub is docker.io,
     /// its official images docker.io/library/...), without scheme, :443 or digest. The registry and repository cannot change
@@ -194,6 +229,31 @@ pub struct Target {
         validation = rules::target_repository_is_immutable()
     )]
     pub image: String,
+    /// More tags of the same repository that name the same index: `[latest, "1"]`. They are written after the target's tag was read
+    /// back. One that is taken out of this list is left as it is. Default: none. At most 32, each up to 128 characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<rules::Tag>", length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub additional_tags: Vec<String>,
+    /// A tag for each image of the index as well, made of {tag} (the target's), {os}, {arch}, {variant} and {osVersion}:
+    /// `"{tag}-{arch}{variant}"` gives 1.0-amd64 and 1.0-armv7. It must have {arch}. Such a tag is written only where there is none,
+    /// or where this object wrote it; one that names something else gives the reason TargetConflict. Default: none. At most 128
+    /// characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = rules::platform_tags_have_arch(), validation = rules::platform_tags_placeholders())]
+    pub platform_tags: Option<String>,
+    /// What the published index is. OCI (default): an OCI image index. Docker: a Docker manifest list, for clients and registries that
+    /// know nothing else; it needs attestations: Drop, has no annotations, and all images must be Docker's (FormatMismatch names
+    /// one that is not): images are never converted, since that would change their digests.
+    #[serde(default)]
+    pub format: Format,
+    /// What happens when something else moves a tag. Enforce (default): it is put back; after three times in an hour it is left, with
+    /// the reason DriftLoop, until you edit the spec or ask for a run. Yield: it is reported (DriftDetected) and left until a source
+    /// or the spec changes. Immutable: every tag is written once; content that differs from what a tag has is never published
+    /// over it (TagImmutable). Immutable needs publishPolicy Complete.
+    #[serde(default)]
+    pub tag_policy: TagPolicy,
     /// The Secret that pushes to the target, of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg. It is the only
     /// credential that ever pushes; imagePullSecrets do not. Default: none, for a registry that takes anonymous pushes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -245,6 +305,14 @@ pub struct Source {
     /// and what was published from it before stays. Default: false. At least one source must not be optional.
     #[serde(default)]
     pub optional: bool,
+    /// Annotations that the index has for the images of this source, `com.example.build: "7"`; they win over those that a
+    /// source's index has. `io.github.containers.compression.zstd: "true"` marks an image whose layers are zstd, so that it can
+    /// stand beside the gzip image of the same platform. Keys that begin with vnd.docker.reference are BuildKit's and are refused.
+    /// Default: none. At most 32, keys up to 256 and values up to 4096 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 4096}))]
+    #[x_kube(validation = rules::annotation_keys(), validation = rules::no_buildkit_annotations())]
+    pub annotations: BTreeMap<String, String>,
     /// The Secret that reads this image, of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg; it is used instead of
     /// imagePullSecrets. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -281,36 +349,4 @@ pub struct Registry {
     /// clear. It needs the operator's flag --insecure-allow-http; without it the reason is InsecureNotAllowed. Default: false.
     #[serde(default, rename = "plainHTTP")]
     pub plain_http: bool,
-}
-
-/// Whose word on a source's platform counts.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum PlatformPolicy {
-    /// The config's; what the user declares is checked against it.
-    #[default]
-    Verify,
-    /// The user's, unchecked.
-    Trust,
-}
-
-/// When the index is published.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum PublishPolicy {
-    /// Once all that is demanded is there.
-    #[default]
-    Complete,
-    /// With what is there; only sources that answer 404 are left out.
-    Partial,
-}
-
-/// What happens to a published platform that no source provides any more.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum RemovalPolicy {
-    /// Nothing is published.
-    #[default]
-    Refuse,
-    /// It stays.
-    Retain,
-    /// It goes.
-    Remove,
 }

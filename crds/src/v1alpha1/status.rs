@@ -70,6 +70,11 @@ pub struct PublishedPlatform {
     /// The digest of its config, which is the image ID that a container runtime shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_digest: Option<String>,
+    /// The digests of the attestation manifests (provenance, SBOM) that the index lists for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub attestations: Vec<String>,
     /// The name of the source that it came from; empty when it was retained from the index that was there before.
     #[serde(default)]
     pub source: String,

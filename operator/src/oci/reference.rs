@@ -32,6 +32,15 @@ pub enum TagOrDigest {
     Digest(Digest),
 }
 
+/// Whether `text` is a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (distribution spec, "Pulling manifests").
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    text.len() <= 128
+        && !text.starts_with(['.', '-'])
+        && !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
 /// Why a string is no reference.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not an image reference: {why}")]

@@ -147,6 +147,7 @@ mod tests {
             target: Target {
                 image: "r.example/team/app:1.0".into(),
                 secret_ref: push.then(|| secret("push")),
+                ..Target::default()
             },
             sources: vec![Spec {
                 name: "x".into(),

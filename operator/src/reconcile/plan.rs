@@ -381,6 +381,7 @@ fn shown(index: &Index, children: &[Child]) -> Vec<PublishedPlatform> {
             platform: child.platform.to_string(),
             digest: child.descriptor.digest.to_string(),
             config_digest: child.config.as_ref().map(ToString::to_string),
+            attestations: child.attestations.iter().map(|a| a.digest.to_string()).collect(),
             source: child.source.clone(),
         })
         .collect()

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use multiarch_crds::v1alpha1::{
-    MultiArchImageSpec, PlatformPolicy, PublishPolicy, RemovalPolicy, Source as SourceSpec,
+    Attestations, Format, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Referrers,
+    RemovalPolicy, Source as SourceSpec, TagPolicy,
 };
 
+use super::tags::Template;
 use crate::oci::{
     Platform, Reference,
     platform::PlatformError,
-    reference::{ReferenceError, Repository},
+    reference::{self, ReferenceError, Repository},
 };
 
 /// What a spec asks for.
@@ -17,6 +19,14 @@ use crate::oci::{
 pub struct Sources {
     /// The target: a repository and a tag, never a digest.
     pub target: Reference,
+    /// Tags of the target's repository that name the same index.
+    pub additional_tags: Vec<String>,
+    /// What each image of the index is tagged as.
+    pub platform_tags: Option<Template>,
+    /// What the index is.
+    pub format: Format,
+    /// What happens when something else moves a tag.
+    pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
     pub push_secret: Option<String>,
     /// The sources, in the order of the spec.
@@ -29,6 +39,12 @@ pub struct Sources {
     pub removal_policy: RemovalPolicy,
     /// Annotations of the index.
     pub annotations: BTreeMap<String, String>,
+    /// Labels that all images must have in common.
+    pub equal_labels: Vec<String>,
+    /// What becomes of attestation manifests.
+    pub attestations: Attestations,
+    /// What becomes of referrers of images that are copied.
+    pub referrers: Referrers,
     /// Hosts that are spoken to without TLS.
     pub plain_http: BTreeSet<String>,
     /// Secrets with credentials for reading sources.
@@ -48,6 +64,8 @@ pub struct Source {
     pub trust: bool,
     /// Neither its absence nor its failure holds the index back.
     pub optional: bool,
+    /// What the index says of its images.
+    pub annotations: BTreeMap<String, String>,
     /// Name of the Secret that may read it.
     pub secret: Option<String>,
 }
@@ -98,6 +116,30 @@ pub enum SpecError {
         /// The reference.
         reference: Reference,
     },
+    /// A source is one of the additional tags.
+    #[error(
+        "spec.sources[{name}].image: {reference} is one of spec.target.additionalTags, which would be overwritten: take it out of one of the two"
+    )]
+    SourceIsTag {
+        /// The source.
+        name: String,
+        /// The reference.
+        reference: Reference,
+    },
+    /// An additional tag that is no tag, or the target's own.
+    #[error("spec.target.additionalTags: {tag:?} {why}")]
+    AdditionalTag {
+        /// The tag.
+        tag: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The template of the images' tags cannot be used.
+    #[error("spec.target.platformTags: {why}")]
+    PlatformTags {
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A platform that cannot be parsed.
     #[error("{field}: {source}")]
     Platform {
@@ -133,15 +175,30 @@ impl Sources {
         if target.tag().is_none() || target.digest().is_some() {
             return Err(SpecError::TargetNotTag { reference: target });
         }
+        let tags = &spec.target.additional_tags;
+        for tag in tags {
+            let wrong = |why| Err(SpecError::AdditionalTag { tag: tag.clone(), why });
+            if !reference::is_tag(tag) {
+                return wrong("is no tag: it has up to 128 of A-Z a-z 0-9 _ . and -");
+            } else if target.tag() == Some(tag) {
+                return wrong("is the target's own tag: leave it out here");
+            }
+        }
+        let template = spec.target.platform_tags.as_deref().map(Template::parse).transpose();
+        let platform_tags = template.map_err(|why| SpecError::PlatformTags { why })?;
         let mut names = BTreeSet::new();
         let mut sources = Vec::with_capacity(spec.sources.len());
         for source in &spec.sources {
             if !names.insert(&source.name) {
                 return Err(SpecError::DuplicateName { name: source.name.clone() });
             }
-            sources.push(Source::parse(source, &target)?);
+            sources.push(Source::parse(source, &target, tags)?);
         }
         Ok(Self {
+            additional_tags: tags.clone(),
+            platform_tags,
+            format: spec.target.format,
+            tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
             sources,
             required: platforms(&spec.required_platforms, "spec.requiredPlatforms")?
@@ -151,6 +208,9 @@ impl Sources {
             publish_policy: spec.publish_policy,
             removal_policy: spec.removal_policy,
             annotations: spec.annotations.clone(),
+            equal_labels: spec.equal_labels.clone(),
+            attestations: spec.attestations,
+            referrers: spec.referrers,
             plain_http: spec
                 .registries
                 .iter()
@@ -175,8 +235,10 @@ impl Sources {
     /// Whether the one source is published as it is: nothing is chosen from it or said of it.
     #[must_use]
     pub fn mirrors(&self) -> bool {
-        let one = matches!(self.sources.as_slice(), [one] if !one.trust && one.declared.is_empty());
-        one && self.annotations.is_empty()
+        let as_it_is = |source: &Source| {
+            !source.trust && source.declared.is_empty() && source.annotations.is_empty()
+        };
+        matches!(self.sources.as_slice(), [one] if as_it_is(one)) && self.annotations.is_empty()
     }
 
     /// Whether the object says that `repository`'s registry is spoken to without TLS.
@@ -193,12 +255,15 @@ impl Source {
         format!("{reference} is not there (HTTP 404)")
     }
 
-    fn parse(spec: &SourceSpec, target: &Reference) -> Result<Self, SpecError> {
+    fn parse(spec: &SourceSpec, target: &Reference, tags: &[String]) -> Result<Self, SpecError> {
         let name = spec.name.clone();
         let reference: Reference =
             spec.image.parse().map_err(|source| SpecError::Image { name: name.clone(), source })?;
         if reference == *target {
             return Err(SpecError::SourceIsTarget { name, reference });
+        }
+        if tags.iter().any(|tag| target.repository().tag(tag) == reference) {
+            return Err(SpecError::SourceIsTag { name, reference });
         }
         let declared = platforms(&spec.platforms, &format!("spec.sources[{name}].platforms"))?;
         let trust = spec.platform_policy == PlatformPolicy::Trust;
@@ -211,6 +276,7 @@ impl Source {
             declared,
             trust,
             optional: spec.optional,
+            annotations: spec.annotations.clone(),
             secret: spec.secret_ref.as_ref().map(|secret| secret.name.clone()),
         })
     }

@@ -74,7 +74,7 @@ pub(crate) fn declared(tag: &str, platform: &str) -> Source {
 impl World {
     /// An object with a source for each of `tags`, and nothing in the registry.
     pub(crate) fn new(sources: Vec<Source>) -> Self {
-        let target = Target { image: image(TAG), secret_ref: None };
+        let target = Target { image: image(TAG), ..Target::default() };
         Self {
             store: Store::new(),
             spec: MultiArchImageSpec { target, sources, ..MultiArchImageSpec::default() },

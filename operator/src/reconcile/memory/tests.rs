@@ -19,7 +19,7 @@ fn digest(of: &str) -> Digest {
 
 fn sources(image: &str) -> Sources {
     let spec = MultiArchImageSpec {
-        target: Target { image: "r.example/app:1.0".into(), secret_ref: None },
+        target: Target { image: "r.example/app:1.0".into(), ..Target::default() },
         sources: vec![Spec { name: "a".into(), image: image.into(), ..Spec::default() }],
         ..MultiArchImageSpec::default()
     };
@@ -36,6 +36,7 @@ fn status(reason: Reason) -> MultiArchImageStatus {
             platform: "linux/arm64/v8".into(),
             digest: digest("child").to_string(),
             config_digest: None,
+            attestations: Vec::new(),
             source: "a".into(),
         }],
         sources: vec![SourceStatus {

@@ -27,7 +27,7 @@ fn spec(names: &[&str]) -> MultiArchImageSpec {
         ..Spec::default()
     };
     MultiArchImageSpec {
-        target: Target { image: TARGET.into(), secret_ref: None },
+        target: Target { image: TARGET.into(), ..Target::default() },
         sources: names.iter().map(source).collect(),
         ..MultiArchImageSpec::default()
     }
@@ -108,6 +108,7 @@ fn memory(sources: &Sources, children: &[Child]) -> Memory {
         platform: child.platform.to_string(),
         digest: child.descriptor.digest.to_string(),
         config_digest: None,
+        attestations: Vec::new(),
         source: child.source.clone(),
     };
     let index = Index::new(descriptors(children), BTreeMap::new());

@@ -13,7 +13,7 @@ fn source(name: &str, image: &str) -> SourceSpec {
 }
 
 fn spec(target: &str, sources: Vec<SourceSpec>) -> MultiArchImageSpec {
-    let target = Target { image: target.into(), secret_ref: None };
+    let target = Target { image: target.into(), ..Target::default() };
     MultiArchImageSpec { target, sources, ..MultiArchImageSpec::default() }
 }
 
@@ -47,6 +47,25 @@ fn refuses_a_required_platform() {
     let spec = MultiArchImageSpec { required_platforms: required, ..spec(TARGET, of(&[], false)) };
     let message = Sources::parse(&spec).unwrap_err().to_string();
     assert!(message.starts_with("spec.requiredPlatforms: "), "{message}");
+}
+
+#[rstest]
+#[case::no_tag("a b", "is no tag")]
+#[case::the_targets("1.0", "is the target's own tag")]
+#[case::a_source("amd64", "is one of spec.target.additionalTags")]
+fn refuses_an_additional_tag(#[case] tag: &str, #[case] words: &str) {
+    let mut spec = spec(TARGET, of(&[], false));
+    spec.target.additional_tags = vec![tag.into()];
+    let message = Sources::parse(&spec).unwrap_err().to_string();
+    assert!(message.starts_with("spec.") && message.contains(words), "{message}");
+}
+
+#[test]
+fn refuses_a_template() {
+    let mut spec = spec(TARGET, of(&[], false));
+    spec.target.platform_tags = Some("{tag}".into());
+    let message = Sources::parse(&spec).unwrap_err().to_string();
+    assert!(message.starts_with("spec.target.platformTags: "), "{message}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn platform(platform: &str, source: &str) -> PublishedPlatform {
         platform: platform.into(),
         digest: Digest::of(platform.as_bytes()).to_string(),
         config_digest: None,
+        attestations: Vec::new(),
         source: source.into(),
     }
 }
