@@ -129,8 +129,6 @@ names! {
         TokenRealmNotTrusted,
         /// The target's repository is not there, and the registry makes none by itself.
         RepositoryNotFound,
-        /// The registry does not let the tag change, and it names another index.
-        TagImmutable,
         /// The index would have more platforms than a status can hold.
         TooManyPlatforms,
         /// The registry answers 429.

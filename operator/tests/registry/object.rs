@@ -41,7 +41,7 @@ impl Object {
             image: image.clone(),
             ..Source::default()
         };
-        let target = Target { image: target.into(), secret_ref: None };
+        let target = Target { image: target.into(), ..Target::default() };
         let sources = sources.iter().enumerate().map(source).collect();
         Self {
             spec: MultiArchImageSpec { target, sources, ..MultiArchImageSpec::default() },
