@@ -9,12 +9,13 @@ mod object;
 
 use std::time::Duration;
 
-use faces::{PASSWORD, PATHS, USER};
+use faces::{PASSWORD, PATHS, USER, access};
 use multiarch_crds::condition::Reason;
 use multiarch_operator::{
     oci::{Manifest, TagOrDigest},
     reconcile::status::Outcome,
     registry::{
+        Registry, Scope,
         memory::{
             Family, Image, Lie, Lies, Server, Store, serve,
             server::{
@@ -139,6 +140,7 @@ each_family! {
     images_of_another_repository_are_copied
     images_of_another_registry_are_copied
     another_registry_gets_its_images
+    a_tag_is_deleted_and_nothing_else
 }
 
 mod promise {
@@ -176,6 +178,31 @@ mod promise {
         let there = &scene.there.registry;
         copied(&scene, scene.object((there, OTHER), (&scene.plain, APP)), &scene.plain).await;
         assert_eq!(there.open_uploads(), 0);
+    }
+
+    pub(crate) async fn a_tag_is_deleted_and_nothing_else(scene: Scene) {
+        scene.assembling().serves(&scene.remote, true).await;
+        let index = scene.store().tagged(APP, "1.0").unwrap();
+        let repository = scene.there.registry.repository(APP);
+        let access = access(Some((USER, PASSWORD))).with_scope(Scope::delete(&repository));
+        scene.asked();
+        let deleted = Registry::delete_tag(&scene.remote, &access, &repository, "1.0").await;
+        let deletes = scene.asked().into_iter().filter(|method| method == "DELETE").count();
+        let refused = match scene.family {
+            // An API of their own does it, or nobody.
+            Family::Hub | Family::Ghcr | Family::Harbor => Some(405),
+            Family::GitLab => Some(401),
+            _ => None,
+        };
+        match deleted {
+            Ok(there) => assert!(there && refused.is_none()),
+            Err(error) => assert_eq!(error.status(), refused, "{error:?}"),
+        }
+        assert_eq!(deletes, 1, "asked once, whatever comes of it");
+        let left = scene.store().tagged(APP, "1.0");
+        assert_eq!(left.is_some(), refused.is_some());
+        let by_digest = TagOrDigest::Digest(index.digest().clone());
+        assert_eq!(scene.store().manifest(APP, &by_digest), Some(index), "what it named stays");
     }
 
     async fn copied(scene: &Scene, mut object: Object, to: &Server) {

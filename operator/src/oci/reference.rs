@@ -32,7 +32,7 @@ pub enum TagOrDigest {
     Digest(Digest),
 }
 
-/// Whether `text` is a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (distribution spec, "Pulling manifests").
+/// Whether `text` is a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (distribution spec, "Pulling manifests"). No digest is.
 #[must_use]
 pub fn is_tag(text: &str) -> bool {
     text.len() <= 128

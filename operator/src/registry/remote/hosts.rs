@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::OwnedMutexGuard, time::timeout};
@@ -29,6 +29,10 @@ pub(super) struct Host {
     pub(super) open: bool,
     /// Its HEAD of a manifest is of no use.
     pub(super) get_only: bool,
+    /// Its token endpoint refuses scopes that name `delete`.
+    pub(super) no_delete: bool,
+    /// When it last was without a referrers API.
+    pub(super) no_referrers: Option<Instant>,
     met: bool,
     first: Arc<tokio::sync::Mutex<()>>,
 }

@@ -86,7 +86,7 @@ impl Family {
                 // Manifests say how many pulls are left: https://github.com/docker/docs/pull/11648
                 Lie::Header("ratelimit-remaining", "76;w=21600".into()),
                 // Only an API of its own deletes: https://github.com/docker/hub-feedback/issues/2360
-                Lie::Refused("DELETE", 405, "UNSUPPORTED"),
+                Lie::KeepsTags(405, "UNSUPPORTED"),
             ],
             Self::Ghcr => vec![
                 // What says its range may have 4 MiB: https://github.com/oras-project/rust-oci-client/issues/35
@@ -114,11 +114,18 @@ impl Family {
             ],
             // https://github.com/containerd/overlaybd/issues/35
             Self::Acr => vec![Lie::AccessToken],
-            Self::Harbor | Self::Quay => Vec::new(),
-            // https://github.com/estesp/manifest-tool/issues/53
-            Self::GitLab => vec![Lie::LastScope],
-            // https://github.com/deitch/docker_registry2/issues/83
+            // What is deleted has to be named by digest: https://github.com/goharbor/harbor/pull/11971
+            Self::Harbor => vec![Lie::KeepsTags(405, "UNSUPPORTED")],
+            // A scope with `delete` is a bad request, and `push` may delete: https://github.com/quay/quay/pull/6576
+            Self::Quay => vec![Lie::UnknownDelete],
+            Self::GitLab => vec![
+                // https://github.com/estesp/manifest-tool/issues/53
+                Lie::LastScope,
+                // https://github.com/werf/werf/pull/1190
+                Lie::KeepsDelete,
+            ],
             Self::Artifactory => vec![
+                // Both are one thread's: https://github.com/deitch/docker_registry2/issues/83
                 Lie::WithoutDigest("HEAD"),
                 Lie::Header("content-type", "application/octet-stream".into()),
             ],

@@ -135,8 +135,25 @@ pub enum Lie {
     Immutable(u16, &'static str),
     /// A PUT of an OCI index that lists Docker manifests is answered with this status and the code.
     MixedRefused(u16, &'static str),
+    /// DELETE of a tag is answered with this status and the code.
+    KeepsTags(u16, &'static str),
     /// Bodies of uploads that say their range and are longer are answered 416.
     RangeTooLong(u64),
+    /// Tokens are asked without `delete`, or refused as a bad request; deleting needs `push`, as on
+    /// Quay.
+    UnknownDelete,
+    /// Tokens never have `delete`.
+    KeepsDelete,
+    /// DELETE is answered as if it had been done.
+    DeleteIgnored,
+    /// There is no API for referrers: status, Content-Type and body of what is there instead.
+    Referrers(u16, &'static str, &'static str),
+    /// Referrers come by so many at once.
+    PagesOf(usize),
+    /// Every page of referrers names this as the next one.
+    NextPage(String),
+    /// The tag of the next PUT names this manifest a moment later.
+    Overwritten(Digest),
 }
 
 /// Bytes of a huge body.
@@ -214,7 +231,7 @@ pub(super) fn distort(
 ) -> Response {
     let lies = shared.lies().lies.clone();
     let manifest = matches!(target, Target::Manifest(..)) && seen.method != "PUT";
-    let stored = matches!(target, Target::Manifest(..) | Target::Blob(..));
+    let stored = matches!(target, Target::Manifest(..) | Target::Blob(..) | Target::Referrers(..));
     let read = seen.method == "GET" && stored;
     for lie in &lies {
         match lie {

@@ -33,6 +33,7 @@ pub(super) fn refused(
             let tag = matches!(reference, TagOrDigest::Tag(_));
             (tag && there().is_some()).then(|| error(*status, code))
         }
+        Lie::KeepsTags(status, code) if seen.method == "DELETE" => Some(error(*status, code)),
         Lie::MixedRefused(status, code) if put => {
             let sent = RawManifest::new(seen.header("content-type"), body.clone());
             let Ok(Manifest::Index(index)) = sent.parse() else { return None };
