@@ -4,116 +4,89 @@
 
 #[path = "registry/faces.rs"]
 mod faces;
+#[path = "registry/life.rs"]
+mod life;
 #[path = "registry/object.rs"]
 mod object;
+#[path = "registry/site.rs"]
+mod site;
 
-use std::time::Duration;
-
-use faces::{PASSWORD, PATHS, USER, access};
+use faces::{PASSWORD, PATHS, USER};
+use life::{APP, At, OTHER, PLATFORMS, Scene};
 use multiarch_crds::condition::Reason;
 use multiarch_operator::{
-    oci::{Manifest, TagOrDigest},
     reconcile::status::Outcome,
     registry::{
-        Registry, Scope,
         memory::{
-            Family, Image, Lie, Lies, Server, Store, serve,
+            Family, Image, Lie, Store,
             server::{
                 Seen, User,
                 families::{Deployment, trouble},
             },
         },
-        remote::{Limits, Options, Remote},
+        remote::Remote,
     },
 };
 use object::Object;
 use rstest::rstest;
+use site::Where;
 
-const APP: &str = PATHS[0];
-const OTHER: &str = PATHS[1];
-const PLATFORMS: [&str; 2] = ["amd64", "arm64"];
-
-/// A registry of a family, a plain one beside it, and a client.
-struct Scene {
-    family: Family,
+/// A registry of a family, and what whole runs need around it.
+struct Face {
     there: Deployment,
-    plain: Server,
-    remote: Remote,
+    scene: Scene,
 }
 
-impl Scene {
+impl Face {
     async fn of(family: Family) -> Self {
         Self::in_trouble(family, []).await
     }
 
     async fn in_trouble(family: Family, trouble: impl IntoIterator<Item = Lie>) -> Self {
-        let (store, plain) = (Store::new(), Store::new());
-        for platform in PLATFORMS {
-            for (store, path, salt) in
-                [(&store, APP, "app"), (&store, OTHER, "other"), (&plain, OTHER, "plain")]
-            {
-                let image = Image::of(&format!("linux/{platform}")).salted(salt);
-                store.push(path, Some(platform), &image);
-            }
-        }
         let users = vec![User::new(USER, PASSWORD, &PATHS)];
-        let there = family.deploy(store, users, trouble).await;
+        let there = family.deploy(Store::new(), users, trouble).await;
         let host = there.registry.addr.to_string();
         let realm = there.tokens.iter().map(|at| (host.clone(), format!("{}/token", at.origin())));
-        let options = Options {
-            allow_loopback: true,
-            allow_http: true,
+        let login = serde_json::json!({ "username": USER, "password": PASSWORD });
+        let logins = serde_json::json!({ "auths": { host.as_str(): login } });
+        let scene = Scene::at(Where {
+            host: host.clone(),
+            prefix: None,
+            plain_http: true,
+            logins: Some(logins.to_string()),
             token_realms: realm.collect(),
-            limits: Limits { backoff: Duration::from_millis(1), ..Limits::default() },
-            ..Options::default()
-        };
-        let remote = Remote::new(options).unwrap();
-        Self { family, there, plain: serve(plain, Lies::default()).await, remote }
+        });
+        let scene = scene.await;
+        for platform in PLATFORMS {
+            let image = Image::of(&format!("linux/{platform}"));
+            there.registry.store().push(APP, Some(platform), &image);
+            there.registry.store().push(OTHER, Some(platform), &image);
+            scene.plain.store().push(OTHER, Some(platform), &image.salted("plain"));
+        }
+        Self { there, scene }
     }
 
     fn store(&self) -> &Store {
         self.there.registry.store()
     }
 
-    /// An object that publishes `to` what `from` has for each platform.
-    fn object(&self, from: (&Server, &str), to: (&Server, &str)) -> Object {
-        let image = |(server, path): (&Server, &str), tag| format!("{}/{path}:{tag}", server.addr);
-        let hosts = [&self.there.registry, &self.plain].map(|server| server.addr.to_string());
-        let login = serde_json::json!({ "username": USER, "password": PASSWORD });
-        let logins =
-            serde_json::json!({ "auths": { hosts[0].as_str(): login, hosts[1].as_str(): login } });
-        Object::new(&image(to, "1.0"), &PLATFORMS.map(|platform| image(from, platform)))
-            .by_http(hosts.iter().map(String::as_str))
-            .with_logins(logins.to_string())
+    fn remote(&self) -> &Remote {
+        &self.scene.site.remote
     }
 
     /// An object whose sources are in the target's repository.
     fn assembling(&self) -> Object {
-        self.object((&self.there.registry, APP), (&self.there.registry, APP))
+        self.scene.object(At::Site(APP), At::Site(APP))
     }
 
-    /// The methods of what the registry was asked since it was last asked for them.
-    fn asked(&self) -> Vec<String> {
-        let asked = self.there.registry.seen().into_iter().map(|seen| seen.method).collect();
-        self.there.registry.forget();
-        asked
-    }
-}
-
-/// What `tag` names in APP is there as a whole: digests of its images.
-fn whole(store: &Store, tag: &str) -> Vec<String> {
-    let Ok(Manifest::Index(index)) = store.tagged(APP, tag).unwrap().parse() else {
-        panic!("no index")
-    };
-    let children = index.manifests.into_iter().map(|child| {
-        let image = store.manifest(APP, &TagOrDigest::Digest(child.digest.clone())).unwrap();
-        let Ok(Manifest::Image(image)) = image.parse() else { panic!("no image") };
-        for blob in image.layers.iter().chain([&image.config]) {
-            assert!(store.blob(APP, &blob.digest).is_some(), "{blob:?}");
+    /// What holds after every life.
+    fn check(&self) {
+        assert_eq!(self.there.registry.open_uploads(), 0, "{:#?}", self.there.registry.requests());
+        if let Some(storage) = &self.there.storage {
+            let told = |seen: &Seen| !seen.header("authorization").is_empty();
+            assert!(!storage.seen().iter().any(told), "a CDN sees no credential");
         }
-        child.digest.to_string()
-    });
-    children.collect()
+    }
 }
 
 macro_rules! each_family {
@@ -130,7 +103,9 @@ macro_rules! each_family {
         #[case::artifactory(Family::Artifactory)]
         #[tokio::test]
         async fn $promise(#[case] family: Family) {
-            promise::$promise(Scene::of(family).await).await;
+            let face = Face::of(family).await;
+            life::$promise(&face.scene).await;
+            face.check();
         }
     )*};
 }
@@ -140,91 +115,35 @@ each_family! {
     images_of_another_repository_are_copied
     images_of_another_registry_are_copied
     another_registry_gets_its_images
-    a_tag_is_deleted_and_nothing_else
 }
 
-mod promise {
-    use super::*;
-
-    pub(crate) async fn an_index_is_published_kept_and_follows_its_sources(scene: Scene) {
-        let mut object = scene.assembling();
-        object.serves(&scene.remote, true).await;
-        let before = whole(scene.store(), "1.0");
-        scene.asked();
-        object.rests(&scene.remote).await;
-        // Where HEAD names no digest, the manifest is read.
-        let looks = if scene.family == Family::Artifactory { "GET" } else { "HEAD" };
-        assert_eq!(scene.asked(), [looks; 3]);
-
-        let moved = Image::of("linux/arm64").salted("moved");
-        let moved = scene.store().push(APP, Some("arm64"), &moved);
-        object.serves(&scene.remote, true).await;
-        let after = whole(scene.store(), "1.0");
-        assert_eq!(after, [before[0].clone(), moved.digest.to_string()]);
-        object.rests(&scene.remote).await;
-    }
-
-    pub(crate) async fn images_of_another_repository_are_copied(scene: Scene) {
-        let there = &scene.there.registry;
-        copied(&scene, scene.object((there, OTHER), (there, APP)), there).await;
-    }
-
-    pub(crate) async fn images_of_another_registry_are_copied(scene: Scene) {
-        let there = &scene.there.registry;
-        copied(&scene, scene.object((&scene.plain, OTHER), (there, APP)), there).await;
-    }
-
-    pub(crate) async fn another_registry_gets_its_images(scene: Scene) {
-        let there = &scene.there.registry;
-        copied(&scene, scene.object((there, OTHER), (&scene.plain, APP)), &scene.plain).await;
-        assert_eq!(there.open_uploads(), 0);
-    }
-
-    pub(crate) async fn a_tag_is_deleted_and_nothing_else(scene: Scene) {
-        scene.assembling().serves(&scene.remote, true).await;
-        let index = scene.store().tagged(APP, "1.0").unwrap();
-        let repository = scene.there.registry.repository(APP);
-        let access = access(Some((USER, PASSWORD))).with_scope(Scope::delete(&repository));
-        scene.asked();
-        let deleted = Registry::delete_tag(&scene.remote, &access, &repository, "1.0").await;
-        let deletes = scene.asked().into_iter().filter(|method| method == "DELETE").count();
-        let refused = match scene.family {
-            // An API of their own does it, or nobody.
-            Family::Hub | Family::Ghcr | Family::Harbor => Some(405),
-            Family::GitLab => Some(401),
-            _ => None,
-        };
-        match deleted {
-            Ok(there) => assert!(there && refused.is_none()),
-            Err(error) => assert_eq!(error.status(), refused, "{error:?}"),
-        }
-        assert_eq!(deletes, 1, "asked once, whatever comes of it");
-        let left = scene.store().tagged(APP, "1.0");
-        assert_eq!(left.is_some(), refused.is_some());
-        let by_digest = TagOrDigest::Digest(index.digest().clone());
-        assert_eq!(scene.store().manifest(APP, &by_digest), Some(index), "what it named stays");
-    }
-
-    async fn copied(scene: &Scene, mut object: Object, to: &Server) {
-        object.serves(&scene.remote, true).await;
-        assert_eq!(whole(to.store(), "1.0").len(), PLATFORMS.len());
-        assert_eq!(to.open_uploads(), 0, "{:#?}", to.requests());
-        object.rests(&scene.remote).await;
-        if let Some(server) = &scene.there.storage {
-            let told = |seen: &Seen| !seen.header("authorization").is_empty();
-            assert!(!server.seen().iter().any(told), "a CDN sees no credential");
-        }
-    }
+/// What cannot be deleted says so at once, and stays.
+#[rstest]
+#[case::hub(Family::Hub, Some(405))]
+#[case::ghcr(Family::Ghcr, Some(405))]
+#[case::ecr(Family::Ecr, None)]
+#[case::gar(Family::Gar, None)]
+#[case::acr(Family::Acr, None)]
+#[case::harbor(Family::Harbor, Some(405))]
+#[case::quay(Family::Quay, None)]
+#[case::gitlab(Family::GitLab, Some(401))]
+#[case::artifactory(Family::Artifactory, None)]
+#[tokio::test]
+async fn a_tag_is_deleted_and_nothing_else(#[case] family: Family, #[case] refused: Option<u16>) {
+    let face = Face::of(family).await;
+    let deleted = life::a_tag_is_deleted_and_nothing_else(&face.scene).await;
+    assert_eq!(deleted.err().map(|error| error.status()), refused.map(Some));
+    face.check();
 }
 
-/// What the registry is asked to publish in `scene`, and is not: in which words, and that nothing
+/// What `face` is asked to publish, and is not: in which words, and that nothing
 /// of what was published before is withdrawn.
-async fn held(scene: &Scene, mut object: Object, reason: Reason, words: &[&str]) {
-    let (status, tagged) = (object.status.clone(), scene.store().tagged(APP, "1.0"));
-    let run = object.run(&scene.remote).await;
+async fn held(face: &Face, mut object: Object, reason: Reason, words: &[&str]) {
+    let (status, tagged) = (object.status.clone(), face.store().tagged(APP, "1.0"));
+    let run = object.run(face.remote()).await;
     let Outcome::Held(failure) = &run.outcome else { panic!("{run:#?}") };
     assert_eq!(failure.consequence.reason, reason, "{}", failure.message);
-    let host = scene.there.registry.addr.to_string();
+    let host = face.there.registry.addr.to_string();
     let sources = object.status.sources.iter().filter_map(|source| source.message.clone());
     let told = sources.chain([failure.message.clone()]).collect::<Vec<_>>().join("; ");
     for word in words.iter().chain([&host.as_str()]) {
@@ -232,9 +151,9 @@ async fn held(scene: &Scene, mut object: Object, reason: Reason, words: &[&str])
     }
     assert!(!run.pushed);
     assert_eq!(object.status.digest, status.digest);
-    assert_eq!(scene.store().tagged(APP, "1.0"), tagged);
+    assert_eq!(face.store().tagged(APP, "1.0"), tagged);
     // What was dropped is cancelled behind the run's back.
-    scene.there.registry.until(|registry| registry.open_uploads() == 0).await;
+    face.there.registry.until(|registry| registry.open_uploads() == 0).await;
 }
 
 /// A source that is not there yet is waited for, whatever the registry says of it.
@@ -250,16 +169,16 @@ async fn what_is_not_there_yet_is_awaited(
     #[case] lie: Option<Lie>,
     #[case] answer: &str,
 ) {
-    let scene = Scene::in_trouble(family, lie).await;
-    let absent = format!("{}/{path}:1.0", scene.there.registry.addr);
-    let mut object = scene.object((&scene.plain, OTHER), (&scene.plain, APP));
+    let face = Face::in_trouble(family, lie).await;
+    let absent = format!("{}/{path}:1.0", face.there.registry.addr);
+    let mut object = face.scene.object(At::Plain(OTHER), At::Plain(APP));
     object.spec.sources[0].image.clone_from(&absent);
     // Whoever may read nothing there gets no token at GHCR, which is told from a wrong credential
     // only where none was sent.
     if family == Family::Ghcr {
-        object.spec.target.secret_ref = None;
+        object.spec.image_pull_secrets = Vec::new();
     }
-    held(&scene, object, Reason::WaitingForPlatforms, &[&absent, answer]).await;
+    held(&face, object, Reason::WaitingForPlatforms, &[&absent, answer]).await;
 }
 
 /// Copies of another registry's images, where people set the registry up so.
@@ -276,9 +195,9 @@ async fn a_target_that_takes_nothing_is_told(
     #[case] reason: Reason,
     #[case] words: &[&str],
 ) {
-    let scene = Scene::in_trouble(family, [lie]).await;
-    let object = scene.object((&scene.plain, OTHER), (&scene.there.registry, APP));
-    held(&scene, object, reason, words).await;
+    let face = Face::in_trouble(family, [lie]).await;
+    let object = face.scene.object(At::Plain(OTHER), At::Site(APP));
+    held(&face, object, reason, words).await;
 }
 
 /// A tag that may not change still is published once, and kept.
@@ -291,37 +210,36 @@ async fn a_tag_that_may_not_change_is_told_as_such(
     #[case] lie: Lie,
     #[case] answer: &str,
 ) {
-    let scene = Scene::in_trouble(family, [lie]).await;
-    let mut object = scene.assembling();
-    object.serves(&scene.remote, true).await;
-    object.rests(&scene.remote).await;
-    scene.store().push(APP, Some("arm64"), &Image::of("linux/arm64").salted("moved"));
-    held(&scene, object, Reason::TagImmutable, &["PUT manifest team/app:1.0", answer]).await;
+    let face = Face::in_trouble(family, [lie]).await;
+    let mut object = face.assembling();
+    object.serves(face.remote(), true).await;
+    object.rests(face.remote()).await;
+    face.store().push(APP, Some("arm64"), &Image::of("linux/arm64").salted("moved"));
+    held(&face, object, Reason::TagImmutable, &["PUT manifest team/app:1.0", answer]).await;
 }
 
 /// What the scanner found does not withdraw what is published.
 #[tokio::test]
 async fn images_that_harbor_does_not_let_anybody_read_stay_published() {
-    let scene = Scene::of(Family::Harbor).await;
-    let mut object = scene.assembling();
-    object.serves(&scene.remote, true).await;
-    scene.there.registry.lie([trouble::harbor_scanner()]);
+    let face = Face::of(Family::Harbor).await;
+    let mut object = face.assembling();
+    object.serves(face.remote(), true).await;
+    face.there.registry.lie([trouble::harbor_scanner()]);
     let words = ["HTTP 412", "a scanner's"];
-    held(&scene, object, Reason::RegistryUnreachable, &words).await;
+    held(&face, object, Reason::RegistryUnreachable, &words).await;
 }
 
 #[tokio::test]
 async fn a_mount_that_harbor_takes_for_a_login_is_an_upload_instead() {
-    let scene = Scene::in_trouble(Family::Harbor, [trouble::harbor_mount()]).await;
-    let there = &scene.there.registry;
-    scene.object((there, OTHER), (there, APP)).serves(&scene.remote, true).await;
-    assert_eq!(whole(scene.store(), "1.0").len(), PLATFORMS.len());
+    let face = Face::in_trouble(Family::Harbor, [trouble::harbor_mount()]).await;
+    face.scene.object(At::Site(OTHER), At::Site(APP)).serves(face.remote(), true).await;
+    assert_eq!(face.scene.site.whole(APP, "1.0").await.len(), PLATFORMS.len());
 }
 
 #[tokio::test]
 async fn an_index_of_both_formats_is_refused_by_older_quays_in_their_words() {
-    let scene = Scene::in_trouble(Family::Quay, [trouble::quay_mixed_index()]).await;
-    scene.store().push(APP, Some("arm64"), &Image::of("linux/arm64").docker());
+    let face = Face::in_trouble(Family::Quay, [trouble::quay_mixed_index()]).await;
+    face.store().push(APP, Some("arm64"), &Image::of("linux/arm64").docker());
     let words = ["PUT manifest team/app:1.0", "HTTP 400 MANIFEST_INVALID"];
-    held(&scene, scene.assembling(), Reason::PushFailed, &words).await;
+    held(&face, face.assembling(), Reason::PushFailed, &words).await;
 }

@@ -22,8 +22,8 @@ use multiarch_operator::{
     registry::remote::Remote,
 };
 
-/// The Secret with every credential that the object has.
-const SECRET: &str = "push";
+/// The Secret with every credential that an object has.
+pub(crate) const SECRET: &str = "push";
 
 /// An object, and what the cluster knows of it.
 pub(crate) struct Object {
@@ -61,9 +61,12 @@ impl Object {
         self
     }
 
-    /// With the credentials of a Docker config file for the target and the sources.
-    pub(crate) fn with_logins(mut self, config: String) -> Self {
-        self.spec.target.secret_ref = Some(SecretRef { name: SECRET.into() });
+    /// With the credentials of a Docker config file, for the sources and where it `pushes` for the
+    /// target.
+    pub(crate) fn with_logins(mut self, config: String, pushes: bool) -> Self {
+        let secret = || SecretRef { name: SECRET.into() };
+        self.spec.image_pull_secrets = vec![secret()];
+        self.spec.target.secret_ref = pushes.then(secret);
         self.logins = Some(config);
         self
     }
