@@ -71,7 +71,7 @@ impl Face {
     }
 
     fn remote(&self) -> &Remote {
-        &self.scene.site.remote
+        self.scene.site.remote()
     }
 
     /// An object whose sources are in the target's repository.

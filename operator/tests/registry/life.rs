@@ -2,16 +2,13 @@
 
 #![allow(dead_code, reason = "each suite uses its own part")]
 
-use multiarch_operator::{
-    oci::TagOrDigest,
-    registry::{
-        Registry, RegistryError, Scope,
-        memory::{Image, Lies, Server, Store, serve},
-    },
+use multiarch_operator::registry::{
+    Registry, RegistryError, Scope,
+    memory::{Image, Lies, Server, Store, serve},
 };
 
 use super::{
-    faces::PATHS,
+    faces::{PATHS, by},
     object::Object,
     site::{Site, Where},
 };
@@ -41,7 +38,7 @@ impl Scene {
 
     fn image(&self, at: At, tag: &str) -> String {
         match at {
-            At::Site(path) => self.site.image(path, tag),
+            At::Site(path) => self.site.face.image(path, tag),
             At::Plain(path) => format!("{}/{path}:{tag}", self.plain.addr),
         }
     }
@@ -73,8 +70,8 @@ impl Scene {
     async fn copied(&self, from: At, to: At) {
         self.seed(from).await;
         let mut object = self.object(from, to);
-        object.serves(&self.site.remote, true).await;
-        object.rests(&self.site.remote).await;
+        object.serves(self.site.remote(), true).await;
+        object.rests(self.site.remote()).await;
     }
 }
 
@@ -82,20 +79,20 @@ pub(crate) async fn an_index_is_published_kept_and_follows_its_sources(scene: &S
     let site = &scene.site;
     scene.seed(At::Site(APP)).await;
     let mut object = scene.object(At::Site(APP), At::Site(APP));
-    object.serves(&site.remote, true).await;
+    object.serves(site.remote(), true).await;
     let before = site.whole(APP, "1.0").await;
     site.asked();
-    object.rests(&site.remote).await;
+    object.rests(site.remote()).await;
     let asked = site.asked();
     // Where HEAD names no digest, the manifest is read.
     assert!(asked == ["HEAD"; 3] || asked == ["GET"; 3], "{asked:?}");
 
     let moved = Image::of("linux/arm64").salted("moved");
     let moved = site.push(APP, "arm64", &moved).await;
-    object.serves(&site.remote, true).await;
+    object.serves(site.remote(), true).await;
     let after = site.whole(APP, "1.0").await;
     assert_eq!(after, [before[0].clone(), moved.digest().to_string()]);
-    object.rests(&site.remote).await;
+    object.rests(site.remote()).await;
 }
 
 pub(crate) async fn images_of_another_repository_are_copied(scene: &Scene) {
@@ -119,12 +116,12 @@ pub(crate) async fn another_registry_gets_its_images(scene: &Scene) {
 pub(crate) async fn a_tag_is_deleted_and_nothing_else(scene: &Scene) -> Result<(), RegistryError> {
     let site = &scene.site;
     scene.seed(At::Site(APP)).await;
-    scene.object(At::Site(APP), At::Site(APP)).serves(&site.remote, true).await;
+    scene.object(At::Site(APP), At::Site(APP)).serves(site.remote(), true).await;
     let index = site.tagged(APP, "1.0").await.unwrap();
-    let repository = site.repository(APP);
-    let access = site.access(&[APP]).with_scope(Scope::delete(&repository));
+    let repository = site.face.repository(APP);
+    let access = site.face.access().with_scope(Scope::delete(&repository));
     site.asked();
-    let deleted = site.remote.delete_tag(&access, &repository, "1.0").await;
+    let deleted = Registry::delete_tag(site.remote(), &access, &repository, "1.0").await;
     let deletes = site.asked().into_iter().filter(|method| *method == "DELETE").count();
     assert_eq!(deletes, 1, "asked once, whatever comes of it");
     let left = site.tagged(APP, "1.0").await;
@@ -132,8 +129,7 @@ pub(crate) async fn a_tag_is_deleted_and_nothing_else(scene: &Scene) -> Result<(
         Ok(there) => assert!(*there && left.is_none()),
         Err(_) => assert_eq!(left.as_ref(), Some(&index)),
     }
-    let by_digest = TagOrDigest::Digest(index.digest().clone());
-    let kept = site.remote.get_manifest(&access, &repository, &by_digest).await.unwrap();
+    let kept = site.remote().get_manifest(&access, &repository, &by(index.digest())).await.unwrap();
     assert_eq!(kept, Some(index), "what it named stays");
     deleted.map(|_| ())
 }

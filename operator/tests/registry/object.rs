@@ -18,6 +18,7 @@ use multiarch_operator::{
         memory::Memory,
         sources::Sources,
         status::{self, About, Outcome, Run},
+        tags::Corrections,
     },
     registry::remote::Remote,
 };
@@ -86,6 +87,7 @@ impl Object {
             keychain: &Keychain::with(logins.collect::<HashMap<_, _>>()),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
+            corrections: &Corrections::default(),
             now: self.now,
             stage: &Stage::default(),
         };

@@ -147,7 +147,7 @@ pub(crate) async fn a_blob_of_another_size_is_refused(face: Face) {
         match &error {
             RegistryError::WrongSize { expected, received, request, .. } => {
                 assert_eq!((*expected, *received), (size, 10));
-                assert_eq!(request.to_string(), format!("GET blob {APP}@{}", blob.digest));
+                assert_eq!(request.to_string(), format!("GET blob {}@{}", app.path(), blob.digest));
             }
             other => panic!("{other:?}"),
         }

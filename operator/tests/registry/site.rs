@@ -8,21 +8,20 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use multiarch_operator::{
     keychain::{DockerConfig, Keychain},
-    oci::{Descriptor, Manifest, RawManifest, Reference, Repository, TagOrDigest},
+    oci::{Manifest, RawManifest, Reference},
     registry::{
-        Access, Place, Registry, Scope,
-        memory::{Image, Lies, Server, Store, serve},
+        Access, Registry,
+        memory::Image,
         remote::{Limits, Observation, Options, Remote},
     },
 };
 
-/// Where what is pushed comes from, in a registry of our own.
-const SEED: &str = "seed";
-
-use super::object::SECRET;
+use super::{
+    faces::{Client, Face, by, tag},
+    object::SECRET,
+};
 
 /// Where a registry is, and who asks there.
 #[derive(Clone, Debug, Default)]
@@ -39,21 +38,28 @@ pub(crate) struct Where {
     pub(crate) token_realms: Vec<(String, String)>,
 }
 
-/// A registry, a client for it, and what that asked.
+/// A registry, and what it was asked.
 pub(crate) struct Site {
     pub(crate) at: Where,
-    pub(crate) remote: Arc<Remote>,
-    seeds: Server,
+    pub(crate) face: Face,
     asked: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Site {
     pub(crate) async fn new(at: Where) -> Self {
+        let name = at.prefix.as_deref().unwrap_or("any");
+        let reference: Reference = format!("{}/{name}:any", at.host).parse().unwrap();
+        let repository = reference.repository();
+        let logins = at.logins.as_ref().map(|json| {
+            let config = DockerConfig::parse(SECRET, json.as_bytes());
+            Keychain::with(HashMap::from([(SECRET.to_owned(), config)]))
+        });
+        let credential = logins.and_then(|logins| logins.find(SECRET, repository).unwrap());
+        let who = Access { credential, plain_http: at.plain_http, ..Access::default() };
         let asked: Arc<Mutex<Vec<_>>> = Arc::default();
-        let reference: Reference = format!("{}/any:any", at.host).parse().unwrap();
-        let (seen, host) = (Arc::clone(&asked), reference.repository().api_host().to_owned());
+        let (seen, api) = (Arc::clone(&asked), repository.api_host().to_owned());
         let observe = move |one: &Observation| {
-            if one.host == host {
+            if one.host == api {
                 seen.lock().unwrap().push(one.method);
             }
         };
@@ -65,38 +71,16 @@ impl Site {
             observe: Arc::new(observe),
             ..Options::default()
         };
-        let remote = Arc::new(Remote::new(options).unwrap());
-        Self { at, remote, seeds: serve(Store::new(), Lies::default()).await, asked }
+        let remote = Remote::new(options).unwrap();
+        let face = Face::elsewhere(remote, &at.host, at.prefix.clone(), who).await;
+        Self { at, face, asked }
     }
 
-    /// The repository that tests call `path`.
-    pub(crate) fn repository(&self, path: &str) -> Repository {
-        let reference: Reference = self.image(path, "any").parse().unwrap();
-        reference.repository().clone()
-    }
-
-    /// The image that tests call `path:tag`.
-    pub(crate) fn image(&self, path: &str, tag: &str) -> String {
-        let host = &self.at.host;
-        match &self.at.prefix {
-            None => format!("{host}/{path}:{tag}"),
-            // Docker Hub has names of two parts and no more.
-            Some(prefix) => format!("{host}/{prefix}-{}:{tag}", path.replace('/', "-")),
+    pub(crate) fn remote(&self) -> &Remote {
+        match &self.face.client {
+            Client::Remote(remote) => remote,
+            Client::Store(_) => unreachable!("it is elsewhere"),
         }
-    }
-
-    /// Who may read and write these repositories.
-    pub(crate) fn access(&self, paths: &[&str]) -> Access {
-        let repositories: Vec<_> = paths.iter().map(|path| self.repository(path)).collect();
-        let parsed = self.at.logins.as_ref().map(|json| {
-            let config = DockerConfig::parse(SECRET, json.as_bytes());
-            Keychain::with(HashMap::from([(SECRET.to_owned(), config)]))
-        });
-        let first = repositories.first();
-        let credential =
-            parsed.zip(first).and_then(|(keychain, first)| keychain.find(SECRET, first).unwrap());
-        let access = Access { credential, plain_http: self.at.plain_http, ..Access::default() };
-        repositories.iter().fold(access, |access, of| access.with_scope(Scope::push(of)))
     }
 
     /// The methods of what the registry was asked since it was last asked for them.
@@ -104,54 +88,35 @@ impl Site {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
-    pub(crate) async fn push_blob(&self, path: &str, media_type: &str, bytes: Bytes) -> Descriptor {
-        let blob = self.seeds.store().push_blob(SEED, media_type, bytes);
-        let (here, there) = (self.seeds.repository(SEED), self.repository(path));
-        let (reads, writes) =
-            (Access { plain_http: true, ..Access::default() }, self.access(&[path]));
-        let from = Place { access: &reads, repository: &here };
-        let to = Place { access: &writes, repository: &there };
-        let copied = self.remote.copy_blob(from, to, &blob, &(Arc::new(|_| {}) as _)).await;
-        assert!(copied.unwrap().is_some());
-        blob
-    }
-
     /// Pushes an image and tags it.
-    pub(crate) async fn push(&self, path: &str, tag: &str, image: &Image) -> RawManifest {
-        let made = Store::new();
-        let digest = TagOrDigest::Digest(made.push(SEED, None, image).digest);
-        let manifest = made.manifest(SEED, &digest).unwrap();
-        for blob in [image.config(), image.layer()] {
-            self.push_blob(path, "x", blob).await;
-        }
-        let (access, repository) = (self.access(&[path]), self.repository(path));
-        let tag = TagOrDigest::Tag(tag.into());
-        self.remote.put_manifest(&access, &repository, &tag, &manifest).await.unwrap();
+    pub(crate) async fn push(&self, path: &str, name: &str, image: &Image) -> RawManifest {
+        let manifest = self.face.prepare(path, image).await;
+        let (access, repository) = (self.face.access(), self.face.repository(path));
+        let put = self.remote().put_manifest(&access, &repository, &tag(name), &manifest).await;
+        put.unwrap();
         manifest
     }
 
     /// What a tag names, if anything.
-    pub(crate) async fn tagged(&self, path: &str, tag: &str) -> Option<RawManifest> {
-        let (access, repository) = (self.access(&[path]), self.repository(path));
-        let tag = TagOrDigest::Tag(tag.into());
-        self.remote.get_manifest(&access, &repository, &tag).await.unwrap()
+    pub(crate) async fn tagged(&self, path: &str, name: &str) -> Option<RawManifest> {
+        let (access, repository) = (self.face.access(), self.face.repository(path));
+        self.remote().get_manifest(&access, &repository, &tag(name)).await.unwrap()
     }
 
     /// The digests of the images of the index that a tag names; all of it is there.
     pub(crate) async fn whole(&self, path: &str, tag: &str) -> Vec<String> {
-        let (access, repository) = (self.access(&[path]), self.repository(path));
+        let (access, repository) = (self.face.access(), self.face.repository(path));
         let Ok(Manifest::Index(index)) = self.tagged(path, tag).await.unwrap().parse() else {
             panic!("no index")
         };
         let mut digests = Vec::new();
         for child in index.manifests {
-            let by_digest = TagOrDigest::Digest(child.digest.clone());
-            let image = self.remote.get_manifest(&access, &repository, &by_digest).await;
+            let image = self.remote().get_manifest(&access, &repository, &by(&child.digest)).await;
             let Ok(Manifest::Image(image)) = image.unwrap().unwrap().parse() else {
                 panic!("no image")
             };
             for blob in image.layers.iter().chain([&image.config]) {
-                let there = self.remote.blob_exists(&access, &repository, blob).await;
+                let there = self.remote().blob_exists(&access, &repository, blob).await;
                 assert!(there.unwrap(), "{blob:?}");
             }
             digests.push(child.digest.to_string());

@@ -150,7 +150,8 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
         return error(400, "UNSUPPORTED");
     }
     if lies.contains(&Lie::KeepsDelete) {
-        asked = asked.iter().map(|scope| scope.replace(",delete", "")).collect();
+        let without = |scope: &String| scope.trim_end_matches(",delete").to_owned();
+        asked = asked.iter().map(without).collect();
     }
     if lies.contains(&Lie::LastScope) {
         asked = asked.pop().into_iter().collect();
