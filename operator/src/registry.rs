@@ -309,3 +309,23 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential").field("secret", &self.secret).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(path: &str, actions: Actions) -> Scope {
+        Scope { path: path.into(), actions }
+    }
+
+    #[test]
+    fn one_scope_a_repository_with_all_that_is_asked_for() {
+        let access = Access::default()
+            .with_scope(scope("a", Actions::Push))
+            .with_scope(scope("b", Actions::Pull))
+            .with_scope(scope("a", Actions::Pull))
+            .with_scope(scope("b", Actions::Delete));
+        let scopes: Vec<_> = access.scopes.iter().map(ToString::to_string).collect();
+        assert_eq!(scopes, ["repository:a:pull,push", "repository:b:pull,push,delete"]);
+    }
+}

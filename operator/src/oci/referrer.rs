@@ -37,7 +37,7 @@ impl Referrer {
                 "its subject is another manifest or none",
             ));
         }
-        let descriptor = Descriptor { artifact_type, annotations, ..manifest.descriptor() };
+        let descriptor = Descriptor { annotations, artifact_type, ..manifest.descriptor() };
         Ok(Self { descriptor })
     }
 
@@ -88,4 +88,117 @@ pub fn index(manifest: &RawManifest) -> Result<Index, ManifestError> {
 fn malformed(media_type: &str, why: &str) -> ManifestError {
     let media_type = media_type::shown(media_type).into();
     ManifestError::Malformed { media_type, why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use rstest::rstest;
+
+    use super::*;
+
+    const SHA512: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+                          47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+
+    /// A manifest about `hello` with more fields.
+    fn about(media_type: &str, more: &str) -> RawManifest {
+        let subject = RawManifest::new(media_type::OCI_MANIFEST, Bytes::from("hello"));
+        let subject = serde_json::to_string(&subject.descriptor()).unwrap();
+        let document = format!(r#"{{"schemaVersion":2,"subject":{subject},{more}}}"#);
+        RawManifest::new(media_type, Bytes::from(document))
+    }
+
+    fn signature(more: &str) -> RawManifest {
+        let config = RawManifest::new("text/x-config", Bytes::from("{}")).descriptor();
+        let config = serde_json::to_string(&config).unwrap();
+        about(media_type::OCI_MANIFEST, &format!(r#""config":{config},"layers":[]{more}"#))
+    }
+
+    fn listed_as(manifest: &RawManifest) -> Descriptor {
+        Referrer::of(manifest, &Digest::of(b"hello")).unwrap().descriptor
+    }
+
+    #[rstest]
+    #[case::its_own(signature(r#","artifactType":"text/x-sig""#), Some("text/x-sig"))]
+    #[case::of_its_config(signature(""), Some("text/x-config"))]
+    #[case::empty(signature(r#","artifactType":"""#), Some("text/x-config"))]
+    #[case::of_an_index(about(media_type::OCI_INDEX, r#""manifests":[]"#), None)]
+    #[case::an_index_with_one(
+        about(media_type::OCI_INDEX, r#""manifests":[],"artifactType":"text/x-sig""#),
+        Some("text/x-sig")
+    )]
+    fn artifact_type(#[case] manifest: RawManifest, #[case] expected: Option<&str>) {
+        let listed = listed_as(&manifest);
+        assert_eq!(listed.artifact_type.as_deref(), expected);
+        assert_eq!(Descriptor { artifact_type: None, ..listed }, manifest.descriptor());
+    }
+
+    #[test]
+    fn annotations() {
+        let listed = listed_as(&signature(r#","annotations":{"a":"b"}"#));
+        assert_eq!(listed.annotations, [("a".into(), "b".into())].into());
+    }
+
+    #[rstest]
+    #[case(
+        "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        "sha256-2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    )]
+    #[case(SHA512, "sha512-cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce")]
+    fn fallback_tags(#[case] subject: &str, #[case] tag: &str) {
+        assert_eq!(fallback_tag(&subject.parse().unwrap()), tag);
+    }
+
+    #[test]
+    fn what_is_listed_stays() {
+        let referrer = Referrer::of(&signature(""), &Digest::of(b"hello")).unwrap();
+        // Not in our order, and with a child twice.
+        let foreign =
+            |name: &str| RawManifest::new(name, Bytes::from(name.to_owned())).descriptor();
+        let children = ["text/z", "text/a", "text/z"].map(foreign).to_vec();
+        let before = Index {
+            manifests: children,
+            artifact_type: Some("text/x".into()),
+            annotations: [("a".into(), "b".into())].into(),
+            ..Index::new(Vec::new(), BTreeMap::new())
+        };
+        let after = referrer.clone().added_to(Some(before.clone())).unwrap().unwrap();
+        assert_eq!(after.manifests[..3], before.manifests);
+        assert_eq!(after.manifests[3], referrer.descriptor);
+        assert_eq!(Index { manifests: before.manifests.clone(), ..after.clone() }, before);
+        assert_eq!(referrer.clone().added_to(Some(after)).unwrap(), None, "it is there");
+        let alone = referrer.clone().added_to(None).unwrap().unwrap();
+        assert_eq!(alone.manifests, [referrer.descriptor]);
+    }
+
+    #[test]
+    fn an_index_does_not_grow_past_what_is_read() {
+        let child = |at: usize| RawManifest::new("text/x", Bytes::from(at.to_string()));
+        let children = (0..MAX_CHILDREN).map(|at| child(at).descriptor()).collect();
+        let full = Index::new(children, BTreeMap::new());
+        let referrer = Referrer::of(&signature(""), &Digest::of(b"hello")).unwrap();
+        let refused = referrer.added_to(Some(full)).unwrap_err();
+        let (children, limit) = (MAX_CHILDREN + 1, MAX_CHILDREN);
+        assert_eq!(refused, ManifestError::TooManyChildren { children, limit });
+    }
+
+    #[rstest]
+    #[case::nothing("", 1, "not a valid")]
+    #[case::html("<html>", 1, "not a valid")]
+    #[case::another_document(r#"{"repositories":[]}"#, 1, "not a valid")]
+    #[case::an_image(r#"{"config":{},"layers":[]}"#, 1, "not a valid")]
+    #[case::both(r#"{"manifests":[],"layers":[]}"#, 1, "at once")]
+    #[case::too_many(r#"{"schemaVersion":2,"manifests":[C,C]}"#, 1, "2 children")]
+    fn no_list(#[case] document: &str, #[case] limit: usize, #[case] why: &str) {
+        let child = serde_json::to_string(&signature("").descriptor()).unwrap();
+        let refused = listed(document.replace('C', &child).as_bytes(), limit).unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+
+    #[test]
+    fn a_list() {
+        let child = signature("").descriptor();
+        let index = Index::new(vec![child.clone(); 2], BTreeMap::new()).to_raw();
+        assert_eq!(listed(index.bytes(), 2).unwrap(), [child.clone(), child]);
+    }
 }

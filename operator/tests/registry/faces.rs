@@ -14,7 +14,7 @@ use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
         Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
-        memory::{Image, Lies, Login, Server, Store, images, serve, server::User},
+        memory::{Image, Lie, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
     },
 };
@@ -50,7 +50,7 @@ pub(crate) struct Face {
 }
 
 enum Content {
-    Store(Store, #[allow(dead_code, reason = "runs until dropped")] Option<Server>),
+    Store(Store, Option<Server>),
     Http(Distribution),
     /// Everything goes there through the port, from this registry of our own.
     Elsewhere(Server),
@@ -131,6 +131,13 @@ impl Face {
             None => format!("{host}/{path}:{tag}"),
             // Docker Hub has names of two parts and no more.
             Some(prefix) => format!("{host}/{prefix}-{}:{tag}", path.replace('/', "-")),
+        }
+    }
+
+    /// What it does wrong from now on, where it can be told to.
+    pub(crate) fn lie(&self, lies: impl IntoIterator<Item = Lie>) {
+        if let Content::Store(_, Some(server)) = &self.content {
+            server.lie(lies);
         }
     }
 

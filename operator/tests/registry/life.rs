@@ -122,8 +122,8 @@ pub(crate) async fn a_tag_is_deleted_and_nothing_else(scene: &Scene) -> Result<(
     let access = site.face.access().with_scope(Scope::delete(&repository));
     site.asked();
     let deleted = Registry::delete_tag(site.remote(), &access, &repository, "1.0").await;
-    let deletes = site.asked().into_iter().filter(|method| *method == "DELETE").count();
-    assert_eq!(deletes, 1, "asked once, whatever comes of it");
+    let times = site.asked().into_iter().filter(|method| *method == "DELETE").count();
+    assert_eq!(times, 1, "asked once, whatever comes of it");
     let left = site.tagged(APP, "1.0").await;
     match &deleted {
         Ok(there) => assert!(*there && left.is_none()),

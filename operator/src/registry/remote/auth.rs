@@ -158,11 +158,7 @@ impl Remote {
             (Some(Challenge::Basic), Some(credential)) => Ok(Sent::Basic(token::basic(credential))),
             (Some(Challenge::Bearer { realm, service }), credential) => {
                 let registry = at.origin();
-                let most = if self.hosts.get(&registry).no_delete {
-                    Actions::Push
-                } else {
-                    Actions::Delete
-                };
+                let most = self.hosts.get(&registry).most.unwrap_or(Actions::Delete);
                 let scopes = call.scopes(most);
                 let delete = scopes.iter().any(|scope| scope.actions == Actions::Delete);
                 let mut key = Key {
@@ -172,12 +168,13 @@ impl Remote {
                     scopes: scopes.iter().map(ToString::to_string).collect(),
                 };
                 let mut got = self.token(call, at, &key, credential, refused).await;
-                if delete && let Some(400 | 401 | 403) = got.as_ref().err().and_then(E::status) {
+                let refused_with = got.as_ref().err().and_then(E::status);
+                if delete && matches!(refused_with, Some(400 | 401 | 403)) {
                     // Most token endpoints leave out what they do not grant, and should; Quay's has
                     // never heard of `delete` and answers 400 (quay/quay, endpoints/v2/v2auth.py).
                     // Who may delete is the registry's to say.
-                    if let Some(400) = got.as_ref().err().and_then(E::status) {
-                        self.hosts.learn(&key.registry, |host| host.no_delete = true);
+                    if refused_with == Some(400) {
+                        self.hosts.learn(&key.registry, |host| host.most = Some(Actions::Push));
                     }
                     let scopes = call.scopes(Actions::Push);
                     key.scopes = scopes.iter().map(ToString::to_string).collect();

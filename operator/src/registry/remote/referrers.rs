@@ -160,10 +160,9 @@ impl Remote {
                 self.hosts.learn(&origin, |host| host.no_referrers = None);
                 return Ok(());
             }
-            Some(_) => {}
             // It is there, and what the registry made of it is lost.
             None if self.by_api(access, repository, subject).await?.is_some() => return Ok(()),
-            None => {}
+            _ => {}
         }
         self.merge(access, repository, referrer, subject).await
     }
@@ -233,7 +232,7 @@ fn next(value: &str) -> Option<&str> {
     let mut rest = value;
     while let Some((_, after)) = rest.split_once('<') {
         let (target, after) = after.split_once('>')?;
-        let (parameters, others) = after.split_once(",").unwrap_or((after, ""));
+        let parameters = after.split('<').next().unwrap_or_default().trim_end_matches([',', ' ']);
         let is_next = parameters.split(';').any(|parameter| {
             let (name, relation) = parameter.split_once('=').unwrap_or_default();
             let relations = relation.trim().trim_matches('"');
@@ -243,7 +242,7 @@ fn next(value: &str) -> Option<&str> {
         if is_next {
             return Some(target);
         }
-        rest = others;
+        rest = after;
     }
     None
 }
@@ -259,4 +258,28 @@ fn add(listed: &mut Vec<Descriptor>, more: Vec<Descriptor>) {
 
 fn unusable(call: &Call<'_>, source: ManifestError) -> RegistryError {
     RegistryError::Unusable { host: call.host().into(), request: call.request.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(r#"</v2/a/referrers/d?last=1>; rel="next""#, Some("/v2/a/referrers/d?last=1"))]
+    #[case(r"<x>;rel=next", Some("x"))]
+    #[case(r#"<x>; title="a"; REL="prev NEXT""#, Some("x"))]
+    #[case(r#"<x>; title="a, b; c"; rel="next""#, Some("x"))]
+    #[case(r#"<a>; rel="prev", <b>; rel="next""#, Some("b"))]
+    #[case(r#"<a>; rel="next", <b>; rel="next""#, Some("a"))]
+    #[case(r#"<a>; rel="prev""#, None)]
+    #[case(r#"<a>; rel="nextish""#, None)]
+    #[case("<a>", None)]
+    #[case("<a", None)]
+    #[case("next", None)]
+    #[case("", None)]
+    fn links(#[case] value: &str, #[case] expected: Option<&str>) {
+        assert_eq!(next(value), expected);
+    }
 }

@@ -337,7 +337,7 @@ fn huge(shared: &Shared, announced: bool, status: StatusCode) -> Response {
         sent.fetch_add(CHUNK.len() as u64, Ordering::Relaxed);
         Ok::<_, Infallible>(Bytes::from_static(CHUNK))
     });
-    let mut response = respond(status).header(header::CONTENT_TYPE, media_type::OCI_MANIFEST);
+    let mut response = respond(status).header(header::CONTENT_TYPE, media_type::OCI_INDEX);
     if announced {
         response = response.header(header::CONTENT_LENGTH, HUGE);
     }
