@@ -42,7 +42,7 @@ e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
 conformance: doctor ## Try all that is asked of a registry on a real one (REGISTRY=host/prefix, see CONTRIBUTING.md)
 	@[ -n "$(REGISTRY)" ] || { echo "usage: make conformance REGISTRY=host/prefix [DOCKER_CONFIG=folder] [PLAIN_HTTP=1] [TOKEN_REALM=HOST=URL]" >&2; exit 2; }
 	@MULTIARCH_CONFORMANCE_REGISTRY="$(REGISTRY)" DOCKER_CONFIG="$(DOCKER_CONFIG)" PLAIN_HTTP="$(PLAIN_HTTP)" TOKEN_REALM="$(TOKEN_REALM)" \
-		$(CARGO) test $(LOCKED) --quiet --package multiarch-operator --test conformance
+		RUST_BACKTRACE=0 $(CARGO) test $(LOCKED) --quiet --package multiarch-operator --test conformance
 
 lint: doctor ## Formatting, clippy, and what else is installed: gofmt, shellcheck, cargo-deny
 	@hack/lint.sh

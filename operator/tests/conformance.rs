@@ -76,13 +76,13 @@ fn checks() -> Vec<Check> {
         a_blob_is_read_whole
         a_blob_of_another_size_is_refused
         a_repository_shows_only_its_own
-        what_refers_to_a_manifest_is_listed_once
         what_refers_to_something_else_is_not_put
     });
     checks.extend(promises! { false:
         content_that_is_not_its_digest_is_refused
         an_index_without_its_children_is_refused
         an_image_without_its_blobs_is_refused
+        what_refers_to_a_manifest_is_listed_once
         an_index_may_refer_to_a_manifest
     });
     checks.extend(lives! {
@@ -120,7 +120,7 @@ fn main() -> ExitCode {
     let who = if at.logins.is_some() { "the credentials of DOCKER_CONFIG" } else { "nobody" };
     println!("conformance of {} as {who}, below {prefix}", at.host);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut failed = 0;
+    let (mut passed, mut failed) = (0, 0);
     let checks = checks();
     for (number, check) in checks.iter().enumerate() {
         let at = Where { prefix: Some(format!("{prefix}-{number}")), ..at.clone() };
@@ -128,15 +128,17 @@ fn main() -> ExitCode {
         let ended = runtime.block_on(async { tokio::spawn((check.run)(at)).await });
         let (word, more) = match ended {
             Ok(Ended::Well) => ("ok", String::new()),
+            // The pinned one does it all.
+            Ok(Ended::Without(_)) | Err(_) if pinned.is_some() => ("FAILED", String::new()),
             Ok(Ended::Without(status)) => ("without", format!(" (HTTP {status})")),
             Err(_) if check.needed => ("FAILED", String::new()),
             Err(_) => ("differs", " (the operator does not rely on it)".into()),
         };
+        passed += usize::from(word == "ok");
         failed += usize::from(word == "FAILED");
         println!("{word:<8} {}{more}", check.name.replace('_', " "));
     }
     // As the other suites end, so that they can be added up.
-    let passed = checks.len() - failed;
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed");
     if pinned.is_none() {

@@ -8,6 +8,8 @@ mod faces;
 mod life;
 #[path = "registry/object.rs"]
 mod object;
+#[path = "registry/promises.rs"]
+mod promise;
 #[path = "registry/site.rs"]
 mod site;
 
@@ -17,6 +19,7 @@ use multiarch_crds::condition::Reason;
 use multiarch_operator::{
     reconcile::status::Outcome,
     registry::{
+        Registry,
         memory::{
             Family, Image, Lie, Store,
             server::{
@@ -115,6 +118,36 @@ each_family! {
     images_of_another_repository_are_copied
     images_of_another_registry_are_copied
     another_registry_gets_its_images
+}
+
+/// What refers to an image is listed by the API, or without it under the fallback tag.
+#[rstest]
+#[case::hub(Family::Hub)]
+#[case::ghcr(Family::Ghcr)]
+#[case::ecr(Family::Ecr)]
+#[case::gar(Family::Gar)]
+#[case::acr(Family::Acr)]
+#[case::harbor(Family::Harbor)]
+#[case::quay(Family::Quay)]
+#[case::artifactory(Family::Artifactory)]
+#[tokio::test]
+async fn what_refers_to_an_image_is_listed(#[case] family: Family) {
+    let face = Face::of(family).await;
+    promise::what_refers_to_a_manifest_is_listed_once(face.scene.site.face).await;
+}
+
+#[tokio::test]
+async fn what_gitlab_cannot_list_is_told() {
+    let face = Face::of(Family::GitLab).await;
+    let there = &face.scene.site.face;
+    let image = face.store().tagged(APP, "amd64").unwrap();
+    let about = there.prepare_referrer(APP, &image.descriptor(), "one").await;
+    let (access, app) = (there.access(), there.repository(APP));
+    let put = there.client.put_referrer(&access, &app, &about, image.digest()).await;
+    let told = put.unwrap_err().to_string();
+    assert!(told.contains("what refers to it cannot be listed there"), "{told}");
+    let listed = there.client.list_referrers(&access, &app, image.digest()).await.unwrap();
+    assert_eq!(listed, []);
 }
 
 /// What cannot be deleted says so at once, and stays.

@@ -266,7 +266,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         query: parts.uri.query().unwrap_or_default().into(),
         headers: parts.headers,
     };
-    let target = Target::of(&seen.path);
+    let target = lies::manifests::taken(&shared, &seen, Target::of(&seen.path));
     // What is written is read to its end before anything is said, as most registries do.
     let received = if let Target::Upload(..) = target {
         uploads::receive(&shared, &seen, body).await

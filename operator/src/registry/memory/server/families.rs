@@ -94,6 +94,8 @@ impl Family {
                 Lie::RangeTooLong(4 << 20),
                 // An index is there for who accepts one: https://github.com/Mic92/niks3/issues/229
                 Lie::NeedsAccept,
+                // Referrers are a page for people: https://github.com/artifacthub/hub/issues/4785
+                Lie::Referrers(303, "text/html", ""),
                 // Who may not read gets no token: https://github.com/coollabsio/coolify/issues/5575
                 Lie::TokenRefused(403),
                 // Neither tags, https://github.com/podman-container-tools/skopeo/issues/1880,
@@ -123,6 +125,10 @@ impl Family {
                 Lie::LastScope,
                 // https://github.com/werf/werf/pull/1190
                 Lie::KeepsDelete,
+                // No referrers, and the subject itself under the fallback tag, is one thread's:
+                // https://github.com/oras-project/oras-go/issues/1396
+                Lie::Referrers(404, "text/plain", "404 page not found"),
+                Lie::DashedDigests,
             ],
             Self::Artifactory => vec![
                 // Both are one thread's: https://github.com/deitch/docker_registry2/issues/83

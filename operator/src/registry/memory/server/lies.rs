@@ -1,6 +1,6 @@
 //! What registries do wrong, or differently, each as one variant.
 
-mod manifests;
+pub(super) mod manifests;
 
 use std::{
     convert::Infallible,
@@ -135,6 +135,8 @@ pub enum Lie {
     Immutable(u16, &'static str),
     /// A PUT of an OCI index that lists Docker manifests is answered with this status and the code.
     MixedRefused(u16, &'static str),
+    /// Reads of a tag like `sha256-…` are answered with the manifest of that digest.
+    DashedDigests,
     /// DELETE of a tag is answered with this status and the code.
     KeepsTags(u16, &'static str),
     /// Bodies of uploads that say their range and are longer are answered 416.

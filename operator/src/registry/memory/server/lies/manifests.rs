@@ -9,6 +9,23 @@ use crate::{
     registry::memory::server::{Seen, Shared, Target, error},
 };
 
+/// What a request is taken to be about.
+pub(in super::super) fn taken<'a>(shared: &Shared, seen: &Seen, target: Target<'a>) -> Target<'a> {
+    let read = matches!(&*seen.method, "GET" | "HEAD");
+    match &target {
+        Target::Manifest(path, TagOrDigest::Tag(tag))
+            if read && shared.lies().lies.contains(&Lie::DashedDigests) =>
+        {
+            let digest = tag.split_once('-').map(|(name, hex)| format!("{name}:{hex}").parse());
+            match digest {
+                Some(Ok(digest)) => Target::Manifest(path, TagOrDigest::Digest(digest)),
+                _ => target,
+            }
+        }
+        _ => target,
+    }
+}
+
 /// The answer that `lie` makes of a request for a manifest, where it is about this one.
 pub(super) fn refused(
     shared: &Shared,
