@@ -1,6 +1,7 @@
 //! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
 
 mod finalizer;
+mod pipeline;
 mod report;
 mod session;
 
@@ -23,20 +24,17 @@ use kube::{
         reflector, watcher,
     },
 };
-use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
+use multiarch_crds::v1alpha1::MultiArchImage;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::{report::Reporter, session::Sessions};
 use crate::{
     admin::Admin,
-    error::{self, Failure, Retry},
-    keychain::Keychain,
+    error::Retry,
     metrics::{Metrics, ObjectGauges},
     reconcile::{
-        self, Job, Stage, access,
-        memory::Memory,
-        sources::Sources,
+        self,
         status::{Outcome, Run},
     },
     registry::Registry,
@@ -44,9 +42,6 @@ use crate::{
 
 /// The annotation that asks for a run now: any value that is not the last one.
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
-
-/// How often a run that copies shows how far it is.
-const PROGRESS: Duration = Duration::from_secs(30);
 
 /// A shorter interval than the API allows is not served, wherever it comes from.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -181,7 +176,7 @@ async fn reconcile<R: Registry>(
     if object.meta().deletion_timestamp.is_some() {
         return match &object.0 {
             _ if !finalizer::is_finalized(object.meta()) => Ok(Action::await_change()),
-            Ok(object) => context.delete(object).await,
+            Ok(object) => context.finish(object).await,
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
     }
@@ -211,7 +206,7 @@ async fn reconcile_object<R: Registry>(
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        run_pipeline(object, &mut previous, requested, context).await?
+        pipeline::run(object, &mut previous, requested, context).await?
     };
     let failures = context.sessions.count(object, requested, retry(&run));
     let about = reconcile::status::About {
@@ -225,8 +220,11 @@ async fn reconcile_object<R: Registry>(
     }
     let next = reconcile::status::next(&previous, &about, &run);
     count_push(&run, &context.metrics);
-    // An image that was put back is told of, also where the status is as it was.
-    if next != previous || !run.repaired.is_empty() {
+    if let Some(skipped) = &run.referrers {
+        context.sessions.followed(object, (!skipped.may_pass).then_some(about.now));
+    }
+    // What was put back or skipped is told of, also where the status is as it was.
+    if next != previous || run.has_news() {
         let written = context.reporter.report(object, &previous, &next, &run).await;
         let version = written.map_err(|source| ControllerError::Status {
             object: display(&object.metadata),
@@ -245,68 +243,6 @@ async fn reconcile_object<R: Registry>(
         fastrand::f64(),
     );
     Ok(Action::requeue(delay))
-}
-
-async fn run_pipeline<R: Registry>(
-    object: &MultiArchImage,
-    previous: &mut MultiArchImageStatus,
-    requested: bool,
-    context: &Context<R>,
-) -> Result<Run, ControllerError> {
-    let held = |failure| Run::without_answers(Outcome::Held(failure));
-    let sources = match Sources::parse(&object.spec) {
-        Ok(sources) => sources,
-        Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
-    };
-    let namespace = object.namespace().unwrap_or_default();
-    let secrets = access::secrets(&sources);
-    let keychain = Keychain::load(&context.client, &namespace, &secrets)
-        .await
-        .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
-    let memory = Memory::of(previous, object.metadata.generation, &sources);
-    let stage = Stage::default();
-    let corrections = context.sessions.corrections(object);
-    let job = Job {
-        registry: &context.registry,
-        sources: &sources,
-        keychain: &keychain,
-        memory: &memory,
-        requested,
-        corrections: &corrections,
-        now: Timestamp::now(),
-        stage: &stage,
-    };
-    let timeout = Duration::from(object.spec.timeout);
-    let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
-    let mut told = 0;
-    loop {
-        if let Ok(ended) = tokio::time::timeout(PROGRESS, &mut run).await {
-            return Ok(ended.unwrap_or_else(|_| held(Failure::timed_out(timeout, &stage.now()))));
-        }
-        if stage.bytes() > told {
-            told = stage.bytes();
-            tell_progress(object, previous, &stage, context).await;
-        }
-    }
-}
-
-/// Shows how far a long copy is. It is told again at the end, so a failure to write changes nothing.
-async fn tell_progress<R: Registry>(
-    object: &MultiArchImage,
-    previous: &mut MultiArchImageStatus,
-    stage: &Stage,
-    context: &Context<R>,
-) {
-    let generation = object.metadata.generation;
-    let message = format!("at work {}", stage.now());
-    let next = reconcile::status::at_work(previous, generation, &message, Timestamp::now());
-    match context.reporter.tell_progress(object, &next).await {
-        Ok(version) => {
-            context.sessions.remember(object, version.as_deref(), next.clone());
-            *previous = next;
-        }
-        Err(error) => warn!(error = causes(&error), "failed to show how far a copy is"),
-    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of kube's error policy")]

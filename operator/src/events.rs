@@ -40,6 +40,12 @@ pub fn between(
         let note = format!("{image} was gone from the registry and was put back");
         events.push(event(EventType::Normal, "ChildRepaired", "Publish", note));
     }
+    if let Some(notes) = run.referrers.as_ref().map(|skipped| &skipped.notes)
+        && !notes.is_empty()
+    {
+        let note = notes.join("; ");
+        events.push(event(EventType::Warning, "ReferrerSkipped", "Publish", note));
+    }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };
         // One without a digest was never there.

@@ -10,6 +10,7 @@ pub mod look;
 pub mod memory;
 pub mod plan;
 pub mod publish;
+pub mod referrers;
 pub mod resolve;
 pub mod sources;
 pub mod stage;
@@ -51,6 +52,8 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
+    /// It is time to look for referrers of all images, and not only of new ones.
+    pub referrers_due: bool,
     /// When tags of this object were put back.
     pub corrections: &'a Corrections,
     /// When the run began.
@@ -124,9 +127,10 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             let drift = drift(job, &published).or(tagged.drift);
             let failed = tagged.failed.as_ref().map(publish_failure);
             let (pushed, repaired) = (published.pushed(), published.repaired().to_vec());
+            let referrers = published.referrers().cloned();
             let tags = tagged.ours;
             let outcome = Outcome::Served { published, platforms, tags, failed };
-            Run { resolutions, pushed, drift, repaired, outcome, ..run }
+            Run { resolutions, pushed, drift, repaired, referrers, outcome, ..run }
         }
         Ok(Served::Stands) => Run { resolutions, outcome: Outcome::Stands, ..run },
         Err(stop) => {

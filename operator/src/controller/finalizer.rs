@@ -46,7 +46,7 @@ impl<R: Registry> Context<R> {
     }
 
     /// Deletes the tags of `object`, which is deleted, and lets it go.
-    pub(super) async fn delete(&self, object: &MultiArchImage) -> Result<Action, ControllerError> {
+    pub(super) async fn finish(&self, object: &MultiArchImage) -> Result<Action, ControllerError> {
         let about = object.object_ref(&());
         let tries = self.sessions.count_deletion(object);
         let left = match tokio::time::timeout(TRY, self.delete_tags(object)).await {

@@ -14,6 +14,7 @@ use super::{
     memory::PublishedIndex,
     publish::PublishError,
     publish_failure,
+    referrers::{self, Skipped},
     resolve::{self, Answer, Resolution},
     status::{Outcome, Run},
     tags::{self, Tag},
@@ -71,7 +72,9 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
             Outcome::Held(Failure::drifted(&tag, &published, named.as_ref()))
         }
     };
-    Some(Run { repaired, ..run(resolutions, outcome) })
+    let is_right = matches!(outcome, Outcome::Unchanged);
+    let referrers = if is_right { follow(job, access, published).await } else { None };
+    Some(Run { repaired, referrers, ..run(resolutions, outcome) })
 }
 
 /// A tag that does not name what it was left with.
@@ -147,4 +150,22 @@ fn unseen<R>(
     let mut wanted = children::published(published);
     wanted.retain(|child| !shown.contains(&&child.digest));
     wanted
+}
+
+/// Looks for referrers of what is published, when that is due.
+async fn follow<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    published: &PublishedIndex,
+) -> Option<Skipped> {
+    let images = published.children.iter().map(|child| (&child.digest, child.source.as_str()));
+    // What is published as it is, its source names too.
+    let whole = job.sources.sources.iter().filter(|source| {
+        let named = job.memory.source(&source.name).and_then(|then| then.digest.as_ref());
+        job.sources.mirrors() && named == Some(&published.digest)
+    });
+    let whole = whole.map(|source| (&published.digest, source.name.as_str()));
+    let subjects = referrers::subjects(job, images.chain(whole));
+    let skipped = referrers::follow(job, access, &subjects).await;
+    (!subjects.is_empty()).then_some(skipped)
 }

@@ -249,6 +249,12 @@ impl PublishedIndex {
         })
     }
 
+    /// Whether it is `digest`, or has an image of it.
+    #[must_use]
+    pub fn lists(&self, digest: &Digest) -> bool {
+        self.digest == *digest || self.children.iter().any(|child| child.digest == *digest)
+    }
+
     /// Whether it has exactly the images `children`, whatever else it says.
     #[must_use]
     pub fn has_just<'a>(&self, children: impl Iterator<Item = &'a Digest>) -> bool {

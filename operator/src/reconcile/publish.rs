@@ -15,6 +15,7 @@ use super::{
     children::{self, Children},
     copy, look,
     plan::{Current, Plan, Read},
+    referrers::{self, Skipped},
     sources::Sources,
     tags::{Astray, Verdict},
 };
@@ -40,6 +41,7 @@ pub struct Published {
     pushed: bool,
     replaced: Option<Digest>,
     repaired: Vec<Reference>,
+    referrers: Option<Skipped>,
 }
 
 impl Published {
@@ -48,13 +50,27 @@ impl Published {
     pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
         let (digest, media_type) = (reference.digest()?.clone(), crate::oci::media_type::OCI_INDEX);
         let media_type = media_type.to_owned();
-        Some(Self { reference, digest, media_type, pushed, replaced: None, repaired: Vec::new() })
+        Some(Self {
+            reference,
+            digest,
+            media_type,
+            pushed,
+            replaced: None,
+            repaired: Vec::new(),
+            referrers: None,
+        })
     }
 
     /// The target, pinned to what its tag names.
     #[must_use]
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// Which referrers were not copied, where they were looked for.
+    #[must_use]
+    pub fn referrers(&self) -> Option<&Skipped> {
+        self.referrers.as_ref()
     }
 
     /// Images of the index that were gone and put back.
@@ -109,7 +125,8 @@ pub async fn publish<R: Registry>(
     };
     let repaired = children::keep(job, access, wanted).await?;
     if let Some(found) = found {
-        return Ok(Some(Published { repaired, ..found }));
+        let referrers = follow(job, access, plan).await;
+        return Ok(Some(Published { repaired, referrers, ..found }));
     }
     let target = sources.target.pinned_to(plan.raw.digest());
     if memory.reason == Some(Reason::ReadingBack) && job.is_lag_to_be_expected() {
@@ -124,6 +141,8 @@ pub async fn publish<R: Registry>(
         verdict => return Err(refused(verdict, &sources.target, plan.raw.digest(), before)),
     }
     let copied = copy::copy(job, access, &plan.contents).await?;
+    // Before the tag, so that whoever sees the tag and verifies a signature finds it.
+    let referrers = follow(job, access, plan).await;
     let access = access.target().map_err(|source| PublishError::Credential { source })?;
     // What was looked at before may be long ago.
     if copied {
@@ -137,8 +156,8 @@ pub async fn publish<R: Registry>(
     read_back(registry, access, &target, before).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
     let replaced = before.cloned();
-    let reference = target;
-    Ok(Some(Published { reference, digest, media_type, pushed: true, replaced, repaired }))
+    let (reference, pushed) = (target, true);
+    Ok(Some(Published { reference, digest, media_type, pushed, replaced, repaired, referrers }))
 }
 
 /// What the tag names, where that is the plan or its equal.
@@ -160,7 +179,19 @@ fn found(sources: &Sources, plan: &Plan, current: &Current) -> Option<Published>
         pushed: false,
         replaced: None,
         repaired: Vec::new(),
+        referrers: None,
     })
+}
+
+/// Copies what refers to the images of `plan`, and to the index where it is published as it is.
+async fn follow<R: Registry>(job: &Job<'_, R>, access: &AccessMap, plan: &Plan) -> Option<Skipped> {
+    let digests = children::images(&plan.platforms);
+    let images = digests.iter().zip(plan.platforms.iter().map(|image| image.source.as_str()));
+    let whole = plan.index.is_none().then_some(()).and(job.sources.sources.first());
+    let whole = whole.map(|source| (plan.raw.digest(), source.name.as_str()));
+    let subjects = referrers::subjects(job, images.chain(whole));
+    let skipped = referrers::follow(job, access, &subjects).await;
+    (!subjects.is_empty()).then_some(skipped)
 }
 
 /// Why `tag` is left as it is.

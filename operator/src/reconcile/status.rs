@@ -12,6 +12,7 @@ use multiarch_crds::{
 use super::{
     plan::Required,
     publish::Published,
+    referrers::Skipped,
     resolve::{Answer, Resolution},
     sources::Source,
 };
@@ -36,6 +37,8 @@ pub struct Run {
     pub drift: Option<String>,
     /// Images of the published index that were gone and put back.
     pub repaired: Vec<Reference>,
+    /// Which referrers were not copied, where they were looked for.
+    pub referrers: Option<Skipped>,
     /// Names of sources that give the same platform.
     pub conflict: Vec<String>,
     /// Name of the source of which a blob is gone, as the outcome says.
@@ -54,10 +57,18 @@ impl Run {
             pushed: false,
             drift: None,
             repaired: Vec::new(),
+            referrers: None,
             conflict: Vec::new(),
             incomplete: None,
             outcome,
         }
+    }
+
+    /// Whether there is something to tell of beside the status.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        let skipped = self.referrers.as_ref().is_some_and(|skipped| !skipped.notes.is_empty());
+        skipped || !self.repaired.is_empty()
     }
 
     /// Why it did not do all that the spec asks for.

@@ -43,6 +43,7 @@ pub(crate) struct World {
     requested_at: Option<String>,
     failures: u32,
     corrections: Corrections,
+    followed: Option<Timestamp>,
 }
 
 /// What one run did.
@@ -95,6 +96,7 @@ impl World {
             requested_at: None,
             failures: 0,
             corrections: Corrections::default(),
+            followed: None,
         }
     }
 
@@ -180,6 +182,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.failures = 0;
         self.corrections = Corrections::default();
+        self.followed = None;
     }
 
     /// A Secret with a credential for [`HOST`].
@@ -216,6 +219,9 @@ impl World {
             keychain: &keychain,
             memory: &memory,
             requested,
+            referrers_due: self
+                .followed
+                .is_none_or(|then| self.now.duration_since(then) >= SignedDuration::from_hours(6)),
             corrections: &self.corrections,
             now: self.now,
             stage: &stage,
@@ -231,6 +237,9 @@ impl World {
         let retry = run.failure().map(|failure| failure.consequence.retry);
         if run.drift.is_some() {
             self.corrections.count(self.now);
+        }
+        if let Some(skipped) = &run.referrers {
+            self.followed = (!skipped.may_pass).then_some(self.now);
         }
         if requested || self.status.observed_generation != Some(self.generation) {
             self.failures = 0;

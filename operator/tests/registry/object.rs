@@ -87,6 +87,7 @@ impl Object {
             keychain: &Keychain::with(logins.collect::<HashMap<_, _>>()),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
+            referrers_due: true,
             corrections: &Corrections::default(),
             now: self.now,
             stage: &Stage::default(),

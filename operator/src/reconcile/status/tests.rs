@@ -442,6 +442,7 @@ fn runs() -> impl Strategy<Value = Run> {
             pushed,
             drift: None,
             repaired: Vec::new(),
+            referrers: None,
             conflict: if pushed { vec!["a".into(), "b".into()] } else { Vec::new() },
             incomplete: if pushed { None } else { Some("a".into()) },
             outcome,
