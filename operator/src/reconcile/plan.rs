@@ -133,7 +133,10 @@ pub fn plan(
         || (!lacking.is_empty() && sources.publish_policy == PublishPolicy::Complete)
     {
         let waiting = lacking.iter().map(|platform| {
-            format!("{platform} (no source provides it{})", oddities(&[platform.clone()]))
+            format!(
+                "{platform} (no source provides it{})",
+                oddities(std::slice::from_ref(platform))
+            )
         });
         return Err(Held::Waiting { waiting: waiting.collect() });
     }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use multiarch_crds::v1alpha1::{Attestations, Format, PublishPolicy, RemovalPolicy, Source};
+use multiarch_crds::v1alpha1::{
+    Attestations, Format, MultiArchImageStatus, PublishPolicy, RemovalPolicy, Source,
+};
 use multiarch_operator::{
     oci::{Descriptor, Digest, ImageConfig, Label, Manifest, TagOrDigest},
     registry::memory::Image,
@@ -317,7 +319,7 @@ async fn published(format: Format, order: &[usize], reversed: bool) -> Digest {
     assert_eq!(world.index().manifests.len(), images + attestations);
     let digest = world.tagged().unwrap().digest().clone();
     // Another replica, which remembers nothing, adopts it.
-    world.status = Default::default();
+    world.status = MultiArchImageStatus::default();
     assert_eq!(world.run().await.count("PUT"), 0);
     digest
 }

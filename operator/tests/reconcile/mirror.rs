@@ -37,6 +37,14 @@ fn nested(world: &World, path: &str) -> Digest {
     world.store.push_index(path, Some("x"), children).digest
 }
 
+/// An OCI index may list a Docker one.
+fn mixed(world: &World, path: &str) -> Digest {
+    let arm = world.listed(path, &Image::of("linux/arm64").docker());
+    let inner = world.push_list(path, "inner", vec![arm]);
+    let children = vec![child(world, path, "linux/amd64"), inner];
+    world.store.push_index(path, Some("x"), children).digest
+}
+
 fn attested(world: &World, path: &str) -> Digest {
     world.store.push_attested(path, "x", &Image::of("linux/amd64")).digest
 }
@@ -60,6 +68,7 @@ fn from(path: &str) -> Source {
 #[case::single(single, 1)]
 #[case::pair(pair, 2)]
 #[case::nested(nested, 2)]
+#[case::mixed(mixed, 2)]
 #[case::attested(attested, 1)]
 #[case::orphan(orphan, 1)]
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ pub enum Held {
     /// Images differ in a label that must be equal.
     #[error(
         "waiting for images that agree in the label {label:?}: {}{}", each(.values),
-        and_more(.more)
+        and_more(*.more)
     )]
     Differ {
         /// The label.
@@ -104,7 +104,7 @@ fn each(values: &[(Label, Vec<String>)]) -> String {
     each.join("; ")
 }
 
-fn and_more(more: &usize) -> String {
+fn and_more(more: usize) -> String {
     match more {
         0 => String::new(),
         more => format!("; more labels differ: {more}"),

@@ -48,7 +48,7 @@ pub fn agree(keys: &[String], images: &[Labelled]) -> Result<(), Held> {
             }
         }
         let agree = values.len() <= 1 && !values.contains_key(&Label::Absent);
-        (!agree).then(|| (key, values))
+        (!agree).then_some((key, values))
     });
     let Some((label, values)) = differ.next() else { return Ok(()) };
     let values = values.into_iter().map(|(value, mut names)| {

@@ -595,7 +595,7 @@ proptest! {
 
     #[test]
     fn neither_plan_nor_bytes_depend_on_the_order_of_sources(
-        answers in collection::vec((0..6_usize, 0..3_u8, any::<bool>(), 0..5_u8), 1..6),
+        answers in collection::vec((0..6_usize, 0..3_u8, any::<bool>(), 0..6_u8), 1..6),
         order in Just((0..6_usize).collect::<Vec<_>>()).prop_shuffle(),
         publish in select(&[PublishPolicy::Complete, PublishPolicy::Partial][..]),
         removal in select(
@@ -604,7 +604,7 @@ proptest! {
         known in 0..4_usize,
     ) {
         const PLATFORMS: [&str; 6] =
-            ["linux/amd64", "linux/arm64/v8", "linux/arm64", "windows(10.0.1)/amd64", "linux/386", "linux/arm"];
+            ["linux/amd64", "linux/arm64/v8", "linux/arm64", "windows(10.0.1.1)/amd64", "windows(10.0.1.2)/amd64", "linux/arm"];
         let names: Vec<_> = (0..answers.len()).map(|n| format!("s{n}")).collect();
         // No index that was published has a platform twice.
         let mut seen = std::collections::HashSet::new();
@@ -634,6 +634,7 @@ proptest! {
                     0 => gone(name),
                     1 if *optional => failed(name),
                     2 => gives(attested(child)),
+                    3 => gives(zstd(child)),
                     _ => gives(child),
                 });
             }

@@ -105,7 +105,7 @@ impl<R: Registry> Reader<'_, R> {
         }
         // Its bytes list what is dropped, or an index that is not of the format.
         let whole =
-            !dropped && flat.nested.iter().all(|raw| self.sources.may_publish(raw.media_type()));
+            !dropped && flat.nested.iter().all(|raw| self.sources.may_list(raw.media_type()));
         let mirrored = mirrored.filter(|_| whole);
         let reference = self.reference();
         let (chosen, lacking) = match flat.images.as_slice() {

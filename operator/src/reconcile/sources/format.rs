@@ -27,11 +27,11 @@ impl Sources {
         }
     }
 
-    /// Whether the index may list an image of `media_type`. An OCI index takes both kinds; an image
-    /// is never converted, since that would change its digest.
+    /// Whether the index may list what has `media_type`. An OCI index takes both kinds; an image is
+    /// never converted, since that would change its digest.
     #[must_use]
     pub fn may_list(&self, media_type: &str) -> bool {
-        self.format == Format::Oci || media_type == media_type::DOCKER_MANIFEST
+        self.format == Format::Oci || self.may_publish(media_type)
     }
 
     /// `image` as the index lists it: a Docker manifest list has no annotations and no more of a
