@@ -129,8 +129,13 @@ impl Memory {
                 | R::TagImmutable
                 | R::DriftLoop => tag_is_known,
                 // What the target's registry refused it may take later.
-                R::UnsupportedContent => tag_is_known && self.has_unusable_source(),
-                R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+                R::UnsupportedContent | R::FormatMismatch => {
+                    tag_is_known && self.has_unusable_source()
+                }
+                R::WaitingForPlatforms
+                | R::WaitingForMatch
+                | R::PlatformMismatch
+                | R::DuplicatePlatform => true,
                 // It is left as it is, until something else than the tag changes.
                 R::DriftDetected => tag_is_known && policy == TagPolicy::Yield,
                 _ => false,
