@@ -244,10 +244,11 @@ fn listed(codes: &[String]) -> String {
 /// What a status means beside the obvious: registries answer 403 to a write when a quota is full,
 /// and Harbor 412 to a read where its scanner found something.
 fn hint(status: u16, request: &Request) -> &'static str {
-    let write = matches!(request.method, "POST" | "PUT" | "PATCH");
-    match status {
-        403 if write => ": no push right, or quota full",
-        412 if !write => ": a policy of the registry, such as a scanner's, does not let it be read",
+    match (status, request.method) {
+        (403, "POST" | "PUT" | "PATCH") => ": no push right, or quota full",
+        (412, "GET" | "HEAD") => {
+            ": a policy of the registry, such as a scanner's, does not let it be read"
+        }
         _ => "",
     }
 }

@@ -73,6 +73,8 @@ impl Family {
             }
             _ => Login::bearer(users),
         };
+        // Where tokens are given to everybody, what may not be read is a 401 as what is not there is. Docker Hub:
+        // https://github.com/jupyterhub/binderhub/pull/1664 Quay: https://github.com/giantswarm/retagger/pull/353
         lies.extend(trouble);
         let registry = serve(store, Lies { login, lies }).await;
         Deployment { registry, tokens, storage }

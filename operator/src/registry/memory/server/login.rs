@@ -150,8 +150,7 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
         return error(400, "UNSUPPORTED");
     }
     if lies.contains(&Lie::KeepsDelete) {
-        let without = |scope: &String| scope.trim_end_matches(",delete").to_owned();
-        asked = asked.iter().map(without).collect();
+        asked = asked.iter().map(|scope| scope.trim_end_matches(",delete").into()).collect();
     }
     if lies.contains(&Lie::LastScope) {
         asked = asked.pop().into_iter().collect();
