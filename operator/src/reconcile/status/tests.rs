@@ -7,6 +7,7 @@ use proptest::{collection, option, prelude::*, sample::select};
 use rstest::rstest;
 
 use super::*;
+use crate::reconcile::{plan::Required, resolve::Resolution};
 use crate::{
     error::{Consequence, Retry},
     oci::Digest,
