@@ -55,7 +55,7 @@ build: ## Build the operator for release
 operator: ## Build the operator for tests
 	$(CARGO) build $(LOCKED) --workspace --bins
 
-tools: ## Build the control plane, the registry, crane and regctl that tests run against (.build/bin)
+tools: ## Build the control plane, the registry, containerd and the peer tools that tests run against (.build/bin)
 	@hack/build-tools.sh
 
 clean: ## Remove everything that was built
