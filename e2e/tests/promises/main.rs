@@ -2,6 +2,7 @@
 //!
 //! One program for all of them, so that they share one control plane and are linked once.
 
+mod adopt;
 mod publish;
 
 mod buildx;

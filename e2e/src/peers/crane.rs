@@ -1,0 +1,36 @@
+//! crane: a second opinion on the manifest, on the choice of an image, and on whether all of it is there and true.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Read, run, text};
+use crate::registry::Registry;
+
+/// What crane reads under `of` (repository:tag).
+pub async fn crane(registry: &Registry, of: &str) -> Result<Read> {
+    let reference = registry.uncounted(of);
+    let digest = run("crane", &["digest", "--insecure", &reference]).await?;
+    let bytes = run("crane", &["manifest", "--insecure", &reference]).await?;
+    Ok(Read { digest: text(&digest), bytes })
+}
+
+/// The digest of the image that crane gives to a machine of `platform`.
+pub async fn crane_for(registry: &Registry, of: &str, platform: &str) -> Result<String> {
+    let reference = registry.uncounted(of);
+    run("crane", &["digest", "--insecure", "--platform", platform, &reference])
+        .await
+        .map(|digest| text(&digest))
+}
+
+/// The config of the image that `of` names.
+pub async fn config(registry: &Registry, of: &str) -> Result<Value> {
+    let config = run("crane", &["config", "--insecure", &registry.uncounted(of)]).await?;
+    serde_json::from_slice(&config).context("a config that is no JSON")
+}
+
+/// Whether crane finds whole what `of` (repository:tag) names: every manifest, config and layer, by digest and size, and every
+/// platform as the config says it.
+pub async fn validate(registry: &Registry, of: &str) -> Result<()> {
+    let reference = registry.uncounted(of);
+    run("crane", &["validate", "--insecure", "--remote", &reference]).await.map(drop)
+}
