@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use tokio::process::Command;
 
 use super::{run, text};
@@ -47,13 +48,14 @@ pub async fn containerd_for(
 
 /// Starts a daemon that lies in `folder`; its socket.
 async fn start(folder: &Path) -> Result<(Process, String)> {
-    let socket = folder.join("containerd.sock").display().to_string();
+    let socket = folder.join("containerd.sock");
+    // TOML quotes as JSON does.
+    let [root, state, address] =
+        [&folder.join("root"), &folder.join("state"), &socket].map(|path| json!(path));
     let config = format!(
-        "version = 3\nroot = {root:?}\nstate = {state:?}\n\
-         [plugins.\"io.containerd.server.v1.grpc\"]\naddress = {socket:?}\n\
+        "version = 3\nroot = {root}\nstate = {state}\n\
+         [plugins.\"io.containerd.server.v1.grpc\"]\naddress = {address}\n\
          [plugins.\"io.containerd.service.v1.diff-service\"]\ndefault = [\"reading\"]\n",
-        root = folder.join("root"),
-        state = folder.join("state"),
     );
     let file = folder.join("config.toml");
     fs::write(&file, config).context("failed to write containerd's configuration")?;
@@ -62,5 +64,5 @@ async fn start(folder: &Path) -> Result<(Process, String)> {
     let mut process = Process::start(command, &folder.join("containerd.log"))?;
     let booted = |line: &str| line.contains("containerd successfully booted").then_some(());
     await_some("containerd listens", SOON, async || process.find_in_logs(booted)).await?;
-    Ok((process, socket))
+    Ok((process, socket.display().to_string()))
 }
