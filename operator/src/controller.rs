@@ -208,9 +208,13 @@ async fn reconcile_object<R: Registry>(
         failures,
         now: Timestamp::now(),
     };
+    if run.drift.is_some() {
+        context.sessions.count_correction(object, about.now);
+    }
     let next = reconcile::status::next(&previous, &about, &run);
     count_push(&run, &context.metrics);
-    if next != previous {
+    // An image that was put back is told of, also where the status is as it was.
+    if next != previous || !run.repaired.is_empty() {
         let written = context.reporter.report(object, &previous, &next, &run).await;
         let version = written.map_err(|source| ControllerError::Status {
             object: display(&object.metadata),
@@ -249,12 +253,14 @@ async fn run_pipeline<R: Registry>(
         .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let stage = Stage::default();
+    let corrections = context.sessions.corrections(object);
     let job = Job {
         registry: &context.registry,
         sources: &sources,
         keychain: &keychain,
         memory: &memory,
         requested,
+        corrections: &corrections,
         now: Timestamp::now(),
         stage: &stage,
     };
@@ -304,16 +310,13 @@ fn on_error<R: Registry>(
 }
 
 fn retry(run: &Run) -> Option<Retry> {
-    match &run.outcome {
-        Outcome::Held(failure) => Some(failure.consequence.retry),
-        _ => None,
-    }
+    run.failure().map(|failure| failure.consequence.retry)
 }
 
 fn count_push(run: &Run, metrics: &Metrics) {
     use multiarch_crds::condition::Reason as R;
-    match &run.outcome {
-        Outcome::Held(failure)
+    match run.failure() {
+        Some(failure)
             if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
         {
             metrics.pushed(failure.consequence.reason.as_str());

@@ -86,13 +86,13 @@ impl Failure {
         Self { consequence: retried(Reason::TimedOut), message }
     }
 
-    /// The tag of `target` no longer names `published`. One answer may be a stale replica's: it
+    /// `tag` no longer names `published`. One answer may be a stale replica's: it
     /// counts when a look a minute later says so too.
     #[must_use]
-    pub fn drifted(target: &Reference, published: &Digest, named: Option<&Digest>) -> Self {
+    pub fn drifted(tag: &Reference, published: &Digest, named: Option<&Digest>) -> Self {
         let now = named.map_or("nothing".to_owned(), ToString::to_string);
         let message =
-            format!("{target} names {now} instead of {published}: looking again in a minute");
+            format!("{tag} names {now} instead of {published}: looking again in a minute");
         let retry = Retry::After(Duration::from_mins(1));
         Self { consequence: Consequence { retry, ..retried(Reason::DriftDetected) }, message }
     }
@@ -125,6 +125,7 @@ pub fn of_held(held: &Held) -> Consequence {
         Held::Duplicate { .. } => stalled(Reason::DuplicatePlatform),
         Held::WouldShrink { .. } => stalled(Reason::WouldShrink),
         Held::NoImage | Held::TooLarge { .. } => stalled(Reason::UnsupportedContent),
+        Held::Tags { .. } => stalled(Reason::InvalidSpec),
         Held::TooMany { .. } => stalled(Reason::TooManyPlatforms),
     }
 }
@@ -191,6 +192,11 @@ pub fn of_publish(error: &PublishError) -> Consequence {
         PublishError::ForeignLayer { .. } => stalled(Reason::UnsupportedContent),
         PublishError::ChildGone { .. } => retried(Reason::ChildMissing),
         PublishError::Mismatch { .. } => retried(Reason::ReadBackMismatch),
+        PublishError::Moved { .. } => retried(Reason::DriftDetected),
+        PublishError::Yielded { .. } => waiting(Reason::DriftDetected),
+        PublishError::DriftLoop { .. } => stalled(Reason::DriftLoop),
+        PublishError::Immutable { .. } => stalled(Reason::TagImmutable),
+        PublishError::TagTaken { .. } => stalled(Reason::TargetConflict),
     }
 }
 

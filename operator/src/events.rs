@@ -6,33 +6,39 @@ use multiarch_crds::{
     v1alpha1::{MultiArchImageStatus, SourceState},
 };
 
-use crate::reconcile::status::ready_reason;
+use crate::reconcile::status::{Outcome, Run, ready_reason};
 
 /// The API server refuses a longer note, in bytes.
 const NOTE: usize = 1024;
 
-/// What happened between `before` and `after`. `pushed`: an index was pushed in this run; `drift`:
-/// what the tag named before, where somebody else had moved it.
+/// What happened between `before` and `after`, in `run`.
 #[must_use]
 pub fn between(
     before: &MultiArchImageStatus,
     after: &MultiArchImageStatus,
-    pushed: bool,
-    drift: Option<&str>,
+    run: &Run,
 ) -> Vec<Event> {
     let mut events = Vec::new();
     let (was, is) = (ready_reason(before), ready_reason(after));
     let message = condition::get(&after.conditions, Type::Ready).map(|c| c.message.as_str());
     let message = message.unwrap_or_default();
-    let served = matches!(is, Some(Reason::Succeeded | Reason::PublishedPartial));
+    let served = matches!(run.outcome, Outcome::Served { .. });
     // What was pushed by an earlier run is published when it is read back.
-    if served && (pushed || was == Some(Reason::ReadingBack)) {
-        let reference = after.reference.as_deref().unwrap_or_default();
-        let (reason, note) = match drift {
-            Some(drift) => ("DriftCorrected", format!("published {reference}; before, {drift}")),
-            None => ("IndexPublished", format!("published {reference}")),
-        };
+    let published = served && (run.pushed || was == Some(Reason::ReadingBack));
+    let reference = after.reference.as_deref().unwrap_or_default();
+    let news = match &run.drift {
+        Some(drift) if served => {
+            Some(("DriftCorrected", format!("published {reference}; before, {drift}")))
+        }
+        _ if published => Some(("IndexPublished", format!("published {reference}"))),
+        _ => None,
+    };
+    if let Some((reason, note)) = news {
         events.push(event(EventType::Normal, reason, "Publish", note));
+    }
+    for image in &run.repaired {
+        let note = format!("{image} was gone from the registry and was put back");
+        events.push(event(EventType::Normal, "ChildRepaired", "Publish", note));
     }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };
@@ -88,6 +94,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::{oci::Digest, reconcile::publish::Published};
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -104,13 +111,25 @@ mod tests {
         status
     }
 
+    fn published(pushed: bool) -> Outcome {
+        let reference = format!("r.example/app:1.0@{}", Digest::of(b"index")).parse().unwrap();
+        let published = Published::pretend(reference, pushed).unwrap();
+        let (platforms, tags) = (Vec::new(), Vec::new());
+        Outcome::Served { published, platforms, tags, failed: None }
+    }
+
     fn told(
         before: &MultiArchImageStatus,
         after: &MultiArchImageStatus,
         pushed: bool,
     ) -> Vec<String> {
-        let drift = (ready_reason(before) == Some(Reason::DriftDetected)).then_some("it moved");
-        let events = between(before, after, pushed, drift);
+        let drift = ready_reason(before) == Some(Reason::DriftDetected);
+        let served =
+            matches!(ready_reason(after), Some(Reason::Succeeded | Reason::PublishedPartial));
+        let outcome = if served { published(pushed) } else { Outcome::Suspended };
+        let drift = drift.then(|| "it moved".to_owned());
+        let events =
+            between(before, after, &Run { pushed, drift, ..Run::without_answers(outcome) });
         assert!(events.iter().all(|event| event.note.as_ref().unwrap().len() <= NOTE));
         events.into_iter().map(|event| event.reason).collect()
     }

@@ -20,6 +20,7 @@ use multiarch_operator::{
         memory::Memory,
         sources::Sources,
         status::{Outcome, Run},
+        tags::Corrections,
     },
     registry::{
         memory::{Lie, Lies, Server, Store, serve},
@@ -60,6 +61,7 @@ async fn run(server: &Server, limits: Limits) -> Run {
         memory: &Memory::of(&MultiArchImageStatus::default(), Some(1), &sources),
         requested: false,
         now: Timestamp::constant(1_800_000_000, 0),
+        corrections: &Corrections::default(),
         stage: &Stage::default(),
     };
     reconcile::run(&job).await

@@ -43,10 +43,10 @@ impl Reporter {
         run: &Run,
     ) -> Result<Option<String>, kube::Error> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        log(&namespace, &name, previous, next, run.pushed);
+        log(&namespace, &name, previous, next, run);
         let version = self.write(&namespace, &name, next).await?;
         let about = object.object_ref(&());
-        for event in events::between(previous, next, run.pushed, run.drift.as_deref()) {
+        for event in events::between(previous, next, run) {
             self.tell(&event, &about).await;
         }
         Ok(version)
@@ -85,13 +85,14 @@ impl Reporter {
             now: Timestamp::now(),
         };
         let outcome = Outcome::Held(Failure { consequence, message });
-        let next = status::next(&previous, &about, &Run::without_answers(outcome));
+        let run = Run::without_answers(outcome);
+        let next = status::next(&previous, &about, &run);
         if next == previous {
             return Ok(());
         }
-        log(&namespace, &name, &previous, &next, false);
+        log(&namespace, &name, &previous, &next, &run);
         self.write(&namespace, &name, &next).await?;
-        for event in events::between(&previous, &next, false, None) {
+        for event in events::between(&previous, &next, &run) {
             self.tell(&event, &object.object_ref(&self.resource)).await;
         }
         Ok(())
@@ -143,11 +144,14 @@ fn log(
     name: &str,
     previous: &MultiArchImageStatus,
     next: &MultiArchImageStatus,
-    pushed: bool,
+    run: &Run,
 ) {
     let (was, reason) = (status::ready_reason(previous), status::ready_reason(next));
-    let served = matches!(reason, Some(Reason::Succeeded | Reason::PublishedPartial));
-    if served && (pushed || was == Some(Reason::ReadingBack)) {
+    for image in &run.repaired {
+        info!(namespace, name, %image, "put back an image that was gone");
+    }
+    let served = matches!(run.outcome, Outcome::Served { .. });
+    if served && (run.pushed || was == Some(Reason::ReadingBack)) {
         let reference = next.reference.as_deref().unwrap_or_default();
         info!(namespace, name, reference, "published index");
     } else if was != reason {

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 
 use super::{Watched, lock};
-use crate::error::Retry;
+use crate::{error::Retry, reconcile::tags::Corrections};
 
 /// Sessions are looked through for deleted objects when there are this many more than last time.
 const PRUNE: usize = 1024;
@@ -20,6 +21,7 @@ struct Session {
     generation: Option<i64>,
     failures: u32,
     written: Option<Written>,
+    corrections: Corrections,
     /// Runs of all objects since this one ran.
     idle: usize,
 }
@@ -78,6 +80,17 @@ impl Sessions {
             Some(Retry::Interval) | None => 0,
         };
         session.failures
+    }
+
+    /// When tags of `object` were put back.
+    pub(super) fn corrections(&self, object: &MultiArchImage) -> Corrections {
+        let sessions = lock(&self.0);
+        sessions.get(&uid(object)).map(|session| session.corrections.clone()).unwrap_or_default()
+    }
+
+    /// A tag of `object` was put back.
+    pub(super) fn count_correction(&self, object: &MultiArchImage, now: Timestamp) {
+        lock(&self.0).entry(uid(object)).or_default().corrections.count(now);
     }
 
     /// Counts a run that had no outcome.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 
 use super::{
-    Job, Stage, access::AccessMap, memory::Memory, publish::PublishError, resolve::Content,
+    Job, access::AccessMap, memory::Memory, publish::PublishError, resolve::Content, stage::Stage,
 };
 use crate::{
     oci::{Descriptor, Reference, TagOrDigest, media_type},
@@ -16,12 +16,13 @@ use crate::{
 const AT_ONCE: usize = 4;
 
 /// Copies `contents` into the target's repository: every blob once, and no manifest before all
-/// blobs are there. What was published before and still is there is not copied again.
+/// blobs are there. What was published before and still is there is not copied again. Returns
+/// whether anything was.
 pub async fn copy<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     contents: &[Content],
-) -> Result<(), PublishError> {
+) -> Result<bool, PublishError> {
     let Job { registry, sources, memory, stage, .. } = *job;
     let to = Place {
         access: access.target().map_err(|source| PublishError::Credential { source })?,
@@ -31,6 +32,9 @@ pub async fn copy<R: Registry>(
     let contents = contents.iter().filter(|content| seen.insert(content.manifest.digest()));
     let asks: Vec<_> = contents.map(|content| is_lacking(registry, to, content, memory)).collect();
     let contents: Vec<&Content> = try_join_all(asks).await?.into_iter().flatten().collect();
+    if contents.is_empty() {
+        return Ok(false);
+    }
 
     let mut seen = HashSet::new();
     let blobs =
@@ -53,7 +57,7 @@ pub async fn copy<R: Registry>(
             wave.into_iter().map(|content| put_manifest(registry, to, content)).collect();
         stream::iter(puts).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// `content`, unless it was published before and still is there.

@@ -11,20 +11,21 @@ use super::{
     sources::Sources,
 };
 use crate::{
-    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest, media_type},
+    oci::{
+        Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, Reference, TagOrDigest,
+        media_type,
+    },
     registry::{Access, Registry, RegistryError},
 };
 
-/// The digest that the target's tag names now.
+/// The digest that `tag`, the target's or one beside it, names now.
 pub async fn named<R: Registry>(
     registry: &R,
     access: &Access,
-    sources: &Sources,
+    tag: &Reference,
 ) -> Result<Option<Digest>, PublishError> {
-    let tag = sources.target.tag_or_digest();
-    let head = registry.head_manifest(access, sources.target.repository(), &tag).await;
-    let head =
-        head.map_err(|source| PublishError::Look { target: sources.target.clone(), source })?;
+    let head = registry.head_manifest(access, tag.repository(), &tag.tag_or_digest()).await;
+    let head = head.map_err(|source| PublishError::Look { target: tag.clone(), source })?;
     Ok(head.map(|descriptor| descriptor.digest))
 }
 
@@ -63,7 +64,7 @@ async fn tagged<R: Registry>(
     let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
     // Where its content is wanted whatever it is, it is read without asking for its digest first.
     if !draft.needs(memory) {
-        let named = named(registry, access, sources).await?;
+        let named = named(registry, access, &sources.target).await?;
         let Some(digest) = named else { return Ok(Current::Free) };
         let ours = memory.published.as_ref().is_some_and(|published| published.digest == digest);
         if ours || (digest == *draft.digest() && draft.is_whole()) {
@@ -75,7 +76,7 @@ async fn tagged<R: Registry>(
         Ok(None) => return Ok(Current::Free),
         // Whatever it is, it tells no platform.
         Err(RegistryError::Unusable { .. }) => {
-            let digest = named(registry, access, sources).await?;
+            let digest = named(registry, access, &sources.target).await?;
             let Some(digest) = digest else { return Ok(Current::Free) };
             return Ok(Current::Read(Read { digest, raw: None, index: stand_in(Vec::new()) }));
         }

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use multiarch_crds::{
     condition::{self, Reason, Type},
-    v1alpha1::{MultiArchImageStatus, SourceState, SourceStatus},
+    v1alpha1::{MultiArchImageStatus, SourceState, SourceStatus, TagPolicy},
 };
 
 use super::{
     resolve::{Answer, Resolution},
     sources::{Source, Sources},
+    tags::Tag,
 };
 use crate::oci::{Digest, Platform, Reference};
 
@@ -25,6 +26,12 @@ pub struct Memory {
     pub reason: Option<Reason>,
     /// The generation that the status speaks of is the one at hand.
     pub current: bool,
+    /// Ready is True.
+    pub ready: bool,
+    /// What is published was published for the generation at hand.
+    pub serves: bool,
+    /// The tags that this object has written, the target's among them.
+    pub tags: Vec<String>,
     sources: HashMap<String, Remembered>,
 }
 
@@ -44,6 +51,8 @@ pub struct PublishedChild {
     pub platform: Platform,
     /// Digest of its manifest.
     pub digest: Digest,
+    /// Digests of the attestation manifests that are listed for it.
+    pub attestations: Vec<Digest>,
     /// Name of the source that it came from; empty where it was retained.
     pub source: String,
 }
@@ -62,8 +71,9 @@ impl Memory {
     /// Reads `status`, for a spec of `generation` that was parsed into `sources`.
     #[must_use]
     pub fn of(status: &MultiArchImageStatus, generation: Option<i64>, sources: &Sources) -> Self {
-        let reason = condition::get(&status.conditions, Type::Ready)
-            .and_then(|ready| ready.reason.parse().ok());
+        let ready = condition::get(&status.conditions, Type::Ready);
+        let reason = ready.and_then(|ready| ready.reason.parse().ok());
+        let published = condition::get(&status.conditions, Type::Published);
         // A run may end before its sources are asked, and still observe a generation.
         let asked = condition::get(&status.conditions, Type::SourcesResolved)
             .and_then(|condition| condition.observed_generation);
@@ -77,6 +87,9 @@ impl Memory {
             pushed_at: status.last_publish_time.as_ref().map(|time| time.0),
             reason,
             current: status.observed_generation == generation,
+            ready: ready.is_some_and(|ready| ready.status == "True"),
+            serves: published.is_some_and(|published| published.observed_generation == generation),
+            tags: status.tags.clone(),
             sources: remembered.collect(),
         }
     }
@@ -105,15 +118,21 @@ impl Memory {
     /// to it again: only then may a run stop after its HEADs. What a foreign tag names is not
     /// remembered, so what was held because of it is looked at anew.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_settled(&self, policy: TagPolicy) -> bool {
         use Reason as R;
         let tag_is_known = self.published.is_some();
         self.current
             && self.reason.is_some_and(|reason| match reason {
-                R::Succeeded | R::PublishedPartial | R::WouldShrink => tag_is_known,
+                R::Succeeded
+                | R::PublishedPartial
+                | R::WouldShrink
+                | R::TagImmutable
+                | R::DriftLoop => tag_is_known,
                 // What the target's registry refused it may take later.
                 R::UnsupportedContent => tag_is_known && self.has_unusable_source(),
                 R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+                // It is left as it is, until something else than the tag changes.
+                R::DriftDetected => tag_is_known && policy == TagPolicy::Yield,
                 _ => false,
             })
     }
@@ -128,7 +147,39 @@ impl Memory {
     /// Whether the last run left the spec served.
     #[must_use]
     pub fn was_served(&self) -> bool {
-        self.current && matches!(self.reason, Some(Reason::Succeeded | Reason::PublishedPartial))
+        self.current && self.ready && self.reason != Some(Reason::Suspended)
+    }
+
+    /// Whether the last run left a tag as something else had moved it.
+    #[must_use]
+    pub fn was_left(&self) -> bool {
+        let left = [Reason::TagImmutable, Reason::DriftLoop, Reason::DriftDetected];
+        self.current && !self.ready && self.reason.is_some_and(|reason| left.contains(&reason))
+    }
+
+    /// Whether an index of `images` was published before, for the spec as it is now.
+    #[must_use]
+    pub fn repeats<'a>(&self, images: impl Iterator<Item = &'a Digest>) -> bool {
+        self.serves && self.published.as_ref().is_some_and(|index| index.has_just(images))
+    }
+
+    /// Whether this object has written the tag called `name`.
+    #[must_use]
+    pub fn has_written(&self, name: &str) -> bool {
+        self.tags.iter().any(|tag| tag == name)
+    }
+
+    /// What this object left `tag` with, where it wrote it.
+    #[must_use]
+    pub fn left(&self, tag: &Tag) -> Option<&Digest> {
+        let published = self.published.as_ref().filter(|_| self.has_written(&tag.name))?;
+        match &tag.platform {
+            None => Some(&published.digest),
+            Some(of) => {
+                let child = published.children.iter().find(|child| child.platform == *of)?;
+                Some(&child.digest)
+            }
+        }
     }
 
     /// Whether every image that `resolutions` found is in the published index already.
@@ -183,6 +234,7 @@ impl PublishedIndex {
             Some(PublishedChild {
                 platform: published.platform.parse::<Platform>().ok()?.normalized(),
                 digest: published.digest.parse().ok()?,
+                attestations: published.attestations.iter().flat_map(|a| a.parse()).collect(),
                 source: published.source.clone(),
             })
         });

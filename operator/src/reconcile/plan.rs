@@ -153,12 +153,18 @@ pub fn draft(
     Ok(draft)
 }
 
-impl Draft {
-    /// Digests of the published images that stay although their sources are absent now.
-    pub fn kept(&self) -> impl Iterator<Item = &Digest> {
-        self.kept.iter().map(|child| &child.digest)
+impl Current {
+    /// The digest that the tag names.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Free => None,
+            Self::Known(digest) | Self::Read(Read { digest, .. }) => Some(digest),
+        }
     }
+}
 
+impl Draft {
     /// Whether it is the whole plan, so that no published image has to be found.
     #[must_use]
     pub fn is_whole(&self) -> bool {

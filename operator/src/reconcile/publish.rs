@@ -1,21 +1,25 @@
 //! writes: the planned index under the target's tag, and reads it back.
 
+mod error;
+pub mod tags;
+
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use jiff::SignedDuration;
 use multiarch_crds::condition::Reason;
 
+pub use self::error::PublishError;
 use super::{
     Job,
     access::AccessMap,
-    copy,
+    children::{self, Children},
+    copy, look,
     plan::{Current, Plan, Read},
     sources::Sources,
+    tags::{Astray, Verdict},
 };
 use crate::{
-    keychain::KeychainError,
-    oci::{Digest, Reference, TagOrDigest},
+    oci::{Digest, RawManifest, Reference, TagOrDigest},
     registry::{Access, Registry, RegistryError},
 };
 
@@ -35,99 +39,7 @@ pub struct Published {
     media_type: String,
     pushed: bool,
     replaced: Option<Digest>,
-}
-
-/// Why the plan is not published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// No credential could be made ready.
-    #[error("{source}")]
-    Credential {
-        /// Why not.
-        #[source]
-        source: KeychainError,
-    },
-    /// What the tag names now could not be read.
-    #[error("failed to read the target {target}: {source}")]
-    Look {
-        /// The target.
-        target: Reference,
-        /// Why not.
-        #[source]
-        source: RegistryError,
-    },
-    /// A published image that was to stay is gone.
-    #[error("{image} is gone from the registry, and so is its source: push that image again")]
-    ChildGone {
-        /// The image.
-        image: Reference,
-    },
-    /// Content could not be copied into the target's repository.
-    #[error("failed to copy {image}: {source}")]
-    Copy {
-        /// The image, where it is.
-        image: Reference,
-        /// Why not.
-        #[source]
-        source: RegistryError,
-    },
-    /// A blob of a source's image is gone.
-    #[error("the blob {blob} of {image} is gone from its registry: push that image again")]
-    BlobGone {
-        /// Name of the source.
-        name: String,
-        /// The image, where it is.
-        image: Reference,
-        /// The blob.
-        blob: Digest,
-    },
-    /// An image whose layers are to be had elsewhere only was refused.
-    #[error(
-        "{image} has the layer {layer} that is not in its registry but at other URLs, and the \
-         target's registry refuses such images: build it again with that layer pushed"
-    )]
-    ForeignLayer {
-        /// The image, where it is.
-        image: Reference,
-        /// The layer.
-        layer: Digest,
-    },
-    /// The index was not taken.
-    #[error("failed to push {target}: {source}")]
-    Push {
-        /// The target.
-        target: Reference,
-        /// Why not.
-        #[source]
-        source: RegistryError,
-    },
-    /// The index was pushed, and asking for it failed.
-    #[error("pushed {target}, but failed to read it back: {source}")]
-    ReadBack {
-        /// The target.
-        target: Reference,
-        /// Why not.
-        #[source]
-        source: RegistryError,
-    },
-    /// The index was pushed, and the tag still names what it named before.
-    #[error("pushed {target}, and waiting for the registry to show it")]
-    Lagging {
-        /// The target, pinned to what was pushed.
-        target: Reference,
-        /// Whether it was pushed in this run, and not in an earlier one.
-        pushed: bool,
-    },
-    /// The index was pushed, and the tag names something else.
-    #[error(
-        "pushed {target}, but the tag names {seen}: someone else writes it too, or the registry changed it"
-    )]
-    Mismatch {
-        /// The target, pinned to what was pushed.
-        target: Reference,
-        /// What the tag names.
-        seen: Digest,
-    },
+    repaired: Vec<Reference>,
 }
 
 impl Published {
@@ -136,13 +48,19 @@ impl Published {
     pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
         let (digest, media_type) = (reference.digest()?.clone(), crate::oci::media_type::OCI_INDEX);
         let media_type = media_type.to_owned();
-        Some(Self { reference, digest, media_type, pushed, replaced: None })
+        Some(Self { reference, digest, media_type, pushed, replaced: None, repaired: Vec::new() })
     }
 
     /// The target, pinned to what its tag names.
     #[must_use]
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// Images of the index that were gone and put back.
+    #[must_use]
+    pub fn repaired(&self) -> &[Reference] {
+        &self.repaired
     }
 
     /// The digest that the tag names.
@@ -170,110 +88,150 @@ impl Published {
     }
 }
 
-impl PublishError {
-    /// Whether the registry took the index in this run.
-    #[must_use]
-    pub fn pushed(&self) -> bool {
-        match self {
-            Self::Lagging { pushed, .. } => *pushed,
-            Self::ReadBack { .. } | Self::Mismatch { .. } => true,
-            Self::Credential { .. }
-            | Self::Look { .. }
-            | Self::ChildGone { .. }
-            | Self::Copy { .. }
-            | Self::BlobGone { .. }
-            | Self::ForeignLayer { .. }
-            | Self::Push { .. } => false,
-        }
-    }
-}
-
-/// Checks that the published images called `digests`, whose sources are absent, are still there.
-pub async fn check_children<R: Registry>(
-    registry: &R,
-    access: &Access,
-    sources: &Sources,
-    digests: impl Iterator<Item = &Digest>,
-) -> Result<(), PublishError> {
-    let repository = sources.target.repository();
-    let heads = digests.map(|digest| async move {
-        let child = TagOrDigest::Digest(digest.clone());
-        match registry.head_manifest(access, repository, &child).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(PublishError::ChildGone { image: repository.digest(digest) }),
-            Err(source) => Err(PublishError::Look { target: sources.target.clone(), source }),
-        }
-    });
-    try_join_all(heads).await.map(|_| ())
-}
-
-/// Publishes `plan`: nothing is written where the tag names it, or its equal, already.
+/// Publishes `plan`: nothing is written where the tag names it, or its equal, already. `None` where
+/// what was published once stands, although the sources give something else now.
 pub async fn publish<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     plan: &Plan,
     current: &Current,
-) -> Result<Published, PublishError> {
-    let Job { registry, sources, memory, stage, now, .. } = *job;
+    children: &Children,
+) -> Result<Option<Published>, PublishError> {
+    let Job { registry, sources, memory, stage, .. } = *job;
+    let found = found(sources, plan, current);
+    let repeats = memory.repeats(children::images(&plan.platforms).iter());
+    let wanted = if found.is_none() && !repeats {
+        children.staying.as_slice()
+    } else if job.is_lag_to_be_expected() {
+        &[][..]
+    } else {
+        &children.unseen
+    };
+    let repaired = children::keep(job, access, wanted).await?;
+    if let Some(found) = found {
+        return Ok(Some(Published { repaired, ..found }));
+    }
+    let target = sources.target.pinned_to(plan.raw.digest());
+    if memory.reason == Some(Reason::ReadingBack) && job.is_lag_to_be_expected() {
+        return Err(PublishError::Lagging { target, pushed: false });
+    }
+    let before = current.digest();
+    let left = memory.published.as_ref().map(|published| &published.digest);
+    let astray = Astray { named: before, left, repeats, exhausted: job.is_exhausted() };
+    match astray.verdict(sources.tag_policy) {
+        Verdict::Write => {}
+        Verdict::Stands if memory.serves => return Ok(None),
+        verdict => return Err(refused(verdict, &sources.target, plan.raw.digest(), before)),
+    }
+    let copied = copy::copy(job, access, &plan.contents).await?;
+    let access = access.target().map_err(|source| PublishError::Credential { source })?;
+    // What was looked at before may be long ago.
+    if copied {
+        let named = look::named(registry, access, &sources.target).await?;
+        if named.as_ref() != before {
+            return Err(PublishError::Moved { tag: sources.target.clone(), named });
+        }
+    }
+    stage.at("while pushing the index and reading it back");
+    put(registry, access, &sources.target, &plan.raw, before).await?;
+    read_back(registry, access, &target, before).await?;
+    let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
+    let replaced = before.cloned();
+    let reference = target;
+    Ok(Some(Published { reference, digest, media_type, pushed: true, replaced, repaired }))
+}
+
+/// What the tag names, where that is the plan or its equal.
+fn found(sources: &Sources, plan: &Plan, current: &Current) -> Option<Published> {
     let equal = |read: &Read| plan.index.as_ref().is_some_and(|plan| read.index.satisfies(plan));
-    let before = match current {
-        Current::Free => None,
+    let (digest, media_type) = match current {
         Current::Known(digest) | Current::Read(Read { digest, .. })
             if digest == plan.raw.digest() =>
         {
-            return Ok(found(sources, digest, plan.raw.media_type()));
+            (digest, plan.raw.media_type())
         }
-        Current::Read(read) if equal(read) => {
-            return Ok(found(sources, &read.digest, &read.index.media_type));
-        }
-        Current::Known(digest) | Current::Read(Read { digest, .. }) => Some(digest),
+        Current::Read(read) if equal(read) => (&read.digest, read.index.media_type.as_str()),
+        _ => return None,
     };
-    let target = sources.target.pinned_to(plan.raw.digest());
-    let pushed_just_now = memory.pushed_at.is_some_and(|at| now.duration_since(at) < LAG);
-    if memory.reason == Some(Reason::ReadingBack) && pushed_just_now {
-        return Err(PublishError::Lagging { target, pushed: false });
-    }
-    copy::copy(job, access, &plan.contents).await?;
-    stage.at("while pushing the index and reading it back");
-    let access = access.target().map_err(|source| PublishError::Credential { source })?;
-    let (repository, tag) = (sources.target.repository(), sources.target.tag_or_digest());
-    let put = registry.put_manifest(access, repository, &tag, &plan.raw).await;
-    put.map_err(|source| PublishError::Push { target: sources.target.clone(), source })?;
-    read_back(registry, access, &target, &tag, before).await?;
-    let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
-    let replaced = before.cloned();
-    Ok(Published { reference: target, digest, media_type, pushed: true, replaced })
-}
-
-async fn read_back<R: Registry>(
-    registry: &R,
-    access: &Access,
-    target: &Reference,
-    tag: &TagOrDigest,
-    before: Option<&Digest>,
-) -> Result<(), PublishError> {
-    for pause in READ_BACK {
-        tokio::time::sleep(pause).await;
-        let seen = registry.head_manifest(access, target.repository(), tag).await;
-        let seen =
-            seen.map_err(|source| PublishError::ReadBack { target: target.clone(), source })?;
-        match seen.map(|seen| seen.digest) {
-            Some(seen) if Some(&seen) == target.digest() => return Ok(()),
-            Some(seen) if Some(&seen) != before => {
-                return Err(PublishError::Mismatch { target: target.clone(), seen });
-            }
-            _ => {}
-        }
-    }
-    Err(PublishError::Lagging { target: target.clone(), pushed: true })
-}
-
-fn found(sources: &Sources, digest: &Digest, media_type: &str) -> Published {
-    Published {
+    Some(Published {
         reference: sources.target.pinned_to(digest),
         digest: digest.clone(),
         media_type: media_type.to_owned(),
         pushed: false,
         replaced: None,
+        repaired: Vec::new(),
+    })
+}
+
+/// Why `tag` is left as it is.
+fn refused(
+    verdict: Verdict,
+    tag: &Reference,
+    published: &Digest,
+    named: Option<&Digest>,
+) -> PublishError {
+    let (tag, published, named) = (tag.clone(), published.clone(), named.cloned());
+    match verdict {
+        Verdict::Yielded => PublishError::Yielded { tag, published, named },
+        Verdict::Loop => PublishError::DriftLoop { tag, published, named },
+        Verdict::Immutable | Verdict::Stands | Verdict::Write => {
+            PublishError::Immutable { tag, named, why: "tagPolicy: Immutable writes a tag once" }
+        }
     }
+}
+
+/// Stores `raw` under `tag`, which names `before`.
+async fn put<R: Registry>(
+    registry: &R,
+    access: &Access,
+    tag: &Reference,
+    raw: &RawManifest,
+    before: Option<&Digest>,
+) -> Result<(), PublishError> {
+    let repository = tag.repository();
+    let put = registry.put_manifest(access, repository, &tag.tag_or_digest(), raw).await;
+    let Err(source) = put else { return Ok(()) };
+    if before.is_some() && may_be_immutable(&source) {
+        // Where the same bytes go by digest, it is the tag that the registry protects.
+        let digest = TagOrDigest::Digest(raw.digest().clone());
+        if registry.put_manifest(access, repository, &digest, raw).await.is_ok() {
+            let why = "its registry does not let it be overwritten";
+            return Err(PublishError::Immutable { tag: tag.clone(), named: before.cloned(), why });
+        }
+    }
+    Err(PublishError::Push { target: tag.clone(), source })
+}
+
+/// How registries refuse to overwrite an immutable tag (REGISTRY.md rule 12).
+fn may_be_immutable(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Refused { status, .. } | RegistryError::Denied { status, .. } => {
+            matches!(status, 400 | 403 | 405 | 409 | 412)
+        }
+        _ => false,
+    }
+}
+
+/// Waits until the tag of `pinned` names its digest, and no longer `before`.
+async fn read_back<R: Registry>(
+    registry: &R,
+    access: &Access,
+    pinned: &Reference,
+    before: Option<&Digest>,
+) -> Result<(), PublishError> {
+    let target = || pinned.clone();
+    let tag = TagOrDigest::Tag(pinned.tag().unwrap_or_default().to_owned());
+    for pause in READ_BACK {
+        tokio::time::sleep(pause).await;
+        let seen = registry.head_manifest(access, pinned.repository(), &tag).await;
+        let seen = seen.map_err(|source| PublishError::ReadBack { target: target(), source })?;
+        match seen.map(|seen| seen.digest) {
+            Some(seen) if Some(&seen) == pinned.digest() => return Ok(()),
+            Some(seen) if Some(&seen) != before => {
+                return Err(PublishError::Mismatch { target: target(), seen });
+            }
+            _ => {}
+        }
+    }
+    Err(PublishError::Lagging { target: target(), pushed: true })
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{self, Failure, Stalled, TRIES},
-    oci::Platform,
+    oci::{Platform, Reference},
 };
 
 /// Longest message of a source, in bytes.
@@ -34,6 +34,8 @@ pub struct Run {
     pub pushed: bool,
     /// What the tag named instead of the published index before this run put it back, in words.
     pub drift: Option<String>,
+    /// Images of the published index that were gone and put back.
+    pub repaired: Vec<Reference>,
     /// Names of sources that give the same platform.
     pub conflict: Vec<String>,
     /// Name of the source of which a blob is gone, as the outcome says.
@@ -51,9 +53,19 @@ impl Run {
             counted: None,
             pushed: false,
             drift: None,
+            repaired: Vec::new(),
             conflict: Vec::new(),
             incomplete: None,
             outcome,
+        }
+    }
+
+    /// Why it did not do all that the spec asks for.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.outcome {
+            Outcome::Held(failure) | Outcome::Served { failed: Some(failure), .. } => Some(failure),
+            _ => None,
         }
     }
 }
@@ -78,7 +90,13 @@ pub enum Outcome {
         published: Published,
         /// The images of the index.
         platforms: Vec<PublishedPlatform>,
+        /// The other tags that this object has written.
+        tags: Vec<String>,
+        /// Why one of the other tags is not as it should be.
+        failed: Option<Failure>,
     },
+    /// The target's tag was written once and stands, whatever the sources give now.
+    Stands,
     /// Nothing was published, or not read back.
     Held(Failure),
     /// The object is suspended.
@@ -107,11 +125,12 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     if !run.resolutions.is_empty() {
         status.sources = sources(&previous.sources, run, about.now);
     }
-    if let Outcome::Served { published, platforms } = &run.outcome {
+    if let Outcome::Served { published, platforms, tags, .. } = &run.outcome {
         status.reference = Some(published.reference().to_string());
         status.digest = Some(published.digest().to_string());
         status.media_type = Some(published.media_type().to_owned());
-        status.tags = published.reference().tag().map(ToOwned::to_owned).into_iter().collect();
+        let target = published.reference().tag().map(ToOwned::to_owned);
+        status.tags = target.into_iter().chain(tags.iter().cloned()).collect();
         status.platforms = with_configs(platforms, &previous.platforms);
     }
     if run.pushed {
@@ -131,11 +150,15 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), about };
     match &run.outcome {
         Outcome::Unchanged => conditions.unchanged(),
-        Outcome::Served { published, .. } => {
+        Outcome::Served { published, failed, .. } => {
             let whole = complete.as_ref().is_none_or(Completeness::is_complete);
             let platforms: HashSet<_> = status.platforms.iter().map(|p| &p.platform).collect();
             conditions.served(published, platforms.len(), whole);
+            if let Some(failure) = failed {
+                conditions.held(failure, previous);
+            }
         }
+        Outcome::Stands => conditions.stands(status.reference.as_deref().unwrap_or_default()),
         Outcome::Held(failure) => conditions.held(failure, previous),
         Outcome::Suspended => conditions.suspended(),
     }
@@ -203,6 +226,15 @@ impl Conditions<'_> {
         let message = format!("{} has {platforms} platform{plural}", published.reference());
         self.set(Type::Ready, Status::True, reason, &message);
         self.set(Type::Published, Status::True, Reason::Succeeded, &message);
+        condition::remove(&mut self.list, Type::Reconciling);
+        condition::remove(&mut self.list, Type::Stalled);
+    }
+
+    fn stands(&mut self, reference: &str) {
+        let message = format!(
+            "{reference} stays as it was published, as tagPolicy: Immutable says: the sources give something else now"
+        );
+        self.set(Type::Ready, Status::True, Reason::TagImmutable, &message);
         condition::remove(&mut self.list, Type::Reconciling);
         condition::remove(&mut self.list, Type::Stalled);
     }

@@ -48,8 +48,8 @@ async fn blobs_are_mounted_within_a_registry() {
     let report = world.run().await;
     world.assert_ready("True", "Succeeded");
     assert_eq!(world.platforms(), ["linux/amd64", "linux/arm64"]);
-    // N manifests, N configs and the tag; B mounts; N + 1 PUTs; a read back.
-    report.assert_counts(1, 5, 3);
+    // N manifests, N configs and the tag; B mounts; N PUTs; the tag again, its PUT and a read back.
+    report.assert_counts(2, 5, 3);
     assert_eq!(report.count("POST mount"), 4);
     assert_eq!(report.count("POST"), 4, "nothing is sent");
     world.later(10);
@@ -126,7 +126,8 @@ async fn nothing_is_copied_where_the_index_is_there() {
     world.store = store;
     let report = world.run().await;
     world.assert_ready("True", "Succeeded");
-    report.assert_counts(0, 5, 0);
+    // Nobody knows yet whether the images of that index are still there.
+    report.assert_counts(2, 5, 0);
     assert_eq!(report.count("POST"), 0);
     assert_eq!(world.tagged(), published);
 }
@@ -389,7 +390,7 @@ async fn a_source_that_is_gone_after_publication_is_looked_for_at_the_target() {
     assert_eq!(world.source("arm64").state, SourceState::Missing);
     world.later(10);
     let report = world.run().await;
-    report.assert_idle(4);
+    report.assert_idle(3);
     let child = format!("HEAD manifest {PATH}@{arm64}");
     assert!(report.requests.contains(&child), "{report:?}");
     // Also beside an edit, which needs what the tag has.

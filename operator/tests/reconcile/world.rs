@@ -17,6 +17,7 @@ use multiarch_operator::{
         memory::Memory,
         sources::Sources,
         status::{self, About, Outcome, Run},
+        tags::Corrections,
     },
     registry::{
         RegistryError, Request,
@@ -38,6 +39,7 @@ pub(crate) struct World {
     generation: i64,
     requested_at: Option<String>,
     failures: u32,
+    corrections: Corrections,
 }
 
 /// What one run did.
@@ -45,6 +47,8 @@ pub(crate) struct World {
 pub(crate) struct Report {
     /// `HEAD manifest team/app:1.0`, sorted.
     pub(crate) requests: Vec<String>,
+    /// How many of them look for images and attestations that the status shows as published.
+    pub(crate) children: usize,
     /// The status was written.
     pub(crate) changed: bool,
     /// The Events by reason.
@@ -87,6 +91,7 @@ impl World {
             generation: 1,
             requested_at: None,
             failures: 0,
+            corrections: Corrections::default(),
         }
     }
 
@@ -147,6 +152,7 @@ impl World {
     /// The operator is killed and started again.
     pub(crate) fn restart(&mut self) {
         self.failures = 0;
+        self.corrections = Corrections::default();
     }
 
     /// A Secret with a credential for [`HOST`].
@@ -183,6 +189,7 @@ impl World {
             keychain: &keychain,
             memory: &memory,
             requested,
+            corrections: &self.corrections,
             now: self.now,
             stage: &stage,
         };
@@ -194,10 +201,10 @@ impl World {
         });
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
         requests.sort();
-        let retry = match &run.outcome {
-            Outcome::Held(failure) => Some(failure.consequence.retry),
-            _ => None,
-        };
+        let retry = run.failure().map(|failure| failure.consequence.retry);
+        if run.drift.is_some() {
+            self.corrections.count(self.now);
+        }
         if requested || self.status.observed_generation != Some(self.generation) {
             self.failures = 0;
         }
@@ -213,13 +220,17 @@ impl World {
         };
         let next = status::next(&self.status, &about, &run);
         assert_eq!(status::next(&next, &about, &run), next, "not a fixpoint");
-        let told = events::between(&self.status, &next, run.pushed, run.drift.as_deref());
+        let told = events::between(&self.status, &next, &run);
         let changed = next != self.status;
         // Through the API server and back.
         self.status = serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap();
         assert_eq!(self.status, next);
         self.check();
+        let shown =
+            self.status.platforms.iter().flat_map(|p| p.attestations.iter().chain([&p.digest]));
+        let shown: Vec<_> = shown.map(|digest| format!("HEAD manifest {PATH}@{digest}")).collect();
         Report {
+            children: requests.iter().filter(|request| shown.contains(request)).count(),
             requests,
             changed,
             events: told.into_iter().map(|event| event.reason).collect(),
@@ -401,10 +412,11 @@ impl Report {
         assert_eq!(counts, (heads, gets, puts), "{:#?}", self.requests);
     }
 
-    /// Nothing changed: nothing but `heads` HEADs, no write of the status and no Event.
+    /// Nothing changed: nothing but `heads` HEADs of sources and tags, and those of the published
+    /// images that no other answer shows, no write of the status and no Event.
     #[track_caller]
     pub(crate) fn assert_idle(&self, heads: usize) {
-        self.assert_counts(heads, 0, 0);
+        self.assert_counts(heads + self.children, 0, 0);
         assert!(!self.changed, "the status was written");
         assert!(self.events.is_empty(), "{:?}", self.events);
     }

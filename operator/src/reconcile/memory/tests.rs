@@ -49,7 +49,10 @@ fn status(reason: Reason) -> MultiArchImageStatus {
         ..MultiArchImageStatus::default()
     };
     let list = &mut status.conditions;
-    condition::set(list, Type::Ready, Status::True, reason, "", 1, NOW);
+    let holds =
+        matches!(reason, Reason::Succeeded | Reason::PublishedPartial | Reason::TagImmutable);
+    let holds = if holds { Status::True } else { Status::False };
+    condition::set(list, Type::Ready, holds, reason, "", 1, NOW);
     condition::set(list, Type::SourcesResolved, Status::True, reason, "", 1, NOW);
     status
 }
@@ -70,7 +73,7 @@ fn reads_a_status() {
     assert_eq!(memory.published_from("b").count(), 0);
     assert_eq!(memory.source("a").unwrap().digest, Some(digest("named")));
     assert_eq!(memory.pushed_at, Some(NOW));
-    assert!(memory.current && memory.is_settled() && memory.was_served());
+    assert!(memory.current && memory.is_settled(TagPolicy::Enforce) && memory.was_served());
     assert!(!memory.is_missing("a"));
 }
 
@@ -78,7 +81,7 @@ fn reads_a_status() {
 fn a_status_that_says_nothing_is_no_memory() {
     let memory = memory(&MultiArchImageStatus::default());
     assert!(memory.published.is_none() && memory.source("a").is_none());
-    assert!(!memory.current && !memory.is_settled() && !memory.was_served());
+    assert!(!memory.current && !memory.is_settled(TagPolicy::Enforce) && !memory.was_served());
 }
 
 #[rstest]
@@ -99,7 +102,7 @@ fn a_status_that_does_not_parse_is_no_memory(#[case] spoil: fn(&mut MultiArchIma
     let mut status = status(Reason::Succeeded);
     spoil(&mut status);
     let memory = memory(&status);
-    assert!(memory.published.is_none() && !memory.is_settled());
+    assert!(memory.published.is_none() && !memory.is_settled(TagPolicy::Enforce));
 }
 
 /// A source that cannot be used stays what it is; what its target refused may be taken later.
@@ -113,7 +116,7 @@ fn unsupported_content_is_settled_where_it_is_a_source_s(
 ) {
     let mut status = status(Reason::UnsupportedContent);
     status.sources[0].state = state;
-    assert_eq!(memory(&status).is_settled(), settled);
+    assert_eq!(memory(&status).is_settled(TagPolicy::Enforce), settled);
 }
 
 /// The same answers lead to the same outcome again, after these reasons only.
@@ -127,13 +130,20 @@ fn settled(#[values(true, false)] published: bool) {
         }
         let expected = match reason {
             R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
-            R::Succeeded | R::PublishedPartial | R::WouldShrink => published,
+            R::Succeeded
+            | R::PublishedPartial
+            | R::WouldShrink
+            | R::TagImmutable
+            | R::DriftLoop => published,
             // Of UnsupportedContent it is the target that is to blame, as every source is resolved.
             _ => false,
         };
-        assert_eq!(memory(&status).is_settled(), expected, "{reason}");
-        assert!(!Memory::of(&status, Some(2), &sources(TAGGED)).is_settled(), "{reason}");
-        let served = matches!(reason, R::Succeeded | R::PublishedPartial);
+        assert_eq!(memory(&status).is_settled(TagPolicy::Enforce), expected, "{reason}");
+        assert!(
+            !Memory::of(&status, Some(2), &sources(TAGGED)).is_settled(TagPolicy::Enforce),
+            "{reason}"
+        );
+        let served = matches!(reason, R::Succeeded | R::PublishedPartial | R::TagImmutable);
         assert_eq!(memory(&status).was_served(), served, "{reason}");
     }
 }

@@ -1,8 +1,11 @@
 //! pure: why nothing is published now.
 
-use crate::oci::{
-    Platform,
-    manifest::{MAX_BYTES, MAX_CHILDREN},
+use crate::{
+    oci::{
+        Platform,
+        manifest::{MAX_BYTES, MAX_CHILDREN},
+    },
+    reconcile::tags::TagsError,
 };
 
 /// Why nothing is published now.
@@ -45,6 +48,13 @@ pub enum Held {
          another one, or set removalPolicy: Remove to replace it"
     )]
     NoImage,
+    /// The images cannot be tagged as the spec says.
+    #[error("{source}")]
+    Tags {
+        /// Why not.
+        #[source]
+        source: TagsError,
+    },
     /// More children than an index may have.
     #[error(
         "the index would have {children} children, more than the {MAX_CHILDREN} that are allowed"

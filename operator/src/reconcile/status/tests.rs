@@ -36,6 +36,8 @@ fn served(platforms: &[&str]) -> Outcome {
     Outcome::Served {
         published: Published::pretend(reference.parse().unwrap(), true).unwrap(),
         platforms: platforms.iter().map(|text| platform(text, "a")).collect(),
+        tags: Vec::new(),
+        failed: None,
     }
 }
 
@@ -438,6 +440,7 @@ fn runs() -> impl Strategy<Value = Run> {
             }),
             pushed,
             drift: None,
+            repaired: Vec::new(),
             conflict: if pushed { vec!["a".into(), "b".into()] } else { Vec::new() },
             incomplete: if pushed { None } else { Some("a".into()) },
             outcome,

@@ -1,0 +1,195 @@
+//! pure: why a plan is not published, in words that say what to do.
+
+use crate::{
+    keychain::KeychainError,
+    oci::{Digest, Platform, Reference},
+    registry::RegistryError,
+};
+
+/// Why the plan is not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// No credential could be made ready.
+    #[error("{source}")]
+    Credential {
+        /// Why not.
+        #[source]
+        source: KeychainError,
+    },
+    /// What the tag names now could not be read.
+    #[error("failed to read the target {target}: {source}")]
+    Look {
+        /// The target.
+        target: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// An image of the index is gone, and there is nowhere to take it from.
+    #[error("{image} is gone from the registry, and so is its source: push that image again")]
+    ChildGone {
+        /// The image.
+        image: Reference,
+    },
+    /// Content could not be copied into the target's repository.
+    #[error("failed to copy {image}: {source}")]
+    Copy {
+        /// The image, where it is.
+        image: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// A blob of a source's image is gone.
+    #[error("the blob {blob} of {image} is gone from its registry: push that image again")]
+    BlobGone {
+        /// Name of the source.
+        name: String,
+        /// The image, where it is.
+        image: Reference,
+        /// The blob.
+        blob: Digest,
+    },
+    /// An image whose layers are to be had elsewhere only was refused.
+    #[error(
+        "{image} has the layer {layer} that is not in its registry but at other URLs, and the \
+         target's registry refuses such images: build it again with that layer pushed"
+    )]
+    ForeignLayer {
+        /// The image, where it is.
+        image: Reference,
+        /// The layer.
+        layer: Digest,
+    },
+    /// The tag was moved while content was copied for it.
+    #[error("{tag} was moved to {} while its content was copied: looking again", shown(.named.as_ref()))]
+    Moved {
+        /// The tag.
+        tag: Reference,
+        /// What it names now.
+        named: Option<Digest>,
+    },
+    /// The tag is left to whoever moved it.
+    #[error(
+        "{tag} names {} instead of {published}, and is left so, as tagPolicy: Yield says, until a \
+         source or the spec changes", shown(.named.as_ref())
+    )]
+    Yielded {
+        /// The tag.
+        tag: Reference,
+        /// What was published.
+        published: Digest,
+        /// What it names now.
+        named: Option<Digest>,
+    },
+    /// The tag was put back too often.
+    #[error(
+        "{tag} names {} instead of {published}, and is left so: something else has moved it back \
+         three times within an hour; stop that, then edit the spec or annotate the object with \
+         multiarch.dev/requestedAt", shown(.named.as_ref())
+    )]
+    DriftLoop {
+        /// The tag.
+        tag: Reference,
+        /// What was published.
+        published: Digest,
+        /// What it names now.
+        named: Option<Digest>,
+    },
+    /// The tag has other content and may not be overwritten.
+    #[error(
+        "{tag} names {} and not what would be published, and {why}: publish under another tag",
+        shown(.named.as_ref())
+    )]
+    Immutable {
+        /// The tag.
+        tag: Reference,
+        /// What it names now.
+        named: Option<Digest>,
+        /// Who says that it may not be overwritten.
+        why: &'static str,
+    },
+    /// The tag of an image names something else.
+    #[error(
+        "{tag}, which platformTags gives {platform}, names something that this object did not \
+         write: delete that tag, or change platformTags"
+    )]
+    TagTaken {
+        /// The tag.
+        tag: Reference,
+        /// The platform.
+        platform: Platform,
+    },
+    /// The index was not taken.
+    #[error("failed to push {target}: {source}")]
+    Push {
+        /// The target.
+        target: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// The index was pushed, and asking for it failed.
+    #[error("pushed {target}, but failed to read it back: {source}")]
+    ReadBack {
+        /// The target.
+        target: Reference,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// The index was pushed, and the tag still names what it named before.
+    #[error("pushed {target}, and waiting for the registry to show it")]
+    Lagging {
+        /// The target, pinned to what was pushed.
+        target: Reference,
+        /// Whether it was pushed in this run, and not in an earlier one.
+        pushed: bool,
+    },
+    /// The index was pushed, and the tag names something else.
+    #[error(
+        "pushed {target}, but the tag names {seen}: someone else writes it too, or the registry changed it"
+    )]
+    Mismatch {
+        /// The target, pinned to what was pushed.
+        target: Reference,
+        /// What the tag names.
+        seen: Digest,
+    },
+}
+
+impl PublishError {
+    /// Whether the registry took the index in this run.
+    #[must_use]
+    pub fn pushed(&self) -> bool {
+        match self {
+            Self::Lagging { pushed, .. } => *pushed,
+            Self::ReadBack { .. } | Self::Mismatch { .. } => true,
+            Self::Credential { .. }
+            | Self::Look { .. }
+            | Self::ChildGone { .. }
+            | Self::Copy { .. }
+            | Self::BlobGone { .. }
+            | Self::ForeignLayer { .. }
+            | Self::Moved { .. }
+            | Self::Yielded { .. }
+            | Self::DriftLoop { .. }
+            | Self::Immutable { .. }
+            | Self::TagTaken { .. }
+            | Self::Push { .. } => false,
+        }
+    }
+
+    /// The source of which a blob is gone.
+    #[must_use]
+    pub fn incomplete(&self) -> Option<&str> {
+        match self {
+            Self::BlobGone { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}
+
+fn shown(named: Option<&Digest>) -> String {
+    named.map_or("nothing".to_owned(), ToString::to_string)
+}
