@@ -91,7 +91,7 @@ pub async fn each_gets_its_own(
     images: &[(&str, String)],
 ) -> Result<()> {
     let platforms: Vec<_> = images.iter().map(|(platform, _)| *platform).collect();
-    let taken = Box::pin(containerd_for(registry, of, &platforms)).await?;
+    let taken = containerd_for(registry, of, &platforms).await?;
     for ((platform, expected), taken) in images.iter().zip(taken) {
         ensure!(taken == *expected, "containerd takes {taken} for {platform}, not {expected}");
         let taken = crane_for(registry, of, platform).await?;

@@ -115,7 +115,7 @@ async fn what_was_copied_stays_when_its_source_is_cleaned_up() -> Result<()> {
             }
         }
         let several = s.images().get("several").await?;
-        is_whole(&s.registry, "team/app:1", several.digest()).await
+        Box::pin(is_whole(&s.registry, "team/app:1", several.digest())).await
     })
     .await
 }
