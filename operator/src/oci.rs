@@ -11,6 +11,7 @@ pub mod media_type;
 mod outline;
 pub mod platform;
 pub mod reference;
+pub mod referrer;
 
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;
@@ -19,6 +20,7 @@ pub use index::Index;
 pub use manifest::{ImageManifest, Manifest, RawManifest};
 pub use platform::Platform;
 pub use reference::{Reference, Repository, TagOrDigest};
+pub use referrer::Referrer;
 
 /// How much of a user's text a message repeats, in bytes.
 const SHOWN: usize = 200;

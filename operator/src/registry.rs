@@ -81,6 +81,37 @@ pub trait Registry: Send + Sync + 'static {
         blob: &Descriptor,
         progress: &Progress,
     ) -> impl Future<Output = Result<Option<Copied>, RegistryError>> + Send;
+
+    /// Deletes `tag`, and says whether there was one. What the tag names stays: a manifest may have
+    /// other tags and other readers, so nothing is ever deleted by digest. One request, whatever
+    /// comes of it; [`RegistryError::status`] tells a registry that cannot delete tags.
+    fn delete_tag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> impl Future<Output = Result<bool, RegistryError>> + Send;
+
+    /// The manifests in the repository whose subject is `subject`, each once: from the referrers
+    /// API, or where there is none from the index under the fallback tag.
+    fn list_referrers(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> impl Future<Output = Result<Vec<Descriptor>, RegistryError>> + Send;
+
+    /// Stores `manifest`, whose subject is `subject`, by digest, and sees to it that it is listed:
+    /// a registry without referrers API gets it in the index under the fallback tag, which keeps
+    /// what it lists already. Calls for one subject go one after the other, or they undo each
+    /// other's work and do it again.
+    fn put_referrer(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        manifest: &RawManifest,
+        subject: &Digest,
+    ) -> impl Future<Output = Result<(), RegistryError>> + Send;
 }
 
 /// A repository, and who asks there.
@@ -133,13 +164,24 @@ pub struct Credential {
     pub token_realm: Option<String>,
 }
 
-/// Rights on a repository: `repository:PATH:pull` or `repository:PATH:pull,push`.
+/// Rights on a repository: `repository:PATH:pull,push`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
     /// The repository's path, without the host.
     pub path: String,
-    /// With the right to push.
-    pub push: bool,
+    /// What may be done there.
+    pub actions: Actions,
+}
+
+/// What may be done in a repository; each one includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Actions {
+    /// `pull`
+    Pull,
+    /// `pull,push`
+    Push,
+    /// `pull,push,delete`. Where a token endpoint refuses to hear of `delete`, it is asked without.
+    Delete,
 }
 
 /// What was asked of a registry, for messages: `GET manifest team/app:1.0`.
@@ -147,18 +189,19 @@ pub struct Scope {
 pub struct Request {
     /// `HEAD`, `GET`, `PUT`, `POST`, `PATCH`, `DELETE`.
     pub method: &'static str,
-    /// `manifest`, `blob`, `token`; `mount` and `upload` for what leads to a blob.
+    /// `manifest`, `blob`, `referrers`, `token`; `mount` and `upload` for what leads to a blob.
     pub noun: &'static str,
     /// `team/app:1.0` or `team/app@sha256:…`.
     pub of: String,
 }
 
 impl Access {
-    /// The scopes of this access with another one, once.
+    /// The scopes of this access with another one: one a repository, with all that either allows.
     #[must_use]
     pub fn with_scope(mut self, scope: Scope) -> Self {
-        if !self.scopes.contains(&scope) {
-            self.scopes.push(scope);
+        match self.scopes.iter_mut().find(|known| known.path == scope.path) {
+            Some(known) => known.actions = known.actions.max(scope.actions),
+            None => self.scopes.push(scope),
         }
         self
     }
@@ -206,6 +249,12 @@ impl Request {
         Self { noun: "upload", ..Self::blob(method, repository, digest) }
     }
 
+    /// For what refers to a manifest: `GET referrers team/app@sha256:…`.
+    #[must_use]
+    pub fn referrers(repository: &Repository, subject: &Digest) -> Self {
+        Self { noun: "referrers", ..Self::blob("GET", repository, subject) }
+    }
+
     /// For a token: `GET token team/app`.
     #[must_use]
     pub fn token(repository: &Repository) -> Self {
@@ -217,20 +266,35 @@ impl Scope {
     /// The right to read `repository`.
     #[must_use]
     pub fn pull(repository: &Repository) -> Self {
-        Self { path: repository.path().into(), push: false }
+        Self { path: repository.path().into(), actions: Actions::Pull }
     }
 
     /// The right to read and write `repository`.
     #[must_use]
     pub fn push(repository: &Repository) -> Self {
-        Self { path: repository.path().into(), push: true }
+        Self { path: repository.path().into(), actions: Actions::Push }
+    }
+
+    /// The right to read and write `repository`, and to delete tags of it.
+    #[must_use]
+    pub fn delete(repository: &Repository) -> Self {
+        Self { path: repository.path().into(), actions: Actions::Delete }
     }
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let actions = if self.push { "pull,push" } else { "pull" };
-        write!(f, "repository:{}:{actions}", self.path)
+        write!(f, "repository:{}:{}", self.path, self.actions)
+    }
+}
+
+impl fmt::Display for Actions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "pull,push,delete",
+        })
     }
 }
 
@@ -243,5 +307,25 @@ impl fmt::Display for Request {
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(path: &str, actions: Actions) -> Scope {
+        Scope { path: path.into(), actions }
+    }
+
+    #[test]
+    fn one_scope_a_repository_with_all_that_is_asked_for() {
+        let access = Access::default()
+            .with_scope(scope("a", Actions::Push))
+            .with_scope(scope("b", Actions::Pull))
+            .with_scope(scope("a", Actions::Pull))
+            .with_scope(scope("b", Actions::Delete));
+        let scopes: Vec<_> = access.scopes.iter().map(ToString::to_string).collect();
+        assert_eq!(scopes, ["repository:a:pull,push", "repository:b:pull,push,delete"]);
     }
 }

@@ -307,6 +307,31 @@ async fn a_mount_is_asked_for_with_both_scopes(
     assert_eq!(wire.source.open_uploads(), 0);
 }
 
+/// A session that a mount left behind is cancelled with the right to delete, where there is one.
+#[rstest]
+#[case::who_may(None, 0)]
+#[case::who_may_not(Some(Lie::KeepsDelete), 1)]
+#[case::quay_knows_no_delete(Some(Lie::UnknownDelete), 0)]
+#[tokio::test]
+async fn a_session_that_is_not_needed_is_cancelled(#[case] lie: Option<Lie>, #[case] left: usize) {
+    let mut wire = Wire::start().await;
+    wire.blobs.truncate(1);
+    wire.source.login(Login::bearer(vec![User::new("a", "b", &[APP, OTHER])]));
+    wire.source.lie([Lie::MountRefused(202)].into_iter().chain(lie.clone()));
+    for blob in &wire.blobs {
+        let bytes = wire.source.store().blob(OTHER, &blob.digest).unwrap();
+        wire.source.store().push_blob(APP, "x", bytes);
+    }
+    let app = wire.source.repository(APP);
+    let writes = access(Some(("a", "b"))).with_scope(Scope::push(&app));
+    assert_eq!(wire.copy(&writes, &writes, &app).await, [Copied::Present]);
+    assert_eq!(wire.source.open_uploads(), left);
+    let seen = wire.source.seen();
+    let deletes = seen.iter().filter(|seen| seen.method == "DELETE").count();
+    let tokens = seen.iter().filter(|seen| seen.query.contains("%2Cdelete")).count();
+    assert_eq!((deletes, tokens), (1, 1), "{:#?}", wire.source.requests());
+}
+
 #[tokio::test]
 async fn a_wrong_credential_at_either_end_is_told_by_its_host() {
     let (source, target) =

@@ -38,6 +38,10 @@ everywhere! {
     a_blob_is_read_whole
     a_blob_of_another_size_is_refused
     a_repository_shows_only_its_own
+    a_deleted_tag_is_gone_and_nothing_else
+    what_refers_to_a_manifest_is_listed_once
+    an_index_may_refer_to_a_manifest
+    what_refers_to_something_else_is_not_put
 }
 
 /// One test for each way of asking who one is.
@@ -54,7 +58,7 @@ async fn a_wrong_or_missing_credential_is_unauthorized(#[case] kind: Kind) {
 mod promise {
     use bytes::Bytes;
     use multiarch_operator::{
-        oci::{Digest, RawManifest, media_type},
+        oci::{Digest, Index, RawManifest, Referrer, media_type},
         registry::{Registry, RegistryError, Scope, memory::Image},
     };
 
@@ -212,6 +216,84 @@ mod promise {
         let digest = by(image.digest());
         assert!(face.client.head_manifest(&access, &other, &digest).await.unwrap().is_some());
         assert_eq!(face.client.head_manifest(&access, &app, &digest).await.unwrap(), None);
+    }
+
+    pub(crate) async fn a_deleted_tag_is_gone_and_nothing_else(face: Face) {
+        let (access, app) = (face.access(), face.repository(APP));
+        assert!(!face.client.delete_tag(&access, &app, "1.0").await.unwrap(), "no repository");
+        let image = face.push(APP, &Image::of("linux/amd64")).await;
+        for name in ["1.0", "latest"] {
+            face.client.put_manifest(&access, &app, &tag(name), &image).await.unwrap();
+        }
+        assert!(face.client.delete_tag(&access, &app, "1.0").await.unwrap());
+        assert!(!face.client.delete_tag(&access, &app, "1.0").await.unwrap(), "no tag");
+        assert_eq!(face.client.head_manifest(&access, &app, &tag("1.0")).await.unwrap(), None);
+        for reference in [tag("latest"), by(image.digest())] {
+            let head = face.client.head_manifest(&access, &app, &reference).await.unwrap();
+            assert_eq!(head, Some(image.descriptor()));
+        }
+    }
+
+    pub(crate) async fn what_refers_to_a_manifest_is_listed_once(face: Face) {
+        let (access, app) = (face.access(), face.repository(APP));
+        let subject = face.push(APP, &Image::of("linux/amd64")).await;
+        let other = face.push(APP, &Image::of("linux/arm64")).await;
+        let listed = async |of: &RawManifest| {
+            let listed = face.client.list_referrers(&access, &app, of.digest()).await.unwrap();
+            let names = listed.iter().map(|listed| listed.annotations["name"].clone());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            (listed, names)
+        };
+        assert_eq!(listed(&subject).await.0, []);
+        let one = face.prepare_referrer(APP, &subject.descriptor(), "one").await;
+        let two = face.prepare_referrer(APP, &subject.descriptor(), "two").await;
+        for referrer in [&one, &one, &two] {
+            face.client.put_referrer(&access, &app, referrer, subject.digest()).await.unwrap();
+            let read = face.client.get_manifest(&access, &app, &by(referrer.digest())).await;
+            assert_eq!(read.unwrap().as_ref(), Some(referrer));
+            let mut expected = referrer.descriptor();
+            expected.artifact_type = Some("application/vnd.example.about".into());
+            expected.annotations =
+                Referrer::of(referrer, subject.digest()).unwrap().descriptor.annotations;
+            let (listed, _) = listed(&subject).await;
+            assert!(listed.contains(&expected), "{listed:?}");
+        }
+        assert_eq!(listed(&subject).await.1, ["one", "two"]);
+        assert_eq!(listed(&other).await.0, [], "another image");
+        let elsewhere = face.repository(OTHER);
+        face.push(OTHER, &Image::of("linux/amd64")).await;
+        let there = face.client.list_referrers(&access, &elsewhere, subject.digest()).await;
+        assert_eq!(there.unwrap(), [], "another repository");
+    }
+
+    pub(crate) async fn an_index_may_refer_to_a_manifest(face: Face) {
+        let (access, app) = (face.access(), face.repository(APP));
+        let subject = face.push(APP, &Image::of("linux/amd64")).await;
+        let about =
+            Index { subject: Some(subject.descriptor()), ..Index::new(Vec::new(), [].into()) };
+        let about = about.to_raw();
+        face.client.put_referrer(&access, &app, &about, subject.digest()).await.unwrap();
+        let listed = face.client.list_referrers(&access, &app, subject.digest()).await.unwrap();
+        assert_eq!(listed, [about.descriptor()], "no artifactType is made up for an index");
+    }
+
+    pub(crate) async fn what_refers_to_something_else_is_not_put(face: Face) {
+        let (access, app) = (face.access(), face.repository(APP));
+        let subject = face.push(APP, &Image::of("linux/amd64")).await;
+        let other = face.push(APP, &Image::of("linux/arm64")).await;
+        let about_other = face.prepare_referrer(APP, &other.descriptor(), "one").await;
+        for manifest in [&about_other, &other] {
+            let put = face.client.put_referrer(&access, &app, manifest, subject.digest()).await;
+            let error = put.unwrap_err();
+            assert!(matches!(error, RegistryError::Unusable { .. }), "{error:?}");
+            let parts = "its subject is another manifest or none";
+            assert!(error.to_string().contains(parts), "{error}");
+        }
+        let head = face.client.head_manifest(&access, &app, &by(about_other.digest())).await;
+        assert_eq!(head.unwrap(), None);
+        let listed = face.client.list_referrers(&access, &app, subject.digest()).await.unwrap();
+        assert_eq!(listed, []);
     }
 
     pub(crate) async fn a_wrong_or_missing_credential_is_unauthorized(face: Face) {

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use multiarch_operator::{
     oci::{Descriptor, Manifest, RawManifest, Repository},
     registry::{
-        Access, Credential, Registry, RegistryError, Scope,
+        Access, Actions, Credential, Registry, RegistryError, Scope,
         memory::{
             Lie, Lies, Login, Server, Store, serve,
             server::{Realm, User},
@@ -122,7 +122,7 @@ async fn every_request_looks_the_same() {
 async fn one_token_is_asked_with_all_scopes_of_the_access() {
     let server = registry(Login::bearer(users()), []).await;
     let app = server.repository(APP);
-    let access = alice(&app).with_scope(Scope { path: "bob/app".into(), push: false });
+    let access = alice(&app).with_scope(Scope { path: "bob/app".into(), actions: Actions::Pull });
     let remote = remote(Limits::default());
     remote.head_manifest(&access, &app, &tag("amd64")).await.unwrap();
     remote.put_manifest(&access, &app, &tag("x"), &some_image(&server)).await.unwrap();

@@ -101,7 +101,7 @@ impl RawManifest {
     /// `content_type` is the header's value as it came, parameters included.
     pub fn from_response(content_type: Option<&str>, bytes: Bytes) -> Result<Self, ManifestError> {
         let media_type = Outline::of(&bytes)?.settle(content_type)?;
-        read(media_type, &bytes)?;
+        read(media_type, &bytes, MAX_CHILDREN)?;
         Ok(Self::new(media_type, bytes))
     }
 
@@ -148,7 +148,7 @@ impl RawManifest {
     /// The parse of the bytes by the media type.
     pub fn parse(&self) -> Result<Manifest, ManifestError> {
         let media_type = Outline::of(&self.bytes)?.settle(Some(&self.media_type))?;
-        read(media_type, &self.bytes)
+        read(media_type, &self.bytes, MAX_CHILDREN)
     }
 }
 
@@ -161,15 +161,20 @@ impl ImageManifest {
     }
 }
 
-/// Reads `bytes`, whose outline was found to agree with `media_type`.
-fn read(media_type: &str, bytes: &[u8]) -> Result<Manifest, ManifestError> {
+/// Reads `bytes`, whose outline was found to agree with `media_type`; an index has at most `limit`
+/// children.
+pub(super) fn read(
+    media_type: &str,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<Manifest, ManifestError> {
     let refused = |why: String| ManifestError::Malformed { media_type: media_type.into(), why };
     let manifest = if media_type::is_index(media_type) {
         let mut index: Index =
             serde_json::from_slice(bytes).map_err(|error| refused(json::why(&error)))?;
         let children = index.manifests.len();
-        if children > MAX_CHILDREN {
-            return Err(ManifestError::TooManyChildren { children, limit: MAX_CHILDREN });
+        if children > limit {
+            return Err(ManifestError::TooManyChildren { children, limit });
         }
         for (at, child) in index.manifests.iter().enumerate() {
             if !media_type::is_well_formed(&child.media_type) {

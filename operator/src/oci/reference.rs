@@ -32,15 +32,6 @@ pub enum TagOrDigest {
     Digest(Digest),
 }
 
-/// Whether `text` is a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (distribution spec, "Pulling manifests").
-#[must_use]
-pub fn is_tag(text: &str) -> bool {
-    text.len() <= 128
-        && !text.starts_with(['.', '-'])
-        && !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-}
-
 /// Why a string is no reference.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not an image reference: {why}")]
@@ -81,6 +72,15 @@ impl Repository {
     pub fn digest(&self, digest: &Digest) -> Reference {
         Reference { repository: self.clone(), tag: None, digest: Some(digest.clone()) }
     }
+}
+
+/// Whether `text` is a tag by the distribution spec's grammar. No digest is.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&text.len())
+        && word(text.as_bytes()[0])
+        && text.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
 }
 
 impl Reference {
@@ -350,6 +350,22 @@ mod tests {
         assert_eq!(error.why, why);
         assert!(error.text.len() <= 200);
         assert!(!error.to_string().contains('\n'));
+    }
+
+    #[rstest]
+    #[case("1.0", true)]
+    #[case("_x-Y.9", true)]
+    #[case(&"a".repeat(128), true)]
+    #[case(&"a".repeat(129), false)]
+    #[case("", false)]
+    #[case(".a", false)]
+    #[case("-a", false)]
+    #[case("a/b", false)]
+    #[case("a?b", false)]
+    #[case("é", false)]
+    #[case(SHA256, false)]
+    fn tags(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(is_tag(text), expected);
     }
 
     #[test]

@@ -129,7 +129,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::keychain::DockerConfig;
+    use crate::{keychain::DockerConfig, registry::Actions};
 
     /// Secrets, each with an entry for one place; the user is called as the Secret.
     fn keychain(secrets: &[(&str, &str)]) -> Keychain {
@@ -218,10 +218,10 @@ mod tests {
         let shared = sources(true, false, &[], HERE);
         let map = AccessMap::new(&shared, &keychain(ALL));
         assert_eq!(map.source(&shared.sources[0]).unwrap().scopes, map.target().unwrap().scopes);
-        assert!(map.target().unwrap().scopes[0].push);
+        assert_eq!(map.target().unwrap().scopes[0].actions, Actions::Push);
         let apart = sources(true, true, &[], HERE);
         let map = AccessMap::new(&apart, &keychain(ALL));
-        assert!(!map.source(&apart.sources[0]).unwrap().scopes[0].push);
+        assert_eq!(map.source(&apart.sources[0]).unwrap().scopes[0].actions, Actions::Pull);
         let elsewhere = sources(true, false, &[], THERE);
         let map = AccessMap::new(&elsewhere, &keychain(ALL));
         assert_eq!(map.source(&elsewhere.sources[0]).unwrap().scopes[0].path, "other");

@@ -136,7 +136,7 @@ pub enum RegistryError {
         received: u64,
     },
     /// A body past the limit for its kind.
-    #[error("{host} answered {request} with more than {limit} bytes, the limit for a {}", .request.noun)]
+    #[error("{host} answered {request} with more than {limit} bytes, the limit for {}", kind(.request))]
     TooLarge {
         /// The registry.
         host: String,
@@ -196,6 +196,29 @@ pub enum RegistryError {
         /// The registry.
         host: String,
     },
+}
+
+impl RegistryError {
+    /// The HTTP status that the registry refused the request with, or gave for a reason to ask
+    /// later; `None` where no status made this error.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Unauthorized { status, .. }
+            | Self::Denied { status, .. }
+            | Self::Unavailable { status, .. }
+            | Self::Refused { status, .. } => Some(*status),
+            Self::RateLimited { .. } => Some(429),
+            _ => None,
+        }
+    }
+}
+
+fn kind(request: &Request) -> String {
+    match request.noun {
+        "referrers" => "a page of referrers".into(),
+        noun => format!("a {noun}"),
+    }
 }
 
 fn listed(codes: &[String]) -> String {

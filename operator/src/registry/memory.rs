@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{RegistryError, Request};
-use crate::oci::{Descriptor, Digest, Manifest, RawManifest, TagOrDigest};
+use crate::oci::{Descriptor, Digest, Manifest, RawManifest, Referrer, TagOrDigest};
 
 pub use images::Image;
 pub use server::{Lie, Lies, Login, Server, serve};
@@ -151,9 +151,23 @@ impl Store {
 
     /// Deletes a tag and leaves its manifest.
     pub fn delete_tag(&self, path: &str, tag: &str) {
-        if let Some(content) = self.state().repositories.get_mut(path) {
-            content.tags.remove(tag);
-        }
+        self.untag(path, tag);
+    }
+
+    /// The same, and whether there was one.
+    pub(crate) fn untag(&self, path: &str, tag: &str) -> bool {
+        let mut state = self.state();
+        let content = state.repositories.get_mut(path);
+        content.is_some_and(|content| content.tags.remove(tag).is_some())
+    }
+
+    /// What refers to the manifest of `subject` in the repository at `path`, by digest.
+    #[must_use]
+    pub fn referrers(&self, path: &str, subject: &Digest) -> Vec<Descriptor> {
+        let state = self.state();
+        let manifests = state.repositories.get(path).into_iter().flat_map(|c| c.manifests.values());
+        let referrers = manifests.filter_map(|manifest| Referrer::of(manifest, subject).ok());
+        referrers.map(|referrer| referrer.descriptor).collect()
     }
 
     /// Deletes a manifest and every tag that names it.

@@ -14,6 +14,7 @@ mod limits;
 mod manifests;
 mod mounts;
 mod redirect;
+mod referrers;
 mod refusal;
 mod retry_after;
 mod session;
@@ -30,7 +31,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::{Access, Copied, Place, Progress, Registry, RegistryError};
-use crate::oci::{Descriptor, RawManifest, Repository, TagOrDigest};
+use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
 
@@ -166,6 +167,34 @@ impl Registry for Remote {
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
         self.copy(from, to, blob, progress).await
+    }
+
+    async fn delete_tag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<bool, RegistryError> {
+        self.untag(access, repository, tag).await
+    }
+
+    async fn list_referrers(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.referrers(access, repository, subject).await
+    }
+
+    async fn put_referrer(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        manifest: &RawManifest,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        self.refer(access, repository, manifest, subject).await
     }
 }
 

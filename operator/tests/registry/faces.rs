@@ -12,8 +12,8 @@ use bytes::Bytes;
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
-        memory::{Image, Lies, Login, Server, Store, serve, server::User},
+        Access, Actions, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
+        memory::{Image, Lie, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
     },
 };
@@ -46,7 +46,7 @@ pub(crate) struct Face {
 }
 
 enum Content {
-    Store(Store, #[allow(dead_code, reason = "runs until dropped")] Option<Server>),
+    Store(Store, Option<Server>),
     Http(Distribution),
 }
 
@@ -102,6 +102,13 @@ impl Face {
         }
     }
 
+    /// What it does wrong from now on, where it can be told to.
+    pub(crate) fn lie(&self, lies: impl IntoIterator<Item = Lie>) {
+        if let Content::Store(_, Some(server)) = &self.content {
+            server.lie(lies);
+        }
+    }
+
     pub(crate) fn repository(&self, path: &str) -> Repository {
         let reference: Reference = format!("{}/{path}:any", self.host).parse().unwrap();
         reference.repository().clone()
@@ -111,7 +118,7 @@ impl Face {
     pub(crate) fn access(&self) -> Access {
         let access = access(self.login.then_some((USER, PASSWORD)));
         PATHS.iter().fold(access, |access, path| {
-            access.with_scope(Scope { path: (*path).into(), push: true })
+            access.with_scope(Scope { path: (*path).into(), actions: Actions::Push })
         })
     }
 
@@ -140,6 +147,21 @@ impl Face {
         let descriptor = made.push(path, None, image);
         self.push_blob(path, "config", image.config()).await;
         self.push_blob(path, "layer", image.layer()).await;
+        made.manifest(path, &TagOrDigest::Digest(descriptor.digest)).unwrap()
+    }
+
+    /// Pushes the blobs of an artifact about `subject`, and gives the manifest to put.
+    pub(crate) async fn prepare_referrer(
+        &self,
+        path: &str,
+        subject: &Descriptor,
+        name: &str,
+    ) -> RawManifest {
+        let made = Store::new();
+        let descriptor = made.push_referrer(path, subject, name);
+        for blob in images::about(name) {
+            self.push_blob(path, "about", blob).await;
+        }
         made.manifest(path, &TagOrDigest::Digest(descriptor.digest)).unwrap()
     }
 
@@ -276,6 +298,45 @@ impl Registry for Client {
             Self::Remote(remote) => remote.copy_blob(from, to, blob, progress).await,
         }
     }
+
+    async fn delete_tag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<bool, RegistryError> {
+        match self {
+            Self::Store(store) => Registry::delete_tag(store, access, repository, tag).await,
+            Self::Remote(remote) => remote.delete_tag(access, repository, tag).await,
+        }
+    }
+
+    async fn list_referrers(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        match self {
+            Self::Store(store) => store.list_referrers(access, repository, subject).await,
+            Self::Remote(remote) => remote.list_referrers(access, repository, subject).await,
+        }
+    }
+
+    async fn put_referrer(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        manifest: &RawManifest,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        match self {
+            Self::Store(store) => store.put_referrer(access, repository, manifest, subject).await,
+            Self::Remote(remote) => {
+                remote.put_referrer(access, repository, manifest, subject).await
+            }
+        }
+    }
 }
 
 /// The distribution project's registry, as a process.
@@ -290,7 +351,8 @@ impl Distribution {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name).display().to_string();
         let mut config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+            "version: 0.1\nlog: {{level: info}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
              http: {{addr: \"127.0.0.1:0\"}}\n",
             at("data")
         );

@@ -77,6 +77,12 @@ impl Image {
     }
 }
 
+/// The blobs of [`Store::push_referrer`].
+#[must_use]
+pub fn about(name: &str) -> [Bytes; 2] {
+    [Bytes::from_static(b"{}"), format!("about it: {name}").into()]
+}
+
 impl Store {
     /// Pushes a plain image of `platform` and tags it.
     pub fn push_image(&self, path: &str, tag: &str, platform: &str) -> Descriptor {
@@ -116,6 +122,20 @@ impl Store {
     ) -> Descriptor {
         let index = Index::new(children, std::collections::BTreeMap::new());
         self.push_manifest(path, tag, &index.to_raw())
+    }
+
+    /// Pushes an artifact about `subject`, as a signature is one; [`about`] are its blobs.
+    pub fn push_referrer(&self, path: &str, subject: &Descriptor, name: &str) -> Descriptor {
+        let [config, layer] = about(name);
+        let config = self.push_blob(path, "application/vnd.oci.empty.v1+json", config);
+        let layer = self.push_blob(path, "text/plain", layer);
+        let document = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+            "artifactType": "application/vnd.example.about", "config": config, "layers": [layer],
+            "subject": subject, "annotations": { "name": name },
+        });
+        let bytes = Bytes::from(document.to_string());
+        self.push_manifest(path, None, &RawManifest::new(media_type::OCI_MANIFEST, bytes))
     }
 
     /// Pushes what docker buildx makes by default: an index of one image and its attestation.

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 
 use super::{Fault, Store};
 use crate::{
-    oci::{Descriptor, RawManifest, Repository, TagOrDigest},
+    oci::{Descriptor, Digest, RawManifest, Referrer, Repository, TagOrDigest},
     registry::{Access, Copied, Place, Progress, Registry, RegistryError, Request},
 };
 
@@ -110,6 +110,46 @@ impl Registry for Store {
         progress(blob.size);
         self.push_blob(target.path(), &blob.media_type, bytes);
         Ok(Some(Copied::Uploaded))
+    }
+
+    async fn delete_tag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<bool, RegistryError> {
+        let reference = TagOrDigest::Tag(tag.into());
+        self.admit(access, repository, &Request::manifest("DELETE", repository, &reference))?;
+        Ok(self.untag(repository.path(), tag))
+    }
+
+    async fn list_referrers(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.admit(access, repository, &Request::referrers(repository, subject))?;
+        Ok(self.referrers(repository.path(), subject))
+    }
+
+    async fn put_referrer(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        manifest: &RawManifest,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        let by_digest = TagOrDigest::Digest(manifest.digest().clone());
+        if let Err(source) = Referrer::of(manifest, subject) {
+            let request = Request::manifest("PUT", repository, &by_digest);
+            return Err(RegistryError::Unusable {
+                host: repository.host().into(),
+                request,
+                source,
+            });
+        }
+        self.put_manifest(access, repository, &by_digest, manifest).await
     }
 }
 

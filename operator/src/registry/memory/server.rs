@@ -2,6 +2,7 @@
 
 pub mod lies;
 pub mod login;
+mod referrers;
 mod uploads;
 
 use std::{
@@ -23,7 +24,7 @@ use axum::{
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use super::Store;
-use crate::oci::{RawManifest, Repository, TagOrDigest};
+use crate::oci::{Digest, RawManifest, Repository, TagOrDigest};
 
 pub use lies::Lie;
 pub use login::{Login, Realm, User};
@@ -211,6 +212,7 @@ pub(super) enum Target<'a> {
     Token,
     Manifest(&'a str, TagOrDigest),
     Blob(&'a str, TagOrDigest),
+    Referrers(&'a str, Digest),
     /// An upload by its id, which is empty where one is to begin.
     Upload(&'a str, &'a str),
     Unknown,
@@ -229,6 +231,8 @@ impl<'a> Target<'a> {
         };
         if let Some((path, name)) = rest.rsplit_once("/manifests/") {
             Self::Manifest(path, reference(name))
+        } else if let Some((path, subject)) = rest.rsplit_once("/referrers/") {
+            subject.parse().map_or(Self::Unknown, |subject| Self::Referrers(path, subject))
         } else if let Some((path, id)) = rest.rsplit_once("/blobs/uploads/") {
             Self::Upload(path, id)
         } else if let Some((path, name)) = rest.rsplit_once("/blobs/") {
@@ -241,7 +245,10 @@ impl<'a> Target<'a> {
     /// The repository that it is in.
     pub(super) fn path(&self) -> Option<&'a str> {
         match self {
-            Self::Manifest(path, _) | Self::Blob(path, _) | Self::Upload(path, _) => Some(path),
+            Self::Manifest(path, _)
+            | Self::Blob(path, _)
+            | Self::Referrers(path, _)
+            | Self::Upload(path, _) => Some(path),
             Self::Base | Self::Token | Self::Unknown => None,
         }
     }
@@ -314,9 +321,25 @@ fn respond_to(
             if let Err(rejected) = shared.store.accept(path, reference, &manifest) {
                 return error(rejected.status, rejected.code);
             }
-            respond(StatusCode::CREATED)
-                .header("docker-content-digest", manifest.digest().as_str())
-                .body(Body::empty())
+            let subject = referrers::subject(shared, &manifest);
+            referrers::overwrite(shared, path, reference);
+            let response = respond(StatusCode::CREATED)
+                .header("docker-content-digest", manifest.digest().as_str());
+            match subject {
+                Some(subject) => response.header("oci-subject", subject),
+                None => response,
+            }
+            .body(Body::empty())
+        }
+        ("DELETE", Target::Manifest(path, TagOrDigest::Tag(tag))) => {
+            let ignored = shared.lies().lies.contains(&Lie::DeleteIgnored);
+            if !ignored && !shared.store.untag(path, tag) {
+                return error(404, "MANIFEST_UNKNOWN");
+            }
+            respond(StatusCode::ACCEPTED).body(Body::empty())
+        }
+        ("GET", Target::Referrers(path, subject)) => {
+            Ok(referrers::answer(shared, seen, path, subject))
         }
         ("GET" | "HEAD", Target::Blob(path, TagOrDigest::Digest(digest))) => {
             match shared.store.blob(path, digest) {

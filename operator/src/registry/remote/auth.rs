@@ -11,7 +11,7 @@ use url::{Origin, Url};
 use super::{
     Remote,
     body::Payload,
-    call::{Answer, Call},
+    call::{Answer, Asked, Call},
     challenge::{self, Challenge, Offer},
     failure::Failure,
     refusal::Told,
@@ -19,7 +19,7 @@ use super::{
     transport::Hop,
     trust,
 };
-use crate::registry::{Credential, RegistryError, Request};
+use crate::registry::{Actions, Credential, RegistryError, RegistryError as E, Request};
 
 /// A challenge, a changed challenge and a stale token, each answered once.
 const TRIES: usize = 4;
@@ -157,13 +157,30 @@ impl Remote {
             (None, _) | (Some(Challenge::Basic), None) => Ok(Sent::Nothing),
             (Some(Challenge::Basic), Some(credential)) => Ok(Sent::Basic(token::basic(credential))),
             (Some(Challenge::Bearer { realm, service }), credential) => {
-                let key = Key {
-                    registry: at.origin(),
+                let registry = at.origin();
+                let most = self.hosts.get(&registry).most.unwrap_or(Actions::Delete);
+                let scopes = call.scopes(most);
+                let delete = scopes.iter().any(|scope| scope.actions == Actions::Delete);
+                let mut key = Key {
+                    registry,
                     identity: credential.map(Identity::of),
                     challenge: (realm.clone(), service.clone()),
-                    scopes: call.scopes(),
+                    scopes: scopes.iter().map(ToString::to_string).collect(),
                 };
-                let (token, fresh) = self.token(call, at, &key, credential, refused).await?;
+                let mut got = self.token(call, at, &key, credential, refused).await;
+                let refused_with = got.as_ref().err().and_then(E::status);
+                if delete && matches!(refused_with, Some(400 | 401 | 403)) {
+                    // Most token endpoints leave out what they do not grant, and should; Quay's has
+                    // never heard of `delete` and answers 400 (quay/quay, endpoints/v2/v2auth.py).
+                    // Who may delete is the registry's to say.
+                    if refused_with == Some(400) {
+                        self.hosts.learn(&key.registry, |host| host.most = Some(Actions::Push));
+                    }
+                    let scopes = call.scopes(Actions::Push);
+                    key.scopes = scopes.iter().map(ToString::to_string).collect();
+                    got = self.token(call, at, &key, credential, refused).await;
+                }
+                let (token, fresh) = got?;
                 Ok(Sent::Token { token, key: Box::new(key), fresh })
             }
         }
@@ -243,9 +260,14 @@ impl Remote {
         credential: Option<&Credential>,
     ) -> Result<Token, Refusal> {
         let basic = credential.map(token::basic);
-        let headers = HeaderMap::new();
-        let followed =
-            self.follow_with(call.host(), &Method::GET, &url, &headers, None, basic.as_ref()).await;
+        let asked = Asked {
+            registry: call.host(),
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            body: None,
+            see_other: true,
+        };
+        let followed = self.follow_with(&asked, &url, basic.as_ref()).await;
         let answer = followed.map_err(Refusal::Failed)?;
         if !answer.response.status().is_success() {
             let Told { status, codes, retry_after } =

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reqwest::{
-    Method, Response,
+    Method, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
 };
 use url::Url;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
-    registry::{Access, Place, RegistryError, Request, Scope},
+    registry::{Access, Actions, Place, RegistryError, Request, Scope},
 };
 
 /// What the port was asked for.
@@ -30,8 +30,8 @@ pub(super) struct Call<'a> {
     /// Where a registry said to go, instead of `path`.
     at: Option<Url>,
     manifest: Option<&'a RawManifest>,
-    /// It needs the right to push.
-    push: bool,
+    /// What it needs.
+    actions: Actions,
 }
 
 /// An answer, and where it came from after redirects.
@@ -44,8 +44,19 @@ pub(super) struct Answer {
     pub(super) authorization: Option<HeaderValue>,
 }
 
+/// One request, wherever redirects lead it.
+pub(super) struct Asked<'a> {
+    /// On whose behalf, as the user names it.
+    pub(super) registry: &'a str,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
+    /// Whether a 303 is followed.
+    pub(super) see_other: bool,
+}
+
 impl<'a> Call<'a> {
-    /// HEAD, GET or PUT of a manifest; a PUT with `manifest` as its body.
+    /// HEAD, GET, PUT or DELETE of a manifest; a PUT with `manifest` as its body.
     pub(super) fn manifest(
         method: &'static str,
         access: &'a Access,
@@ -54,11 +65,11 @@ impl<'a> Call<'a> {
         manifest: Option<&'a RawManifest>,
     ) -> Self {
         let request = Request::manifest(method, repository, reference);
-        let (path, push) = (format!("manifests/{reference}"), manifest.is_some());
-        Self { access, repository, request, path, at: None, manifest, push }
+        let path = format!("manifests/{reference}");
+        Self { access, repository, request, path, at: None, manifest, actions: needed(method) }
     }
 
-    /// HEAD or GET of a blob.
+    /// HEAD or GET of a blob; PATCH or PUT of what is to become one.
     pub(super) fn blob(
         method: &'static str,
         access: &'a Access,
@@ -66,8 +77,19 @@ impl<'a> Call<'a> {
         digest: &Digest,
     ) -> Self {
         let request = Request::blob(method, repository, digest);
-        let path = format!("blobs/{digest}");
-        Self { access, repository, request, path, at: None, manifest: None, push: false }
+        let (path, actions) = (format!("blobs/{digest}"), needed(method));
+        Self { access, repository, request, path, at: None, manifest: None, actions }
+    }
+
+    /// GET of what refers to a manifest.
+    pub(super) fn referrers(
+        access: &'a Access,
+        repository: &'a Repository,
+        subject: &Digest,
+    ) -> Self {
+        let request = Request::referrers(repository, subject);
+        let path = format!("referrers/{subject}");
+        Self { request, path, ..Self::blob("GET", access, repository, subject) }
     }
 
     /// POST for a mount of a blob from another repository.
@@ -81,13 +103,13 @@ impl<'a> Call<'a> {
     pub(super) fn upload(method: &'static str, to: Place<'a>, digest: &Digest) -> Self {
         let Place { access, repository } = to;
         let request = Request::upload(method, repository, digest);
-        let path = "blobs/uploads/".into();
-        Self { access, repository, request, path, at: None, manifest: None, push: true }
+        let (path, actions) = ("blobs/uploads/".into(), needed(method).max(Actions::Push));
+        Self { access, repository, request, path, at: None, manifest: None, actions }
     }
 
     /// The same, where the registry said to go.
     pub(super) fn at(self, url: Url) -> Self {
-        Self { at: Some(url), push: true, ..self }
+        Self { at: Some(url), ..self }
     }
 
     /// The registry, as the user names it.
@@ -101,6 +123,7 @@ impl<'a> Call<'a> {
             "PUT" => Method::PUT,
             "POST" => Method::POST,
             "PATCH" => Method::PATCH,
+            "DELETE" => Method::DELETE,
             _ => Method::GET,
         }
     }
@@ -120,17 +143,16 @@ impl<'a> Call<'a> {
         url.map_err(|_| self.told(Failure::protocol("nothing: its name is not a host's name")))
     }
 
-    /// The scopes of the run, with what this call needs where they lack it.
-    pub(super) fn scopes(&self) -> Vec<String> {
-        let (path, push) = (self.repository.path(), self.push);
-        let mut scopes = self.access.scopes.clone();
-        if !scopes.iter().any(|scope| scope.path == path && (scope.push || !push)) {
-            scopes.retain(|scope| scope.path != path);
-            scopes.push(Scope { path: path.into(), push });
+    /// The scopes of the run, with what this call needs where they lack it, and no more than `most`
+    /// anywhere.
+    pub(super) fn scopes(&self, most: Actions) -> Vec<Scope> {
+        let needed = Scope { path: self.repository.path().into(), actions: self.actions };
+        let mut scopes = self.access.clone().with_scope(needed).scopes;
+        for scope in &mut scopes {
+            scope.actions = scope.actions.min(most);
         }
         scopes.sort();
-        scopes.dedup();
-        scopes.iter().map(ToString::to_string).collect()
+        scopes
     }
 
     pub(super) fn headers(&self) -> HeaderMap {
@@ -140,8 +162,13 @@ impl<'a> Call<'a> {
             if let Ok(media_type) = HeaderValue::from_str(manifest.media_type()) {
                 headers.insert(CONTENT_TYPE, media_type);
             }
-        } else if self.request.noun == "manifest" {
-            headers.insert(ACCEPT, HeaderValue::from_static(media_type::ACCEPT));
+        } else if matches!(self.request.method, "HEAD" | "GET") {
+            let accept = match self.request.noun {
+                "manifest" => Some(media_type::ACCEPT),
+                "referrers" => Some(media_type::OCI_INDEX),
+                _ => None,
+            };
+            headers.extend(accept.map(|accept| (ACCEPT, HeaderValue::from_static(accept))));
         }
         headers
     }
@@ -155,6 +182,15 @@ impl<'a> Call<'a> {
     }
 }
 
+/// What a registry wants to have allowed for a request by `method`.
+fn needed(method: &str) -> Actions {
+    match method {
+        "HEAD" | "GET" => Actions::Pull,
+        "DELETE" => Actions::Delete,
+        _ => Actions::Push,
+    }
+}
+
 impl Remote {
     /// Sends `call` to `from` and along its redirects. `authorization` goes to that origin only,
     /// and to nobody once the call was sent elsewhere, not even back.
@@ -164,36 +200,44 @@ impl Remote {
         from: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
-        let headers = call.headers();
-        let (method, body) = (call.method(), call.body());
-        self.follow_with(call.host(), &method, from, &headers, body.as_ref(), authorization).await
+        let asked = Asked {
+            registry: call.host(),
+            method: call.method(),
+            headers: call.headers(),
+            body: call.body(),
+            // GHCR sends who asks for referrers to a page for people.
+            see_other: call.request.noun != "referrers",
+        };
+        self.follow_with(&asked, from, authorization).await
     }
 
     /// As [`Remote::follow`], for anything.
     pub(super) async fn follow_with(
         &self,
-        registry: &str,
-        method: &Method,
+        asked: &Asked<'_>,
         from: &Url,
-        headers: &HeaderMap,
-        body: Option<&Bytes>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
+        let Asked { registry, method, .. } = asked;
         let mut url = from.clone();
         let mut elsewhere = false;
         for _ in 0..=self.transport.limits().redirects {
-            let mut headers = headers.clone();
+            let mut headers = asked.headers.clone();
             if let Some(authorization) = authorization.filter(|_| !elsewhere) {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
-            let body = body.cloned().map_or(Payload::Nothing, Payload::Bytes);
+            let body = asked.body.clone().map_or(Payload::Nothing, Payload::Bytes);
             let hop = Hop { registry, method, url: &url, headers, body, behind: 0 };
             let sent = self.transport.send(hop).await;
             let response =
                 sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;
             let location = response.headers().get(LOCATION).map(|value| value.to_str());
             let location = location.and_then(Result::ok);
-            match redirect::next(&url, method, response.status(), location) {
+            let next = match response.status() {
+                StatusCode::SEE_OTHER if !asked.see_other => Ok(None),
+                status => redirect::next(&url, method, status, location),
+            };
+            match next {
                 Ok(None) => {
                     let authorization = authorization.filter(|_| !elsewhere).cloned();
                     return Ok(Answer { response, url, elsewhere, authorization });

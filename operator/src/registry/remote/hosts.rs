@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::OwnedMutexGuard, time::timeout};
 use url::Origin;
 
 use super::challenge::Challenge;
+use crate::registry::Actions;
 
 /// Hosts come from users, so there is a bound; past it everything is learnt again.
 const MOST: usize = 4096;
@@ -29,6 +30,10 @@ pub(super) struct Host {
     pub(super) open: bool,
     /// Its HEAD of a manifest is of no use.
     pub(super) get_only: bool,
+    /// The most that its token endpoint may be asked for, where that is not everything.
+    pub(super) most: Option<Actions>,
+    /// When it last was without a referrers API.
+    pub(super) no_referrers: Option<Instant>,
     met: bool,
     first: Arc<tokio::sync::Mutex<()>>,
 }

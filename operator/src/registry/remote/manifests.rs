@@ -6,10 +6,10 @@ use url::Origin;
 use super::{
     Remote,
     call::{Answer, Call},
-    failure,
+    failure::{self, Failure},
 };
 use crate::{
-    oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, media_type},
+    oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, media_type, reference},
     registry::{Access, RegistryError},
 };
 
@@ -120,30 +120,65 @@ impl Remote {
         reference: &TagOrDigest,
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
+        self.store(access, repository, reference, manifest).await.map(|_| ())
+    }
+
+    /// PUT of a manifest, and the headers of the answer; `None` where it was found to be there
+    /// although the answer did not say so.
+    pub(super) async fn store(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+        manifest: &RawManifest,
+    ) -> Result<Option<HeaderMap>, RegistryError> {
         let call = Call::manifest("PUT", access, repository, reference, Some(manifest));
-        let Err(error) = self.put_once(&call).await else { return Ok(()) };
+        let error = match self.store_once(&call).await {
+            Ok(headers) => return Ok(Some(headers)),
+            Err(error) => error,
+        };
         let after = After::of(&error);
         if matches!(after, After::Look | After::LookAndRepeat) {
             // Whether our bytes are there counts for more than how the answer came out.
             match self.head(access, repository, reference).await {
-                Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(()),
+                Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(None),
                 Ok(_) => {}
                 Err(_) => return Err(error),
             }
         }
         match after {
-            After::Repeat | After::LookAndRepeat => self.put_once(&call).await,
+            After::Repeat | After::LookAndRepeat => self.store_once(&call).await.map(Some),
             After::Look | After::Fail => Err(error),
         }
     }
 
-    async fn put_once(&self, call: &Call<'_>) -> Result<(), RegistryError> {
+    async fn store_once(&self, call: &Call<'_>) -> Result<HeaderMap, RegistryError> {
         let answer = self.exchange(call).await?;
         if answer.response.status().is_success() {
             // What its headers say of the digest is not trusted: the caller reads back.
-            return Ok(());
+            return Ok(answer.response.headers().clone());
         }
         Err(self.refused(call, answer).await)
+    }
+
+    pub(super) async fn untag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<bool, RegistryError> {
+        let reference = TagOrDigest::Tag(tag.into());
+        let call = Call::manifest("DELETE", access, repository, &reference, None);
+        // A digest has a colon; what else is no tag would lead elsewhere.
+        if !reference::is_tag(tag) {
+            return Err(call.told(Failure::protocol("nothing: what is to be deleted is no tag")));
+        }
+        let answer = self.exchange(&call).await?;
+        match answer.response.status().as_u16() {
+            200..300 => Ok(true),
+            404 => Ok(false),
+            _ => Err(self.refused(&call, answer).await),
+        }
     }
 }
 
@@ -183,7 +218,7 @@ impl After {
             }
             // Registries refuse to write what is there already (immutable tags, lost rights).
             RegistryError::Refused { request, .. } if request.noun == "manifest" => Self::Look,
-            RegistryError::Denied { status: 403, .. } => Self::Look,
+            RegistryError::Denied { .. } => Self::Look,
             _ => Self::Fail,
         }
     }

@@ -44,6 +44,11 @@ pub(super) fn upload(from: &Url, location: &str) -> Result<Url, String> {
     Err(format!("an upload Location on another host ({}), where no write goes", authority(&to)))
 }
 
+/// Where a list goes on.
+pub(super) fn next_page(from: &Url, link: &str) -> Result<Url, String> {
+    joined(from, link, "a Link")
+}
+
 /// What `location` names, seen from `from`; `what` it is begins the sentence if it is refused.
 fn joined(from: &Url, location: &str, what: &str) -> Result<Url, String> {
     let Ok(to) = from.join(location) else {

@@ -187,12 +187,16 @@ impl<'a> Session<'a> {
         self.open = false;
     }
 
-    /// Ends it, as far as the registry can.
+    /// Ends it, as far as the registry can. Where there are tokens this takes another one: to
+    /// distribution, and so to GitLab and Harbor, a DELETE of an upload is a DELETE.
     pub(super) async fn cancel(mut self) {
-        self.deletion().await;
+        let call = Call::upload("DELETE", self.to, &self.digest).at(self.url.clone());
+        // Whether it could is of no consequence: it forgets the session by itself in time.
+        let _ = self.remote.exchange(&call).await;
         self.open = false;
     }
 
+    /// What a dropped session does: one request with what it was last asked with.
     fn deletion(&self) -> impl Future<Output = ()> + Send + 'static {
         let (transport, url) = (self.remote.transport.clone(), self.url.clone());
         let registry = self.to.repository.host().to_owned();
@@ -202,7 +206,6 @@ impl<'a> Session<'a> {
             let (method, headers) = (&Method::DELETE, HeaderMap::from_iter(headers));
             let (url, body) = (&url, Payload::Nothing);
             let hop = Hop { registry: &registry, method, url, headers, body, behind: 0 };
-            // Whether it could is of no consequence: it forgets the session by itself in time.
             let _ = transport.send(hop).await;
         }
     }

@@ -118,6 +118,21 @@ pub enum Lie {
     LastScope,
     /// A token is asked with one scope, or refused.
     OneScope,
+    /// Tokens are asked without `delete`, or refused as a bad request; deleting needs `push`, as on
+    /// Quay.
+    UnknownDelete,
+    /// Tokens never have `delete`.
+    KeepsDelete,
+    /// DELETE is answered as if it had been done.
+    DeleteIgnored,
+    /// There is no API for referrers: status, Content-Type and body of what is there instead.
+    Referrers(u16, &'static str, &'static str),
+    /// Referrers come by so many at once.
+    PagesOf(usize),
+    /// Every page of referrers names this as the next one.
+    NextPage(String),
+    /// The tag of the next PUT names this manifest a moment later.
+    Overwritten(Digest),
 }
 
 /// Bytes of a huge body.
@@ -182,7 +197,7 @@ pub(super) fn distort(
 ) -> Response {
     let lies = shared.lies().lies.clone();
     let manifest = matches!(target, Target::Manifest(..)) && seen.method != "PUT";
-    let stored = matches!(target, Target::Manifest(..) | Target::Blob(..));
+    let stored = matches!(target, Target::Manifest(..) | Target::Blob(..) | Target::Referrers(..));
     let read = seen.method == "GET" && stored;
     for lie in &lies {
         match lie {
@@ -288,7 +303,7 @@ fn huge(shared: &Shared, announced: bool, status: StatusCode) -> Response {
         sent.fetch_add(CHUNK.len() as u64, Ordering::Relaxed);
         Ok::<_, Infallible>(Bytes::from_static(CHUNK))
     });
-    let mut response = respond(status).header(header::CONTENT_TYPE, media_type::OCI_MANIFEST);
+    let mut response = respond(status).header(header::CONTENT_TYPE, media_type::OCI_INDEX);
     if announced {
         response = response.header(header::CONTENT_LENGTH, HUGE);
     }

@@ -94,14 +94,17 @@ pub(super) fn check(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option
             };
             let mut challenge = format!("Bearer realm=\"{realm}\",service=\"lies\"");
             if let Some(path) = target.path() {
-                let actions = if writes(seen) { "pull,push" } else { "pull" };
+                let actions = match needed(&lies, seen) {
+                    "push" => "pull,push",
+                    action => action,
+                };
                 challenge.push_str(",scope=\"repository:");
                 challenge.extend([path, ":", actions, "\""]);
             }
             if let Some(token) = given.strip_prefix("Bearer ") {
                 if !stale(shared)
                     && !lies.contains(&Lie::InsufficientScope)
-                    && target.path().is_none_or(|path| grants(token, path, writes(seen)))
+                    && target.path().is_none_or(|path| grants(token, path, needed(&lies, seen)))
                 {
                     return None;
                 }
@@ -139,6 +142,12 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
     if lies.contains(&Lie::OneScope) && asked.len() > 1 {
         return error(403, "DENIED");
     }
+    if lies.contains(&Lie::UnknownDelete) && asked.iter().any(|scope| scope.ends_with(",delete")) {
+        return error(400, "UNSUPPORTED");
+    }
+    if lies.contains(&Lie::KeepsDelete) {
+        asked = asked.iter().map(|scope| scope.replace(",delete", "")).collect();
+    }
     if lies.contains(&Lie::LastScope) {
         asked = asked.pop_last().into_iter().collect();
     }
@@ -175,21 +184,26 @@ pub(super) fn reads(shared: &Shared, seen: &Seen, from: &str) -> bool {
             user(users, given).is_some_and(|user| user.paths.iter().any(|path| path == from))
         }
         Login::Bearer { .. } => {
-            given.strip_prefix("Bearer ").is_some_and(|token| grants(token, from, false))
+            given.strip_prefix("Bearer ").is_some_and(|token| grants(token, from, "pull"))
         }
     }
 }
 
-fn writes(seen: &Seen) -> bool {
-    matches!(&*seen.method, "PUT" | "POST" | "PATCH" | "DELETE")
+/// The action that a request needs, as in distribution, which wants `delete` for uploads too.
+fn needed(lies: &[Lie], seen: &Seen) -> &'static str {
+    match &*seen.method {
+        "PUT" | "POST" | "PATCH" => "push",
+        "DELETE" if lies.contains(&Lie::UnknownDelete) => "push",
+        "DELETE" => "delete",
+        _ => "pull",
+    }
 }
 
 /// Whether the scopes of a token suffice for a repository.
-fn grants(token: &str, path: &str, push: bool) -> bool {
+fn grants(token: &str, path: &str, needed: &str) -> bool {
     let plain = STANDARD.decode(token).ok().and_then(|plain| String::from_utf8(plain).ok());
     plain.unwrap_or_default().split(' ').skip(1).any(|scope| {
         let (scoped, actions) = split(scope);
-        let needed = if push { "push" } else { "pull" };
         scoped == path && actions.split(',').any(|action| action == needed)
     })
 }
