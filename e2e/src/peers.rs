@@ -76,7 +76,7 @@ pub async fn is_whole(registry: &Registry, of: &str) -> Result<Read> {
         let image = format!("{repository}@{}", child["digest"].as_str().unwrap_or_default());
         validate(registry, &image).await?;
         let config = config(registry, &image).await?;
-        for field in ["os", "architecture", "variant"] {
+        for field in ["os", "architecture", "variant", "os.version", "os.features"] {
             let (said, is) = (&child["platform"][field], &config[field]);
             ensure!(said == is, "{image} has {field} {is}, and the index says {said}");
         }

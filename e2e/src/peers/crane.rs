@@ -17,7 +17,15 @@ pub async fn crane(registry: &Registry, of: &str) -> Result<Read> {
 /// The digest of the image that crane gives to a machine of `platform`.
 pub async fn crane_for(registry: &Registry, of: &str, platform: &str) -> Result<String> {
     let reference = registry.uncounted(of);
-    run("crane", &["digest", "--insecure", "--platform", platform, &reference])
+    // `windows(10.0.17763)/amd64` is `windows/amd64:10.0.17763` to it.
+    let platform = match platform.split_once('(') {
+        Some((os, rest)) => {
+            let (version, architecture) = rest.split_once(')').context("a platform without )")?;
+            format!("{os}{architecture}:{version}")
+        }
+        None => platform.to_owned(),
+    };
+    run("crane", &["digest", "--insecure", "--platform", &platform, &reference])
         .await
         .map(|digest| text(&digest))
 }

@@ -86,7 +86,7 @@ async fn the_index_is_the_same_wherever_its_images_come_from() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_copied_stays_when_its_source_is_cleaned_up() -> Result<()> {
-    scenario_of_two_registries(async |s, elsewhere| {
+    Box::pin(scenario_of_two_registries(async |s, elsewhere| {
         let mut several = Spec::new(&s.registry, "several", "team/app:1");
         for platform in PLATFORMS {
             let (tag, image) = (tag_of("ci/app:1", platform), Image::oci(platform, "app")?);
@@ -115,7 +115,7 @@ async fn what_was_copied_stays_when_its_source_is_cleaned_up() -> Result<()> {
             }
         }
         let several = s.images().get("several").await?;
-        Box::pin(is_whole(&s.registry, "team/app:1", several.digest())).await
-    })
+        is_whole(&s.registry, "team/app:1", several.digest()).await
+    }))
     .await
 }

@@ -3,6 +3,7 @@
 //! One program for all of them, so that they share one control plane and are linked once.
 
 mod adopt;
+mod append;
 mod publish;
 
 mod buildx;
@@ -11,11 +12,13 @@ mod partial;
 
 mod duplicate;
 mod platform_truth;
+mod windows;
 mod would_shrink;
 
 mod one_source_a_job;
 mod source_deleted;
 mod tag_raised;
+mod tags;
 
 mod copy;
 #[cfg(target_os = "linux")]
