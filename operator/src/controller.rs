@@ -1,5 +1,6 @@
 //! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
 
+mod finalizer;
 mod report;
 mod session;
 
@@ -82,6 +83,12 @@ enum ControllerError {
     },
     #[error("failed to write the status of {object}: {source}")]
     Status {
+        object: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("failed to write the finalizer of {object}: {source}")]
+    Finalizer {
         object: String,
         #[source]
         source: kube::Error,
@@ -172,7 +179,11 @@ async fn reconcile<R: Registry>(
     context: Arc<Context<R>>,
 ) -> Result<Action, ControllerError> {
     if object.meta().deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return match &object.0 {
+            _ if !finalizer::is_finalized(object.meta()) => Ok(Action::await_change()),
+            Ok(object) => context.delete(object).await,
+            Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
+        };
     }
     let begun = Instant::now();
     let action = match &object.0 {
@@ -193,6 +204,7 @@ async fn reconcile_object<R: Registry>(
     object: &MultiArchImage,
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
+    context.finalize(object).await?;
     let mut previous = context.sessions.status(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;

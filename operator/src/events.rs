@@ -81,7 +81,9 @@ fn warning(reason: Reason) -> Option<(&'static str, &'static str)> {
     }
 }
 
-fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
+/// An Event with a note that the API server takes.
+#[must_use]
+pub fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
     note.truncate(note.floor_char_boundary(NOTE));
     Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None }
 }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod children;
 pub mod copy;
+pub mod delete;
 mod glance;
 pub mod look;
 pub mod memory;

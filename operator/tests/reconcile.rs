@@ -8,6 +8,8 @@ mod world;
 mod content;
 #[path = "reconcile/copying.rs"]
 mod copying;
+#[path = "reconcile/deletion.rs"]
+mod deletion;
 #[path = "reconcile/drift.rs"]
 mod drift;
 #[path = "reconcile/flatten.rs"]

@@ -15,6 +15,7 @@ mod platform_truth;
 mod windows;
 mod would_shrink;
 
+mod deletion;
 mod one_source_a_job;
 mod source_deleted;
 mod tag_raised;

@@ -22,6 +22,8 @@ struct Session {
     failures: u32,
     written: Option<Written>,
     corrections: Corrections,
+    /// Tries to delete its tags.
+    deletions: usize,
     /// Runs of all objects since this one ran.
     idle: usize,
 }
@@ -86,6 +88,14 @@ impl Sessions {
     pub(super) fn corrections(&self, object: &MultiArchImage) -> Corrections {
         let sessions = lock(&self.0);
         sessions.get(&uid(object)).map(|session| session.corrections.clone()).unwrap_or_default()
+    }
+
+    /// Counts a try to delete the tags of `object`: how many there were before.
+    pub(super) fn count_deletion(&self, object: &MultiArchImage) -> usize {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        session.deletions += 1;
+        session.deletions - 1
     }
 
     /// A tag of `object` was put back.

@@ -199,8 +199,8 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// The HTTP status that the registry refused the request with, or gave for a reason to ask
-    /// later; `None` where no status made this error.
+    /// The HTTP status of a refusal, or of an answer that asks to come later; `None` of what has a
+    /// name of its own, such as a repository that is not there.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {

@@ -146,7 +146,7 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
         return error(400, "UNSUPPORTED");
     }
     if lies.contains(&Lie::KeepsDelete) {
-        asked = asked.iter().map(|scope| scope.replace(",delete", "")).collect();
+        asked = asked.iter().map(|scope| scope.trim_end_matches(",delete").into()).collect();
     }
     if lies.contains(&Lie::LastScope) {
         asked = asked.pop_last().into_iter().collect();
