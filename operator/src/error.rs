@@ -122,6 +122,8 @@ pub fn of_spec(_: &SpecError) -> Consequence {
 pub fn of_held(held: &Held) -> Consequence {
     match held {
         Held::Waiting { .. } | Held::SourceFailed => waiting(Reason::WaitingForPlatforms),
+        Held::Differ { .. } => waiting(Reason::WaitingForMatch),
+        Held::Format { .. } => stalled(Reason::FormatMismatch),
         Held::Duplicate { .. } => stalled(Reason::DuplicatePlatform),
         Held::WouldShrink { .. } => stalled(Reason::WouldShrink),
         Held::NoImage | Held::TooLarge { .. } => stalled(Reason::UnsupportedContent),
@@ -151,6 +153,7 @@ pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Cons
             (SourceState::Incomplete, waiting(Reason::WaitingForPlatforms))
         }
         E::Content { .. } => (SourceState::Invalid, stalled(Reason::UnsupportedContent)),
+        E::Format { .. } => (SourceState::Unsupported, stalled(Reason::FormatMismatch)),
         E::ChildWithoutPlatform { .. }
         | E::NoImages { .. }
         | E::NotAnIndex { .. }

@@ -5,6 +5,7 @@ pub mod children;
 pub mod copy;
 pub mod delete;
 mod glance;
+pub mod labels;
 pub mod look;
 pub mod memory;
 pub mod plan;
@@ -154,6 +155,8 @@ async fn serve<R: Registry>(
     let current = look::look(registry, target, sources, &draft, memory).await;
     let (current, ours) = current.map_err(Stop::Publish)?;
     let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
+    let labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    plan::agree(&sources.equal_labels, &labelled.map_err(Stop::Publish)?).map_err(Stop::Held)?;
     // What cannot be tagged is not published.
     beside(sources, plan.raw.digest(), &plan)?;
     let children = Children::of(sources, resolutions, &plan.platforms);

@@ -33,7 +33,8 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
     if let Some(failure) = worst(sources, &resolutions) {
         // It may hide what was wrong before, which the digests alone do not tell.
-        let tells_all = memory.was_served() || memory.reason == Some(Reason::WaitingForPlatforms);
+        let waits = [Some(Reason::WaitingForPlatforms), Some(Reason::WaitingForMatch)];
+        let tells_all = memory.was_served() || waits.contains(&memory.reason);
         return tells_all.then(|| run(resolutions, Outcome::Held(failure)));
     }
     let newly_gone = resolutions.iter().any(|r| matches!(r.answer, Answer::Missing));
@@ -41,9 +42,10 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
         return None;
     }
     let Some(published) = &memory.published else {
-        // What is required may have come by the tag, which is not remembered.
+        // What is required, or differs, may have come by the tag, which is not remembered.
         let retains = sources.removal_policy == RemovalPolicy::Retain;
-        let settled = !retains || sources.required.is_empty();
+        let asks_more = !sources.required.is_empty() || !sources.equal_labels.is_empty();
+        let settled = !retains || !asks_more;
         return settled.then(|| run(resolutions, Outcome::Unchanged));
     };
     let looked = look_at_target(job, access, published, &resolutions).await?;

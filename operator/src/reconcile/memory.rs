@@ -129,8 +129,13 @@ impl Memory {
                 | R::TagImmutable
                 | R::DriftLoop => tag_is_known,
                 // What the target's registry refused it may take later.
-                R::UnsupportedContent => tag_is_known && self.has_unusable_source(),
-                R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+                R::UnsupportedContent | R::FormatMismatch => {
+                    tag_is_known && self.has_unusable_source()
+                }
+                R::WaitingForPlatforms
+                | R::WaitingForMatch
+                | R::PlatformMismatch
+                | R::DuplicatePlatform => true,
                 // It is left as it is, until something else than the tag changes.
                 R::DriftDetected => tag_is_known && policy == TagPolicy::Yield,
                 _ => false,
@@ -176,8 +181,11 @@ impl Memory {
         match &tag.platform {
             None => Some(&published.digest),
             Some(of) => {
-                let child = published.children.iter().find(|child| child.platform == *of)?;
-                Some(&child.digest)
+                let mut children = published.children.iter();
+                let same = published.children.iter().find(|child| child.platform == *of);
+                // A new revision of a build of Windows takes the tag of the old one.
+                let child = same.or_else(|| children.find(|child| of.replaces(&child.platform)));
+                child.map(|child| &child.digest)
             }
         }
     }

@@ -13,8 +13,11 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    oci::media_type,
-    reconcile::resolve::{Found, ResolveError},
+    oci::{descriptor::ZSTD, media_type},
+    reconcile::{
+        memory::Memory,
+        resolve::{Answer, Found, Resolution, ResolveError},
+    },
     registry::{RegistryError, Request},
 };
 
@@ -47,7 +50,8 @@ fn child(source: &str, platform: &str, content: &str) -> Child {
     let descriptor = descriptor(platform, content);
     let platform = descriptor.platform.clone().unwrap().normalized();
     let (attestations, contents) = (Vec::new(), Vec::new());
-    Child { descriptor, platform, config: None, attestations, source: source.into(), contents }
+    let (config, labels, source) = (None, None, source.into());
+    Child { descriptor, platform, config, labels, attestations, source, contents }
 }
 
 fn attested(mut child: Child) -> Child {
