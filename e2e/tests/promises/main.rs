@@ -3,10 +3,14 @@
 //! One program for all of them, so that they share one control plane and are linked once.
 
 mod adopt;
+mod annotate;
 mod append;
 mod publish;
 
+mod attestations;
 mod buildx;
+mod format;
+mod labels;
 mod late;
 mod partial;
 
