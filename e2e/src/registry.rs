@@ -128,7 +128,7 @@ impl Registry {
         self.put_manifest(repository, tag, &image.manifest).await
     }
 
-    /// Deletes the tag `of` (repository:tag), as clean-up jobs do.
+    /// Deletes the tag `of` (repository:tag), or what a digest (repository@digest) is of, as clean-up jobs do.
     pub async fn delete_tag(&self, of: &str) -> Result<()> {
         let (repository, tag) = split(of)?;
         let answer = self
@@ -228,8 +228,10 @@ impl Registry {
     }
 }
 
+/// The repository, and the tag or digest.
 fn split(reference: &str) -> Result<(&str, &str)> {
-    reference.rsplit_once(':').with_context(|| format!("{reference} is not repository:tag"))
+    let halves = reference.split_once('@').or_else(|| reference.rsplit_once(':'));
+    halves.with_context(|| format!("{reference} is neither repository:tag nor repository@digest"))
 }
 
 /// `… msg="listening on 127.0.0.1:40123" …`

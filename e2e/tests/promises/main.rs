@@ -36,6 +36,7 @@ mod mirror;
 
 mod credentials;
 mod registry_trouble;
+mod repair;
 
 mod idle;
 mod requests;
@@ -48,4 +49,5 @@ mod shutdown;
 
 mod admission;
 mod examples;
+mod from_scripts;
 mod unreadable;
