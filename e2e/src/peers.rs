@@ -6,7 +6,7 @@ mod makers;
 mod regctl;
 mod skopeo;
 
-use std::process::Stdio;
+use std::{fs, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -100,9 +100,14 @@ pub async fn each_gets_its_own(
     Ok(())
 }
 
-/// What the tool called `name` prints; an error where it fails.
-async fn run(name: &str, arguments: &[&str]) -> Result<Vec<u8>> {
+/// What the tool called `name` prints, logged in to `registry` where that asks for it; an error where it fails.
+async fn run(registry: &Registry, name: &str, arguments: &[&str]) -> Result<Vec<u8>> {
     let home = tempfile::tempdir().context("failed to make a home")?;
+    if let Some(config) = registry.docker_config() {
+        let folder = home.path().join(".docker");
+        fs::create_dir(&folder).context("failed to make a folder")?;
+        fs::write(folder.join("config.json"), config.to_string()).context("failed to log in")?;
+    }
     let mut command = Command::new(tool(name)?);
     command.args(arguments).env_clear().env("HOME", home.path()).stdin(Stdio::null());
     let output = command.output().await.with_context(|| format!("failed to run {name}"))?;

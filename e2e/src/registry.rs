@@ -3,8 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{Method, Response, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
@@ -114,6 +115,20 @@ impl Registry {
     #[must_use]
     pub fn uncounted(&self, of: &str) -> String {
         format!("{}/{of}", self.address)
+    }
+
+    /// Whom it lets in; `None` where that is everyone.
+    #[must_use]
+    pub fn login(&self) -> Option<Login> {
+        self.login
+    }
+
+    /// The login as a file that other tools read; `None` where everyone is let in.
+    #[must_use]
+    pub fn docker_config(&self) -> Option<Value> {
+        let Login { user, password, .. } = self.login?;
+        let auth = STANDARD.encode(format!("{user}:{password}"));
+        Some(json!({"auths": {(self.address.as_str()): {"auth": auth}}}))
     }
 
     /// Pushes `image` under `to` (repository:tag), past the proxy.

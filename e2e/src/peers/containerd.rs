@@ -27,16 +27,18 @@ pub async fn containerd_for(
     let folder = tempfile::tempdir().context("failed to make a folder for containerd")?;
     let (_daemon, socket) = start(folder.path()).await?;
     let reference = registry.uncounted(of);
+    let login = registry.login().map(|login| format!("{}:{}", login.user, login.password));
+    let login = login.iter().flat_map(|login| ["--user", login]).collect::<Vec<_>>();
     let mut digests = Vec::new();
     for (number, platform) in platforms.iter().enumerate() {
         // What one has pulled, another does not see.
         let namespace = format!("node-{number}");
         let ctr = async |arguments: &[&str]| {
             let to = ["--address", &socket, "--namespace", &namespace];
-            run("ctr", &[&to, arguments].concat()).await.map(|printed| text(&printed))
+            run(registry, "ctr", &[&to, arguments].concat()).await.map(|printed| text(&printed))
         };
         let pull = ["images", "pull", "--local", "--plain-http", "--snapshotter", "native"];
-        ctr(&[&pull[..], &["--platform", platform, &reference]].concat()).await?;
+        ctr(&[&pull[..], &login, &["--platform", platform, &reference]].concat()).await?;
         let config = ctr(&["content", "ls", "--quiet", &format!("labels.\"{PREPARED}\"")]).await?;
         let named = format!("labels.\"{CONFIG}\"==\"{config}\"");
         let digest = ctr(&["content", "ls", "--quiet", &named]).await?;

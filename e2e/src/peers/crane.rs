@@ -9,8 +9,8 @@ use crate::registry::Registry;
 /// What crane reads under `of` (repository:tag).
 pub async fn crane(registry: &Registry, of: &str) -> Result<Read> {
     let reference = registry.uncounted(of);
-    let digest = run("crane", &["digest", "--insecure", &reference]).await?;
-    let bytes = run("crane", &["manifest", "--insecure", &reference]).await?;
+    let digest = run(registry, "crane", &["digest", "--insecure", &reference]).await?;
+    let bytes = run(registry, "crane", &["manifest", "--insecure", &reference]).await?;
     Ok(Read { digest: text(&digest), bytes })
 }
 
@@ -25,14 +25,14 @@ pub async fn crane_for(registry: &Registry, of: &str, platform: &str) -> Result<
         }
         None => platform.to_owned(),
     };
-    run("crane", &["digest", "--insecure", "--platform", &platform, &reference])
+    run(registry, "crane", &["digest", "--insecure", "--platform", &platform, &reference])
         .await
         .map(|digest| text(&digest))
 }
 
 /// The config of the image that `of` names.
 pub async fn config(registry: &Registry, of: &str) -> Result<Value> {
-    let config = run("crane", &["config", "--insecure", &registry.uncounted(of)]).await?;
+    let config = run(registry, "crane", &["config", "--insecure", &registry.uncounted(of)]).await?;
     serde_json::from_slice(&config).context("a config that is no JSON")
 }
 
@@ -40,5 +40,5 @@ pub async fn config(registry: &Registry, of: &str) -> Result<Value> {
 /// platform as the config says it.
 pub async fn validate(registry: &Registry, of: &str) -> Result<()> {
     let reference = registry.uncounted(of);
-    run("crane", &["validate", "--insecure", "--remote", &reference]).await.map(drop)
+    run(registry, "crane", &["validate", "--insecure", "--remote", &reference]).await.map(drop)
 }

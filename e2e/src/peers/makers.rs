@@ -36,7 +36,12 @@ pub async fn make(
     match maker {
         Maker::Crane => {
             let append = ["index", "append", "--insecure", "--tag", &to];
-            run("crane", &append.into_iter().chain(each("--manifest")).collect::<Vec<_>>()).await
+            run(
+                registry,
+                "crane",
+                &append.into_iter().chain(each("--manifest")).collect::<Vec<_>>(),
+            )
+            .await
         }
         Maker::ManifestTool => {
             let platforms: Vec<_> = architectures.iter().map(|of| format!("linux/{of}")).collect();
@@ -44,18 +49,23 @@ pub async fn make(
             let from = ["--platforms", &platforms, "--template", &template, "--target", &to];
             let push =
                 ["--plain-http", "push", "--type", "oci", "from-args"].into_iter().chain(from);
-            run("manifest-tool", &push.collect::<Vec<_>>()).await
+            run(registry, "manifest-tool", &push.collect::<Vec<_>>()).await
         }
         Maker::Oras => {
             let (_, tag) = to.rsplit_once(':').context("a reference without tag")?;
             let tags: Vec<_> = architectures.iter().map(|of| format!("{tag}-{of}")).collect();
             let create = ["manifest", "index", "create", "--plain-http", &to].into_iter();
-            run("oras", &create.chain(tags.iter().map(String::as_str)).collect::<Vec<_>>()).await
+            run(
+                registry,
+                "oras",
+                &create.chain(tags.iter().map(String::as_str)).collect::<Vec<_>>(),
+            )
+            .await
         }
         Maker::Regctl => {
             let host = plain(&to)?;
             let create = ["--host", &host, "index", "create", &to].into_iter();
-            run("regctl", &create.chain(each("--ref")).collect::<Vec<_>>()).await
+            run(registry, "regctl", &create.chain(each("--ref")).collect::<Vec<_>>()).await
         }
     }
     .map(drop)

@@ -9,10 +9,14 @@ use crate::registry::Registry;
 pub async fn regctl(registry: &Registry, of: &str) -> Result<Read> {
     let reference = registry.uncounted(of);
     let host = plain(&reference)?;
-    let digest = run("regctl", &["--host", &host, "manifest", "head", &reference]).await?;
-    let bytes =
-        run("regctl", &["--host", &host, "manifest", "get", "--format", "raw-body", &reference])
-            .await?;
+    let digest =
+        run(registry, "regctl", &["--host", &host, "manifest", "head", &reference]).await?;
+    let bytes = run(
+        registry,
+        "regctl",
+        &["--host", &host, "manifest", "get", "--format", "raw-body", &reference],
+    )
+    .await?;
     Ok(Read { digest: text(&digest), bytes })
 }
 

@@ -8,11 +8,11 @@ use crate::registry::Registry;
 /// What skopeo reads under `of` (repository:tag).
 pub async fn skopeo(registry: &Registry, of: &str) -> Result<Read> {
     let from = docker(registry, of);
-    let raw = run("skopeo", &["inspect", "--tls-verify=false", "--raw", &from]).await?;
+    let raw = run(registry, "skopeo", &["inspect", "--tls-verify=false", "--raw", &from]).await?;
     let folder = tempfile::tempdir().context("failed to make a folder")?;
     let file = folder.path().join("manifest.json");
     std::fs::write(&file, &raw).context("failed to write a manifest")?;
-    let digest = run("skopeo", &["manifest-digest", &file.to_string_lossy()]).await?;
+    let digest = run(registry, "skopeo", &["manifest-digest", &file.to_string_lossy()]).await?;
     Ok(Read { digest: text(&digest), bytes: raw })
 }
 
@@ -23,7 +23,7 @@ pub async fn skopeo_copy_all(registry: &Registry, of: &str) -> Result<()> {
     let from = docker(registry, of);
     let copy = ["copy", "--all", "--src-tls-verify=false", &from, &to];
     // Whose signatures it asks for is nobody's business here.
-    run("skopeo", &[&["--insecure-policy"], &copy[..]].concat()).await.map(drop)
+    run(registry, "skopeo", &[&["--insecure-policy"], &copy[..]].concat()).await.map(drop)
 }
 
 fn docker(registry: &Registry, of: &str) -> String {
