@@ -28,6 +28,7 @@ demo: doctor tools ## See the product at work: control plane, registry, operator
 test: doctor tools ## Test everything: units, contracts, and the README's promises on a real API server and registry
 	cd e2e/cluster && $(GO) vet -trimpath ./internal/... && $(GO) test -trimpath ./internal/...
 	cd e2e/tools/registry && $(GO) vet -trimpath .
+	cd e2e/tools/containerd && $(GO) vet -trimpath .
 	cd e2e/fixtures && $(GO) vet -trimpath .
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
 
