@@ -245,8 +245,8 @@ impl Registry {
 
 /// The repository, and the tag or digest.
 fn split(reference: &str) -> Result<(&str, &str)> {
-    let halves = reference.split_once('@').or_else(|| reference.rsplit_once(':'));
-    halves.with_context(|| format!("{reference} is neither repository:tag nor repository@digest"))
+    let parts = reference.split_once('@').or_else(|| reference.rsplit_once(':'));
+    parts.with_context(|| format!("{reference} is neither repository:tag nor repository@digest"))
 }
 
 /// `… msg="listening on 127.0.0.1:40123" …`

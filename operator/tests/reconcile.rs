@@ -4,6 +4,10 @@
 #[path = "reconcile/world.rs"]
 mod world;
 
+#[path = "reconcile/annotate.rs"]
+mod annotate;
+#[path = "reconcile/attest.rs"]
+mod attest;
 #[path = "reconcile/content.rs"]
 mod content;
 #[path = "reconcile/copying.rs"]
@@ -14,12 +18,18 @@ mod deletion;
 mod drift;
 #[path = "reconcile/flatten.rs"]
 mod flatten;
+#[path = "reconcile/format.rs"]
+mod format;
 #[path = "reconcile/gone.rs"]
 mod gone;
+#[path = "reconcile/labels.rs"]
+mod labels;
 #[path = "reconcile/laws.rs"]
 mod laws;
 #[path = "reconcile/mirror.rs"]
 mod mirror;
+#[path = "reconcile/platforms.rs"]
+mod platforms;
 #[path = "reconcile/publish.rs"]
 mod publish;
 #[path = "reconcile/removal.rs"]

@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    oci::{Platform, manifest::ManifestError},
+    oci::{Label, Platform, manifest::ManifestError},
     registry::Request,
 };
 
@@ -178,6 +178,7 @@ fn denied_is_not_there_yet_before_it_answered() {
 #[case::no_platform(ResolveError::NoPlatform { reference: "the-image".into(), config: "application/x".into() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["application/x", "Trust"])]
 #[case::not_an_index(ResolveError::NotAnIndex { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["sha256:", "as an index"])]
 #[case::incomplete(ResolveError::Incomplete { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
+#[case::format(ResolveError::Format { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::FormatMismatch, NOW, &["sha256:", "Docker media types", "target.format: OCI"])]
 #[case::config_gone(ResolveError::ConfigGone { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
 fn of_content(
     #[case] error: ResolveError,
@@ -212,6 +213,8 @@ fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
 #[rstest]
 #[case::waiting(Held::Waiting { waiting: vec!["linux/amd64".into()] }, Why::WaitingForPlatforms, NO, "linux/amd64")]
 #[case::failed(Held::SourceFailed, Why::WaitingForPlatforms, NO, "failed")]
+#[case::differ(Held::Differ { label: "rev".into(), values: vec![(Label::Absent, vec!["a".into()]), (Label::of(Some("1")), vec!["b".into(), "c".into()])], more: 0 }, Why::WaitingForMatch, NO, "\"rev\": no such label in a; \"1\" in b, c")]
+#[case::format(Held::Format { platform: platform("linux/amd64"), digest: digest() }, Why::FormatMismatch, NOW, "linux/amd64 as an OCI image")]
 #[case::double(Held::Duplicate { platform: platform("linux/amd64"), first: "a".into(), second: "b".into() }, Why::DuplicatePlatform, NOW, "a and b both give linux/amd64")]
 #[case::shrink(Held::WouldShrink { platforms: vec!["linux/amd64".into()] }, Why::WouldShrink, NOW, "removalPolicy")]
 #[case::no_image(Held::NoImage, Why::UnsupportedContent, NOW, "removalPolicy: Remove")]

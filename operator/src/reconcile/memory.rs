@@ -181,11 +181,8 @@ impl Memory {
         match &tag.platform {
             None => Some(&published.digest),
             Some(of) => {
-                let mut children = published.children.iter();
-                let same = published.children.iter().find(|child| child.platform == *of);
-                // A new revision of a build of Windows takes the tag of the old one.
-                let child = same.or_else(|| children.find(|child| of.replaces(&child.platform)));
-                child.map(|child| &child.digest)
+                let child = published.children.iter().find(|child| child.platform == *of)?;
+                Some(&child.digest)
             }
         }
     }

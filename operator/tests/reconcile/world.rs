@@ -1,6 +1,9 @@
 //! A registry in memory and one object, run after run as the controller does it: status → Memory → run → status.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::{
@@ -11,7 +14,7 @@ use multiarch_operator::{
     error::{Failure, Retry},
     events,
     keychain::{DockerConfig, Keychain},
-    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest},
+    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest, media_type},
     reconcile::{
         self, Job, Stage,
         memory::Memory,
@@ -121,11 +124,35 @@ impl World {
         self.store.push(PATH, Some(tag), &Image::of(platform).salted(salt))
     }
 
+    /// `image` in the repository `path`, as an index lists it.
+    pub(crate) fn listed(&self, path: &str, image: &Image) -> Descriptor {
+        let descriptor = self.store.push(path, None, image);
+        Descriptor { platform: Some(image.platform.clone()), ..descriptor }
+    }
+
+    /// An attestation manifest about the image `about`, as an index lists it.
+    pub(crate) fn attestation(&self, path: &str, about: &Descriptor, salt: &str) -> Descriptor {
+        let mut attestation = self.listed(path, &Image::of("unknown/unknown").salted(salt));
+        attestation.annotations = BTreeMap::from([
+            ("vnd.docker.reference.type".into(), "attestation-manifest".into()),
+            ("vnd.docker.reference.digest".into(), about.digest.to_string()),
+        ]);
+        attestation
+    }
+
+    /// A Docker manifest list of `children` in the order given.
+    pub(crate) fn push_list(&self, path: &str, tag: &str, children: Vec<Descriptor>) -> Descriptor {
+        let list = Index {
+            media_type: media_type::DOCKER_LIST.into(),
+            manifests: children,
+            ..Index::new(Vec::new(), BTreeMap::new())
+        };
+        self.store.push_manifest(path, Some(tag), &list.to_raw())
+    }
+
     /// An image of `platform` that no source names, as an index lists it.
     pub(crate) fn foreign(&self, platform: &str) -> Descriptor {
-        let image = Image::of(platform).salted("foreign");
-        let descriptor = self.store.push(PATH, None, &image);
-        Descriptor { platform: Some(image.platform), ..descriptor }
+        self.listed(PATH, &Image::of(platform).salted("foreign"))
     }
 
     /// Something else pushes an index to the target's tag.

@@ -100,7 +100,7 @@ pub enum Held {
 
 fn each(values: &[(Label, Vec<String>)]) -> String {
     let each: Vec<_> =
-        values.iter().map(|(value, images)| format!("{} has {value}", images.join(", "))).collect();
+        values.iter().map(|(value, images)| format!("{value} in {}", images.join(", "))).collect();
     each.join("; ")
 }
 

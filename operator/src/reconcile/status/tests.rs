@@ -155,6 +155,7 @@ fn partial_and_published() {
 /// One row a reason that holds: status of Ready, and what stands beside it.
 #[rstest]
 #[case::waiting(Reason::WaitingForPlatforms, Stalled::No, "Unknown", "Reconciling")]
+#[case::differ(Reason::WaitingForMatch, Stalled::No, "Unknown", "Reconciling")]
 #[case::reading_back(Reason::ReadingBack, Stalled::No, "Unknown", "Reconciling")]
 #[case::wrong_platform(Reason::PlatformMismatch, Stalled::Now, "False", "Stalled")]
 #[case::double(Reason::DuplicatePlatform, Stalled::Now, "False", "Stalled")]
