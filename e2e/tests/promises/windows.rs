@@ -43,13 +43,18 @@ async fn two_versions_with_features_are_two_platforms() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_the_config_leaves_out_is_told() -> Result<()> {
+async fn a_version_that_the_config_leaves_out_is_missed_and_can_be_said() -> Result<()> {
     scenario(async |s| {
         s.registry.push("app:1-windows", &Image::oci("windows/amd64", "app")?).await?;
+        let with = |more| {
+            let spec = Spec::new(&s.registry, "app", "app:1");
+            spec.source_with("windows", "app:1-windows", &[OLDER], more)
+        };
+        let image = s.apply_until(&with(json!({})), "False/PlatformMismatch").await?;
+        assert!(image.message().contains(OLDER), "{}", image.message());
+
         let trust = json!({"platformPolicy": "Trust"});
-        let spec = Spec::new(&s.registry, "app", "app:1");
-        let spec = spec.source_with("windows", "app:1-windows", &[OLDER], trust);
-        let image = s.apply_until(&spec, "True/Succeeded").await?;
+        let image = s.apply_until(&with(trust), "True/Succeeded").await?;
         assert_eq!(image.platforms(), [OLDER]);
         let index = peers::read_by_all(&s.registry, "app:1").await?;
         assert_eq!(index.listed()?[0]["platform"]["os.version"], "10.0.17763.5458");
