@@ -235,6 +235,7 @@ fn of_registry(error: &RegistryError) -> Consequence {
         R::ForbiddenAddress { .. } => stalled(Reason::RegistryNotAllowed),
         R::InsecureNotAllowed { .. } => stalled(Reason::InsecureNotAllowed),
         R::RepositoryNotFound { .. } => stalled(Reason::RepositoryNotFound),
+        R::TagImmutable { .. } => stalled(Reason::TagImmutable),
     }
 }
 
@@ -250,6 +251,7 @@ fn state_of(error: &RegistryError) -> SourceState {
         | R::Refused { .. }
         | R::Protocol { .. }
         | R::RepositoryNotFound { .. }
+        | R::TagImmutable { .. }
         | R::ForbiddenAddress { .. }
         | R::InsecureNotAllowed { .. } => SourceState::Unreachable,
         R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } => SourceState::Invalid,

@@ -82,6 +82,11 @@ fn no_repository() -> RegistryError {
     RegistryError::RepositoryNotFound { host: host(), request: request(), answer: "HTTP 404" }
 }
 
+fn immutable() -> RegistryError {
+    let codes = vec!["TAG_INVALID".into()];
+    RegistryError::TagImmutable { host: host(), request: request(), status: 400, codes }
+}
+
 fn wrong_digest() -> RegistryError {
     let (expected, computed) = (digest(), Digest::of(b"y"));
     RegistryError::WrongDigest { host: host(), request: request(), expected, computed }
@@ -125,6 +130,7 @@ fn insecure() -> RegistryError {
 #[case::refused(refused(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["400", "TAG_INVALID"])]
 #[case::protocol(protocol(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["a redirect"])]
 #[case::no_repository(no_repository(), SourceState::Unreachable, Why::RepositoryNotFound, NOW, Retry::Interval, &["404", "create it"])]
+#[case::immutable(immutable(), SourceState::Unreachable, Why::TagImmutable, NOW, Retry::Interval, &["400 TAG_INVALID", "may not change"])]
 #[case::wrong_digest(wrong_digest(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["sha256:"])]
 #[case::wrong_size(wrong_size(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["2 bytes"])]
 #[case::large(large(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["4 bytes"])]
@@ -244,6 +250,7 @@ fn of_a_plan(
 #[case::denied(denied(), Why::AccessDenied, TRIED, Retry::Backoff)]
 #[case::unreachable(unreachable(), Why::RegistryUnreachable, NO, Retry::Backoff)]
 #[case::no_repository(no_repository(), Why::RepositoryNotFound, NOW, Retry::Interval)]
+#[case::immutable(immutable(), Why::TagImmutable, NOW, Retry::Interval)]
 fn of_a_push(
     #[case] source: RegistryError,
     #[case] reason: Why,
