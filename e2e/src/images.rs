@@ -21,6 +21,7 @@ const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const IN_TOTO: &str = "application/vnd.in-toto+json";
 
 /// Something that a tag can name, with everything that it consists of.
@@ -205,6 +206,40 @@ impl Image {
             children: vec![image, attestation],
             blobs,
         })
+    }
+
+    /// What refers to `subject`: an artifact of one layer with the words `content`.
+    #[must_use]
+    pub fn referrer(subject: &Manifest, artifact_type: &str, content: &str) -> Self {
+        let (empty, layer) = (Blob::new(b"{}".to_vec()), Blob::new(content.as_bytes().to_vec()));
+        let document = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": artifact_type,
+            "config": empty.descriptor(EMPTY),
+            "layers": [layer.descriptor(artifact_type)],
+            "subject": subject.descriptor(),
+        });
+        let manifest = Manifest::new(OCI_MANIFEST, &document);
+        Self { manifest, children: Vec::new(), blobs: vec![empty, layer] }
+    }
+
+    /// What the fallback tag of their subject names: an index that lists `referrers`.
+    #[must_use]
+    pub fn fallback(referrers: &[Self], artifact_type: &str) -> Self {
+        let listed: Vec<_> = referrers
+            .iter()
+            .map(|referrer| {
+                let mut descriptor = referrer.manifest.descriptor();
+                descriptor["artifactType"] = artifact_type.into();
+                descriptor
+            })
+            .collect();
+        Self {
+            manifest: Manifest::index(&listed),
+            children: referrers.iter().map(|referrer| referrer.manifest.clone()).collect(),
+            blobs: referrers.iter().flat_map(|referrer| referrer.blobs.clone()).collect(),
+        }
     }
 
     /// Its digest.

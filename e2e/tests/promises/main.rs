@@ -33,6 +33,7 @@ mod copy_secrets;
 mod copy_trouble;
 mod flatten;
 mod mirror;
+mod referrers;
 
 mod credentials;
 mod registry_trouble;
