@@ -208,20 +208,21 @@ async fn reconcile_object<R: Registry>(
         failures,
         now: Timestamp::now(),
     };
-    if run.drift.is_some() {
+    if !run.drifts.is_empty() {
         context.sessions.count_correction(object, about.now);
     }
     let next = reconcile::status::next(&previous, &about, &run);
     count_push(&run, &context.metrics);
-    // An image that was put back is told of, also where the status is as it was.
-    if next != previous || !run.repaired.is_empty() {
-        let written = context.reporter.report(object, &previous, &next, &run).await;
+    if next != previous {
+        let written = context.reporter.write(object, &next).await;
         let version = written.map_err(|source| ControllerError::Status {
             object: display(&object.metadata),
             source,
         })?;
-        context.sessions.remember(object, version.as_deref(), next);
+        context.sessions.remember(object, version.as_deref(), next.clone());
     }
+    // An image that was put back is told of, also where the status is as it was.
+    context.reporter.tell(object, &previous, &next, &run).await;
     if object.spec.suspend {
         return Ok(Action::await_change());
     }
@@ -288,7 +289,7 @@ async fn tell_progress<R: Registry>(
     let generation = object.metadata.generation;
     let message = format!("at work {}", stage.now());
     let next = reconcile::status::at_work(previous, generation, &message, Timestamp::now());
-    match context.reporter.tell_progress(object, &next).await {
+    match context.reporter.write(object, &next).await {
         Ok(version) => {
             context.sessions.remember(object, version.as_deref(), next.clone());
             *previous = next;

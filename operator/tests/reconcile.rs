@@ -4,6 +4,8 @@
 #[path = "reconcile/world.rs"]
 mod world;
 
+#[path = "reconcile/children.rs"]
+mod children;
 #[path = "reconcile/content.rs"]
 mod content;
 #[path = "reconcile/copying.rs"]
@@ -18,9 +20,13 @@ mod gone;
 mod laws;
 #[path = "reconcile/mirror.rs"]
 mod mirror;
+#[path = "reconcile/policy.rs"]
+mod policy;
 #[path = "reconcile/publish.rs"]
 mod publish;
 #[path = "reconcile/removal.rs"]
 mod removal;
+#[path = "reconcile/tags.rs"]
+mod tags;
 #[path = "reconcile/trouble.rs"]
 mod trouble;

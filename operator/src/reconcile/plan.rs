@@ -154,6 +154,15 @@ pub fn draft(
 }
 
 impl Current {
+    /// Its bytes, where they were read.
+    #[must_use]
+    pub fn raw(&self) -> Option<&RawManifest> {
+        match self {
+            Self::Read(read) => read.raw.as_ref(),
+            Self::Free | Self::Known(_) => None,
+        }
+    }
+
     /// The digest that the tag names.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
@@ -175,6 +184,12 @@ impl Draft {
     #[must_use]
     pub fn digest(&self) -> &Digest {
         self.raw.digest()
+    }
+
+    /// The images that the sources give, or have given.
+    pub fn given(&self) -> impl Iterator<Item = &Digest> {
+        let found = self.children.iter().map(|child| &child.descriptor.digest);
+        found.chain(self.kept.iter().map(|kept| &kept.digest))
     }
 
     /// Whether what the tag names now must be read, although it is the index that status
