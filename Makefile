@@ -10,12 +10,12 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e lint fmt crds demo clean
+.PHONY: help doctor tools operator build test unit e2e conformance lint fmt crds demo clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
 	@echo
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 doctor: ## Say what is missing on this machine
 	@hack/doctor.sh
@@ -38,6 +38,11 @@ unit: doctor ## Test what needs no cluster
 e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
 	$(CARGO) build $(LOCKED) --workspace --bins
 	$(CARGO) test $(LOCKED) --package multiarch-e2e --test promises -- --test-threads $(E2E_THREADS) $(T)
+
+conformance: doctor ## Try all that is asked of a registry on a real one (REGISTRY=host/prefix, see CONTRIBUTING.md)
+	@[ -n "$(REGISTRY)" ] || { echo "usage: make conformance REGISTRY=host/prefix [DOCKER_CONFIG=folder] [PLAIN_HTTP=1] [TOKEN_REALM=HOST=URL]" >&2; exit 2; }
+	@MULTIARCH_CONFORMANCE_REGISTRY="$(REGISTRY)" DOCKER_CONFIG="$(DOCKER_CONFIG)" PLAIN_HTTP="$(PLAIN_HTTP)" TOKEN_REALM="$(TOKEN_REALM)" \
+		RUST_BACKTRACE=0 $(CARGO) test $(LOCKED) --quiet --package multiarch-operator --test conformance
 
 lint: doctor ## Formatting, clippy, and what else is installed: gofmt, shellcheck, cargo-deny
 	@hack/lint.sh

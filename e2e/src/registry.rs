@@ -154,7 +154,7 @@ impl Registry {
         Ok(answer.status() == 200)
     }
 
-    /// The digest that `of` (repository:tag) names; `None` where there is nothing.
+    /// The digest that `of` (repository:tag or repository@digest) names; `None` where there is nothing.
     pub async fn digest(&self, of: &str) -> Result<Option<String>> {
         let (repository, tag) = split(of)?;
         let answer = self
@@ -229,7 +229,8 @@ impl Registry {
 }
 
 fn split(reference: &str) -> Result<(&str, &str)> {
-    reference.rsplit_once(':').with_context(|| format!("{reference} is not repository:tag"))
+    let parts = reference.split_once('@').or_else(|| reference.rsplit_once(':'));
+    parts.with_context(|| format!("{reference} is neither repository:tag nor repository@digest"))
 }
 
 /// `… msg="listening on 127.0.0.1:40123" …`

@@ -1,5 +1,7 @@
 //! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
 
+mod finalizer;
+mod pipeline;
 mod report;
 mod session;
 
@@ -22,20 +24,17 @@ use kube::{
         reflector, watcher,
     },
 };
-use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
+use multiarch_crds::v1alpha1::MultiArchImage;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::{report::Reporter, session::Sessions};
 use crate::{
     admin::Admin,
-    error::{self, Failure, Retry},
-    keychain::Keychain,
+    error::Retry,
     metrics::{Metrics, ObjectGauges},
     reconcile::{
-        self, Job, Stage, access,
-        memory::Memory,
-        sources::Sources,
+        self,
         status::{Outcome, Run},
     },
     registry::Registry,
@@ -43,9 +42,6 @@ use crate::{
 
 /// The annotation that asks for a run now: any value that is not the last one.
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
-
-/// How often a run that copies shows how far it is.
-const PROGRESS: Duration = Duration::from_secs(30);
 
 /// A shorter interval than the API allows is not served, wherever it comes from.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -82,6 +78,12 @@ enum ControllerError {
     },
     #[error("failed to write the status of {object}: {source}")]
     Status {
+        object: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("failed to write the finalizer of {object}: {source}")]
+    Finalizer {
         object: String,
         #[source]
         source: kube::Error,
@@ -172,7 +174,11 @@ async fn reconcile<R: Registry>(
     context: Arc<Context<R>>,
 ) -> Result<Action, ControllerError> {
     if object.meta().deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return match &object.0 {
+            _ if !finalizer::is_finalized(object.meta()) => Ok(Action::await_change()),
+            Ok(object) => context.finish(object).await,
+            Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
+        };
     }
     let begun = Instant::now();
     let action = match &object.0 {
@@ -193,13 +199,14 @@ async fn reconcile_object<R: Registry>(
     object: &MultiArchImage,
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
+    context.finalize(object).await?;
     let mut previous = context.sessions.status(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        run_pipeline(object, &mut previous, requested, context).await?
+        pipeline::run(object, &mut previous, requested, context).await?
     };
     let failures = context.sessions.count(object, requested, retry(&run));
     let about = reconcile::status::About {
@@ -213,6 +220,9 @@ async fn reconcile_object<R: Registry>(
     }
     let next = reconcile::status::next(&previous, &about, &run);
     count_push(&run, &context.metrics);
+    if let Some(skipped) = &run.referrers {
+        context.sessions.followed(object, (!skipped.may_pass).then_some(about.now));
+    }
     if next != previous {
         let written = context.reporter.write(object, &next).await;
         let version = written.map_err(|source| ControllerError::Status {
@@ -221,7 +231,7 @@ async fn reconcile_object<R: Registry>(
         })?;
         context.sessions.remember(object, version.as_deref(), next.clone());
     }
-    // An image that was put back is told of, also where the status is as it was.
+    // What was put back or skipped is told of, also where the status is as it was.
     context.reporter.tell(object, &previous, &next, &run).await;
     if object.spec.suspend {
         return Ok(Action::await_change());
@@ -234,68 +244,6 @@ async fn reconcile_object<R: Registry>(
         fastrand::f64(),
     );
     Ok(Action::requeue(delay))
-}
-
-async fn run_pipeline<R: Registry>(
-    object: &MultiArchImage,
-    previous: &mut MultiArchImageStatus,
-    requested: bool,
-    context: &Context<R>,
-) -> Result<Run, ControllerError> {
-    let held = |failure| Run::without_answers(Outcome::Held(failure));
-    let sources = match Sources::parse(&object.spec) {
-        Ok(sources) => sources,
-        Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
-    };
-    let namespace = object.namespace().unwrap_or_default();
-    let secrets = access::secrets(&sources);
-    let keychain = Keychain::load(&context.client, &namespace, &secrets)
-        .await
-        .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
-    let memory = Memory::of(previous, object.metadata.generation, &sources);
-    let stage = Stage::default();
-    let corrections = context.sessions.corrections(object);
-    let job = Job {
-        registry: &context.registry,
-        sources: &sources,
-        keychain: &keychain,
-        memory: &memory,
-        requested,
-        corrections: &corrections,
-        now: Timestamp::now(),
-        stage: &stage,
-    };
-    let timeout = Duration::from(object.spec.timeout);
-    let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
-    let mut told = 0;
-    loop {
-        if let Ok(ended) = tokio::time::timeout(PROGRESS, &mut run).await {
-            return Ok(ended.unwrap_or_else(|_| held(Failure::timed_out(timeout, &stage.now()))));
-        }
-        if stage.bytes() > told {
-            told = stage.bytes();
-            tell_progress(object, previous, &stage, context).await;
-        }
-    }
-}
-
-/// Shows how far a long copy is. It is told again at the end, so a failure to write changes nothing.
-async fn tell_progress<R: Registry>(
-    object: &MultiArchImage,
-    previous: &mut MultiArchImageStatus,
-    stage: &Stage,
-    context: &Context<R>,
-) {
-    let generation = object.metadata.generation;
-    let message = format!("at work {}", stage.now());
-    let next = reconcile::status::at_work(previous, generation, &message, Timestamp::now());
-    match context.reporter.write(object, &next).await {
-        Ok(version) => {
-            context.sessions.remember(object, version.as_deref(), next.clone());
-            *previous = next;
-        }
-        Err(error) => warn!(error = causes(&error), "failed to show how far a copy is"),
-    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of kube's error policy")]

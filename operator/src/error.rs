@@ -122,6 +122,8 @@ pub fn of_spec(_: &SpecError) -> Consequence {
 pub fn of_held(held: &Held) -> Consequence {
     match held {
         Held::Waiting { .. } | Held::SourceFailed => waiting(Reason::WaitingForPlatforms),
+        Held::Differ { .. } => waiting(Reason::WaitingForMatch),
+        Held::Format { .. } => stalled(Reason::FormatMismatch),
         Held::Duplicate { .. } => stalled(Reason::DuplicatePlatform),
         Held::WouldShrink { .. } => stalled(Reason::WouldShrink),
         Held::NoImage | Held::TooLarge { .. } => stalled(Reason::UnsupportedContent),
@@ -151,6 +153,7 @@ pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Cons
             (SourceState::Incomplete, waiting(Reason::WaitingForPlatforms))
         }
         E::Content { .. } => (SourceState::Invalid, stalled(Reason::UnsupportedContent)),
+        E::Format { .. } => (SourceState::Unsupported, stalled(Reason::FormatMismatch)),
         E::ChildWithoutPlatform { .. }
         | E::NoImages { .. }
         | E::NotAnIndex { .. }
@@ -235,6 +238,7 @@ fn of_registry(error: &RegistryError) -> Consequence {
         R::ForbiddenAddress { .. } => stalled(Reason::RegistryNotAllowed),
         R::InsecureNotAllowed { .. } => stalled(Reason::InsecureNotAllowed),
         R::RepositoryNotFound { .. } => stalled(Reason::RepositoryNotFound),
+        R::TagImmutable { .. } => stalled(Reason::TagImmutable),
     }
 }
 
@@ -250,6 +254,7 @@ fn state_of(error: &RegistryError) -> SourceState {
         | R::Refused { .. }
         | R::Protocol { .. }
         | R::RepositoryNotFound { .. }
+        | R::TagImmutable { .. }
         | R::ForbiddenAddress { .. }
         | R::InsecureNotAllowed { .. } => SourceState::Unreachable,
         R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } => SourceState::Invalid,

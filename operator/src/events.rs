@@ -37,6 +37,12 @@ pub fn between(
         let note = format!("{image} was gone from the registry and was put back");
         events.push(event(EventType::Normal, "ChildRepaired", "Publish", note));
     }
+    if let Some(notes) = run.referrers.as_ref().map(|skipped| &skipped.notes)
+        && !notes.is_empty()
+    {
+        let note = notes.join("; ");
+        events.push(event(EventType::Warning, "ReferrerSkipped", "Publish", note));
+    }
     for source in &after.sources {
         let Some(old) = before.sources.iter().find(|old| old.name == source.name) else { continue };
         // One without a digest was never there.
@@ -78,7 +84,9 @@ fn warning(reason: Reason) -> Option<(&'static str, &'static str)> {
     }
 }
 
-fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
+/// An Event with a note that the API server takes.
+#[must_use]
+pub fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
     note.truncate(note.floor_char_boundary(NOTE));
     Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None }
 }

@@ -3,11 +3,14 @@
 pub mod access;
 pub mod children;
 pub mod copy;
+pub mod delete;
 mod glance;
+pub mod labels;
 pub mod look;
 pub mod memory;
 pub mod plan;
 pub mod publish;
+pub mod referrers;
 pub mod resolve;
 pub mod sources;
 pub mod stage;
@@ -52,6 +55,8 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
+    /// It is time to look for referrers of all images, and not only of new ones.
+    pub referrers_due: bool,
     /// When tags of this object were put back.
     pub corrections: &'a Corrections,
     /// When the run began.
@@ -135,9 +140,10 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             let drifts = drift(job, &published).into_iter().chain(tagged.drifts.iter().cloned());
             let drifts: Vec<_> = drifts.collect();
             let (pushed, wrote_tag) = (published.pushed(), tagged.pushed);
+            let referrers = published.referrers().cloned();
             let tags = Tags::from(tagged);
             let outcome = Outcome::Served { published, platforms, tags };
-            Run { resolutions, pushed, wrote_tag, drifts, outcome, ..run }
+            Run { resolutions, pushed, wrote_tag, drifts, referrers, outcome, ..run }
         }
         Ok(Served::Stands { tagged }) => {
             let (wrote_tag, drifts) = (tagged.pushed, tagged.drifts.clone());
@@ -183,6 +189,8 @@ async fn serve<R: Registry>(
         }
         Err(held) => return Err(Stop::Held(held)),
     };
+    let labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    plan::agree(&sources.equal_labels, &labelled.map_err(Stop::Publish)?).map_err(Stop::Held)?;
     // What cannot be tagged is not published.
     beside(sources, plan.raw.digest(), &plan)?;
     let children = Children::of(job, resolutions, &plan.platforms);

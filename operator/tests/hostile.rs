@@ -384,9 +384,39 @@ async fn a_404_to_a_write_is_about_the_repository() {
     );
 }
 
+/// Where a tag is refused that names something else, the same bytes by digest tell whether it is
+/// the tag that may not change.
+#[rstest]
+#[case::immutable(Lie::Immutable(412, "PRECONDITION"), "TagImmutable", true)]
+#[case::immutable_by_405(Lie::Immutable(405, "UNSUPPORTED"), "TagImmutable", true)]
+#[case::no_right(Lie::PutRefused(403, "DENIED"), "Denied", false)]
+#[case::bad_manifest(Lie::PutRefused(400, "MANIFEST_INVALID"), "Refused", false)]
+#[tokio::test]
+async fn a_refused_tag_is_tried_by_digest(
+    #[case] lie: Lie,
+    #[case] variant: &str,
+    #[case] stored: bool,
+) {
+    let scene = Scene::of([lie]).await;
+    let store = scene.server.store();
+    let digest = store.push(APP, None, &Image::of("linux/amd64").labelled("a", "b")).digest;
+    let manifest = store.manifest(APP, &by(&digest)).unwrap();
+    store.delete_manifest(APP, &digest);
+    let put = scene.remote.put_manifest(&scene.access, &scene.app, &tag("1.0"), &manifest).await;
+    let error = put.unwrap_err();
+    assert!(format!("{error:?}").starts_with(variant), "{error:?}");
+    says(&error, &["PUT manifest team/app:1.0"]);
+    let (at_tag, at_digest) = ("team/app/manifests/1.0", format!("team/app/manifests/{digest}"));
+    let expected =
+        [format!("PUT /v2/{at_tag}"), format!("HEAD /v2/{at_tag}"), format!("PUT /v2/{at_digest}")];
+    assert_eq!(scene.requests(), expected);
+    assert_eq!(store.manifest(APP, &by(&digest)).is_some(), stored);
+    assert_eq!(store.tagged(APP, "1.0"), Some(scene.image.clone()), "the tag is as it was");
+}
+
 #[tokio::test]
 async fn a_head_without_digest_is_a_get_and_never_asked_again() {
-    for lie in [Lie::HeadWithoutDigest, Lie::HeadRefused(405), Lie::HeadRefused(501)] {
+    for lie in [Lie::WithoutDigest("HEAD"), Lie::HeadRefused(405), Lie::HeadRefused(501)] {
         let scene = Scene::of([lie]).await;
         for _ in 0..2 {
             let found = scene.head(&tag("1.0")).await.unwrap();

@@ -130,6 +130,19 @@ async fn an_upload_that_is_cut_goes_on_where_it_was() {
     assert_eq!(scene.source.requests().len(), 2);
 }
 
+/// GHCR bounds what says its range, and not what comes as a whole:
+/// <https://github.com/oras-project/rust-oci-client/issues/35>
+#[tokio::test]
+async fn a_rest_that_is_too_long_for_its_range_is_sent_as_a_whole() {
+    let scene = Scene::of([Lie::CutUpload(50_000), Lie::RangeTooLong(40_000)]).await;
+    scene.succeeds().await;
+    assert_eq!(scene.asked().replace("PHG", "PG"), "HOPGPDOP");
+    let (first, last) = (&scene.target.seen()[2], scene.target.seen().pop().unwrap());
+    assert_eq!(first.header("content-range"), "");
+    assert_eq!(last.header("content-range"), "");
+    assert_eq!(last.header("content-length"), "100000");
+}
+
 /// A registry whose word on what it has cannot be right gets everything anew.
 #[rstest]
 #[case("0-0")]

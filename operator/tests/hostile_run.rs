@@ -4,29 +4,21 @@
 
 #[path = "registry/faces.rs"]
 mod faces;
+#[path = "registry/object.rs"]
+mod object;
 
 use std::time::Duration;
 
 use faces::remote;
-use jiff::Timestamp;
-use multiarch_crds::{
-    condition::Reason,
-    v1alpha1::{MultiArchImageSpec, MultiArchImageStatus, Registry, Source, Target},
-};
+use multiarch_crds::condition::Reason;
 use multiarch_operator::{
-    keychain::Keychain,
-    reconcile::{
-        self, Job, Stage,
-        memory::Memory,
-        sources::Sources,
-        status::{Outcome, Run},
-        tags::Corrections,
-    },
+    reconcile::status::{Outcome, Run},
     registry::{
         memory::{Lie, Lies, Server, Store, serve},
         remote::Limits,
     },
 };
+use object::Object;
 use rstest::rstest;
 
 const APP: &str = "team/app";
@@ -45,26 +37,8 @@ async fn registry(lies: impl IntoIterator<Item = Lie>) -> Server {
 async fn run(server: &Server, limits: Limits) -> Run {
     let host = server.addr.to_string();
     let image = |tag: &str| format!("{host}/{APP}:{tag}");
-    let source =
-        |tag: &&str| Source { name: (*tag).into(), image: image(tag), ..Source::default() };
-    let spec = MultiArchImageSpec {
-        target: Target { image: image("1.0"), ..Target::default() },
-        sources: PLATFORMS.iter().map(source).collect(),
-        registries: vec![Registry { host: host.clone(), plain_http: true }],
-        ..MultiArchImageSpec::default()
-    };
-    let sources = Sources::parse(&spec).unwrap();
-    let job = Job {
-        registry: &remote(limits),
-        sources: &sources,
-        keychain: &Keychain::default(),
-        memory: &Memory::of(&MultiArchImageStatus::default(), Some(1), &sources),
-        requested: false,
-        now: Timestamp::constant(1_800_000_000, 0),
-        corrections: &Corrections::default(),
-        stage: &Stage::default(),
-    };
-    reconcile::run(&job).await
+    let object = Object::new(&image("1.0"), &PLATFORMS.map(image));
+    object.by_http([host.as_str()]).run(&remote(limits)).await
 }
 
 #[rstest]

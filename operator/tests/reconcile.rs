@@ -4,22 +4,34 @@
 #[path = "reconcile/world.rs"]
 mod world;
 
+#[path = "reconcile/annotate.rs"]
+mod annotate;
+#[path = "reconcile/attest.rs"]
+mod attest;
 #[path = "reconcile/children.rs"]
 mod children;
 #[path = "reconcile/content.rs"]
 mod content;
 #[path = "reconcile/copying.rs"]
 mod copying;
+#[path = "reconcile/deletion.rs"]
+mod deletion;
 #[path = "reconcile/drift.rs"]
 mod drift;
 #[path = "reconcile/flatten.rs"]
 mod flatten;
+#[path = "reconcile/format.rs"]
+mod format;
 #[path = "reconcile/gone.rs"]
 mod gone;
+#[path = "reconcile/labels.rs"]
+mod labels;
 #[path = "reconcile/laws.rs"]
 mod laws;
 #[path = "reconcile/mirror.rs"]
 mod mirror;
+#[path = "reconcile/platforms.rs"]
+mod platforms;
 #[path = "reconcile/policy.rs"]
 mod policy;
 #[path = "reconcile/publish.rs"]

@@ -275,13 +275,14 @@ async fn a_page_that_is_no_list_is_refused(
 async fn a_fallback_tag_that_names_an_image_is_refused_and_kept() {
     let scene = Scene::of([without()]).await;
     let one = scene.referrer("one");
-    scene.server.store().tag(APP, &fallback_tag(&scene.subject.digest), &scene.subject.digest);
+    let other = scene.server.store().push_image(APP, "other", "linux/arm64");
+    scene.server.store().tag(APP, &fallback_tag(&scene.subject.digest), &other.digest);
     for error in [scene.list().await.unwrap_err(), scene.put(&one).await.unwrap_err()] {
         assert!(matches!(error, RegistryError::Unusable { .. }), "{error:?}");
         says(&error, &["it is no index of referrers"]);
     }
     let kept = scene.server.store().tagged(APP, &fallback_tag(&scene.subject.digest)).unwrap();
-    assert_eq!(kept.descriptor(), scene.subject);
+    assert_eq!(kept.descriptor(), other);
 }
 
 #[tokio::test]
@@ -328,6 +329,27 @@ async fn a_merge_keeps_what_others_have_listed(#[case] kind: Kind) {
     assert_eq!(after, expected.to_raw());
     let listed = face.client.list_referrers(&access, &app, subject.digest()).await.unwrap();
     assert_eq!(listed, expected.manifests);
+}
+
+/// GitLab takes the fallback tag for the digest, so that it names the subject itself: its images
+/// refer to nothing, and nothing is added to it (<https://github.com/oras-project/oras-go/issues/1396>).
+#[tokio::test]
+async fn a_subject_under_its_own_fallback_tag_is_no_list() {
+    let scene = Scene::of([without(), Lie::DashedDigests]).await;
+    let store = scene.server.store();
+    let children = vec![scene.subject.clone()];
+    let index = store.push_index(APP, Some("2.0"), children);
+    for subject in [&scene.subject, &index] {
+        let listed = scene.remote.list_referrers(&scene.access, &scene.app, &subject.digest);
+        assert_eq!(listed.await.unwrap(), []);
+        let about = store.push_referrer(APP, subject, "one");
+        let about = store.manifest(APP, &by(&about.digest)).unwrap();
+        let (remote, access) = (&scene.remote, &scene.access);
+        let error = remote.put_referrer(access, &scene.app, &about, &subject.digest).await;
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains("the subject itself under its fallback tag"), "{error}");
+    }
+    assert_eq!(store.tags(APP), ["1.0", "2.0"], "nothing was written there");
 }
 
 #[tokio::test]

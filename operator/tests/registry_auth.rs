@@ -259,6 +259,18 @@ async fn insufficient_scope_of_a_fresh_token_is_final() {
     );
 }
 
+/// Docker Hub answers 401 and not 403 to a token without the right.
+#[tokio::test]
+async fn a_put_that_a_401_refused_is_looked_for() {
+    let server = registry(Login::bearer(users()), [Lie::StoredPut(401), Lie::StoredPut(401)]).await;
+    let (app, remote) = (server.repository(APP), remote(Limits::default()));
+    let image = server.store().tagged(APP, "amd64").unwrap();
+    remote.put_manifest(&alice(&app), &app, &tag("1.0"), &image).await.unwrap();
+    let (put, head) = ("PUT /v2/team/app/manifests/1.0", "HEAD /v2/team/app/manifests/1.0");
+    // The challenge, the answer to a token, and what a fresh one would be without the look.
+    assert_eq!(server.requests(), [put, "GET /token", put, "GET /token", head]);
+}
+
 #[tokio::test]
 async fn a_token_without_life_is_good_for_one_request() {
     let login = Login::Bearer {

@@ -100,7 +100,7 @@ pub struct MultiArchImageSpec {
     pub sources: Vec<Source>,
     /// Platforms that the index must have, beside those that the sources declare: `[linux/amd64, linux/arm64]`. Use it where a
     /// source is an index, or is added later, by another job. While one is missing, nothing is published under publishPolicy
-    /// Complete. A platform without os.version is met by any version. Default: none. At most 64.
+    /// Complete. A platform without os.version is met by any version, and a build of Windows by any revision. Default: none. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<rules::Platform>", length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -125,7 +125,7 @@ pub struct MultiArchImageSpec {
     pub annotations: BTreeMap<String, String>,
     /// Labels of the images' configs that must have one value in all of them: `[org.opencontainers.image.revision]` publishes only
     /// images of one commit. While they differ, or one has no such label, nothing is published and Ready is Unknown,
-    /// WaitingForMatch. Default: none. At most 8.
+    /// WaitingForMatch. Images that stay although their source is gone count, too. Default: none. At most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<rules::LabelKey>", length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -290,7 +290,7 @@ pub struct Source {
     /// What the image is for, as os/architecture or os/architecture/variant: `[linux/arm64]`, `[linux/arm/v7]`,
     /// `["windows(10.0.17763)/amd64"]`; x86_64 and aarch64 are understood too. For a single image at most one: when its config
     /// says another platform, nothing is published and the reason PlatformMismatch names both. For an index: only these are
-    /// taken, exactly (linux/arm/v7 does not take v6; without os.version, any is taken). One that the index does not have is
+    /// taken, exactly (linux/arm/v7 does not take v6; windows(10.0.17763)/amd64 takes every revision of that build, windows/amd64 every build). One that the index does not have is
     /// awaited under publishPolicy Complete and left out under Partial; where the index has one image only and one platform is
     /// named, it must be that. Default: what the image itself says; of an index, all. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

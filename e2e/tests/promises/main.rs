@@ -12,6 +12,7 @@ mod duplicate;
 mod platform_truth;
 mod would_shrink;
 
+mod deletion;
 mod one_source_a_job;
 mod source_deleted;
 mod tag_raised;

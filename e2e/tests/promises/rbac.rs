@@ -13,11 +13,13 @@ use multiarch_e2e::{
 use tokio::process::Command;
 
 /// group, resource, subresource, and the verbs that are allowed.
-const ALLOWED: [(&str, &str, &str, &[&str]); 8] = [
-    ("multiarch.dev", "multiarchimages", "", &["get", "list", "watch"]),
+const ALLOWED: [(&str, &str, &str, &[&str]); 9] = [
+    // patch: for finalizers.
+    ("multiarch.dev", "multiarchimages", "", &["get", "list", "watch", "patch"]),
     ("multiarch.dev", "multiarchimages", "status", &["patch"]),
     ("", "secrets", "", &["get"]),
     ("events.k8s.io", "events", "", &["create", "patch"]),
+    ("", "namespaces", "", &["get"]),
     ("", "configmaps", "", &[]),
     ("", "pods", "", &[]),
     ("", "serviceaccounts", "token", &[]),

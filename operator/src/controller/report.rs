@@ -125,14 +125,18 @@ impl Reporter {
     ///
     /// With a recorder of its own: one that is kept takes a second Event of the same reason for the
     /// first one again, whatever its note says.
-    async fn publish(&self, event: &Event, about: &k8s_openapi::api::core::v1::ObjectReference) {
+    pub(super) async fn publish(
+        &self,
+        event: &Event,
+        about: &k8s_openapi::api::core::v1::ObjectReference,
+    ) {
         let recorder = Recorder::new(self.client.clone(), MANAGER.into());
         if let Err(error) = recorder.publish(event, about).await {
             warn!(%error, reason = event.reason, "failed to publish an Event");
         }
     }
 
-    fn api(&self, namespace: &str) -> Api<DynamicObject> {
+    pub(super) fn api(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &self.resource)
     }
 }

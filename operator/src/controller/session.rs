@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 
@@ -11,6 +11,9 @@ use crate::{error::Retry, reconcile::tags::Corrections};
 
 /// Sessions are looked through for deleted objects when there are this many more than last time.
 const PRUNE: usize = 1024;
+
+/// How often referrers of what is published are looked for.
+const REFERRERS: SignedDuration = SignedDuration::from_hours(6);
 
 /// The sessions of all objects, by uid.
 #[derive(Debug, Default)]
@@ -22,6 +25,10 @@ struct Session {
     failures: u32,
     written: Option<Written>,
     corrections: Corrections,
+    /// When referrers of all its images were looked for.
+    followed: Option<Timestamp>,
+    /// Tries to delete its tags.
+    deletions: usize,
     /// Runs of all objects since this one ran.
     idle: usize,
 }
@@ -87,6 +94,26 @@ impl Sessions {
     pub(super) fn corrections(&self, object: &MultiArchImage) -> Corrections {
         let sessions = lock(&self.0);
         sessions.get(&uid(object)).map(|session| session.corrections.clone()).unwrap_or_default()
+    }
+
+    /// Whether it is time to look for referrers of all images of `object`.
+    pub(super) fn are_referrers_due(&self, object: &MultiArchImage, now: Timestamp) -> bool {
+        let sessions = lock(&self.0);
+        let followed = sessions.get(&uid(object)).and_then(|session| session.followed);
+        followed.is_none_or(|then| now.duration_since(then) >= REFERRERS)
+    }
+
+    /// Referrers of all images of `object` were looked for, at `now` if there is no more to come.
+    pub(super) fn followed(&self, object: &MultiArchImage, now: Option<Timestamp>) {
+        lock(&self.0).entry(uid(object)).or_default().followed = now;
+    }
+
+    /// Counts a try to delete the tags of `object`: how many there were before.
+    pub(super) fn count_deletion(&self, object: &MultiArchImage) -> usize {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        session.deletions += 1;
+        session.deletions - 1
     }
 
     /// A tag of `object` was put back.

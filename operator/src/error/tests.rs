@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    oci::{Platform, manifest::ManifestError},
+    oci::{Label, Platform, manifest::ManifestError},
     registry::Request,
 };
 
@@ -82,6 +82,11 @@ fn no_repository() -> RegistryError {
     RegistryError::RepositoryNotFound { host: host(), request: request(), answer: "HTTP 404" }
 }
 
+fn immutable() -> RegistryError {
+    let codes = vec!["TAG_INVALID".into()];
+    RegistryError::TagImmutable { host: host(), request: request(), status: 400, codes }
+}
+
 fn wrong_digest() -> RegistryError {
     let (expected, computed) = (digest(), Digest::of(b"y"));
     RegistryError::WrongDigest { host: host(), request: request(), expected, computed }
@@ -125,6 +130,7 @@ fn insecure() -> RegistryError {
 #[case::refused(refused(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["400", "TAG_INVALID"])]
 #[case::protocol(protocol(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["a redirect"])]
 #[case::no_repository(no_repository(), SourceState::Unreachable, Why::RepositoryNotFound, NOW, Retry::Interval, &["404", "create it"])]
+#[case::immutable(immutable(), SourceState::Unreachable, Why::TagImmutable, NOW, Retry::Interval, &["400 TAG_INVALID", "may not change"])]
 #[case::wrong_digest(wrong_digest(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["sha256:"])]
 #[case::wrong_size(wrong_size(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["2 bytes"])]
 #[case::large(large(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["4 bytes"])]
@@ -178,6 +184,7 @@ fn denied_is_not_there_yet_before_it_answered() {
 #[case::no_platform(ResolveError::NoPlatform { reference: "the-image".into(), config: "application/x".into() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["application/x", "Trust"])]
 #[case::not_an_index(ResolveError::NotAnIndex { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::UnsupportedContent, NOW, &["sha256:", "as an index"])]
 #[case::incomplete(ResolveError::Incomplete { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
+#[case::format(ResolveError::Format { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::FormatMismatch, NOW, &["sha256:", "Docker media types", "target.format: OCI"])]
 #[case::config_gone(ResolveError::ConfigGone { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
 fn of_content(
     #[case] error: ResolveError,
@@ -212,6 +219,8 @@ fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
 #[rstest]
 #[case::waiting(Held::Waiting { waiting: vec!["linux/amd64".into()] }, Why::WaitingForPlatforms, NO, "linux/amd64")]
 #[case::failed(Held::SourceFailed, Why::WaitingForPlatforms, NO, "failed")]
+#[case::differ(Held::Differ { label: "rev".into(), values: vec![(Label::Absent, vec!["a".into()]), (Label::of(Some("1")), vec!["b".into(), "c".into()])], more: 0 }, Why::WaitingForMatch, NO, "\"rev\": no such label in a; \"1\" in b, c")]
+#[case::format(Held::Format { platform: platform("linux/amd64"), digest: digest() }, Why::FormatMismatch, NOW, "linux/amd64 as an OCI image")]
 #[case::double(Held::Duplicate { platform: platform("linux/amd64"), first: "a".into(), second: "b".into() }, Why::DuplicatePlatform, NOW, "a and b both give linux/amd64")]
 #[case::shrink(Held::WouldShrink { platforms: vec!["linux/amd64".into()] }, Why::WouldShrink, NOW, "removalPolicy")]
 #[case::no_image(Held::NoImage, Why::UnsupportedContent, NOW, "removalPolicy: Remove")]
@@ -241,6 +250,7 @@ fn of_a_plan(
 #[case::denied(denied(), Why::AccessDenied, TRIED, Retry::Backoff)]
 #[case::unreachable(unreachable(), Why::RegistryUnreachable, NO, Retry::Backoff)]
 #[case::no_repository(no_repository(), Why::RepositoryNotFound, NOW, Retry::Interval)]
+#[case::immutable(immutable(), Why::TagImmutable, NOW, Retry::Interval)]
 fn of_a_push(
     #[case] source: RegistryError,
     #[case] reason: Why,

@@ -1,7 +1,11 @@
-//! An image config: the truth about an image's platform.
+//! An image config: the truth about an image's platform, and its labels.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 
 use super::{
-    Platform,
+    Label, Platform,
     exact::{self, PLATFORM},
     json,
     manifest::ManifestError,
@@ -35,6 +39,29 @@ impl ImageConfig {
         }
         Ok(Self { platform })
     }
+
+    /// What the config says for each of the labels `keys`. How long the bytes may be is the caller's
+    /// to limit.
+    pub fn labels(bytes: &[u8], keys: &[String]) -> Result<Vec<Label>, ManifestError> {
+        let config: Labelled = serde_json::from_slice(bytes).map_err(|error| {
+            ManifestError::Malformed { media_type: "config".into(), why: json::why(&error) }
+        })?;
+        let value = |key: &String| Label::of(config.config.labels.get(key).map(String::as_str));
+        Ok(keys.iter().map(value).collect())
+    }
+}
+
+/// The part of a config that has its labels.
+#[derive(Deserialize)]
+struct Labelled {
+    #[serde(default, deserialize_with = "json::or_default")]
+    config: Run,
+}
+
+#[derive(Default, Deserialize)]
+struct Run {
+    #[serde(default, rename = "Labels", deserialize_with = "json::or_default")]
+    labels: BTreeMap<String, String>,
 }
 
 #[cfg(test)]
@@ -100,6 +127,27 @@ mod tests {
             ImageConfig::parse(config.as_bytes()),
             Err(ManifestError::Malformed { media_type: "config".into(), why: why.into() })
         );
+    }
+
+    #[rstest]
+    #[case::both(r#"{"config":{"Labels":{"a":"1","b":"2"}}}"#, &["\"1\"", "\"2\""])]
+    #[case::one(r#"{"config":{"Labels":{"b":"2","c":"3"}}}"#, &["no such label", "\"2\""])]
+    #[case::no_labels(r#"{"config":{"Labels":null}}"#, &["no such label"; 2])]
+    #[case::no_config(r#"{"config":null}"#, &["no such label"; 2])]
+    #[case::nothing("{}", &["no such label"; 2])]
+    #[case::annotations_are_none(r#"{"annotations":{"a":"1"}}"#, &["no such label"; 2])]
+    fn labels(#[case] config: &str, #[case] expected: &[&str]) {
+        let labels = ImageConfig::labels(config.as_bytes(), &["a".into(), "b".into()]).unwrap();
+        assert_eq!(labels.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    }
+
+    #[rstest]
+    #[case("x")]
+    #[case(r#"{"config":{"Labels":{"a":["secret"]}}}"#)]
+    #[case::twice(r#"{"config":{"Labels":{}},"config":{}}"#)]
+    fn refuses_labels(#[case] config: &str) {
+        let error = ImageConfig::labels(config.as_bytes(), &[]).unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]

@@ -39,8 +39,13 @@ pub struct Descriptor {
     pub artifact_type: Option<String>,
 }
 
+/// The mark of an image whose layers are zstd. Clients that know zstd look for it, all others take
+/// the first entry of their platform: so it stands behind the gzip one (containers/image does so).
+pub const ZSTD: &str = "io.github.containers.compression.zstd";
 /// `BuildKit`'s mark on the descriptor of an attestation manifest in an index.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// How the keys of both begin.
+const REFERENCE: &str = "vnd.docker.reference.";
 /// The digest of the image that an attestation manifest is about.
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
@@ -50,6 +55,13 @@ impl Descriptor {
     #[must_use]
     pub fn is_attestation(&self) -> bool {
         self.annotations.get(REFERENCE_TYPE).is_some_and(|of| of == "attestation-manifest")
+    }
+
+    /// Whether it describes an image whose layers are zstd: an index may have one beside the gzip
+    /// image of the same platform.
+    #[must_use]
+    pub fn is_zstd(&self) -> bool {
+        self.annotations.get(ZSTD).is_some_and(|value| value == "true")
     }
 
     /// How many bytes it has in an index.
@@ -63,6 +75,12 @@ impl Descriptor {
     pub fn attests(&self) -> Option<Digest> {
         self.annotations.get(REFERENCE_DIGEST)?.parse().ok()
     }
+}
+
+/// Whether an annotation of this key is one of those that tie attestation manifests to their image.
+#[must_use]
+pub fn is_reference(key: &str) -> bool {
+    key.starts_with(REFERENCE)
 }
 
 /// A digest, whose error does not repeat the document's text as [`Digest`]'s own does.

@@ -39,10 +39,6 @@ pub struct Index {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The mark of an image whose layers are zstd. Clients that know zstd look for it, all others take
-/// the first entry of their platform: so it stands behind the gzip one (containers/image does so).
-const ZSTD: &str = "io.github.containers.compression.zstd";
-
 impl Index {
     /// An OCI index of `manifests` in canonical order: images by normalised platform, gzip before
     /// zstd, then digest; attestations after them, in the order of their subjects, then digest.
@@ -101,8 +97,7 @@ impl Index {
 /// Where an image stands among others.
 fn place(image: &Descriptor) -> (platform::SortKey, bool, Digest) {
     let key = image.platform.as_ref().map(Platform::sort_key).unwrap_or_default();
-    let zstd = image.annotations.get(ZSTD).is_some_and(|value| value == "true");
-    (key, zstd, image.digest.clone())
+    (key, image.is_zstd(), image.digest.clone())
 }
 
 /// All that a descriptor says, so that the order is total and does not depend on the input's.
@@ -129,6 +124,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::oci::descriptor::ZSTD;
 
     fn child(platform: &str, content: &str) -> Descriptor {
         let raw = RawManifest::new(media_type::OCI_MANIFEST, Bytes::from(content.to_owned()));

@@ -1,6 +1,8 @@
 //! Platforms: parsed, normalised, formatted and compared as containerd does, without ever asking
 //! what the operator itself runs on.
 
+mod compare;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
@@ -78,38 +80,6 @@ impl Platform {
         features.dedup();
         let version = self.os_version.clone().unwrap_or_default();
         (normalize_os(&self.os), architecture, variant, version, features)
-    }
-
-    /// Whether both are the same platform, whatever the words.
-    #[must_use]
-    pub fn same_as(&self, other: &Self) -> bool {
-        self.sort_key() == other.sort_key()
-    }
-
-    /// Whether an image of this platform serves who requires `required`: equality, where a
-    /// required platform without `os.version` is met by any.
-    #[must_use]
-    pub fn covers(&self, required: &Self) -> bool {
-        let (mut own, required) = (self.normalized(), required.normalized());
-        if required.os_version.is_none() {
-            own.os_version = None;
-        }
-        own == required
-    }
-
-    /// Whether this, the platform of a config, is what a user declared as `declared`, the text of
-    /// a source's `platforms`: a field that the text leaves out is not compared.
-    ///
-    /// Needs the text, since parsing fills fields in and leaves them out: `linux/armhf` says v7 and
-    /// is parsed as `linux/arm`, which says nothing of the variant.
-    pub fn agrees_with(&self, declared: &str) -> Result<bool, PlatformError> {
-        let words = Words::of(declared)?;
-        let (own, declared) = (self.normalized(), words.platform().normalized());
-        Ok(own.os == declared.os
-            && own.architecture == declared.architecture
-            && (!words.says_variant() || own.variant == declared.variant)
-            && (declared.os_version.is_none() || own.os_version == declared.os_version)
-            && (declared.os_features.is_empty() || own.os_features == declared.os_features))
     }
 
     /// Whether it is the `unknown/unknown` of `BuildKit`'s attestation manifests, or says nothing.
@@ -413,66 +383,6 @@ mod tests {
         assert_eq!(error.why, why);
         assert!(error.text.len() <= 200);
         assert_eq!(platform("linux/amd64").agrees_with(text).unwrap_err(), error);
-    }
-
-    #[rstest]
-    #[case("linux/arm64", "linux/arm64/v8", true)]
-    #[case("linux/arm", "linux/arm/v7", true)]
-    #[case("linux/amd64", "linux/amd64/v1", true)]
-    #[case("linux/amd64", "linux/amd64/v2", false)]
-    #[case("linux/arm", "linux/arm/v6", false)]
-    #[case("linux/amd64", "linux/386", false)]
-    #[case("windows(10.0.17763)/amd64", "windows/amd64", false)]
-    #[case("windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64", false)]
-    #[case("windows(10.0.17763)/amd64", "windows(10.0.17763.1)/amd64", false)]
-    #[case("windows(10+a+b)/amd64", "windows(10+b+a)/amd64", true)]
-    #[case("windows(10+a)/amd64", "windows(10)/amd64", false)]
-    fn is_the_same(#[case] left: &str, #[case] right: &str, #[case] same: bool) {
-        let (left, right) = (platform(left), platform(right));
-        assert_eq!(left.same_as(&right), same);
-        assert_eq!(right.same_as(&left), same);
-        assert_eq!(left.sort_key() == right.sort_key(), same);
-    }
-
-    #[rstest]
-    #[case("linux/arm64/v8", "linux/arm64", true)]
-    #[case::never_386("linux/386", "linux/amd64", false)]
-    #[case::never_386_the_other_way("linux/amd64", "linux/386", false)]
-    #[case::never_older("linux/arm/v6", "linux/arm/v7", false)]
-    #[case::never_newer("linux/amd64/v2", "linux/amd64", false)]
-    #[case("windows(10.0.17763)/amd64", "windows/amd64", true)]
-    #[case("windows/amd64", "windows(10.0.17763)/amd64", false)]
-    #[case("windows(10.0.17763)/amd64", "windows(10.0.17763)/amd64", true)]
-    #[case("windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64", false)]
-    #[case("windows(10.0.17763+win32k)/amd64", "windows/amd64", false)]
-    fn serves(#[case] image: &str, #[case] required: &str, #[case] covers: bool) {
-        assert_eq!(platform(image).covers(&platform(required)), covers);
-    }
-
-    #[rstest]
-    #[case("linux/arm/v6", "linux/arm", true)]
-    #[case("linux/arm/v7", "linux/arm", true)]
-    #[case("linux/arm/v6", "linux/arm/v7", false)]
-    #[case("linux/arm/v6", "linux/armhf", false)]
-    #[case("linux/arm/v7", "linux/armhf", true)]
-    #[case("linux/arm", "linux/arm/v7", true)]
-    #[case("linux/arm/v6", "linux/armel", true)]
-    #[case("linux/arm64", "linux/arm64", true)]
-    #[case("linux/arm64/v8", "linux/arm64", true)]
-    #[case("linux/arm64", "linux/aarch64/v8", true)]
-    #[case("linux/arm64/v9", "linux/arm64/v8", false)]
-    #[case("linux/amd64/v3", "linux/amd64", true)]
-    #[case("linux/amd64/v3", "linux/amd64/v1", false)]
-    #[case("linux/amd64", "linux/amd64/v1", true)]
-    #[case("linux/amd64", "linux/arm64", false)]
-    #[case("windows/amd64", "linux/amd64", false)]
-    #[case("windows(10.0.17763.1)/amd64", "windows/amd64", true)]
-    #[case("windows(10.0.17763.1)/amd64", "windows(10.0.17763.1)/amd64", true)]
-    #[case("windows(10.0.17763.1)/amd64", "windows(10.0.20348)/amd64", false)]
-    #[case("windows(10.0.17763.1+win32k)/amd64", "windows/amd64", true)]
-    #[case("windows(10.0.17763.1)/amd64", "windows(+win32k)/amd64", false)]
-    fn agrees_where_declared(#[case] config: &str, #[case] declared: &str, #[case] agrees: bool) {
-        assert_eq!(platform(config).agrees_with(declared), Ok(agrees));
     }
 
     #[test]

@@ -68,8 +68,8 @@ async fn is_lacking<'a, R: Registry>(
     memory: &Memory,
 ) -> Result<Option<&'a Content>, PublishError> {
     let digest = content.manifest.digest();
-    let published = memory.published.iter().flat_map(|index| &index.children);
-    if !published.into_iter().any(|child| child.digest == *digest) {
+    let mut published = memory.published.iter().flat_map(|index| &index.children);
+    if !published.any(|child| child.digest == *digest || child.attestations.contains(digest)) {
         return Ok(Some(content));
     }
     let of = TagOrDigest::Digest(digest.clone());

@@ -14,6 +14,7 @@ use super::{
     memory::PublishedIndex,
     publish::PublishError,
     publish_failure,
+    referrers::{self, Skipped},
     resolve::{self, Answer},
     status::{Outcome, Run},
     tags::{self, Tag},
@@ -35,7 +36,8 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
     let mut kept = Kept::default();
     if let Some(failure) = worst(sources, &resolutions) {
         // It may hide what was wrong before, which the digests alone do not tell.
-        if !memory.was_served() && memory.reason != Some(Reason::WaitingForPlatforms) {
+        let waits = [Some(Reason::WaitingForPlatforms), Some(Reason::WaitingForMatch)];
+        if !memory.was_served() && !waits.contains(&memory.reason) {
             return None;
         }
         let looked = children::keep_published(job, access, &resolutions, &[], &mut kept).await;
@@ -48,9 +50,10 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
         return None;
     }
     let Some(published) = &memory.published else {
-        // What is required may have come by the tag, which is not remembered.
+        // What is required, or differs, may have come by the tag, which is not remembered.
         let retains = sources.removal_policy == RemovalPolicy::Retain;
-        let settled = !retains || sources.required.is_empty();
+        let asks_more = !sources.required.is_empty() || !sources.equal_labels.is_empty();
+        let settled = !retains || !asks_more;
         return settled.then(|| run(resolutions, Outcome::Unchanged));
     };
     let images = published.children.iter().map(|child| (&child.platform, &child.digest));
@@ -86,7 +89,9 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
             Outcome::Held(Failure::drifted(&tag, &published, named.as_ref()))
         }
     };
-    Some(run(resolutions, outcome).with(kept))
+    let is_right = matches!(outcome, Outcome::Unchanged);
+    let referrers = if is_right { follow(job, access, published).await } else { None };
+    Some(Run { referrers, ..run(resolutions, outcome) }.with(kept))
 }
 
 /// A tag that does not name what it was left with.
@@ -115,4 +120,22 @@ async fn first_astray<R: Registry>(
         })
         .collect();
     Ok(try_join_all(asks).await?.into_iter().flatten().next())
+}
+
+/// Looks for referrers of what is published, when that is due.
+async fn follow<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    published: &PublishedIndex,
+) -> Option<Skipped> {
+    let images = published.children.iter().map(|child| (&child.digest, child.source.as_str()));
+    // What is published as it is, its source names too.
+    let whole = job.sources.sources.iter().filter(|source| {
+        let named = job.memory.source(&source.name).and_then(|then| then.digest.as_ref());
+        job.sources.mirrors() && named == Some(&published.digest)
+    });
+    let whole = whole.map(|source| (&published.digest, source.name.as_str()));
+    let subjects = referrers::subjects(job, images.chain(whole));
+    let skipped = referrers::follow(job, access, &subjects).await;
+    (!subjects.is_empty()).then_some(skipped)
 }

@@ -129,8 +129,13 @@ impl Memory {
                 | R::TagImmutable
                 | R::DriftLoop => tag_is_known,
                 // What the target's registry refused it may take later.
-                R::UnsupportedContent => tag_is_known && self.has_unusable_source(),
-                R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+                R::UnsupportedContent | R::FormatMismatch => {
+                    tag_is_known && self.has_unusable_source()
+                }
+                R::WaitingForPlatforms
+                | R::WaitingForMatch
+                | R::PlatformMismatch
+                | R::DuplicatePlatform => true,
                 // It is left as it is, until something else than the tag changes.
                 R::DriftDetected => tag_is_known && policy == TagPolicy::Yield,
                 _ => false,
@@ -255,6 +260,12 @@ impl PublishedIndex {
             digest: reference.digest()?.clone(),
             children: children.collect::<Option<_>>()?,
         })
+    }
+
+    /// Whether it is `digest`, or has an image of it.
+    #[must_use]
+    pub fn lists(&self, digest: &Digest) -> bool {
+        self.digest == *digest || self.children.iter().any(|child| child.digest == *digest)
     }
 
     /// Whether it has exactly the images `children`, whatever else it says.

@@ -6,7 +6,7 @@ pub mod tags;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use multiarch_crds::condition::Reason;
+use multiarch_crds::{condition::Reason, v1alpha1::PublishedPlatform};
 
 pub use self::error::PublishError;
 use super::{
@@ -15,6 +15,7 @@ use super::{
     children::{self, Children, Kept},
     copy, look,
     plan::{Current, Plan, Read},
+    referrers::{self, Skipped},
     sources::Sources,
     tags::{Astray, Verdict},
 };
@@ -39,6 +40,7 @@ pub struct Published {
     media_type: String,
     pushed: bool,
     replaced: Option<Digest>,
+    referrers: Option<Skipped>,
 }
 
 impl Published {
@@ -47,13 +49,20 @@ impl Published {
     pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
         let (digest, media_type) = (reference.digest()?.clone(), crate::oci::media_type::OCI_INDEX);
         let media_type = media_type.to_owned();
-        Some(Self { reference, digest, media_type, pushed, replaced: None })
+        let (replaced, referrers) = (None, None);
+        Some(Self { reference, digest, media_type, pushed, replaced, referrers })
     }
 
     /// The target, pinned to what its tag names.
     #[must_use]
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// Which referrers were not copied, where they were looked for.
+    #[must_use]
+    pub fn referrers(&self) -> Option<&Skipped> {
+        self.referrers.as_ref()
     }
 
     /// The digest that the tag names.
@@ -102,8 +111,9 @@ pub async fn publish<R: Registry>(
         kept.tell(&result);
         result?;
     }
-    if found.is_some() {
-        return Ok(found);
+    if let Some(found) = found {
+        let referrers = follow(job, access, plan).await;
+        return Ok(Some(Published { referrers, ..found }));
     }
     let target = sources.target.pinned_to(plan.raw.digest());
     if memory.reason == Some(Reason::ReadingBack) && job.is_lag_to_be_expected() {
@@ -114,6 +124,8 @@ pub async fn publish<R: Registry>(
         return Ok(None);
     }
     let copied = copy::copy(job, access, &plan.contents).await?;
+    // Before the tag, so that whoever sees the tag and verifies a signature finds it.
+    let referrers = follow(job, access, plan).await;
     let access = access.target().map_err(|source| PublishError::Credential { source })?;
     // What was looked at before may be long ago.
     if copied {
@@ -127,7 +139,8 @@ pub async fn publish<R: Registry>(
     read_back(registry, access, &target, Before::Named(before)).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
     let replaced = before.cloned();
-    Ok(Some(Published { reference: target, digest, media_type, pushed: true, replaced }))
+    let (reference, pushed) = (target, true);
+    Ok(Some(Published { reference, digest, media_type, pushed, replaced, referrers }))
 }
 
 /// Whether `wanted` may be put under the target's tag, which names `named`. `false` where what was
@@ -165,7 +178,21 @@ fn found(sources: &Sources, plan: &Plan, current: &Current) -> Option<Published>
         media_type: media_type.to_owned(),
         pushed: false,
         replaced: None,
+        referrers: None,
     })
+}
+
+/// Copies what refers to the images of `plan`, and to the index where it is published as it is.
+async fn follow<R: Registry>(job: &Job<'_, R>, access: &AccessMap, plan: &Plan) -> Option<Skipped> {
+    let listed =
+        |image: &PublishedPlatform| Some((image.digest.parse().ok()?, image.source.clone()));
+    let images: Vec<(Digest, String)> = plan.platforms.iter().filter_map(listed).collect();
+    let images = images.iter().map(|(digest, source)| (digest, source.as_str()));
+    let whole = plan.index.is_none().then_some(()).and(job.sources.sources.first());
+    let whole = whole.map(|source| (plan.raw.digest(), source.name.as_str()));
+    let subjects = referrers::subjects(job, images.chain(whole));
+    let skipped = referrers::follow(job, access, &subjects).await;
+    (!subjects.is_empty()).then_some(skipped)
 }
 
 /// Why `tag` is left as it is.

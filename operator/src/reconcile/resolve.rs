@@ -1,5 +1,6 @@
 //! reads: a source → the images that it names, each with its true platform.
 
+mod config;
 mod error;
 mod read;
 
@@ -15,7 +16,7 @@ use super::{
     sources::{Source, Sources},
 };
 use crate::{
-    oci::{Descriptor, Digest, Platform, RawManifest, Reference, Repository},
+    oci::{Descriptor, Digest, Label, Platform, RawManifest, Reference, Repository},
     registry::Registry,
 };
 
@@ -98,6 +99,8 @@ pub struct Child {
     pub platform: Platform,
     /// Digest of its config; `None` where the user's word was trusted and no config read.
     pub config: Option<Digest>,
+    /// What its config says for each of `equalLabels`; `None` where it was not read.
+    pub labels: Option<Vec<Label>>,
     /// Descriptors of the attestation manifests that follow it.
     pub attestations: Vec<Descriptor>,
     /// Name of the source; empty for a child that is retained from the published index.
@@ -196,8 +199,7 @@ async fn answer<R: Registry>(
     };
     let repository = source.reference.repository();
     let elsewhere = repository != sources.target.repository();
-    let reader =
-        Reader { registry, access, repository, source, elsewhere, mirrors: sources.mirrors() };
+    let reader = Reader { registry, access, repository, source, sources, elsewhere };
     match reader.manifest(&source.reference.tag_or_digest()).await {
         Err(error) => Answer::Failed { named: None, error },
         Ok(None) => Answer::Missing,

@@ -1,5 +1,7 @@
 //! pure: a spec → the target, the sources and the policies, parsed once into types that cannot be wrong.
 
+mod format;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use multiarch_crds::v1alpha1::{
@@ -10,6 +12,7 @@ use multiarch_crds::v1alpha1::{
 use super::tags::Template;
 use crate::oci::{
     Platform, Reference,
+    descriptor::is_reference,
     platform::PlatformError,
     reference::{self, ReferenceError, Repository},
 };
@@ -140,6 +143,25 @@ pub enum SpecError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A Docker manifest list with what it cannot have.
+    #[error("spec.target.format: a Docker manifest list has no {what}: {remedy}")]
+    Docker {
+        /// What the spec asks for.
+        what: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// An annotation that makes an image an attestation.
+    #[error(
+        "spec.sources[{name}].annotations: {key:?} ties BuildKit's attestations to their image, and is not \
+         set by hand"
+    )]
+    Annotation {
+        /// The source.
+        name: String,
+        /// The annotation.
+        key: String,
+    },
     /// A platform that cannot be parsed.
     #[error("{field}: {source}")]
     Platform {
@@ -194,6 +216,7 @@ impl Sources {
             }
             sources.push(Source::parse(source, &target, tags)?);
         }
+        format::check(spec)?;
         Ok(Self {
             additional_tags: tags.clone(),
             platform_tags,
@@ -265,6 +288,9 @@ impl Source {
         if tags.iter().any(|tag| target.repository().tag(tag) == reference) {
             return Err(SpecError::SourceIsTag { name, reference });
         }
+        if let Some(key) = spec.annotations.keys().find(|key| is_reference(key)) {
+            return Err(SpecError::Annotation { name, key: key.clone() });
+        }
         let declared = platforms(&spec.platforms, &format!("spec.sources[{name}].platforms"))?;
         let trust = spec.platform_policy == PlatformPolicy::Trust;
         if trust && declared.len() != 1 {
@@ -285,7 +311,12 @@ impl Source {
 fn platforms(texts: &[String], field: &str) -> Result<Vec<Declared>, SpecError> {
     texts
         .iter()
-        .map(|text| match text.parse() {
+        .map(|text| match text.parse::<Platform>() {
+            Ok(platform) if platform.is_unknown() => {
+                let why = "this is what attestations have in the place of a platform".into();
+                let source = PlatformError { text: text.clone(), why };
+                Err(SpecError::Platform { field: field.into(), source })
+            }
             Ok(platform) => Ok(Declared { text: text.clone(), platform }),
             Err(source) => Err(SpecError::Platform { field: field.into(), source }),
         })

@@ -16,6 +16,7 @@ use super::{
     children::Kept,
     plan::Required,
     publish::Published,
+    referrers::Skipped,
     resolve::{Answer, Resolution},
     sources::Source,
 };
@@ -44,6 +45,8 @@ pub struct Run {
     pub repaired: Vec<Reference>,
     /// Whether all images of the published index are there; `None` where that is not known.
     pub whole: Option<bool>,
+    /// Which referrers were not copied, where they were looked for.
+    pub referrers: Option<Skipped>,
     /// Names of sources that give the same platform.
     pub conflict: Vec<String>,
     /// Name of the source of which a blob is gone, as the outcome says.
@@ -64,6 +67,7 @@ impl Run {
             drifts: Vec::new(),
             repaired: Vec::new(),
             whole: None,
+            referrers: None,
             conflict: Vec::new(),
             incomplete: None,
             outcome,

@@ -87,8 +87,24 @@ pub enum RegistryError {
         limit: String,
     },
     /// A 4xx that has no variant of its own.
-    #[error("{host} refused {request} with HTTP {status}{}", listed(.codes))]
+    #[error("{host} refused {request} with HTTP {status}{}{}", listed(.codes), hint(*.status, .request))]
     Refused {
+        /// The registry.
+        host: String,
+        /// What was asked.
+        request: Request,
+        /// HTTP status.
+        status: u16,
+        /// The spec's error codes that the answer held.
+        codes: Vec<String>,
+    },
+    /// A tag that may not name anything else than it does: its PUT was refused, and the same bytes
+    /// were taken by their digest.
+    #[error(
+        "{host} refused {request} with HTTP {status}{}, and took the same by digest: this tag may not change there",
+        listed(.codes)
+    )]
+    TagImmutable {
         /// The registry.
         host: String,
         /// What was asked.
@@ -199,8 +215,8 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// The HTTP status that the registry refused the request with, or gave for a reason to ask
-    /// later; `None` where no status made this error.
+    /// The HTTP status of a refusal, or of an answer that asks to come later; `None` of what has a
+    /// name of its own, such as a repository that is not there.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -225,8 +241,14 @@ fn listed(codes: &[String]) -> String {
     if codes.is_empty() { String::new() } else { format!(" {}", codes.join(", ")) }
 }
 
-/// What a 403 to a write means beside the obvious: registries answer so when a quota is full.
+/// What a status means beside the obvious: registries answer 403 to a write when a quota is full,
+/// and Harbor 412 to a read where its scanner found something.
 fn hint(status: u16, request: &Request) -> &'static str {
-    let write = matches!(request.method, "POST" | "PUT" | "PATCH");
-    if status == 403 && write { ": no push right, or quota full" } else { "" }
+    match (status, request.method) {
+        (403, "POST" | "PUT" | "PATCH") => ": no push right, or quota full",
+        (412, "GET" | "HEAD") => {
+            ": a policy of the registry, such as a scanner's, does not let it be read"
+        }
+        _ => "",
+    }
 }

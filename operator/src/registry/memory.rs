@@ -15,7 +15,7 @@ use super::{RegistryError, Request};
 use crate::oci::{Descriptor, Digest, Manifest, RawManifest, Referrer, TagOrDigest};
 
 pub use images::Image;
-pub use server::{Lie, Lies, Login, Server, serve};
+pub use server::{Family, Lie, Lies, Login, Server, serve};
 
 /// One registry's content; clones share it. Repositories are told apart by path alone: the host
 /// of a [`crate::oci::Repository`] is whatever leads here.

@@ -251,11 +251,8 @@ async fn attestations_follow_their_images() {
 async fn a_strangers_attestation_is_left() {
     let mut world = World::new(vec![declared("x", "linux/amd64")]);
     let image = world.foreign("linux/amd64");
-    let mut stranger = world.foreign("unknown/unknown");
-    stranger.annotations = BTreeMap::from([
-        ("vnd.docker.reference.type".into(), "attestation-manifest".into()),
-        ("vnd.docker.reference.digest".into(), Digest::of(b"other").to_string()),
-    ]);
+    let other = Descriptor { digest: Digest::of(b"other"), ..image.clone() };
+    let stranger = world.attestation(PATH, &other, "1");
     world.store.push_index(PATH, Some("x"), vec![image, stranger]);
     world.run().await;
     world.assert_ready("True", "Succeeded");

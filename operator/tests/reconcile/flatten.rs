@@ -1,13 +1,10 @@
 //! Indexes as sources: flattened with what they say, chosen from, and what they lack.
 
-use std::collections::BTreeMap;
-
 use multiarch_crds::v1alpha1::{PlatformPolicy, PublishPolicy, Source, SourceState};
 use multiarch_operator::{
-    oci::{Descriptor, Digest, TagOrDigest},
+    oci::{Descriptor, TagOrDigest},
     registry::memory::Image,
 };
-use proptest::prelude::*;
 use rstest::rstest;
 
 use crate::world::*;
@@ -15,9 +12,7 @@ use crate::world::*;
 const OTHER: &str = "ci/app";
 
 fn image(world: &World, platform: &str, salt: &str) -> Descriptor {
-    let image = Image::of(platform).salted(salt);
-    let descriptor = world.store.push(OTHER, None, &image);
-    Descriptor { platform: Some(image.platform), ..descriptor }
+    world.listed(OTHER, &Image::of(platform).salted(salt))
 }
 
 fn images(world: &World, platforms: &[&str]) -> Vec<Descriptor> {
@@ -25,13 +20,7 @@ fn images(world: &World, platforms: &[&str]) -> Vec<Descriptor> {
 }
 
 fn attestation(world: &World, about: &Descriptor, salt: &str) -> Descriptor {
-    let mut attestation = image(world, "linux/unknown", salt);
-    attestation.platform = Some("unknown/unknown".parse().unwrap());
-    attestation.annotations = BTreeMap::from([
-        ("vnd.docker.reference.type".into(), "attestation-manifest".into()),
-        ("vnd.docker.reference.digest".into(), about.digest.to_string()),
-    ]);
-    attestation
+    world.attestation(OTHER, about, salt)
 }
 
 /// The index called `tag` as a source, of which `platforms` are chosen.
@@ -283,40 +272,4 @@ async fn attestations_go_with_what_is_not_chosen() {
     assert!(!report.requests.iter().any(|request| request.contains(about[1].digest.as_str())));
     let copied = TagOrDigest::Digest(about[0].digest.clone());
     assert!(world.store.manifest(PATH, &copied).is_some());
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
-
-    /// Two sources attest with the same bytes, so that what stands first could decide.
-    #[test]
-    fn bytes_do_not_depend_on_the_order_of_sources(
-        order in Just((0..4_usize).collect::<Vec<_>>()).prop_shuffle(),
-        reversed in any::<bool>(),
-    ) {
-        let publish = |order: Vec<usize>, reversed: bool| async move {
-            let mut world = World::new(Vec::new());
-            let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7", "windows(10.0.17763)/amd64"];
-            for at in order {
-                let child = image(&world, platforms[at], "");
-                let tag = format!("s{at}");
-                let about = attestation(&world, &child, "same");
-                let mut listed = vec![child, about];
-                if reversed {
-                    listed.reverse();
-                }
-                world.store.push_index(OTHER, Some(&tag), listed);
-                world.spec.sources.push(index(&tag, &[]));
-            }
-            world.run().await;
-            world.assert_ready("True", "Succeeded");
-            world.tagged().unwrap()
-        };
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
-            let straight: Digest = publish((0..4).collect(), false).await.digest().clone();
-            let shuffled = publish(order, reversed).await;
-            assert_eq!(shuffled.digest(), &straight);
-        });
-    }
 }

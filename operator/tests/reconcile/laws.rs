@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use multiarch_crds::v1alpha1::{PublishPolicy, RemovalPolicy, Source};
-use multiarch_operator::oci::{Digest, Manifest};
+use multiarch_crds::v1alpha1::{
+    Attestations, Format, MultiArchImageStatus, PublishPolicy, RemovalPolicy, Source,
+};
+use multiarch_operator::{
+    oci::{Descriptor, Digest, ImageConfig, Label, Manifest, TagOrDigest},
+    registry::memory::Image,
+};
 use proptest::{collection, prelude::*, sample::select};
 
 use crate::world::*;
@@ -27,6 +32,9 @@ enum Step {
     Retag(usize, bool),
     Drop(usize),
     Annotate(u8),
+    Say(usize, u8),
+    Attestations(Attestations),
+    Match(bool),
     Request,
     Restart,
     Later(i64),
@@ -51,10 +59,32 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (at, any::<bool>()).prop_map(|(at, new)| Step::Retag(at, new)),
         1 => (1..PLATFORMS.len()).prop_map(Step::Drop),
         1 => (0..3_u8).prop_map(Step::Annotate),
+        1 => (0..PLATFORMS.len(), 0..3_u8).prop_map(|(at, n)| Step::Say(at, n)),
+        1 => select(&[Attestations::Keep, Attestations::Drop][..]).prop_map(Step::Attestations),
+        1 => any::<bool>().prop_map(Step::Match),
         2 => Just(Step::Request),
         1 => Just(Step::Restart),
         4 => select(&[1_i64, 3, 10][..]).prop_map(Step::Later),
     ]
+}
+
+/// The image of a platform that the sources push, of a revision.
+fn build(at: usize, revision: &str) -> Image {
+    Image::of(PLATFORMS[at].1).salted(revision).labelled(REVISION, revision)
+}
+
+const REVISION: &str = "org.opencontainers.image.revision";
+
+/// What the images of the tag's index say of their revision.
+fn revisions(world: &World) -> BTreeSet<Label> {
+    let images = tagged(world).into_values();
+    let label = |digest| {
+        let raw = world.store.manifest(PATH, &TagOrDigest::Digest(digest)).unwrap();
+        let Manifest::Image(image) = raw.parse().unwrap() else { panic!("an index") };
+        let config = world.store.blob(PATH, &image.config.digest).unwrap();
+        ImageConfig::labels(&config, &[REVISION.into()]).unwrap().remove(0)
+    };
+    images.map(label).collect()
 }
 
 fn edit(world: &mut World, at: usize, edit: impl FnOnce(&mut Source)) {
@@ -65,16 +95,13 @@ fn edit(world: &mut World, at: usize, edit: impl FnOnce(&mut Source)) {
 }
 
 fn play(world: &mut World, step: &Step) {
-    use multiarch_operator::registry::memory::Image;
     match step {
         Step::Push(at, salt) => {
-            let (tag, platform) = PLATFORMS[*at];
-            world.move_to(tag, platform, &salt.to_string());
+            world.store.push(PATH, Some(PLATFORMS[*at].0), &build(*at, &salt.to_string()));
         }
         Step::Attest(at, salt) => {
-            let (tag, platform) = PLATFORMS[*at];
-            let image = Image::of(platform).salted(&salt.to_string());
-            world.store.push_attested(PATH, tag, &image);
+            let image = build(*at, &salt.to_string());
+            world.store.push_attested(PATH, PLATFORMS[*at].0, &image);
         }
         Step::Delete(at) => world.store.delete_tag(PATH, PLATFORMS[*at].0),
         Step::Foreign(platforms) => {
@@ -102,6 +129,13 @@ fn play(world: &mut World, step: &Step) {
         Step::Annotate(n) => world.edit(|spec| {
             spec.annotations.insert("n".into(), n.to_string());
         }),
+        Step::Say(at, n) => edit(world, *at, |source| {
+            source.annotations.insert("n".into(), n.to_string());
+        }),
+        Step::Attestations(policy) => world.edit(|spec| spec.attestations = *policy),
+        Step::Match(on) => world.edit(|spec| {
+            spec.equal_labels = on.then(|| REVISION.to_owned()).into_iter().collect();
+        }),
         Step::Request => world.request(),
         Step::Restart => world.restart(),
         Step::Later(minutes) => world.later(*minutes),
@@ -127,6 +161,12 @@ async fn run(world: &mut World) {
     if report.count("PUT") == 0 {
         assert_eq!(before, after);
     } else {
+        if !world.spec.equal_labels.is_empty() {
+            let revisions = revisions(world);
+            assert!(revisions.len() == 1 && !revisions.contains(&Label::Absent), "{revisions:?}");
+        }
+        let attested = world.index().manifests.iter().any(Descriptor::is_attestation);
+        assert!(!attested || world.spec.attestations == Attestations::Keep);
         let published: BTreeSet<_> = status.platforms.iter().map(|p| p.digest.clone()).collect();
         let removes = world.spec.removal_policy == RemovalPolicy::Remove;
         if !removes {
@@ -189,8 +229,8 @@ proptest! {
             let mut world = World::new(
                 PLATFORMS.iter().map(|(tag, platform)| declared(tag, platform)).collect(),
             );
-            for (tag, platform) in PLATFORMS {
-                world.push(tag, platform);
+            for (at, (tag, _)) in PLATFORMS.into_iter().enumerate() {
+                world.store.push(PATH, Some(tag), &build(at, "first"));
             }
             run(&mut world).await;
             for (step, runs) in &steps {
@@ -201,9 +241,9 @@ proptest! {
             }
             // In the end all is well again, and nothing more happens.
             world.store.mend();
-            for (tag, platform) in PLATFORMS {
-                world.move_to(tag, platform, "last");
-                world.move_to(&format!("{tag}-new"), platform, "last");
+            for (at, (tag, _)) in PLATFORMS.into_iter().enumerate() {
+                world.store.push(PATH, Some(tag), &build(at, "last"));
+                world.store.push(PATH, Some(&format!("{tag}-new")), &build(at, "last"));
             }
             world.later(10);
             world.edit(|spec| spec.removal_policy = RemovalPolicy::Remove);
@@ -211,6 +251,95 @@ proptest! {
             world.assert_ready("True", "Succeeded");
             world.later(10);
             world.run().await.assert_idle(world.spec.sources.len() + 1);
+        });
+    }
+}
+
+const OTHER: &str = "ci/app";
+const SOURCES: usize = 6;
+
+/// Sources in the `order` given, and a tag that has more; with `reversed`, indexes list their images
+/// the other way round. What is published depends on neither.
+async fn published(format: Format, order: &[usize], reversed: bool) -> Digest {
+    let mut world = World::new(Vec::new());
+    world.spec.target.format = format;
+    world.spec.removal_policy = RemovalPolicy::Retain;
+    let docker = format == Format::Docker;
+    if docker {
+        world.spec.attestations = Attestations::Drop;
+    }
+    let image = |platform: &str, salt: &str| {
+        let image = Image::of(platform).salted(salt);
+        if docker { image.docker() } else { image }
+    };
+    for &at in order {
+        let tag = format!("s{at}");
+        let mut source = Source { image: format!("{HOST}/{OTHER}:{tag}"), ..source(&tag) };
+        let listed = |platform: &str| {
+            let child = world.listed(OTHER, &image(platform, ""));
+            // Two sources attest with the same bytes, so that what stands first could decide.
+            let about = ["same", "more"].map(|salt| world.attestation(OTHER, &child, salt));
+            [vec![child], about.into()].concat()
+        };
+        let mut children = match at {
+            0 => [listed("linux/arm/v7"), listed("linux/riscv64")].concat(),
+            1 => listed("linux/arm64/v8"),
+            2 => listed("windows(10.0.17763.1)/amd64"),
+            _ => Vec::new(),
+        };
+        if reversed {
+            children.reverse();
+        }
+        match at {
+            3 => world.store.push(OTHER, Some(&tag), &image("windows(10.0.17763.2)/amd64", "")),
+            4 => world.store.push(OTHER, Some(&tag), &image("linux/amd64", "gzip")),
+            5 => world.store.push(
+                OTHER,
+                Some(&tag),
+                &image(["linux/amd64", "linux/386"][usize::from(docker)], "zstd"),
+            ),
+            _ => world.store.push_index(OTHER, Some(&tag), children),
+        };
+        if !docker {
+            source.annotations.insert("com.example.source".into(), tag);
+        }
+        if !docker && at == 5 {
+            let zstd = "io.github.containers.compression.zstd";
+            source.annotations.insert(zstd.into(), "true".into());
+        }
+        world.spec.sources.push(source);
+    }
+    let stays = world.listed(PATH, &image("linux/s390x", "old"));
+    let about = world.attestation(PATH, &stays, "old");
+    world.store.push_index(PATH, Some(TAG), vec![stays, about]);
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    let (images, attestations) = if docker { (8, 0) } else { (8, 9) };
+    assert_eq!(world.status.platforms.len(), images);
+    assert_eq!(world.index().manifests.len(), images + attestations);
+    let digest = world.tagged().unwrap().digest().clone();
+    // Another replica, which remembers nothing, adopts it.
+    world.status = MultiArchImageStatus::default();
+    assert_eq!(world.run().await.count("PUT"), 0);
+    digest
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+
+    #[test]
+    fn five_runs_of_shuffled_sources_give_one_digest(
+        format in select(&[Format::Oci, Format::Docker][..]),
+        runs in collection::vec(
+            (Just((0..SOURCES).collect::<Vec<_>>()).prop_shuffle(), any::<bool>()), 4
+        ),
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+            let straight = published(format, &(0..SOURCES).collect::<Vec<_>>(), false).await;
+            for (order, reversed) in runs {
+                assert_eq!(published(format, &order, reversed).await, straight);
+            }
         });
     }
 }

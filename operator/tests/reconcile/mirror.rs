@@ -13,9 +13,7 @@ use crate::world::*;
 
 /// An image of `path` as an index lists it.
 fn child(world: &World, path: &str, platform: &str) -> Descriptor {
-    let image = Image::of(platform);
-    let descriptor = world.store.push(path, None, &image);
-    Descriptor { platform: Some(image.platform), ..descriptor }
+    world.listed(path, &Image::of(platform))
 }
 
 fn single(world: &World, path: &str) -> Digest {
@@ -39,18 +37,25 @@ fn nested(world: &World, path: &str) -> Digest {
     world.store.push_index(path, Some("x"), children).digest
 }
 
+/// An OCI index may list a Docker one.
+fn mixed(world: &World, path: &str) -> Digest {
+    let arm = world.listed(path, &Image::of("linux/arm64").docker());
+    let inner = world.push_list(path, "inner", vec![arm]);
+    let children = vec![child(world, path, "linux/amd64"), inner];
+    world.store.push_index(path, Some("x"), children).digest
+}
+
 fn attested(world: &World, path: &str) -> Digest {
     world.store.push_attested(path, "x", &Image::of("linux/amd64")).digest
 }
 
 /// An attestation about an image that the index does not list.
 fn orphan(world: &World, path: &str) -> Digest {
-    let mut stranger = child(world, path, "linux/riscv64");
-    stranger.platform = Some("unknown/unknown".parse().unwrap());
-    stranger.annotations = BTreeMap::from([
-        ("vnd.docker.reference.type".into(), "attestation-manifest".into()),
-        ("vnd.docker.reference.digest".into(), Digest::of(b"other").to_string()),
-    ]);
+    let stranger = world.attestation(
+        path,
+        &Descriptor { digest: Digest::of(b"other"), ..child(world, path, "linux/riscv64") },
+        "1",
+    );
     let children = vec![child(world, path, "linux/amd64"), stranger];
     world.store.push_index(path, Some("x"), children).digest
 }
@@ -63,6 +68,7 @@ fn from(path: &str) -> Source {
 #[case::single(single, 1)]
 #[case::pair(pair, 2)]
 #[case::nested(nested, 2)]
+#[case::mixed(mixed, 2)]
 #[case::attested(attested, 1)]
 #[case::orphan(orphan, 1)]
 #[tokio::test(start_paused = true)]
@@ -195,22 +201,13 @@ async fn a_mirrored_nested_index_keeps_its_images_under_refuse() {
 async fn a_docker_list_becomes_an_oci_index() {
     let mut world = World::new(vec![from("ci/app")]);
     let children: Vec<_> = ["linux/arm64", "linux/amd64"]
-        .map(|platform| {
-            let image = Image::of(platform).docker();
-            let descriptor = world.store.push("ci/app", None, &image);
-            Descriptor { platform: Some(image.platform), ..descriptor }
-        })
+        .map(|platform| world.listed("ci/app", &Image::of(platform).docker()))
         .into();
-    let list = Index {
-        media_type: media_type::DOCKER_LIST.into(),
-        ..Index::new(children, BTreeMap::new())
-    };
-    let raw = RawManifest::new(media_type::DOCKER_LIST, list.to_raw().bytes().clone());
-    world.store.push_manifest("ci/app", Some("x"), &raw);
+    world.push_list("ci/app", "x", children.clone());
     world.run().await;
     world.assert_ready("True", "Succeeded");
     assert_eq!(world.tagged().unwrap().media_type(), media_type::OCI_INDEX);
-    assert_eq!(world.index().manifests, list.manifests);
+    assert_eq!(world.index().manifests, [children[1].clone(), children[0].clone()]);
     world.later(10);
     world.run().await.assert_idle(2);
 }

@@ -1,6 +1,9 @@
 //! A registry in memory and one object, run after run as the controller does it: status → Memory → run → status.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::{
@@ -11,7 +14,7 @@ use multiarch_operator::{
     error::{Failure, Retry},
     events,
     keychain::{DockerConfig, Keychain},
-    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest},
+    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest, media_type},
     reconcile::{
         self, Job, Stage,
         memory::Memory,
@@ -40,6 +43,7 @@ pub(crate) struct World {
     requested_at: Option<String>,
     failures: u32,
     corrections: Corrections,
+    followed: Option<Timestamp>,
 }
 
 /// What one run did.
@@ -94,6 +98,7 @@ impl World {
             requested_at: None,
             failures: 0,
             corrections: Corrections::default(),
+            followed: None,
         }
     }
 
@@ -123,11 +128,35 @@ impl World {
         self.store.push(PATH, Some(tag), &Image::of(platform).salted(salt))
     }
 
+    /// `image` in the repository `path`, as an index lists it.
+    pub(crate) fn listed(&self, path: &str, image: &Image) -> Descriptor {
+        let descriptor = self.store.push(path, None, image);
+        Descriptor { platform: Some(image.platform.clone()), ..descriptor }
+    }
+
+    /// An attestation manifest about the image `about`, as an index lists it.
+    pub(crate) fn attestation(&self, path: &str, about: &Descriptor, salt: &str) -> Descriptor {
+        let mut attestation = self.listed(path, &Image::of("unknown/unknown").salted(salt));
+        attestation.annotations = BTreeMap::from([
+            ("vnd.docker.reference.type".into(), "attestation-manifest".into()),
+            ("vnd.docker.reference.digest".into(), about.digest.to_string()),
+        ]);
+        attestation
+    }
+
+    /// A Docker manifest list of `children` in the order given.
+    pub(crate) fn push_list(&self, path: &str, tag: &str, children: Vec<Descriptor>) -> Descriptor {
+        let list = Index {
+            media_type: media_type::DOCKER_LIST.into(),
+            manifests: children,
+            ..Index::new(Vec::new(), BTreeMap::new())
+        };
+        self.store.push_manifest(path, Some(tag), &list.to_raw())
+    }
+
     /// An image of `platform` that no source names, as an index lists it.
     pub(crate) fn foreign(&self, platform: &str) -> Descriptor {
-        let image = Image::of(platform).salted("foreign");
-        let descriptor = self.store.push(PATH, None, &image);
-        Descriptor { platform: Some(image.platform), ..descriptor }
+        self.listed(PATH, &Image::of(platform).salted("foreign"))
     }
 
     /// Something else pushes an index to the target's tag.
@@ -160,6 +189,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.failures = 0;
         self.corrections = Corrections::default();
+        self.followed = None;
     }
 
     /// A Secret with a credential for [`HOST`].
@@ -196,6 +226,9 @@ impl World {
             keychain: &keychain,
             memory: &memory,
             requested,
+            referrers_due: self
+                .followed
+                .is_none_or(|then| self.now.duration_since(then) >= SignedDuration::from_hours(6)),
             corrections: &self.corrections,
             now: self.now,
             stage: &stage,
@@ -209,6 +242,9 @@ impl World {
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
         requests.sort();
         let retry = run.failure().map(|failure| failure.consequence.retry);
+        if let Some(skipped) = &run.referrers {
+            self.followed = (!skipped.may_pass).then_some(self.now);
+        }
         if requested || self.status.observed_generation != Some(self.generation) {
             self.failures = 0;
             self.corrections = Corrections::default();

@@ -6,13 +6,14 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Actions, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
+        Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
         memory::{Image, Lie, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
     },
@@ -24,6 +25,8 @@ pub(crate) const PASSWORD: &str = "correct-horse";
 const HTPASSWD: &str = "pusher:$2y$05$abcdefghijklmnopqrstuuZ0Fx87Pb/Aqb0E90lfvCwzXnaFKUHpS\n";
 /// The repositories that promises are tried in.
 pub(crate) const PATHS: [&str; 2] = ["team/app", "team/other"];
+
+const APP: &str = PATHS[0];
 
 /// A registry, and who it asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +44,16 @@ pub(crate) enum Kind {
 pub(crate) struct Face {
     pub(crate) client: Client,
     pub(crate) host: String,
-    login: bool,
+    prefix: Option<String>,
+    who: Access,
     content: Content,
 }
 
 enum Content {
     Store(Store, Option<Server>),
     Http(Distribution),
+    /// Everything goes there through the port, from this registry of our own.
+    Elsewhere(Server),
 }
 
 pub(crate) enum Client {
@@ -67,6 +73,7 @@ impl Kind {
 impl Face {
     pub(crate) async fn start(kind: Kind) -> Self {
         let login = kind.asks();
+        let who = access(login.then_some((USER, PASSWORD)));
         let users = vec![User::new(USER, PASSWORD, &PATHS)];
         let server = match kind {
             Kind::Memory | Kind::MemoryLogin => {
@@ -77,7 +84,8 @@ impl Face {
                 return Self {
                     client: Client::Store(store.clone()),
                     host: "memory.test".into(),
-                    login,
+                    prefix: None,
+                    who,
                     content: Content::Store(store, None),
                 };
             }
@@ -86,7 +94,8 @@ impl Face {
                 return Self {
                     client: Client::Remote(Box::new(remote(Limits::default()))),
                     host: registry.addr.clone(),
-                    login,
+                    prefix: None,
+                    who,
                     content: Content::Http(registry),
                 };
             }
@@ -97,8 +106,31 @@ impl Face {
         Self {
             client: Client::Remote(Box::new(remote(Limits::default()))),
             host: server.addr.to_string(),
-            login,
+            prefix: None,
+            who,
             content: Content::Store(server.store().clone(), Some(server)),
+        }
+    }
+
+    /// A registry of which only the address is known. What the names of repositories begin with is
+    /// `prefix`, where there is one, instead of the paths that tests give them.
+    pub(crate) async fn elsewhere(
+        remote: Remote,
+        host: &str,
+        prefix: Option<String>,
+        who: Access,
+    ) -> Self {
+        let content = Content::Elsewhere(serve(Store::new(), Lies::default()).await);
+        Self { client: Client::Remote(Box::new(remote)), host: host.into(), prefix, who, content }
+    }
+
+    /// The image that tests call `path:tag`.
+    pub(crate) fn image(&self, path: &str, tag: &str) -> String {
+        let host = &self.host;
+        match &self.prefix {
+            None => format!("{host}/{path}:{tag}"),
+            // Docker Hub has names of two parts and no more.
+            Some(prefix) => format!("{host}/{prefix}-{}:{tag}", path.replace('/', "-")),
         }
     }
 
@@ -110,15 +142,18 @@ impl Face {
     }
 
     pub(crate) fn repository(&self, path: &str) -> Repository {
-        let reference: Reference = format!("{}/{path}:any", self.host).parse().unwrap();
+        let reference: Reference = self.image(path, "any").parse().unwrap();
         reference.repository().clone()
     }
 
     /// Who may push here.
     pub(crate) fn access(&self) -> Access {
-        let access = access(self.login.then_some((USER, PASSWORD)));
-        PATHS.iter().fold(access, |access, path| {
-            access.with_scope(Scope { path: (*path).into(), actions: Actions::Push })
+        // As little at once as in the operator's own runs: GitLab's tokens have one scope.
+        if let Content::Elsewhere(_) = self.content {
+            return self.who.clone();
+        }
+        PATHS.iter().fold(self.who.clone(), |access, path| {
+            access.with_scope(Scope::push(&self.repository(path)))
         })
     }
 
@@ -127,6 +162,7 @@ impl Face {
         match &self.content {
             Content::Store(_, server) => server.as_ref().map_or(0, Server::open_uploads),
             Content::Http(registry) => registry.open_uploads(path),
+            Content::Elsewhere(_) => 0,
         }
     }
 
@@ -134,9 +170,20 @@ impl Face {
         match &self.content {
             Content::Store(store, _) => store.push_blob(path, media_type, bytes),
             Content::Http(registry) => {
-                registry.upload(path, &bytes, self.login).await;
+                registry.upload(path, &bytes, self.who.credential.is_some()).await;
                 // A store of its own, for the descriptor alone.
                 Store::new().push_blob(path, media_type, bytes)
+            }
+            Content::Elsewhere(ours) => {
+                let blob = ours.store().push_blob(APP, media_type, bytes);
+                let (reads, writes) = (access(None), self.access());
+                let (from, to) = (ours.repository(APP), self.repository(path));
+                let from = Place { access: &reads, repository: &from };
+                let to = Place { access: &writes, repository: &to };
+                let silent: Progress = Arc::new(|_| {});
+                let copied = self.client.copy_blob(from, to, &blob, &silent).await.unwrap();
+                assert!(copied.is_some());
+                blob
             }
         }
     }

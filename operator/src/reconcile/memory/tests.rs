@@ -129,7 +129,10 @@ fn settled(#[values(true, false)] published: bool) {
             status.reference = None;
         }
         let expected = match reason {
-            R::WaitingForPlatforms | R::PlatformMismatch | R::DuplicatePlatform => true,
+            R::WaitingForPlatforms
+            | R::WaitingForMatch
+            | R::PlatformMismatch
+            | R::DuplicatePlatform => true,
             R::Succeeded
             | R::PublishedPartial
             | R::WouldShrink
@@ -222,6 +225,7 @@ fn whether_all_that_was_found_is_published(
         descriptor: raw.descriptor(),
         platform: platform.parse::<Platform>().unwrap().normalized(),
         config: None,
+        labels: None,
         attestations: Vec::new(),
         source: "renamed".into(),
         contents: Vec::new(),

@@ -2,7 +2,7 @@
 
 use crate::{
     oci::{
-        Platform,
+        Digest, Label, Platform,
         manifest::{MAX_BYTES, MAX_CHILDREN},
     },
     reconcile::tags::TagsError,
@@ -32,6 +32,30 @@ pub enum Held {
         first: String,
         /// The second source.
         second: String,
+    },
+    /// Images differ in a label that must be equal.
+    #[error(
+        "waiting for images that agree in the label {label:?}: {}{}", each(.values),
+        and_more(*.more)
+    )]
+    Differ {
+        /// The label.
+        label: String,
+        /// Its values, each with the images that have it.
+        values: Vec<(Label, Vec<String>)>,
+        /// How many more labels differ.
+        more: usize,
+    },
+    /// An image that is to stay, and that the target's format does not take.
+    #[error(
+        "the tag has {platform} as an OCI image ({digest}), which a Docker manifest list cannot hold: add a \
+         source with a Docker image for it, or set target.format: OCI"
+    )]
+    Format {
+        /// Its platform.
+        platform: Platform,
+        /// Its digest.
+        digest: Digest,
     },
     /// The tag's index has platforms that no source provides any more.
     #[error(
@@ -72,6 +96,19 @@ pub enum Held {
         /// How many.
         bytes: usize,
     },
+}
+
+fn each(values: &[(Label, Vec<String>)]) -> String {
+    let each: Vec<_> =
+        values.iter().map(|(value, images)| format!("{value} in {}", images.join(", "))).collect();
+    each.join("; ")
+}
+
+fn and_more(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!("; more labels differ: {more}"),
+    }
 }
 
 fn both(first: &str, second: &str, platform: &Platform) -> String {

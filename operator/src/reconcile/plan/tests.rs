@@ -13,8 +13,11 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    oci::media_type,
-    reconcile::resolve::{Found, ResolveError},
+    oci::{Label, descriptor::ZSTD, media_type},
+    reconcile::{
+        memory::Memory,
+        resolve::{Answer, Found, Resolution, ResolveError},
+    },
     registry::{RegistryError, Request},
 };
 
@@ -47,7 +50,8 @@ fn child(source: &str, platform: &str, content: &str) -> Child {
     let descriptor = descriptor(platform, content);
     let platform = descriptor.platform.clone().unwrap().normalized();
     let (attestations, contents) = (Vec::new(), Vec::new());
-    Child { descriptor, platform, config: None, attestations, source: source.into(), contents }
+    let (config, labels, source) = (None, None, source.into());
+    Child { descriptor, platform, config, labels, attestations, source, contents }
 }
 
 fn attested(mut child: Child) -> Child {
@@ -397,6 +401,78 @@ fn a_tag_that_tells_no_platform_is_replaced_under_remove_only(#[case] children: 
     }
 }
 
+/// Windows' revision changes with every update of the base image.
+#[rstest]
+#[case::refuse(RemovalPolicy::Refuse)]
+#[case::retain(RemovalPolicy::Retain)]
+fn a_new_revision_of_windows_takes_the_place_of_the_old_one(#[case] policy: RemovalPolicy) {
+    let published = [child("a", "windows(10.0.17763.1)/amd64", "1")];
+    let mut sources = sources(&["a"]);
+    sources.removal_policy = policy;
+    let moved = || [image("a", "windows(10.0.17763.2)/amd64", "2")];
+    let plan = planned(&sources, &moved(), &published).unwrap();
+    assert_eq!(words(&plan), ["windows(10.0.17763.2)/amd64 a"]);
+    // Both stand where sources give both.
+    let [new] = moved();
+    let both = [new, image("b", "windows(10.0.17763.1)/amd64", "1")];
+    let sources = Sources { sources: self::sources(&["a", "b"]).sources, ..sources };
+    let plan = planned(&sources, &both, &published).unwrap();
+    assert_eq!(words(&plan), ["windows(10.0.17763.1)/amd64 b", "windows(10.0.17763.2)/amd64 a"]);
+}
+
+// Labels.
+
+fn labelled(mut child: Child, value: Option<&str>) -> Child {
+    child.labels = Some(vec![Label::of(value)]);
+    child
+}
+
+fn of_a_build() -> Sources {
+    Sources { equal_labels: vec!["rev".into()], ..sources(&["a", "b"]) }
+}
+
+#[rstest]
+#[case::equal(Some("1"), Some("1"), None)]
+#[case::differ(Some("2"), Some("1"), Some("\"1\" in b; \"2\" in a"))]
+#[case::absent(Some("2"), None, Some("no such label in b; \"2\" in a"))]
+#[case::absent_everywhere(None, None, Some("no such label in a, b"))]
+fn images_must_agree(
+    #[case] first: Option<&str>,
+    #[case] second: Option<&str>,
+    #[case] why: Option<&str>,
+) {
+    let [a, b] = pair();
+    let answers = [gives(labelled(a, first)), gives(labelled(b, second))];
+    let result = planned(&of_a_build(), &answers, &[]);
+    match why {
+        None => assert_eq!(words(&result.unwrap()), BOTH),
+        Some(why) => {
+            let held = result.unwrap_err();
+            assert!(matches!(held, Held::Differ { .. }));
+            let expected = format!("waiting for images that agree in the label \"rev\": {why}");
+            assert_eq!(held.to_string(), expected);
+        }
+    }
+}
+
+/// What is not read with the sources is told to be read.
+#[test]
+fn what_stays_is_compared_too() {
+    let published = pair();
+    let [a, _] = pair();
+    let mut sources = of_a_build();
+    sources.sources[1].optional = true;
+    let answers = [gives(labelled(a, Some("1"))), gone("b")];
+    let plan = planned(&sources, &answers, &published).unwrap();
+    let unread: Vec<_> =
+        plan.labelled.iter().map(|image| (image.name.as_str(), image.labels.is_some())).collect();
+    assert_eq!(unread, [("a", true), ("b", false)]);
+    assert_eq!(agree(&sources.equal_labels, &plan.labelled), Ok(()));
+    let mut read = plan.labelled;
+    read[1].labels = Some(vec![Label::of(Some("0"))]);
+    assert!(matches!(agree(&sources.equal_labels, &read), Err(Held::Differ { .. })));
+}
+
 // Doubles and limits.
 
 #[rstest]
@@ -519,7 +595,7 @@ proptest! {
 
     #[test]
     fn neither_plan_nor_bytes_depend_on_the_order_of_sources(
-        answers in collection::vec((0..6_usize, 0..3_u8, any::<bool>(), 0..5_u8), 1..6),
+        answers in collection::vec((0..6_usize, 0..3_u8, any::<bool>(), 0..6_u8), 1..6),
         order in Just((0..6_usize).collect::<Vec<_>>()).prop_shuffle(),
         publish in select(&[PublishPolicy::Complete, PublishPolicy::Partial][..]),
         removal in select(
@@ -528,7 +604,7 @@ proptest! {
         known in 0..4_usize,
     ) {
         const PLATFORMS: [&str; 6] =
-            ["linux/amd64", "linux/arm64/v8", "linux/arm64", "windows(10.0.1)/amd64", "linux/386", "linux/arm"];
+            ["linux/amd64", "linux/arm64/v8", "linux/arm64", "windows(10.0.1.1)/amd64", "windows(10.0.1.2)/amd64", "linux/arm"];
         let names: Vec<_> = (0..answers.len()).map(|n| format!("s{n}")).collect();
         // No index that was published has a platform twice.
         let mut seen = std::collections::HashSet::new();
@@ -558,6 +634,7 @@ proptest! {
                     0 => gone(name),
                     1 if *optional => failed(name),
                     2 => gives(attested(child)),
+                    3 => gives(zstd(child)),
                     _ => gives(child),
                 });
             }

@@ -132,6 +132,17 @@ pub enum ResolveError {
         /// The config that answers 404.
         digest: Digest,
     },
+    /// An OCI image for a Docker manifest list.
+    #[error(
+        "{reference} has the OCI image {digest}, which a Docker manifest list cannot hold: build it with \
+         Docker media types, or set target.format: OCI"
+    )]
+    Format {
+        /// What was read.
+        reference: String,
+        /// The image: it, or a child of it.
+        digest: Digest,
+    },
     /// An artifact whose config says no platform.
     #[error(
         "{reference} is no image: its config is {config}, which tells no platform; to publish it all \

@@ -5,12 +5,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{AT_ONCE, Child, Content, Found, ResolveError, Whole};
 use crate::{
     oci::{
-        Descriptor, Digest, ImageConfig, ImageManifest, Index, Manifest, Platform, RawManifest,
+        Descriptor, Digest, ImageManifest, Index, Label, Manifest, Platform, RawManifest,
         Repository, TagOrDigest,
         manifest::{MAX_BYTES, MAX_CHILDREN, ManifestError},
         media_type,
     },
-    reconcile::sources::{Declared, Source},
+    reconcile::sources::{Declared, Source, Sources},
     registry::{Access, Registry, RegistryError},
 };
 
@@ -24,10 +24,9 @@ pub(super) struct Reader<'a, R> {
     pub(super) access: &'a Access,
     pub(super) repository: &'a Repository,
     pub(super) source: &'a Source,
+    pub(super) sources: &'a Sources,
     /// The content has to be copied, so it is remembered where it is.
     pub(super) elsewhere: bool,
-    /// What it names may be published as it is.
-    pub(super) mirrors: bool,
 }
 
 /// An index with what is in the indexes that it lists.
@@ -49,9 +48,9 @@ impl<R: Registry> Reader<'_, R> {
     /// What `manifest`, which the source names, gives.
     pub(super) async fn found(&self, manifest: &RawManifest) -> Result<Found, ResolveError> {
         let named = manifest.digest().clone();
-        // A Docker image or list becomes an OCI index, which is the format of the target.
-        let oci = matches!(manifest.media_type(), media_type::OCI_INDEX | media_type::OCI_MANIFEST);
-        let mirrored = Some(manifest).filter(|_| self.mirrors && oci);
+        // What is not of the target's format becomes an index that is.
+        let as_it_is = self.sources.mirrors() && self.sources.may_publish(manifest.media_type());
+        let mirrored = Some(manifest).filter(|_| as_it_is);
         match self.parse(manifest)? {
             Manifest::Image(image) => {
                 let child = self.single(manifest, &image).await?;
@@ -74,19 +73,23 @@ impl<R: Registry> Reader<'_, R> {
             [one] => Some(one),
             many => return Err(ResolveError::SingleImage { reference, declared: many.len() }),
         };
-        let (platform, config) = match declared {
-            Some(declared) if self.source.trust => (declared.platform.clone(), None),
+        self.check_format(raw)?;
+        let (platform, config, labels) = match declared {
+            Some(declared) if self.source.trust => {
+                (declared.platform.clone(), None, self.labels(image).await?)
+            }
             _ => {
-                let actual = self.platform(image).await?;
+                let (actual, labels) = self.config(image).await?;
                 if let Some(declared) = declared.filter(|declared| !says(declared, &actual)) {
                     let declared = declared.text.clone();
                     return Err(ResolveError::Mismatch { reference, declared, actual });
                 }
-                (actual, Some(image.config.digest.clone()))
+                (actual, Some(image.config.digest.clone()), labels)
             }
         };
         let contents = self.content(raw.clone(), image).into_iter().collect();
-        Ok(self.child(raw.descriptor(), platform, config, Vec::new(), contents))
+        let descriptor = Descriptor { platform: Some(platform), ..raw.descriptor() };
+        Ok(self.child(descriptor, config, labels, Vec::new(), contents))
     }
 
     async fn index(
@@ -95,7 +98,15 @@ impl<R: Registry> Reader<'_, R> {
         mirrored: Option<&RawManifest>,
         index: Index,
     ) -> Result<Found, ResolveError> {
-        let flat = self.flatten(index).await?;
+        let mut flat = self.flatten(index).await?;
+        let dropped = self.sources.drops_attestations() && !flat.attestations.is_empty();
+        if dropped {
+            flat.attestations.clear();
+        }
+        // Its bytes list what is dropped, or an index that is not of the format.
+        let whole =
+            !dropped && flat.nested.iter().all(|raw| self.sources.may_list(raw.media_type()));
+        let mirrored = mirrored.filter(|_| whole);
         let reference = self.reference();
         let (chosen, lacking) = match flat.images.as_slice() {
             [] => return Err(ResolveError::NoImages { reference }),
@@ -209,15 +220,16 @@ impl<R: Registry> Reader<'_, R> {
         let Manifest::Image(manifest) = self.parse(&raw)? else {
             return Err(ResolveError::Nested { reference, digest });
         };
-        let (platform, config) = if self.source.trust {
+        self.check_format(&raw)?;
+        let (platform, config, labels) = if self.source.trust {
             let declared = self.source.declared.first().map(|declared| declared.platform.clone());
-            (declared.unwrap_or(listed), None)
+            (declared.unwrap_or(listed), None, self.labels(&manifest).await?)
         } else {
-            let actual = self.platform(&manifest).await?;
+            let (actual, labels) = self.config(&manifest).await?;
             if !agrees(&listed, &actual) {
                 return Err(ResolveError::IndexMismatch { reference, digest, listed, actual });
             }
-            (listed, Some(manifest.config.digest.clone()))
+            (listed, Some(manifest.config.digest.clone()), labels)
         };
         let mut contents: Vec<Content> = self.content(raw.clone(), &manifest).into_iter().collect();
         let about = |a: &&Descriptor| a.attests().as_ref() == Some(&digest);
@@ -228,8 +240,9 @@ impl<R: Registry> Reader<'_, R> {
         // The listed descriptor is kept for its words and annotations; what the bytes say of
         // themselves is not taken from it.
         let own = raw.descriptor();
-        let listed = Descriptor { media_type: own.media_type, size: own.size, ..image.clone() };
-        Ok(self.child(listed, platform, config, attestations, contents))
+        let (media_type, size, platform) = (own.media_type, own.size, Some(platform));
+        let listed = Descriptor { media_type, size, platform, ..image.clone() };
+        Ok(self.child(listed, config, labels, attestations, contents))
     }
 
     /// The content of an attestation manifest; only looked for where it need not be copied.
@@ -274,22 +287,13 @@ impl<R: Registry> Reader<'_, R> {
         Ok(Whole { raw: raw.clone(), contents })
     }
 
-    /// The platform that the config says: the truth.
-    async fn platform(&self, image: &ImageManifest) -> Result<Platform, ResolveError> {
-        let reference = self.reference();
-        if !image.has_platform() {
-            let config =
-                image.artifact_type.clone().unwrap_or_else(|| image.config.media_type.clone());
-            return Err(ResolveError::NoPlatform { reference, config });
+    /// Refuses an image that an index of the target's format cannot list.
+    fn check_format(&self, image: &RawManifest) -> Result<(), ResolveError> {
+        if self.sources.may_list(image.media_type()) {
+            return Ok(());
         }
-        let blob = self.registry.get_blob(self.access, self.repository, &image.config).await;
-        let Some(bytes) = blob.map_err(|source| self.failed(source))? else {
-            let digest = image.config.digest.clone();
-            return Err(ResolveError::ConfigGone { reference, digest });
-        };
-        let config = ImageConfig::parse(&bytes)
-            .map_err(|source| ResolveError::Content { reference, source })?;
-        Ok(config.platform)
+        let (reference, digest) = (self.reference(), image.digest().clone());
+        Err(ResolveError::Format { reference, digest })
     }
 
     /// The platform that an index lists for `image`.
@@ -314,18 +318,22 @@ impl<R: Registry> Reader<'_, R> {
         self.elsewhere.then(|| Content { source, repository, manifest, blobs: blobs() })
     }
 
+    /// An image as the index lists it, with what the spec says of it.
     fn child(
         &self,
-        descriptor: Descriptor,
-        platform: Platform,
+        mut descriptor: Descriptor,
         config: Option<Digest>,
+        labels: Vec<Label>,
         attestations: Vec<Descriptor>,
         contents: Vec<Content>,
     ) -> Child {
+        descriptor.annotations.extend(self.source.annotations.clone());
+        let platform = descriptor.platform.clone().unwrap_or_default().normalized();
         Child {
-            platform: platform.normalized(),
-            descriptor: Descriptor { platform: Some(platform), ..descriptor },
+            platform,
+            descriptor: self.sources.listed(descriptor),
             config,
+            labels: Some(labels),
             attestations,
             source: self.source.name.clone(),
             contents,
@@ -338,11 +346,11 @@ impl<R: Registry> Reader<'_, R> {
     }
 
     /// A failed read of the source's reference, or of what it names.
-    fn failed(&self, source: RegistryError) -> ResolveError {
+    pub(super) fn failed(&self, source: RegistryError) -> ResolveError {
         ResolveError::Registry { reference: self.reference(), source }
     }
 
-    fn reference(&self) -> String {
+    pub(super) fn reference(&self) -> String {
         self.source.reference.to_string()
     }
 }
@@ -359,7 +367,7 @@ fn agrees(listed: &Platform, actual: &Platform) -> bool {
     list.os == config.os
         && list.architecture == config.architecture
         && (actual.variant.is_none() || list.variant == config.variant)
-        && (list.os_version.is_none()
-            || config.os_version.is_none()
-            || list.os_version == config.os_version)
+        && (config.os_version.is_none()
+            || config.is_version(list.os_version.as_deref())
+            || list.is_version(config.os_version.as_deref()))
 }

@@ -68,6 +68,29 @@ fn refuses_a_template() {
     assert!(message.starts_with("spec.target.platformTags: "), "{message}");
 }
 
+#[rstest]
+#[case::required("spec.requiredPlatforms", |spec: &mut MultiArchImageSpec| spec.required_platforms = vec!["unknown/unknown".into()])]
+#[case::declared("spec.sources[amd64].platforms", |spec: &mut MultiArchImageSpec| spec.sources[0].platforms = vec!["unknown/unknown".into()])]
+#[case::attestations("spec.target.format: a Docker manifest list has no attestations", |spec: &mut MultiArchImageSpec| spec.attestations = Attestations::Keep)]
+#[case::annotations("spec.target.format: a Docker manifest list has no annotations", |spec: &mut MultiArchImageSpec| { spec.annotations.insert("a".into(), "b".into()); })]
+#[case::of_a_source("spec.target.format: a Docker manifest list has no annotations", |spec: &mut MultiArchImageSpec| { spec.sources[0].annotations.insert("a".into(), "b".into()); })]
+#[case::buildkit("spec.sources[amd64].annotations: \"vnd.docker.reference.type\"", |spec: &mut MultiArchImageSpec| {
+    spec.target.format = Format::Oci;
+    spec.sources[0].annotations.insert("vnd.docker.reference.type".into(), "attestation-manifest".into());
+})]
+fn refuses_what_an_index_cannot_say(
+    #[case] words: &str,
+    #[case] edit: fn(&mut MultiArchImageSpec),
+) {
+    let mut spec = spec(TARGET, of(&[], false));
+    spec.target.format = Format::Docker;
+    spec.attestations = Attestations::Drop;
+    Sources::parse(&spec).unwrap();
+    edit(&mut spec);
+    let message = Sources::parse(&spec).unwrap_err().to_string();
+    assert!(message.starts_with(words), "{message}");
+}
+
 #[test]
 fn parses() {
     let secret = |name: &str| SecretRef { name: name.into() };

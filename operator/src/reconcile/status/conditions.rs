@@ -90,7 +90,10 @@ impl Conditions<'_> {
         let reason = failure.consequence.reason;
         let unknown = matches!(
             reason,
-            Reason::WaitingForPlatforms | Reason::Progressing | Reason::ReadingBack
+            Reason::WaitingForPlatforms
+                | Reason::WaitingForMatch
+                | Reason::Progressing
+                | Reason::ReadingBack
         );
         let status = if unknown { Status::Unknown } else { Status::False };
         self.set(Type::Ready, status, reason, &failure.message);

@@ -155,6 +155,7 @@ fn partial_and_published() {
 /// One row a reason that holds: status of Ready, and what stands beside it.
 #[rstest]
 #[case::waiting(Reason::WaitingForPlatforms, Stalled::No, "Unknown", "Reconciling")]
+#[case::differ(Reason::WaitingForMatch, Stalled::No, "Unknown", "Reconciling")]
 #[case::reading_back(Reason::ReadingBack, Stalled::No, "Unknown", "Reconciling")]
 #[case::wrong_platform(Reason::PlatformMismatch, Stalled::Now, "False", "Stalled")]
 #[case::double(Reason::DuplicatePlatform, Stalled::Now, "False", "Stalled")]
@@ -509,6 +510,7 @@ fn runs() -> impl Strategy<Value = Run> {
             drifts: Vec::new(),
             repaired: Vec::new(),
             whole,
+            referrers: None,
             conflict: if pushed { vec!["a".into(), "b".into()] } else { Vec::new() },
             incomplete: if pushed { None } else { Some("a".into()) },
             outcome,

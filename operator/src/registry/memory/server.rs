@@ -1,5 +1,6 @@
 //! The store's second face: HTTP on a free port of the loopback, and as dishonest as a test wants.
 
+pub mod families;
 pub mod lies;
 pub mod login;
 mod referrers;
@@ -26,6 +27,7 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use super::Store;
 use crate::oci::{Digest, RawManifest, Repository, TagOrDigest};
 
+pub use families::Family;
 pub use lies::Lie;
 pub use login::{Login, Realm, User};
 
@@ -225,6 +227,8 @@ impl<'a> Target<'a> {
             "/token" => return Self::Token,
             _ => {}
         }
+        // Uploads go on below another prefix at some.
+        let path = path.strip_prefix(families::GAR_UPLOADS).unwrap_or(path);
         let Some(rest) = path.strip_prefix("/v2/") else { return Self::Unknown };
         let reference = |text: &str| {
             text.parse().map_or_else(|_| TagOrDigest::Tag(text.into()), TagOrDigest::Digest)
@@ -262,7 +266,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         query: parts.uri.query().unwrap_or_default().into(),
         headers: parts.headers,
     };
-    let target = Target::of(&seen.path);
+    let target = lies::manifests::taken(&shared, &seen, Target::of(&seen.path));
     // What is written is read to its end before anything is said, as most registries do.
     let received = if let Target::Upload(..) = target {
         uploads::receive(&shared, &seen, body).await
@@ -295,7 +299,7 @@ fn respond_to(
     if let Some(refused) = login::check(shared, seen, target) {
         return refused;
     }
-    if let Some(lie) = lies::instead(shared, seen, target) {
+    if let Some(lie) = lies::instead(shared, seen, target, received.bytes()) {
         return lie;
     }
     let body = match (target, received) {

@@ -244,6 +244,12 @@ impl Remote {
         let fetched = self.tokens.get(key.clone(), refused, || self.fetch(call, url, credential));
         fetched.await.map_err(|refusal| match refusal {
             Refusal::Failed(failure) => failure.told(call.host(), &request),
+            // Who is nobody is denied, and has no wrong credential: GHCR's token endpoint answers so
+            // for what is private or not there (https://github.com/coollabsio/coolify/issues/5575).
+            Refusal::Answered { status: 403, codes, retry_after } if credential.is_none() => {
+                let told = Told { status: 403, codes, retry_after };
+                told.error(call.host(), &call.request, call.access.who())
+            }
             Refusal::Answered { status: status @ (401 | 403), .. } => unauthorized(call, status),
             Refusal::Answered { status, codes, retry_after } => {
                 let told = Told { status, codes, retry_after };

@@ -142,6 +142,9 @@ impl Remote {
             // Whether our bytes are there counts for more than how the answer came out.
             match self.head(access, repository, reference).await {
                 Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(None),
+                Ok(Some(_)) if self.takes_by_digest(&call, manifest, &error).await => {
+                    return Err(immutable(error));
+                }
                 Ok(_) => {}
                 Err(_) => return Err(error),
             }
@@ -150,6 +153,26 @@ impl Remote {
             After::Repeat | After::LookAndRepeat => self.store_once(&call).await.map(Some),
             After::Look | After::Fail => Err(error),
         }
+    }
+
+    /// Whether the bytes that a tag was refused are taken under their digest, so that it is the tag
+    /// which may not change (REGISTRY.md rule 12).
+    async fn takes_by_digest(
+        &self,
+        call: &Call<'_>,
+        manifest: &RawManifest,
+        error: &RegistryError,
+    ) -> bool {
+        let by_digest = TagOrDigest::Digest(manifest.digest().clone());
+        let (RegistryError::Refused { request, status, .. }
+        | RegistryError::Denied { request, status, .. }) = error
+        else {
+            return false;
+        };
+        let again = Call::manifest("PUT", call.access, call.repository, &by_digest, Some(manifest));
+        matches!(status, 400 | 403 | 405 | 409 | 412)
+            && *request != again.request
+            && self.store_once(&again).await.is_ok()
     }
 
     async fn store_once(&self, call: &Call<'_>) -> Result<HeaderMap, RegistryError> {
@@ -233,6 +256,17 @@ fn promised(headers: &HeaderMap, reference: &TagOrDigest) -> Option<Digest> {
         TagOrDigest::Tag(_) => "sha256",
     };
     (digest.algorithm() == algorithm).then_some(digest)
+}
+
+/// The same refusal, known to be about the tag.
+fn immutable(error: RegistryError) -> RegistryError {
+    match error {
+        RegistryError::Refused { host, request, status, codes }
+        | RegistryError::Denied { host, request, status, codes, .. } => {
+            RegistryError::TagImmutable { host, request, status, codes }
+        }
+        other => other,
+    }
 }
 
 fn wrong_digest(call: &Call<'_>, expected: Digest, computed: Digest) -> RegistryError {

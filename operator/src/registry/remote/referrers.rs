@@ -49,7 +49,8 @@ impl Remote {
             return Ok(listed);
         }
         let tag = TagOrDigest::Tag(referrer::fallback_tag(subject));
-        let Some(found) = self.persist(|| self.get(access, repository, &tag)).await? else {
+        let found = self.persist(|| self.get(access, repository, &tag)).await?;
+        let Some(found) = found.filter(|found| found.digest() != subject) else {
             return Ok(Vec::new());
         };
         let call = Call::manifest("GET", access, repository, &tag, None);
@@ -180,6 +181,13 @@ impl Remote {
         let call = Call::manifest("PUT", access, repository, &tag, None);
         for round in 0.. {
             let found = self.get(access, repository, &tag).await?;
+            // GitLab takes that tag for the digest: what the subject lists are its images, and what is
+            // added to them would be lost (https://github.com/oras-project/oras-go/issues/1396).
+            if found.as_ref().is_some_and(|found| found.digest() == subject) {
+                let why = "the subject itself under its fallback tag: what refers to it cannot be \
+                           listed there";
+                return Err(call.told(Failure::protocol(why)));
+            }
             let index = found.map(|found| referrer::index(&found)).transpose();
             let merged = index.and_then(|index| referrer.clone().added_to(index));
             let Some(merged) = merged.map_err(|source| unusable(&call, source))? else { break };

@@ -45,6 +45,8 @@ enum Then {
     Look,
     /// As much as the registry has is kept.
     Resume,
+    /// Nothing of it is kept.
+    Anew,
     /// Less at once.
     Chunk,
 }
@@ -100,6 +102,7 @@ impl<'a> Upload<'a> {
                         _ => open.cancel().await,
                     }
                 }
+                Then::Anew if failures < limits.tries => open.cancel().await,
                 Then::Chunk if let Some(less) = smaller(chunk, self.to, limits) => {
                     open.cancel().await;
                     // That it wants less is no failure.
@@ -220,6 +223,11 @@ impl<'a> Upload<'a> {
         match answer.response.status().as_u16() {
             // Any other success is not about a blob that is there.
             200 | 201 | 204 => Ok(()),
+            // GHCR bounds what says its range, and takes any length that comes as a whole
+            // (https://github.com/oras-project/rust-oci-client/issues/35).
+            416 if offset > 0 && stream.is_some() => {
+                Err(Broken { then: Then::Anew, ..self.refused(&call, answer).await })
+            }
             _ => Err(self.refused(&call, answer).await),
         }
     }

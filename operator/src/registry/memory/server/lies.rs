@@ -1,5 +1,7 @@
 //! What registries do wrong, or differently, each as one variant.
 
+pub(super) mod manifests;
+
 use std::{
     convert::Infallible,
     io,
@@ -60,8 +62,8 @@ pub enum Lie {
     RedirectBlobs(String),
     /// GETs of manifests are redirected to this origin.
     RedirectManifests(String),
-    /// HEAD has no digest.
-    HeadWithoutDigest,
+    /// Answers to this method have no digest.
+    WithoutDigest(&'static str),
     /// HEAD is answered with this status.
     HeadRefused(u16),
     /// The connection is cut in the middle of the body.
@@ -118,6 +120,27 @@ pub enum Lie {
     LastScope,
     /// A token is asked with one scope, or refused.
     OneScope,
+    /// The token endpoint answers this where the token would have none of the rights that it is
+    /// asked with.
+    TokenRefused(u16),
+    /// Token answers have `access_token` and no `token`.
+    AccessToken,
+    /// Reads of manifests are answered with this status and the code.
+    ReadsRefused(u16, &'static str),
+    /// Reads of manifests that are not there are answered with this status and the code.
+    Absent(u16, &'static str),
+    /// Manifests are 404 for who does not accept their media type.
+    NeedsAccept,
+    /// A PUT to a tag that is there is answered with this status and the code.
+    Immutable(u16, &'static str),
+    /// A PUT of an OCI index that lists Docker manifests is answered with this status and the code.
+    MixedRefused(u16, &'static str),
+    /// Reads of a tag like `sha256-…` are answered with the manifest of that digest.
+    DashedDigests,
+    /// DELETE of a tag is answered with this status and the code.
+    KeepsTags(u16, &'static str),
+    /// Bodies of uploads that say their range and are longer are answered 416.
+    RangeTooLong(u64),
     /// Tokens are asked without `delete`, or refused as a bad request; deleting needs `push`, as on
     /// Quay.
     UnknownDelete,
@@ -139,7 +162,12 @@ pub enum Lie {
 pub const HUGE: u64 = 1 << 30;
 
 /// What is answered in place of the store's answer.
-pub(super) fn instead(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option<Response> {
+pub(super) fn instead(
+    shared: &Shared,
+    seen: &Seen,
+    target: &Target<'_>,
+    body: &Bytes,
+) -> Option<Response> {
     let lies = shared.lies().lies.clone();
     let (put, head) = (seen.method == "PUT", seen.method == "HEAD");
     let blob = matches!(target, Target::Blob(..));
@@ -166,6 +194,11 @@ pub(super) fn instead(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Opti
                 page(*status, "", "")
             }
             Lie::CutPosts if seen.method == "POST" => cut(),
+            Lie::RangeTooLong(most)
+                if upload && seen.length() > *most && !seen.header("content-range").is_empty() =>
+            {
+                error(416, "SIZE_INVALID")
+            }
             Lie::TooLarge(most) if upload && seen.length() > *most => error(413, "SIZE_INVALID"),
             Lie::RateLimited(wait) => {
                 let mut response = error(429, "TOOMANYREQUESTS");
@@ -181,7 +214,10 @@ pub(super) fn instead(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Opti
                 r#"{"errors":[{"code":"DENIED","message":"token=hunter2"},{"code":"hunter2"}]}"#,
             ),
             Lie::HugeError => huge(shared, true, StatusCode::BAD_REQUEST),
-            _ => continue,
+            lie => match manifests::refused(shared, seen, target, body, lie) {
+                Some(refused) => refused,
+                None => continue,
+            },
         };
         return Some(response);
     }
@@ -212,7 +248,7 @@ pub(super) fn distort(
                     honest.headers_mut().insert(*name, value);
                 }
             }
-            Lie::HeadWithoutDigest if seen.method == "HEAD" => {
+            Lie::WithoutDigest(method) if *method == seen.method => {
                 honest.headers_mut().remove("docker-content-digest");
             }
             Lie::NoMediaType if manifest => return made("", r#"{"schemaVersion":2}"#),

@@ -1,6 +1,6 @@
 //! Whom the server asks for what: nobody, Basic, or Bearer with a token endpoint of its own.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::{
     body::Body,
@@ -130,15 +130,19 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
     };
     let given = seen.header("authorization");
     let user = user(&users, given);
-    let anonymous = given.is_empty() && !public.is_empty();
+    let lies = shared.lies().lies.clone();
+    let refused = lies.iter().find_map(|lie| match lie {
+        Lie::TokenRefused(status) => Some(*status),
+        _ => None,
+    });
+    let anonymous = given.is_empty() && (refused.is_some() || !public.is_empty());
     if user.is_none() && !anonymous {
         return error(401, "UNAUTHORIZED");
     }
-    let mut asked: BTreeSet<String> = form_urlencoded::parse(seen.query.as_bytes())
+    let mut asked: Vec<String> = form_urlencoded::parse(seen.query.as_bytes())
         .filter(|(name, _)| name == "scope")
         .map(|(_, scope)| scope.into_owned())
         .collect();
-    let lies = shared.lies().lies.clone();
     if lies.contains(&Lie::OneScope) && asked.len() > 1 {
         return error(403, "DENIED");
     }
@@ -146,22 +150,27 @@ pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
         return error(400, "UNSUPPORTED");
     }
     if lies.contains(&Lie::KeepsDelete) {
-        asked = asked.iter().map(|scope| scope.replace(",delete", "")).collect();
+        asked = asked.iter().map(|scope| scope.trim_end_matches(",delete").into()).collect();
     }
     if lies.contains(&Lie::LastScope) {
-        asked = asked.pop_last().into_iter().collect();
+        asked = asked.pop().into_iter().collect();
     }
-    let granted = asked.into_iter().filter(|scope| {
+    let granted = asked.iter().filter(|scope| {
         let (path, actions) = split(scope);
         let reads = actions == "pull";
         user.as_ref().is_some_and(|user| user.paths.iter().any(|p| p == path))
             || (reads && public.iter().any(|p| p == path))
     });
+    let granted: Vec<_> = granted.map(String::as_str).collect();
+    if let Some(status) = refused.filter(|_| granted.is_empty()) {
+        return error(status, "DENIED");
+    }
     let serial = shared.tokens.fetch_add(1, Ordering::Relaxed);
     let name = user.as_ref().map_or("nobody", |user| user.name.as_str());
     // It says whose it is, so that tests can tell who sent it.
-    let plain = format!("{name}-{serial} {}", granted.collect::<Vec<_>>().join(" "));
-    let mut body = serde_json::json!({ "token": STANDARD.encode(plain) });
+    let plain = format!("{name}-{serial} {}", granted.join(" "));
+    let field = if lies.contains(&Lie::AccessToken) { "access_token" } else { "token" };
+    let mut body = serde_json::json!({ field: STANDARD.encode(plain) });
     if let Some(seconds) = expires_in {
         body["expires_in"] = seconds.into();
     }

@@ -35,6 +35,14 @@ pub(super) enum Received {
     Part(Bytes),
 }
 
+impl Received {
+    pub(super) fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Whole(bytes) | Self::Part(bytes) => bytes,
+        }
+    }
+}
+
 /// Reads the body of a request to an upload, as far as the lies go along.
 pub(super) async fn receive(shared: &Shared, seen: &Seen, body: Body) -> Received {
     let writes = matches!(&*seen.method, "PUT" | "PATCH");

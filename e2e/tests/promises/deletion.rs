@@ -1,0 +1,155 @@
+//! When an object with deletionPolicy Delete is deleted, its tags go with it; images, and tags that something else has moved, stay.
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::events::v1::Event;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
+use multiarch_e2e::{
+    await_condition::{SOON, await_some},
+    proxy::Answer,
+    scenario,
+    scenario::Scenario,
+    spec::{Report, Spec},
+};
+use serde_json::json;
+
+const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
+
+fn spec(s: &Scenario, policy: &str) -> Spec {
+    let mut spec = s.spec("app", "app:1", &BOTH).with("deletionPolicy", policy);
+    spec.spec["target"]["additionalTags"] = json!(["latest"]);
+    spec.spec["target"]["platformTags"] = json!("{tag}.{arch}");
+    spec
+}
+
+async fn delete(s: &Scenario) -> Result<()> {
+    s.images().delete("app", &DeleteParams::default()).await?;
+    await_gone(s).await
+}
+
+async fn await_gone(s: &Scenario) -> Result<()> {
+    await_some("app to be gone", SOON, async || {
+        Ok(s.images().get_opt("app").await?.is_none().then_some(()))
+    })
+    .await
+}
+
+/// The note of the Event DeleteSkipped, where there is one.
+async fn skipped(s: &Scenario) -> Result<Option<String>> {
+    let events: Api<Event> = Api::namespaced(s.client.clone(), &s.namespace.name);
+    let events = events.list(&ListParams::default()).await?.items;
+    let event = events.into_iter().find(|event| event.reason.as_deref() == Some("DeleteSkipped"));
+    Ok(event.and_then(|event| event.note))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_own_tags_go_and_nothing_else() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        let app = s.apply_until(&spec(s, "Delete"), "True/Succeeded").await?;
+        assert_eq!(app.metadata.finalizers, Some(vec!["multiarch.dev/tags".into()]));
+        let status = app.status.as_ref().context("a status")?;
+        assert_eq!(status.tags, ["1", "latest", "1.amd64", "1.arm64"]);
+        // Somebody else takes one of the tags.
+        s.registry
+            .push("app:latest", &multiarch_e2e::images::Image::oci("linux/amd64", "foreign")?)
+            .await?;
+        let foreign = s.registry.digest("app:latest").await?;
+
+        delete(s).await?;
+        for tag in ["1", "1.amd64", "1.arm64"] {
+            assert_eq!(s.registry.digest(&format!("app:{tag}")).await?, None, "{tag}");
+        }
+        assert_eq!(s.registry.digest("app:latest").await?, foreign);
+        assert!(s.registry.digest("app:1-amd64").await?.is_some(), "a source");
+        let by_digest = s.registry.digest(&format!("app@{}", app.digest())).await?;
+        assert_eq!(by_digest.as_deref(), Some(app.digest()), "the index itself stays");
+        assert_eq!(skipped(s).await?, None);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_orphan_they_stay() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        s.apply_until(&spec(s, "Delete"), "True/Succeeded").await?;
+        let app = s.apply_until(&spec(s, "Orphan"), "True/Succeeded").await?;
+        assert_eq!(app.metadata.finalizers, None, "the finalizer goes with the policy");
+        delete(s).await?;
+        assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(app.digest()));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_object_s_tags_go_too() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        s.apply_until(&spec(s, "Delete"), "True/Succeeded").await?;
+        s.apply_until(&spec(s, "Delete").with("suspend", true), "True/Suspended").await?;
+        delete(s).await?;
+        assert_eq!(s.registry.digest("app:1").await?, None);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_deletes_nothing_holds_nobody() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        s.apply_until(&spec(s, "Delete"), "True/Succeeded").await?;
+        s.registry.proxy.answer("DELETE", "/app/manifests/", Answer::Status(405, vec![]));
+        delete(s).await?;
+        let note = await_some("an Event", SOON, async || skipped(s).await).await?;
+        assert!(note.contains(&s.registry.reference("app:1")), "{note}");
+        assert!(note.contains("405") && note.contains("3 more tags stay"), "{note}");
+        let asked = s.registry.proxy.seen_of("/app/manifests/");
+        let tries = asked.iter().filter(|seen| seen.method == "DELETE").count();
+        assert_eq!(tries, 4, "each tag once: {asked:#?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_gets_three_tries() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        let mut spec = spec(s, "Delete");
+        spec.spec["target"]["additionalTags"] = json!([]);
+        spec.spec["target"]["platformTags"] = json!(null);
+        s.apply_until(&spec, "True/Succeeded").await?;
+        s.registry.proxy.answer("DELETE", "/app/manifests/1", Answer::Status(503, vec![]));
+        s.registry.proxy.forget();
+        s.images().delete("app", &DeleteParams::default()).await?;
+        let note = await_some("an Event", 2 * SOON, async || skipped(s).await).await?;
+        assert!(note.contains("503"), "{note}");
+        let tries = s.registry.proxy.seen().iter().filter(|seen| seen.method == "DELETE").count();
+        assert_eq!(tries, 3);
+        await_gone(s).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_goes_waits_for_no_registry() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        s.apply_until(&spec(s, "Delete"), "True/Succeeded").await?;
+        s.registry.proxy.answer("DELETE", "/app/manifests/", Answer::Status(503, vec![]));
+        s.registry.proxy.forget();
+        s.namespace.delete().await?;
+        await_gone(s).await?;
+        let tries = s.registry.proxy.seen().iter().filter(|seen| seen.method == "DELETE").count();
+        assert_eq!(tries, 4, "each tag once");
+        Ok(())
+    })
+    .await
+}

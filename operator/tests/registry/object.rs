@@ -1,0 +1,122 @@
+//! One object over registries by HTTP, run after run as the controller does it: status → Memory → run → status.
+
+#![allow(dead_code, reason = "each suite uses its own part")]
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use multiarch_crds::{
+    condition::{self, Type},
+    v1alpha1::{
+        MultiArchImageSpec, MultiArchImageStatus, Registry as Host, SecretRef, Source, Target,
+    },
+};
+use multiarch_operator::{
+    keychain::{DockerConfig, Keychain},
+    reconcile::{
+        self, Job, Stage,
+        memory::Memory,
+        sources::Sources,
+        status::{self, About, Outcome, Run},
+        tags::Corrections,
+    },
+    registry::remote::Remote,
+};
+
+/// The Secret with every credential that an object has.
+pub(crate) const SECRET: &str = "push";
+
+/// An object, and what the cluster knows of it.
+pub(crate) struct Object {
+    pub(crate) spec: MultiArchImageSpec,
+    pub(crate) status: MultiArchImageStatus,
+    now: Timestamp,
+    logins: Option<String>,
+}
+
+impl Object {
+    /// With a source for each of `sources`, called `s0`, `s1`, …
+    pub(crate) fn new(target: &str, sources: &[String]) -> Self {
+        let source = |(at, image): (usize, &String)| Source {
+            name: format!("s{at}"),
+            image: image.clone(),
+            ..Source::default()
+        };
+        let target = Target { image: target.into(), ..Target::default() };
+        let sources = sources.iter().enumerate().map(source).collect();
+        Self {
+            spec: MultiArchImageSpec { target, sources, ..MultiArchImageSpec::default() },
+            status: MultiArchImageStatus {
+                observed_generation: Some(-1),
+                ..MultiArchImageStatus::default()
+            },
+            now: Timestamp::constant(1_800_000_000, 0),
+            logins: None,
+        }
+    }
+
+    /// These registries are asked without TLS.
+    pub(crate) fn by_http<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
+        let host = |host: &str| Host { host: host.into(), plain_http: true };
+        self.spec.registries = hosts.into_iter().map(host).collect();
+        self
+    }
+
+    /// With the credentials of a Docker config file, for the sources and where it `pushes` for the
+    /// target.
+    pub(crate) fn with_logins(mut self, config: String, pushes: bool) -> Self {
+        let secret = || SecretRef { name: SECRET.into() };
+        self.spec.image_pull_secrets = vec![secret()];
+        self.spec.target.secret_ref = pushes.then(secret);
+        self.logins = Some(config);
+        self
+    }
+
+    /// A run, an interval after the last one.
+    pub(crate) async fn run(&mut self, remote: &Remote) -> Run {
+        self.now += SignedDuration::from_mins(10);
+        let generation = Some(1);
+        let sources = Sources::parse(&self.spec).unwrap();
+        let logins = self
+            .logins
+            .iter()
+            .map(|json| (SECRET.to_owned(), DockerConfig::parse(SECRET, json.as_bytes())));
+        let job = Job {
+            registry: remote,
+            sources: &sources,
+            keychain: &Keychain::with(logins.collect::<HashMap<_, _>>()),
+            memory: &Memory::of(&self.status, generation, &sources),
+            requested: false,
+            referrers_due: true,
+            corrections: &Corrections::default(),
+            now: self.now,
+            stage: &Stage::default(),
+        };
+        let run = reconcile::run(&job).await;
+        let about = About { generation, requested_at: None, failures: 0, now: self.now };
+        self.status = status::next(&self.status, &about, &run);
+        run
+    }
+
+    /// Reason and message of Ready.
+    pub(crate) fn ready(&self) -> (String, String) {
+        let ready = condition::get(&self.status.conditions, Type::Ready).unwrap();
+        (ready.reason.clone(), ready.message.clone())
+    }
+
+    /// Runs and is served, by a push or without.
+    pub(crate) async fn serves(&mut self, remote: &Remote, pushes: bool) {
+        let run = self.run(remote).await;
+        let Outcome::Served { published, .. } = &run.outcome else { panic!("{run:#?}") };
+        assert_eq!(published.pushed(), pushes, "{run:#?}");
+        assert_eq!(self.ready().0, "Succeeded");
+    }
+
+    /// Runs and finds everything as it was.
+    pub(crate) async fn rests(&mut self, remote: &Remote) {
+        let before = self.status.clone();
+        let run = self.run(remote).await;
+        assert!(matches!(run.outcome, Outcome::Unchanged), "{run:#?}");
+        assert_eq!(self.status, before, "an idle object costs no write");
+    }
+}
