@@ -215,7 +215,7 @@ async fn reconcile_object<R: Registry>(
         failures,
         now: Timestamp::now(),
     };
-    if run.drift.is_some() {
+    if !run.drifts.is_empty() {
         context.sessions.count_correction(object, about.now);
     }
     let next = reconcile::status::next(&previous, &about, &run);
@@ -223,15 +223,16 @@ async fn reconcile_object<R: Registry>(
     if let Some(skipped) = &run.referrers {
         context.sessions.followed(object, (!skipped.may_pass).then_some(about.now));
     }
-    // What was put back or skipped is told of, also where the status is as it was.
-    if next != previous || run.has_news() {
-        let written = context.reporter.report(object, &previous, &next, &run).await;
+    if next != previous {
+        let written = context.reporter.write(object, &next).await;
         let version = written.map_err(|source| ControllerError::Status {
             object: display(&object.metadata),
             source,
         })?;
-        context.sessions.remember(object, version.as_deref(), next);
+        context.sessions.remember(object, version.as_deref(), next.clone());
     }
+    // What was put back or skipped is told of, also where the status is as it was.
+    context.reporter.tell(object, &previous, &next, &run).await;
     if object.spec.suspend {
         return Ok(Action::await_change());
     }

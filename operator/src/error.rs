@@ -194,8 +194,11 @@ pub fn of_publish(error: &PublishError) -> Consequence {
         PublishError::BlobGone { .. } => waiting(Reason::WaitingForPlatforms),
         PublishError::ForeignLayer { .. } => stalled(Reason::UnsupportedContent),
         PublishError::ChildGone { .. } => retried(Reason::ChildMissing),
+        PublishError::ChildLost { source, .. } => {
+            Consequence { reason: Reason::ChildMissing, ..of_publish(source) }
+        }
         PublishError::Mismatch { .. } => retried(Reason::ReadBackMismatch),
-        PublishError::Moved { .. } => retried(Reason::DriftDetected),
+        PublishError::Moved { .. } => retried(Reason::Progressing),
         PublishError::Yielded { .. } => waiting(Reason::DriftDetected),
         PublishError::DriftLoop { .. } => stalled(Reason::DriftLoop),
         PublishError::Immutable { .. } => stalled(Reason::TagImmutable),

@@ -25,16 +25,13 @@ pub fn between(
     let served = matches!(run.outcome, Outcome::Served { .. });
     // What was pushed by an earlier run is published when it is read back.
     let published = served && (run.pushed || was == Some(Reason::ReadingBack));
-    let reference = after.reference.as_deref().unwrap_or_default();
-    let news = match &run.drift {
-        Some(drift) if served => {
-            Some(("DriftCorrected", format!("published {reference}; before, {drift}")))
-        }
-        _ if published => Some(("IndexPublished", format!("published {reference}"))),
-        _ => None,
-    };
-    if let Some((reason, note)) = news {
-        events.push(event(EventType::Normal, reason, "Publish", note));
+    if published && before.reference != after.reference {
+        let note = format!("published {}", after.reference.as_deref().unwrap_or_default());
+        events.push(event(EventType::Normal, "IndexPublished", "Publish", note));
+    }
+    if !run.drifts.is_empty() {
+        let note = run.drifts.join("; ");
+        events.push(event(EventType::Normal, "DriftCorrected", "Publish", note));
     }
     for image in &run.repaired {
         let note = format!("{image} was gone from the registry and was put back");
@@ -102,7 +99,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{oci::Digest, reconcile::publish::Published};
+    use crate::{
+        oci::Digest,
+        reconcile::{publish::Published, status::Tags},
+    };
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -122,8 +122,7 @@ mod tests {
     fn published(pushed: bool) -> Outcome {
         let reference = format!("r.example/app:1.0@{}", Digest::of(b"index")).parse().unwrap();
         let published = Published::pretend(reference, pushed).unwrap();
-        let (platforms, tags) = (Vec::new(), Vec::new());
-        Outcome::Served { published, platforms, tags, failed: None }
+        Outcome::Served { published, platforms: Vec::new(), tags: Tags::default() }
     }
 
     fn told(
@@ -135,9 +134,12 @@ mod tests {
         let served =
             matches!(ready_reason(after), Some(Reason::Succeeded | Reason::PublishedPartial));
         let outcome = if served { published(pushed) } else { Outcome::Suspended };
-        let drift = drift.then(|| "it moved".to_owned());
+        // What is put back was published before.
+        let reference = Some("new".to_owned()).filter(|_| !drift);
+        let after = &MultiArchImageStatus { reference, ..after.clone() };
+        let drifts = if drift { vec!["it moved".to_owned()] } else { Vec::new() };
         let events =
-            between(before, after, &Run { pushed, drift, ..Run::without_answers(outcome) });
+            between(before, after, &Run { pushed, drifts, ..Run::without_answers(outcome) });
         assert!(events.iter().all(|event| event.note.as_ref().unwrap().len() <= NOTE));
         events.into_iter().map(|event| event.reason).collect()
     }
@@ -165,6 +167,41 @@ mod tests {
         #[case] expected: &[&str],
     ) {
         assert_eq!(told(&status(was, false), &status(Some(is), false), pushed), expected);
+    }
+
+    /// An index that was read back already is not told again where another tag was waited for.
+    #[test]
+    fn tells_a_publication_once() {
+        let status = |reason| {
+            let reference = Some("r.example/app:1.0@sha256:…".to_owned());
+            MultiArchImageStatus { reference, ..status(Some(reason), false) }
+        };
+        let (before, after) = (status(Reason::ReadingBack), status(Reason::Succeeded));
+        assert!(between(&before, &after, &Run::without_answers(published(false))).is_empty());
+    }
+
+    /// Whatever else became of the run, and where the status stays as it was.
+    #[test]
+    fn tells_what_was_put_back() {
+        let (same, digest) = (status(Some(Reason::Succeeded), false), Digest::of(b"x"));
+        let image = format!("r.example/app@{digest}");
+        let run = Run {
+            repaired: vec![image.parse().unwrap()],
+            drifts: vec!["a names x again".into(), "b names y again".into()],
+            ..Run::without_answers(Outcome::Unchanged)
+        };
+        let told: Vec<_> = between(&same, &same, &run)
+            .into_iter()
+            .map(|event| (event.reason, event.note.unwrap()))
+            .collect();
+        let expected = [
+            ("DriftCorrected".into(), "a names x again; b names y again".into()),
+            (
+                "ChildRepaired".into(),
+                format!("{image} was gone from the registry and was put back"),
+            ),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[rstest]

@@ -23,20 +23,23 @@ use multiarch_crds::{condition::Reason, v1alpha1::PublishedPlatform};
 pub use self::stage::Stage;
 use self::{
     access::AccessMap,
-    children::Children,
+    children::{Children, Kept},
     memory::Memory,
-    plan::{Held, Plan},
-    publish::{LAG, PublishError, Published, tags::Tagged},
+    plan::{Current, Held, Plan},
+    publish::{
+        LAG, PublishError, Published,
+        tags::{Step, Tagged},
+    },
     resolve::{Answer, Resolution},
     sources::Sources,
-    status::{Counted, Outcome, Run},
+    status::{Counted, Outcome, Run, Tags},
     tags::{Corrections, Tag},
 };
 use crate::{
     error::{self, Failure},
     keychain::Keychain,
-    oci::{Digest, Platform, Reference},
-    registry::Registry,
+    oci::{Digest, Platform},
+    registry::{Access, Registry},
 };
 
 /// One run of one object.
@@ -90,7 +93,9 @@ enum Served {
         tagged: Tagged,
     },
     /// What was published once stands.
-    Stands,
+    Stands {
+        tagged: Tagged,
+    },
 }
 
 /// Runs `job`: reads no more than what changed since the last run makes necessary, and writes
@@ -106,11 +111,19 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     job.stage.at("while reading the sources");
     let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
-    let mut served = serve(job, &access, &resolutions).await;
-    if let Err(Stop::Held(_)) = &served
-        && let Err(gone @ PublishError::ChildGone { .. }) = keep_published(job, &access).await
-    {
-        served = Err(Stop::Publish(gone));
+    let mut kept = Kept::default();
+    let mut served = serve(job, &access, &resolutions, &mut kept).await;
+    // Nothing is published now; what is must be there all the same.
+    let is_open = match &served {
+        Ok(Served::Published { .. }) => false,
+        Ok(Served::Stands { .. }) | Err(Stop::Held(_)) => true,
+        Err(Stop::Publish(error)) => error.target_answered(),
+    };
+    if is_open && kept.whole.is_none() {
+        let looked = children::keep_published(job, &access, &resolutions, &[], &mut kept).await;
+        if let Some(gone) = looked.err().filter(PublishError::is_gone) {
+            served = Err(Stop::Publish(gone));
+        }
     }
     let planned = match &served {
         Ok(Served::Published { platforms, .. }) => {
@@ -120,19 +133,23 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     };
     let run = Run {
         counted: Some(Counted { required, planned }),
-        ..Run::without_answers(Outcome::Unchanged)
+        ..Run::without_answers(Outcome::Unchanged).with(kept)
     };
     match served {
         Ok(Served::Published { published, platforms, tagged }) => {
-            let drift = drift(job, &published).or(tagged.drift);
-            let failed = tagged.failed.as_ref().map(publish_failure);
-            let (pushed, repaired) = (published.pushed(), published.repaired().to_vec());
+            let drifts = drift(job, &published).into_iter().chain(tagged.drifts.iter().cloned());
+            let drifts: Vec<_> = drifts.collect();
+            let (pushed, wrote_tag) = (published.pushed(), tagged.pushed);
             let referrers = published.referrers().cloned();
-            let tags = tagged.ours;
-            let outcome = Outcome::Served { published, platforms, tags, failed };
-            Run { resolutions, pushed, drift, repaired, referrers, outcome, ..run }
+            let tags = Tags::from(tagged);
+            let outcome = Outcome::Served { published, platforms, tags };
+            Run { resolutions, pushed, wrote_tag, drifts, referrers, outcome, ..run }
         }
-        Ok(Served::Stands) => Run { resolutions, outcome: Outcome::Stands, ..run },
+        Ok(Served::Stands { tagged }) => {
+            let (wrote_tag, drifts) = (tagged.pushed, tagged.drifts.clone());
+            let outcome = Outcome::Stands { tags: Tags::from(tagged) };
+            Run { resolutions, wrote_tag, drifts, outcome, ..run }
+        }
         Err(stop) => {
             let mut run = Run { conflict: conflict(&stop), ..run };
             if let Stop::Publish(error) = &stop {
@@ -150,6 +167,7 @@ async fn serve<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     resolutions: &[Resolution],
+    kept: &mut Kept,
 ) -> Result<Served, Stop> {
     let Job { registry, sources, memory, stage, .. } = *job;
     let draft = plan::draft(sources, resolutions, memory).map_err(Stop::Held)?;
@@ -158,18 +176,56 @@ async fn serve<R: Registry>(
     stage.at("while reading what the tag names");
     let current = look::look(registry, target, sources, &draft, memory).await;
     let (current, ours) = current.map_err(Stop::Publish)?;
-    let plan = plan::plan(draft, &current, ours.as_ref(), sources).map_err(Stop::Held)?;
+    let (repeats, drafted) = (memory.repeats(draft.given()), draft.digest().clone());
+    let plan = match plan::plan(draft, &current, ours.as_ref(), sources) {
+        Ok(plan) => plan,
+        // Where the tag would not be written anyway, nothing would be lost.
+        Err(held @ (Held::WouldShrink { .. } | Held::NoImage)) => {
+            match publish::may_write(job, current.digest(), repeats, &drafted) {
+                Ok(true) => return Err(Stop::Held(held)),
+                Ok(false) => return stand(job, target, &current).await,
+                Err(left) => return Err(Stop::Publish(left)),
+            }
+        }
+        Err(held) => return Err(Stop::Held(held)),
+    };
     let labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
     plan::agree(&sources.equal_labels, &labelled.map_err(Stop::Publish)?).map_err(Stop::Held)?;
     // What cannot be tagged is not published.
     beside(sources, plan.raw.digest(), &plan)?;
-    let children = Children::of(sources, resolutions, &plan.platforms);
-    let published = publish::publish(job, access, &plan, &current, &children).await;
-    let Some(published) = published.map_err(Stop::Publish)? else { return Ok(Served::Stands) };
+    let children = Children::of(job, resolutions, &plan.platforms);
+    let published = publish::publish(job, access, &plan, &current, repeats, &children, kept).await;
+    let Some(published) = published.map_err(Stop::Publish)? else {
+        return stand(job, target, &current).await;
+    };
     let tags = beside(sources, published.digest(), &plan)?;
-    let tagged = publish::tags::write(job, target, &plan, &current, &published, &tags).await;
+    let was_published = memory.published.as_ref().map(|published| &published.digest);
+    let fresh = published.pushed() && was_published != Some(published.digest());
+    let at_hand = plan.contents.iter().map(|content| &content.manifest);
+    let at_hand = at_hand.chain([&plan.raw]).chain(current.raw()).collect();
+    let step = Step { job, access: target, at_hand, index: published.digest(), fresh, repeats };
+    let tagged = publish::tags::write(&step, &tags).await;
     let Plan { platforms, .. } = plan;
     Ok(Served::Published { published, platforms, tagged })
+}
+
+/// What was published once stands, and so do the tags beside the target's.
+async fn stand<R: Registry>(
+    job: &Job<'_, R>,
+    access: &Access,
+    current: &Current,
+) -> Result<Served, Stop> {
+    let mut tagged = Tagged::default();
+    if let Some(published) = &job.memory.published {
+        let index = &published.digest;
+        let images = published.children.iter().map(|child| (&child.platform, &child.digest));
+        let tags = tags::of(job.sources, index, images);
+        let tags = tags.map_err(|source| Stop::Held(Held::Tags { source }))?;
+        let at_hand = current.raw().into_iter().collect();
+        let step = Step { job, access, at_hand, index, fresh: false, repeats: true };
+        tagged = publish::tags::write(&step, &tags).await;
+    }
+    Ok(Served::Stands { tagged })
 }
 
 /// The tags beside the target's for `plan`, which is published as `index`.
@@ -182,21 +238,12 @@ fn beside(sources: &Sources, index: &Digest, plan: &Plan) -> Result<Vec<Tag>, St
     tags::of(sources, index, images).map_err(|source| Stop::Held(Held::Tags { source }))
 }
 
-/// Nothing is published now; what is must be there all the same.
-async fn keep_published<R: Registry>(
-    job: &Job<'_, R>,
-    access: &AccessMap,
-) -> Result<Vec<Reference>, PublishError> {
-    let published = job.memory.published.as_ref().filter(|_| !job.is_lag_to_be_expected());
-    let published = published.map(children::published).unwrap_or_default();
-    children::keep(job, access, &published).await
-}
-
 /// What the target's tag named where something else had moved it, in words.
 fn drift<R>(job: &Job<'_, R>, published: &Published) -> Option<String> {
     let then = &job.memory.published.as_ref()?.digest;
-    let moved = published.pushed() && published.replaced() != Some(then);
-    moved.then(|| publish::tags::drift(&job.sources.target, published.replaced(), then))
+    // Over what something else put there, our own news may have been published, too.
+    let moved = published.pushed() && published.digest() == then;
+    moved.then(|| tags::drift(&job.sources.target, published.replaced(), then))
 }
 
 /// Names of sources that give the same platform.
@@ -237,6 +284,12 @@ fn failure<R>(stop: &Stop, job: &Job<'_, R>, resolutions: &[Resolution]) -> Fail
         }),
         Stop::Held(held) => Failure::new(error::of_held(held), held),
         Stop::Publish(error) => publish_failure(error),
+    }
+}
+
+impl From<Tagged> for Tags {
+    fn from(tagged: Tagged) -> Self {
+        Self { ours: tagged.ours, failed: tagged.failed.as_ref().map(publish_failure) }
     }
 }
 

@@ -8,6 +8,8 @@ mod world;
 mod annotate;
 #[path = "reconcile/attest.rs"]
 mod attest;
+#[path = "reconcile/children.rs"]
+mod children;
 #[path = "reconcile/content.rs"]
 mod content;
 #[path = "reconcile/copying.rs"]
@@ -30,9 +32,13 @@ mod laws;
 mod mirror;
 #[path = "reconcile/platforms.rs"]
 mod platforms;
+#[path = "reconcile/policy.rs"]
+mod policy;
 #[path = "reconcile/publish.rs"]
 mod publish;
 #[path = "reconcile/removal.rs"]
 mod removal;
+#[path = "reconcile/tags.rs"]
+mod tags;
 #[path = "reconcile/trouble.rs"]
 mod trouble;

@@ -117,7 +117,7 @@ impl<R: Registry> Context<R> {
         warn!(object, why, "left tags behind");
         let note = format!("left the tags in the registry: {why}");
         let event = events::event(EventType::Warning, "DeleteSkipped", "Delete", note);
-        self.reporter.tell(&event, about).await;
+        self.reporter.publish(&event, about).await;
     }
 
     /// Whether the whole namespace goes, and must not wait for a registry.

@@ -79,7 +79,7 @@ async fn tell_progress<R: Registry>(
     let generation = object.metadata.generation;
     let message = format!("at work {}", stage.now());
     let next = reconcile::status::at_work(previous, generation, &message, Timestamp::now());
-    match context.reporter.tell_progress(object, &next).await {
+    match context.reporter.write(object, &next).await {
         Ok(version) => {
             context.sessions.remember(object, version.as_deref(), next.clone());
             *previous = next;

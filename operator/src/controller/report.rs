@@ -34,31 +34,29 @@ impl Reporter {
         Self { client, resource: ApiResource::erase::<MultiArchImage>(&()) }
     }
 
-    /// Writes `next` and tells what happened; the object's version after it.
-    pub(super) async fn report(
+    /// Writes `next`; the object's version after it.
+    pub(super) async fn write(
+        &self,
+        object: &MultiArchImage,
+        next: &MultiArchImageStatus,
+    ) -> Result<Option<String>, kube::Error> {
+        self.apply(&object.namespace().unwrap_or_default(), &object.name_any(), next).await
+    }
+
+    /// Tells what happened between `previous` and `next`.
+    pub(super) async fn tell(
         &self,
         object: &MultiArchImage,
         previous: &MultiArchImageStatus,
         next: &MultiArchImageStatus,
         run: &Run,
-    ) -> Result<Option<String>, kube::Error> {
+    ) {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         log(&namespace, &name, previous, next, run);
-        let version = self.write(&namespace, &name, next).await?;
         let about = object.object_ref(&());
         for event in events::between(previous, next, run) {
-            self.tell(&event, &about).await;
+            self.publish(&event, &about).await;
         }
-        Ok(version)
-    }
-
-    /// Writes `next` while a run goes on; the object's version after it.
-    pub(super) async fn tell_progress(
-        &self,
-        object: &MultiArchImage,
-        next: &MultiArchImageStatus,
-    ) -> Result<Option<String>, kube::Error> {
-        self.write(&object.namespace().unwrap_or_default(), &object.name_any(), next).await
     }
 
     /// Reports an object that does not deserialise.
@@ -91,14 +89,14 @@ impl Reporter {
             return Ok(());
         }
         log(&namespace, &name, &previous, &next, &run);
-        self.write(&namespace, &name, &next).await?;
+        self.apply(&namespace, &name, &next).await?;
         for event in events::between(&previous, &next, &run) {
-            self.tell(&event, &object.object_ref(&self.resource)).await;
+            self.publish(&event, &object.object_ref(&self.resource)).await;
         }
         Ok(())
     }
 
-    async fn write(
+    async fn apply(
         &self,
         namespace: &str,
         name: &str,
@@ -127,7 +125,7 @@ impl Reporter {
     ///
     /// With a recorder of its own: one that is kept takes a second Event of the same reason for the
     /// first one again, whatever its note says.
-    pub(super) async fn tell(
+    pub(super) async fn publish(
         &self,
         event: &Event,
         about: &k8s_openapi::api::core::v1::ObjectReference,
@@ -154,11 +152,15 @@ fn log(
     for image in &run.repaired {
         info!(namespace, name, %image, "put back an image that was gone");
     }
+    for drift in &run.drifts {
+        info!(namespace, name, drift, "put a tag back");
+    }
     let served = matches!(run.outcome, Outcome::Served { .. });
     if served && (run.pushed || was == Some(Reason::ReadingBack)) {
         let reference = next.reference.as_deref().unwrap_or_default();
         info!(namespace, name, reference, "published index");
-    } else if was != reason {
+    }
+    if was != reason {
         let ready = multiarch_crds::condition::get(&next.conditions, Type::Ready);
         let message = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
         let reason = reason.map(Reason::as_str).unwrap_or_default();

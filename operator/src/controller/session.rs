@@ -67,7 +67,7 @@ impl Sessions {
     }
 
     /// Counts a run that asks for `retry`: how many have failed in a row, this one included. A new
-    /// generation and a person's request start anew.
+    /// generation and a person's request start anew, corrections of tags too.
     pub(super) fn count(
         &self,
         object: &MultiArchImage,
@@ -80,6 +80,7 @@ impl Sessions {
         session.idle = 0;
         if requested || session.generation != object.metadata.generation {
             session.failures = 0;
+            session.corrections = Corrections::default();
             session.generation = object.metadata.generation;
         }
         session.failures = match retry {
@@ -191,5 +192,27 @@ mod tests {
         assert_eq!(sessions.count(&object, false, failed), 1);
         object.meta_mut().generation = Some(2);
         assert_eq!(sessions.count(&object, false, failed), 1, "a new generation starts anew");
+    }
+
+    #[test]
+    fn forgets_corrections_where_a_person_acts() {
+        let sessions = Sessions::default();
+        let mut object = object("1", "");
+        let now = Timestamp::UNIX_EPOCH;
+        let corrected = |object: &MultiArchImage| {
+            sessions.count(object, false, None);
+            for _ in 0..3 {
+                sessions.count_correction(object, now);
+            }
+            sessions.count(object, false, None);
+            sessions.corrections(object).are_exhausted(now)
+        };
+        assert!(corrected(&object));
+        sessions.count(&object, true, None);
+        assert!(!sessions.corrections(&object).are_exhausted(now), "a request starts anew");
+        assert!(corrected(&object));
+        object.meta_mut().generation = Some(2);
+        sessions.count(&object, false, None);
+        assert!(!sessions.corrections(&object).are_exhausted(now), "a new generation starts anew");
     }
 }

@@ -2,17 +2,15 @@
 
 use std::collections::HashSet;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use multiarch_crds::v1alpha1::PublishedPlatform;
 
 use super::{
     Job,
     access::AccessMap,
-    copy,
-    memory::PublishedIndex,
+    copy, look,
     publish::PublishError,
-    resolve::{Answer, Content, Resolution},
-    sources::Sources,
+    resolve::{Answer, Content, Found, Resolution},
 };
 use crate::{
     oci::{Digest, Manifest, Reference, TagOrDigest},
@@ -25,16 +23,18 @@ const AT_ONCE: usize = 8;
 /// An image or attestation manifest that the target's repository must have.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Its digest.
-    pub digest: Digest,
+    digest: Digest,
     /// Name of the source that it came from; empty where it was retained.
-    pub source: String,
+    source: String,
 }
 
-/// Digests of the images `platforms`.
-#[must_use]
-pub fn images(platforms: &[PublishedPlatform]) -> Vec<Digest> {
-    platforms.iter().filter_map(|image| image.digest.parse().ok()).collect()
+/// What became of the images that the target's repository must have.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Those that were gone and put back.
+    pub repaired: Vec<Reference>,
+    /// Whether all images of the published index are there; `None` where that is not known.
+    pub whole: Option<bool>,
 }
 
 /// What the target's repository must have for a plan, beside what is copied there anyway.
@@ -49,22 +49,17 @@ pub struct Children {
 impl Children {
     /// Of a plan of the images `platforms`, which the sources gave as `resolutions`.
     #[must_use]
-    pub fn of(
-        sources: &Sources,
+    pub fn of<R>(
+        job: &Job<'_, R>,
         resolutions: &[Resolution],
         platforms: &[PublishedPlatform],
     ) -> Self {
-        let (mut given, mut seen) = (HashSet::new(), HashSet::new());
-        for (source, resolution) in sources.sources.iter().zip(resolutions) {
-            let Answer::Found(found) = &resolution.answer else { continue };
-            let is_here = source.reference.repository() == sources.target.repository();
-            for child in &found.children {
-                let digests = child.attestations.iter().chain([&child.descriptor]);
-                let digests: Vec<_> = digests.map(|descriptor| &descriptor.digest).collect();
-                given.extend(digests.iter().copied());
-                seen.extend(digests.into_iter().filter(|_| is_here));
-            }
-        }
+        let found = resolutions.iter().filter_map(|resolution| match &resolution.answer {
+            Answer::Found(found) => Some(found),
+            _ => None,
+        });
+        let given: HashSet<&Digest> = found.flat_map(digests).collect();
+        let seen = seen(job, resolutions);
         let planned: Vec<Wanted> = platforms.iter().flat_map(listed).collect();
         let without = |known: &HashSet<&Digest>| {
             planned.iter().filter(|child| !known.contains(&child.digest)).cloned().collect()
@@ -80,46 +75,112 @@ fn listed(image: &PublishedPlatform) -> impl Iterator<Item = Wanted> {
     digests.map(|digest| Wanted { digest, source: image.source.clone() })
 }
 
-/// All that `index` lists.
-#[must_use]
-pub fn published(index: &PublishedIndex) -> Vec<Wanted> {
-    let each = index.children.iter().flat_map(|child| {
+/// The images that a source gave, and their attestations.
+fn digests(found: &Found) -> impl Iterator<Item = &Digest> {
+    let each = found.children.iter().flat_map(|c| c.attestations.iter().chain([&c.descriptor]));
+    each.map(|descriptor| &descriptor.digest)
+}
+
+/// What the sources' answers show to be in the target's repository.
+fn seen<'a, R>(job: &Job<'_, R>, resolutions: &'a [Resolution]) -> HashSet<&'a Digest> {
+    let mut seen = HashSet::new();
+    for (source, resolution) in job.sources.sources.iter().zip(resolutions) {
+        if source.reference.repository() != job.sources.target.repository() {
+            continue;
+        }
+        match &resolution.answer {
+            Answer::Found(found) => seen.extend(digests(found)),
+            Answer::Unchanged if !job.memory.is_missing(&source.name) => {
+                seen.extend(&resolution.known);
+            }
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// Sees to it that the images of the published index are there: those that neither `resolutions`
+/// show nor a tag, which names one of `tagged`. For a while after a push, absence tells nothing.
+pub async fn keep_published<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    resolutions: &[Resolution],
+    tagged: &[&Digest],
+    kept: &mut Kept,
+) -> Result<(), PublishError> {
+    let published = job.memory.published.as_ref().filter(|_| !job.is_lag_to_be_expected());
+    let Some(published) = published else { return Ok(()) };
+    let seen = seen(job, resolutions);
+    let each = published.children.iter().flat_map(|child| {
         let digests = std::iter::once(&child.digest).chain(&child.attestations);
         digests.map(|digest| Wanted { digest: digest.clone(), source: child.source.clone() })
     });
-    each.collect()
+    let unseen = each.filter(|c| !seen.contains(&c.digest) && !tagged.contains(&&c.digest));
+    let result = keep(job, access, &unseen.collect::<Vec<_>>(), kept).await;
+    kept.tell(&result);
+    result
+}
+
+impl Kept {
+    /// All images of the published index were asked for, and that was the `result`.
+    pub fn tell(&mut self, result: &Result<(), PublishError>) {
+        self.whole = match result {
+            Ok(()) => Some(true),
+            Err(error) if error.is_gone() => Some(false),
+            Err(_) => None,
+        };
+    }
 }
 
 /// Sees to it that the target's repository has `children`: one that is gone is copied from its
-/// source's repository again, by digest. Returns those.
+/// source's repository again, by digest.
 pub async fn keep<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     children: &[Wanted],
-) -> Result<Vec<Reference>, PublishError> {
+    kept: &mut Kept,
+) -> Result<(), PublishError> {
     let asks: Vec<_> = children.iter().map(|child| is_gone(job, access, child)).collect();
-    let gone: Vec<_> = stream::iter(asks).buffered(AT_ONCE).try_collect().await?;
-    let gone: Vec<&Wanted> = gone.into_iter().flatten().collect();
-    let mut contents = Vec::new();
-    for child in &gone {
-        contents.push(find(job, access, child).await?);
+    let answers: Vec<_> = stream::iter(asks).buffered(AT_ONCE).collect().await;
+    // One that cannot be helped does not keep the others from being put back.
+    let (mut lost, mut unknown) = (None, None);
+    for (child, answer) in children.iter().zip(answers) {
+        match answer {
+            Ok(false) => {}
+            Ok(true) => match put_back(job, access, child).await {
+                Ok(image) => kept.repaired.extend(image),
+                Err(error) => lost = lost.or(Some(error)),
+            },
+            Err(error) => unknown = unknown.or(Some(error)),
+        }
     }
-    copy::copy(job, access, &contents).await?;
-    let repository = job.sources.target.repository();
-    Ok(gone.into_iter().map(|child| repository.digest(&child.digest)).collect())
+    lost.or(unknown).map_or(Ok(()), Err)
 }
 
-async fn is_gone<'a, R: Registry>(
+async fn is_gone<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
-    child: &'a Wanted,
-) -> Result<Option<&'a Wanted>, PublishError> {
-    let target = &job.sources.target;
+    child: &Wanted,
+) -> Result<bool, PublishError> {
     let access = access.target().map_err(|source| PublishError::Credential { source })?;
-    let digest = TagOrDigest::Digest(child.digest.clone());
-    let head = job.registry.head_manifest(access, target.repository(), &digest).await;
-    let head = head.map_err(|source| PublishError::Look { target: target.clone(), source })?;
-    Ok(head.is_none().then_some(child))
+    let image = job.sources.target.repository().digest(&child.digest);
+    Ok(look::named(job.registry, access, &image).await?.is_none())
+}
+
+/// Copies `child` from where it came. `None` where it is there after all.
+async fn put_back<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    child: &Wanted,
+) -> Result<Option<Reference>, PublishError> {
+    let image = job.sources.target.repository().digest(&child.digest);
+    let Some(content) = find(job, access, child).await? else {
+        return Err(PublishError::ChildGone { image });
+    };
+    match copy::copy(job, access, &[content]).await {
+        Ok(copied) => Ok(copied.then_some(image)),
+        Err(source) => Err(PublishError::ChildLost { image, source: Box::new(source) }),
+    }
 }
 
 /// `child`, where it came from.
@@ -127,29 +188,30 @@ async fn find<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     child: &Wanted,
-) -> Result<Content, PublishError> {
+) -> Result<Option<Content>, PublishError> {
     let target = job.sources.target.repository();
-    let gone = || PublishError::ChildGone { image: target.digest(&child.digest) };
     let source = job.sources.sources.iter().find(|source| source.name == child.source);
     let repository = source.map(|source| source.reference.repository());
     let Some(repository) = repository.filter(|repository| *repository != target) else {
-        return Err(gone());
+        return Ok(None);
     };
-    let access =
-        access.named(&child.source).map_err(|source| PublishError::Credential { source })?;
+    let lost = |source| {
+        let image = target.digest(&child.digest);
+        PublishError::ChildLost { image, source: Box::new(source) }
+    };
+    let access = access.named(&child.source);
+    let access = access.map_err(|source| lost(PublishError::Credential { source }))?;
     let digest = TagOrDigest::Digest(child.digest.clone());
     let manifest = match job.registry.get_manifest(access, repository, &digest).await {
-        Ok(manifest) => manifest.ok_or_else(gone)?,
-        Err(RegistryError::Unusable { .. }) => return Err(gone()),
+        Ok(Some(manifest)) => manifest,
+        Ok(None) | Err(RegistryError::Unusable { .. }) => return Ok(None),
         Err(source) => {
             let image = repository.digest(&child.digest);
-            return Err(PublishError::Copy { image, source });
+            return Err(lost(PublishError::Copy { image, source }));
         }
     };
-    let blobs = match manifest.parse() {
-        Ok(Manifest::Image(image)) => std::iter::once(image.config).chain(image.layers).collect(),
-        _ => return Err(gone()),
-    };
+    let Ok(Manifest::Image(image)) = manifest.parse() else { return Ok(None) };
+    let blobs = std::iter::once(image.config).chain(image.layers).collect();
     let (source, repository) = (child.source.clone(), repository.clone());
-    Ok(Content { source, repository, manifest, blobs })
+    Ok(Some(Content { source, repository, manifest, blobs }))
 }

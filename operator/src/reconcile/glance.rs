@@ -1,6 +1,6 @@
 //! reads: by HEAD alone, whether everything is as the status says.
 
-use futures::future::{try_join, try_join_all};
+use futures::future::{join, try_join_all};
 use multiarch_crds::{
     condition::Reason,
     v1alpha1::{RemovalPolicy, TagPolicy},
@@ -9,13 +9,13 @@ use multiarch_crds::{
 use super::{
     Job,
     access::AccessMap,
-    children::{self, Wanted},
+    children::{self, Kept},
     look,
     memory::PublishedIndex,
     publish::PublishError,
     publish_failure,
     referrers::{self, Skipped},
-    resolve::{self, Answer, Resolution},
+    resolve::{self, Answer},
     status::{Outcome, Run},
     tags::{self, Tag},
     worst,
@@ -30,13 +30,20 @@ use crate::{
 /// the sources must be read to know what to do.
 pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run> {
     let Job { registry, sources, memory, .. } = *job;
+    let policy = sources.tag_policy;
     let run = |resolutions, outcome| Run { resolutions, ..Run::without_answers(outcome) };
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
+    let mut kept = Kept::default();
     if let Some(failure) = worst(sources, &resolutions) {
         // It may hide what was wrong before, which the digests alone do not tell.
         let waits = [Some(Reason::WaitingForPlatforms), Some(Reason::WaitingForMatch)];
-        let tells_all = memory.was_served() || waits.contains(&memory.reason);
-        return tells_all.then(|| run(resolutions, Outcome::Held(failure)));
+        if !memory.was_served() && !waits.contains(&memory.reason) {
+            return None;
+        }
+        let looked = children::keep_published(job, access, &resolutions, &[], &mut kept).await;
+        let gone = looked.err().filter(PublishError::is_gone);
+        let failure = gone.as_ref().map_or(failure, publish_failure);
+        return Some(run(resolutions, Outcome::Held(failure)).with(kept));
     }
     let newly_gone = resolutions.iter().any(|r| matches!(r.answer, Answer::Missing));
     if newly_gone && (!memory.was_served() || sources.removal_policy == RemovalPolicy::Remove) {
@@ -49,22 +56,32 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
         let settled = !retains || !asks_more;
         return settled.then(|| run(resolutions, Outcome::Unchanged));
     };
-    let looked = look_at_target(job, access, published, &resolutions).await?;
-    let (repaired, astray) = match looked {
-        Ok(looked) => looked,
-        Err(error) => return Some(run(resolutions, Outcome::Held(publish_failure(&error)))),
+    let images = published.children.iter().map(|child| (&child.platform, &child.digest));
+    let beside = tags::of(sources, &published.digest, images).ok()?;
+    let tagged: Vec<_> = beside.iter().map(|tag| &tag.digest).chain([&published.digest]).collect();
+    let (looked, astray) = join(
+        children::keep_published(job, access, &resolutions, &tagged, &mut kept),
+        first_astray(job, access, published, &beside),
+    )
+    .await;
+    let astray = match looked.and(astray) {
+        Ok(astray) => astray,
+        Err(error) => {
+            let held = Outcome::Held(publish_failure(&error));
+            return Some(run(resolutions, held).with(kept));
+        }
     };
     let outcome = match astray {
         // That the tags are right again is told by a whole run.
-        None if memory.was_left() => return None,
+        None if memory.was_left(policy) => return None,
         None => Outcome::Unchanged,
         // A person who asks for a run does not want to wait for a second look.
         Some(_) if job.requested => return None,
-        Some(_) if memory.was_left() => Outcome::Unchanged,
+        Some(_) if memory.was_left(policy) => Outcome::Unchanged,
         Some(_) if !memory.was_served() => return None,
         // Until two minutes after a push, what the tag named before is lag.
         Some(_) if job.is_lag_to_be_expected() => Outcome::Unchanged,
-        Some(Astray { tag, published, named }) if sources.tag_policy == TagPolicy::Yield => {
+        Some(Astray { tag, published, named }) if policy == TagPolicy::Yield => {
             let yielded = PublishError::Yielded { tag, published, named };
             Outcome::Held(publish_failure(&yielded))
         }
@@ -74,7 +91,7 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
     };
     let is_right = matches!(outcome, Outcome::Unchanged);
     let referrers = if is_right { follow(job, access, published).await } else { None };
-    Some(Run { repaired, referrers, ..run(resolutions, outcome) })
+    Some(Run { referrers, ..run(resolutions, outcome) }.with(kept))
 }
 
 /// A tag that does not name what it was left with.
@@ -82,30 +99,6 @@ struct Astray {
     tag: Reference,
     published: Digest,
     named: Option<Digest>,
-}
-
-type Looked = Result<(Vec<Reference>, Option<Astray>), PublishError>;
-
-/// Asks for the tags, and for those images of the index that no other answer shows. `None` where
-/// the images cannot be tagged as the spec says.
-async fn look_at_target<R: Registry>(
-    job: &Job<'_, R>,
-    access: &AccessMap,
-    published: &PublishedIndex,
-    resolutions: &[Resolution],
-) -> Option<Looked> {
-    let images = published.children.iter().map(|child| (&child.platform, &child.digest));
-    let beside = tags::of(job.sources, &published.digest, images).ok()?;
-    let unseen = if job.is_lag_to_be_expected() {
-        Vec::new()
-    } else {
-        unseen(job, published, resolutions, &beside)
-    };
-    let looks = try_join(
-        children::keep(job, access, &unseen),
-        first_astray(job, access, published, &beside),
-    );
-    Some(looks.await)
 }
 
 /// The first tag that does not name what it should.
@@ -127,29 +120,6 @@ async fn first_astray<R: Registry>(
         })
         .collect();
     Ok(try_join_all(asks).await?.into_iter().flatten().next())
-}
-
-/// The images and attestations of `published` that neither a source in the same repository shows,
-/// nor a tag.
-fn unseen<R>(
-    job: &Job<'_, R>,
-    published: &PublishedIndex,
-    resolutions: &[Resolution],
-    beside: &[Tag],
-) -> Vec<Wanted> {
-    let sources = job.sources.sources.iter().zip(resolutions);
-    let here = sources.filter(|(source, resolution)| {
-        let is_there = matches!(resolution.answer, Answer::Unchanged);
-        is_there
-            && !job.memory.is_missing(&source.name)
-            && source.reference.repository() == job.sources.target.repository()
-    });
-    let shown = here.filter_map(|(_, resolution)| resolution.known.as_ref());
-    let tagged = beside.iter().map(|tag| &tag.digest).chain([&published.digest]);
-    let shown: Vec<&Digest> = shown.chain(tagged).collect();
-    let mut wanted = children::published(published);
-    wanted.retain(|child| !shown.contains(&&child.digest));
-    wanted
 }
 
 /// Looks for referrers of what is published, when that is due.

@@ -155,17 +155,30 @@ impl Memory {
         self.current && self.ready && self.reason != Some(Reason::Suspended)
     }
 
-    /// Whether the last run left a tag as something else had moved it.
+    /// Whether the last run left a tag as something else had moved it, or as its registry keeps it.
+    /// Not so where the tag is as it was left, and the spec gives something else since: only
+    /// another spec ends that.
     #[must_use]
-    pub fn was_left(&self) -> bool {
-        let left = [Reason::TagImmutable, Reason::DriftLoop, Reason::DriftDetected];
-        self.current && !self.ready && self.reason.is_some_and(|reason| left.contains(&reason))
+    pub fn was_left(&self, policy: TagPolicy) -> bool {
+        let stays = policy == TagPolicy::Immutable && !self.serves;
+        self.current
+            && !self.ready
+            && self.reason.is_some_and(|reason| match reason {
+                Reason::TagImmutable => !stays,
+                Reason::DriftLoop | Reason::DriftDetected => true,
+                _ => false,
+            })
     }
 
-    /// Whether an index of `images` was published before, for the spec as it is now.
+    /// Whether the sources gave just `images` when the index was published, for the spec as it is
+    /// now. What was retained beside them, something else may have changed.
     #[must_use]
     pub fn repeats<'a>(&self, images: impl Iterator<Item = &'a Digest>) -> bool {
-        self.serves && self.published.as_ref().is_some_and(|index| index.has_just(images))
+        let published = self.published.as_ref().filter(|_| self.serves);
+        published.is_some_and(|index| {
+            let given = index.children.iter().filter(|child| !child.source.is_empty());
+            same(images, given.map(|child| &child.digest))
+        })
     }
 
     /// Whether this object has written the tag called `name`.
@@ -258,12 +271,16 @@ impl PublishedIndex {
     /// Whether it has exactly the images `children`, whatever else it says.
     #[must_use]
     pub fn has_just<'a>(&self, children: impl Iterator<Item = &'a Digest>) -> bool {
-        let mut theirs: Vec<_> = children.collect();
-        let mut ours: Vec<_> = self.children.iter().map(|child| &child.digest).collect();
-        theirs.sort_unstable();
-        ours.sort_unstable();
-        theirs == ours
+        same(children, self.children.iter().map(|child| &child.digest))
     }
+}
+
+/// Whether both are the same, in whatever order.
+fn same<'a, 'b>(a: impl Iterator<Item = &'a Digest>, b: impl Iterator<Item = &'b Digest>) -> bool {
+    let (mut a, mut b): (Vec<&Digest>, Vec<&Digest>) = (a.collect(), b.collect());
+    a.sort_unstable();
+    b.sort_unstable();
+    a == b
 }
 
 #[cfg(test)]

@@ -66,6 +66,15 @@ pub struct Plan {
 }
 
 impl Current {
+    /// Its bytes, where they were read.
+    #[must_use]
+    pub fn raw(&self) -> Option<&RawManifest> {
+        match self {
+            Self::Read(read) => read.raw.as_ref(),
+            Self::Free | Self::Known(_) => None,
+        }
+    }
+
     /// The digest that the tag names.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {

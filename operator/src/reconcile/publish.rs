@@ -6,13 +6,13 @@ pub mod tags;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use multiarch_crds::condition::Reason;
+use multiarch_crds::{condition::Reason, v1alpha1::PublishedPlatform};
 
 pub use self::error::PublishError;
 use super::{
     Job,
     access::AccessMap,
-    children::{self, Children},
+    children::{self, Children, Kept},
     copy, look,
     plan::{Current, Plan, Read},
     referrers::{self, Skipped},
@@ -40,7 +40,6 @@ pub struct Published {
     media_type: String,
     pushed: bool,
     replaced: Option<Digest>,
-    repaired: Vec<Reference>,
     referrers: Option<Skipped>,
 }
 
@@ -50,15 +49,8 @@ impl Published {
     pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
         let (digest, media_type) = (reference.digest()?.clone(), crate::oci::media_type::OCI_INDEX);
         let media_type = media_type.to_owned();
-        Some(Self {
-            reference,
-            digest,
-            media_type,
-            pushed,
-            replaced: None,
-            repaired: Vec::new(),
-            referrers: None,
-        })
+        let (replaced, referrers) = (None, None);
+        Some(Self { reference, digest, media_type, pushed, replaced, referrers })
     }
 
     /// The target, pinned to what its tag names.
@@ -71,12 +63,6 @@ impl Published {
     #[must_use]
     pub fn referrers(&self) -> Option<&Skipped> {
         self.referrers.as_ref()
-    }
-
-    /// Images of the index that were gone and put back.
-    #[must_use]
-    pub fn repaired(&self) -> &[Reference] {
-        &self.repaired
     }
 
     /// The digest that the tag names.
@@ -105,40 +91,37 @@ impl Published {
 }
 
 /// Publishes `plan`: nothing is written where the tag names it, or its equal, already. `None` where
-/// what was published once stands, although the sources give something else now.
+/// what was published once stands, although the sources give something else now. `repeats`: they
+/// give what was published.
 pub async fn publish<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     plan: &Plan,
     current: &Current,
+    repeats: bool,
     children: &Children,
+    kept: &mut Kept,
 ) -> Result<Option<Published>, PublishError> {
     let Job { registry, sources, memory, stage, .. } = *job;
     let found = found(sources, plan, current);
-    let repeats = memory.repeats(children::images(&plan.platforms).iter());
-    let wanted = if found.is_none() && !repeats {
-        children.staying.as_slice()
-    } else if job.is_lag_to_be_expected() {
-        &[][..]
-    } else {
-        &children.unseen
-    };
-    let repaired = children::keep(job, access, wanted).await?;
+    if found.is_none() && !repeats {
+        children::keep(job, access, &children.staying, kept).await?;
+    } else if !job.is_lag_to_be_expected() {
+        let result = children::keep(job, access, &children.unseen, kept).await;
+        kept.tell(&result);
+        result?;
+    }
     if let Some(found) = found {
         let referrers = follow(job, access, plan).await;
-        return Ok(Some(Published { repaired, referrers, ..found }));
+        return Ok(Some(Published { referrers, ..found }));
     }
     let target = sources.target.pinned_to(plan.raw.digest());
     if memory.reason == Some(Reason::ReadingBack) && job.is_lag_to_be_expected() {
         return Err(PublishError::Lagging { target, pushed: false });
     }
     let before = current.digest();
-    let left = memory.published.as_ref().map(|published| &published.digest);
-    let astray = Astray { named: before, left, repeats, exhausted: job.is_exhausted() };
-    match astray.verdict(sources.tag_policy) {
-        Verdict::Write => {}
-        Verdict::Stands if memory.serves => return Ok(None),
-        verdict => return Err(refused(verdict, &sources.target, plan.raw.digest(), before)),
+    if !may_write(job, before, repeats, plan.raw.digest())? {
+        return Ok(None);
     }
     let copied = copy::copy(job, access, &plan.contents).await?;
     // Before the tag, so that whoever sees the tag and verifies a signature finds it.
@@ -152,12 +135,29 @@ pub async fn publish<R: Registry>(
         }
     }
     stage.at("while pushing the index and reading it back");
-    put(registry, access, &sources.target, &plan.raw, before).await?;
-    read_back(registry, access, &target, before).await?;
+    put(registry, access, &sources.target, &plan.raw).await?;
+    read_back(registry, access, &target, Before::Named(before)).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
     let replaced = before.cloned();
     let (reference, pushed) = (target, true);
-    Ok(Some(Published { reference, digest, media_type, pushed, replaced, repaired, referrers }))
+    Ok(Some(Published { reference, digest, media_type, pushed, replaced, referrers }))
+}
+
+/// Whether `wanted` may be put under the target's tag, which names `named`. `false` where what was
+/// published once stands; an error where the tag is left as something else has moved it.
+pub fn may_write<R>(
+    job: &Job<'_, R>,
+    named: Option<&Digest>,
+    repeats: bool,
+    wanted: &Digest,
+) -> Result<bool, PublishError> {
+    let left = job.memory.published.as_ref().map(|published| &published.digest);
+    let astray = Astray { named, left, repeats, exhausted: job.is_exhausted() };
+    match astray.verdict(job.sources.tag_policy) {
+        Verdict::Write => Ok(true),
+        Verdict::Stands if job.memory.serves => Ok(false),
+        verdict => Err(refused(verdict, &job.sources.target, wanted, named)),
+    }
 }
 
 /// What the tag names, where that is the plan or its equal.
@@ -178,15 +178,16 @@ fn found(sources: &Sources, plan: &Plan, current: &Current) -> Option<Published>
         media_type: media_type.to_owned(),
         pushed: false,
         replaced: None,
-        repaired: Vec::new(),
         referrers: None,
     })
 }
 
 /// Copies what refers to the images of `plan`, and to the index where it is published as it is.
 async fn follow<R: Registry>(job: &Job<'_, R>, access: &AccessMap, plan: &Plan) -> Option<Skipped> {
-    let digests = children::images(&plan.platforms);
-    let images = digests.iter().zip(plan.platforms.iter().map(|image| image.source.as_str()));
+    let listed =
+        |image: &PublishedPlatform| Some((image.digest.parse().ok()?, image.source.clone()));
+    let images: Vec<(Digest, String)> = plan.platforms.iter().filter_map(listed).collect();
+    let images = images.iter().map(|(digest, source)| (digest, source.as_str()));
     let whole = plan.index.is_none().then_some(()).and(job.sources.sources.first());
     let whole = whole.map(|source| (plan.raw.digest(), source.name.as_str()));
     let subjects = referrers::subjects(job, images.chain(whole));
@@ -211,23 +212,25 @@ fn refused(
     }
 }
 
-/// Stores `raw` under `tag`, which names `before`.
+/// Stores `raw` under `tag`.
 async fn put<R: Registry>(
     registry: &R,
     access: &Access,
     tag: &Reference,
     raw: &RawManifest,
-    before: Option<&Digest>,
 ) -> Result<(), PublishError> {
     let repository = tag.repository();
     let put = registry.put_manifest(access, repository, &tag.tag_or_digest(), raw).await;
     let Err(source) = put else { return Ok(()) };
-    if before.is_some() && may_be_immutable(&source) {
+    if may_be_immutable(&source)
+        && let Some(named) = look::named(registry, access, tag).await.ok().flatten()
+    {
         // Where the same bytes go by digest, it is the tag that the registry protects.
         let digest = TagOrDigest::Digest(raw.digest().clone());
         if registry.put_manifest(access, repository, &digest, raw).await.is_ok() {
+            let (tag, named) = (tag.clone(), Some(named));
             let why = "its registry does not let it be overwritten";
-            return Err(PublishError::Immutable { tag: tag.clone(), named: before.cloned(), why });
+            return Err(PublishError::Immutable { tag, named, why });
         }
     }
     Err(PublishError::Push { target: tag.clone(), source })
@@ -243,22 +246,30 @@ fn may_be_immutable(error: &RegistryError) -> bool {
     }
 }
 
-/// Waits until the tag of `pinned` names its digest, and no longer `before`.
+/// What a tag named before it was written.
+#[derive(Clone, Copy, Debug)]
+enum Before<'a> {
+    Named(Option<&'a Digest>),
+    /// It was not asked.
+    Unknown,
+}
+
+/// Waits until the tag of `pinned` names its digest, and no longer what it named before.
 async fn read_back<R: Registry>(
     registry: &R,
     access: &Access,
     pinned: &Reference,
-    before: Option<&Digest>,
+    before: Before<'_>,
 ) -> Result<(), PublishError> {
-    let target = || pinned.clone();
-    let tag = TagOrDigest::Tag(pinned.tag().unwrap_or_default().to_owned());
+    let (target, tag) =
+        (|| pinned.clone(), pinned.repository().tag(pinned.tag().unwrap_or_default()));
     for pause in READ_BACK {
         tokio::time::sleep(pause).await;
-        let seen = registry.head_manifest(access, pinned.repository(), &tag).await;
+        let seen = registry.head_manifest(access, tag.repository(), &tag.tag_or_digest()).await;
         let seen = seen.map_err(|source| PublishError::ReadBack { target: target(), source })?;
-        match seen.map(|seen| seen.digest) {
-            Some(seen) if Some(&seen) == pinned.digest() => return Ok(()),
-            Some(seen) if Some(&seen) != before => {
+        match (seen.map(|seen| seen.digest), before) {
+            (Some(seen), _) if Some(&seen) == pinned.digest() => return Ok(()),
+            (Some(seen), Before::Named(before)) if Some(&seen) != before => {
                 return Err(PublishError::Mismatch { target: target(), seen });
             }
             _ => {}

@@ -1,21 +1,23 @@
 //! pure: the outcome of a run → the status to report.
 
+mod conditions;
 mod run;
 
-use std::{collections::HashSet, fmt};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use multiarch_crds::{
     condition::{self, Reason, Status, Type},
     v1alpha1::{MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus},
 };
 
-pub use self::run::{Counted, Outcome, Run};
-use super::{publish::Published, resolve::Answer, sources::Source};
+use self::conditions::{Completeness, Conditions};
+pub use self::run::{Counted, Outcome, Run, Tags};
+use super::{resolve::Answer, sources::Source};
 use crate::{
-    error::{self, Failure, Stalled, TRIES},
-    oci::Platform,
+    error::{self},
+    oci::{Platform, Reference},
 };
 
 /// Longest message of a source, in bytes.
@@ -43,15 +45,18 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     if !run.resolutions.is_empty() {
         status.sources = sources(&previous.sources, run, about.now);
     }
-    if let Outcome::Served { published, platforms, tags, .. } = &run.outcome {
+    if let Outcome::Served { published, platforms, .. } = &run.outcome {
         status.reference = Some(published.reference().to_string());
         status.digest = Some(published.digest().to_string());
         status.media_type = Some(published.media_type().to_owned());
-        let target = published.reference().tag().map(ToOwned::to_owned);
-        status.tags = target.into_iter().chain(tags.iter().cloned()).collect();
         status.platforms = with_configs(platforms, &previous.platforms);
     }
-    if run.pushed {
+    if let Outcome::Served { tags, .. } | Outcome::Stands { tags } = &run.outcome {
+        let target = status.reference.as_ref().and_then(|reference| reference.parse().ok());
+        let target = target.and_then(|target: Reference| target.tag().map(ToOwned::to_owned));
+        status.tags = target.into_iter().chain(tags.ours.iter().cloned()).collect();
+    }
+    if run.pushed || run.wrote_tag {
         status.last_publish_time = Some(Time(about.now));
     }
     let complete = run.counted.as_ref().map(|counted| {
@@ -66,19 +71,28 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
         }
     });
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), about };
+    let reference = status.reference.as_deref().unwrap_or_default();
     match &run.outcome {
         Outcome::Unchanged => conditions.unchanged(),
-        Outcome::Served { published, failed, .. } => {
+        Outcome::Served { tags, .. } => {
             let whole = complete.as_ref().is_none_or(Completeness::is_complete);
+            let reason = if whole { Reason::Succeeded } else { Reason::PublishedPartial };
             let platforms: HashSet<_> = status.platforms.iter().map(|p| &p.platform).collect();
-            conditions.served(published, platforms.len(), whole);
-            if let Some(failure) = failed {
-                conditions.held(failure, previous);
-            }
+            let message = has(reference, platforms.len());
+            conditions.ready(reason, &message, tags, previous);
+            conditions.published(&message);
         }
-        Outcome::Stands => conditions.stands(status.reference.as_deref().unwrap_or_default()),
+        Outcome::Stands { tags } => {
+            let message = format!(
+                "{reference} stays as it was published, as tagPolicy: Immutable says: the sources give something else now"
+            );
+            conditions.ready(Reason::TagImmutable, &message, tags, previous);
+        }
         Outcome::Held(failure) => conditions.held(failure, previous),
         Outcome::Suspended => conditions.suspended(),
+    }
+    if !matches!(run.outcome, Outcome::Served { .. }) {
+        conditions.whole(run.whole, reference);
     }
     if let Some(complete) = &complete {
         conditions.completeness(complete);
@@ -107,157 +121,17 @@ pub fn at_work(
     status
 }
 
+/// What was published, in words.
+fn has(reference: &str, platforms: usize) -> String {
+    let plural = if platforms == 1 { "" } else { "s" };
+    format!("{reference} has {platforms} platform{plural}")
+}
+
 /// The reason of Ready.
 #[must_use]
 pub fn ready_reason(status: &MultiArchImageStatus) -> Option<Reason> {
     condition::get(&status.conditions, Type::Ready)?.reason.parse().ok()
 }
-
-/// What the published index is, held against what it must have.
-struct Completeness {
-    published: bool,
-    lacking: Vec<String>,
-    unknown: usize,
-}
-
-impl Completeness {
-    fn is_complete(&self) -> bool {
-        self.published && self.lacking.is_empty() && self.unknown == 0
-    }
-}
-
-/// The conditions of one object while a status is made.
-struct Conditions<'a> {
-    list: Vec<Condition>,
-    about: &'a About,
-}
-
-impl Conditions<'_> {
-    fn set(&mut self, kind: Type, status: Status, reason: impl fmt::Display, message: &str) {
-        let generation = self.about.generation.unwrap_or_default();
-        condition::set(&mut self.list, kind, status, reason, message, generation, self.about.now);
-    }
-
-    fn served(&mut self, published: &Published, platforms: usize, whole: bool) {
-        let reason = if whole { Reason::Succeeded } else { Reason::PublishedPartial };
-        let plural = if platforms == 1 { "" } else { "s" };
-        let message = format!("{} has {platforms} platform{plural}", published.reference());
-        self.set(Type::Ready, Status::True, reason, &message);
-        self.set(Type::Published, Status::True, Reason::Succeeded, &message);
-        condition::remove(&mut self.list, Type::Reconciling);
-        condition::remove(&mut self.list, Type::Stalled);
-    }
-
-    fn stands(&mut self, reference: &str) {
-        let message = format!(
-            "{reference} stays as it was published, as tagPolicy: Immutable says: the sources give something else now"
-        );
-        self.set(Type::Ready, Status::True, Reason::TagImmutable, &message);
-        condition::remove(&mut self.list, Type::Reconciling);
-        condition::remove(&mut self.list, Type::Stalled);
-    }
-
-    /// A run that was cut off while it copied is over.
-    fn unchanged(&mut self) {
-        if condition::get(&self.list, Type::Ready).is_some_and(|ready| ready.status == "True") {
-            condition::remove(&mut self.list, Type::Reconciling);
-        }
-    }
-
-    fn held(&mut self, failure: &Failure, previous: &MultiArchImageStatus) {
-        let reason = failure.consequence.reason;
-        let unknown = matches!(
-            reason,
-            Reason::WaitingForPlatforms
-                | Reason::WaitingForMatch
-                | Reason::Progressing
-                | Reason::ReadingBack
-        );
-        let status = if unknown { Status::Unknown } else { Status::False };
-        self.set(Type::Ready, status, reason, &failure.message);
-        if reason == Reason::ChildMissing {
-            self.set(Type::Published, Status::False, reason, &failure.message);
-        }
-        // A restart forgets how often it was tried, but not that it was tried often enough.
-        let was_stalled = condition::get(&previous.conditions, Type::Stalled).is_some()
-            && ready_reason(previous) == Some(reason)
-            && previous.observed_generation == self.about.generation;
-        let stalled = match failure.consequence.stalled {
-            Stalled::Now => true,
-            Stalled::AfterTries => was_stalled || self.about.failures >= TRIES,
-            Stalled::No => false,
-        };
-        let (shown, hidden) = if stalled {
-            (Type::Stalled, Type::Reconciling)
-        } else {
-            (Type::Reconciling, Type::Stalled)
-        };
-        self.set(shown, Status::True, reason, &failure.message);
-        condition::remove(&mut self.list, hidden);
-    }
-
-    fn suspended(&mut self) {
-        let ready = condition::get(&self.list, Type::Ready);
-        // What was edited while it was suspended is not served.
-        let edited = ready.is_some_and(|ready| {
-            ready.reason == Reason::Suspended.as_str()
-                && ready.observed_generation != self.about.generation
-        });
-        let status = ready.filter(|_| !edited).and_then(|ready| ready.status.parse().ok());
-        let status = status.unwrap_or(Status::Unknown);
-        let message = "suspended: set spec.suspend to false to go on";
-        self.set(Type::Ready, status, Reason::Suspended, message);
-        condition::remove(&mut self.list, Type::Reconciling);
-        condition::remove(&mut self.list, Type::Stalled);
-    }
-
-    fn completeness(&mut self, complete: &Completeness) {
-        let kind = Type::PlatformsComplete;
-        if complete.is_complete() {
-            let message = "the published index has every required platform";
-            self.set(kind, Status::True, Reason::Succeeded, message);
-        } else if !complete.published {
-            self.set(kind, Status::False, NOT_PUBLISHED, "no index is published yet");
-        } else {
-            let mut missing = complete.lacking.clone();
-            if complete.unknown > 0 {
-                missing.push(format!("the platforms of {} absent sources", complete.unknown));
-            }
-            let message = format!("the published index lacks {}", missing.join(", "));
-            self.set(kind, Status::False, "PlatformsMissing", &message);
-        }
-    }
-
-    fn sources_resolved(&mut self, sources: &[SourceStatus]) {
-        let kind = Type::SourcesResolved;
-        let mut others =
-            sources.iter().filter(|source| source.state != SourceState::Resolved).peekable();
-        let Some(first) = others.peek() else {
-            let message = "every source is resolved";
-            return self.set(kind, Status::True, Reason::Succeeded, message);
-        };
-        let reason = format!("{:?}", first.state);
-        let listed: Vec<_> =
-            others.map(|source| format!("{} is {:?}", source.name, source.state)).collect();
-        self.set(kind, Status::False, &reason, &listed.join(", "));
-    }
-
-    /// Published, PlatformsComplete and SourcesResolved are always shown.
-    fn defaults(&mut self) {
-        for kind in [Type::Published, Type::PlatformsComplete] {
-            if condition::get(&self.list, kind).is_none() {
-                self.set(kind, Status::False, NOT_PUBLISHED, "no index is published yet");
-            }
-        }
-        if condition::get(&self.list, Type::SourcesResolved).is_none() {
-            let message = "the sources were not asked yet";
-            self.set(Type::SourcesResolved, Status::Unknown, Reason::Progressing, message);
-        }
-    }
-}
-
-/// Reason of Published and PlatformsComplete before the first publication.
-const NOT_PUBLISHED: &str = "NotPublished";
 
 fn sources(previous: &[SourceStatus], run: &Run, now: Timestamp) -> Vec<SourceStatus> {
     run.resolutions

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::v1alpha1::TagPolicy;
 
 use super::sources::Sources;
-use crate::oci::{Digest, Platform, reference};
+use crate::oci::{Digest, Platform, Reference, reference};
 
 /// What the images of an index are tagged as: `{tag}-{arch}{variant}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +218,13 @@ impl Astray<'_> {
     pub fn is_moved(&self) -> bool {
         self.left.is_some() && self.named != self.left
     }
+}
+
+/// That `tag` was put back to `published`, in words.
+#[must_use]
+pub fn drift(tag: &Reference, named: Option<&Digest>, published: &Digest) -> String {
+    let instead = named.map_or("nothing".to_owned(), ToString::to_string);
+    format!("{tag} names {published} again; something else had it name {instead}")
 }
 
 /// When tags of an object were put back.

@@ -57,6 +57,8 @@ pub(crate) struct Report {
     pub(crate) changed: bool,
     /// The Events by reason.
     pub(crate) events: Vec<String>,
+    /// What they say.
+    pub(crate) notes: Vec<String>,
     /// When it runs again, where that is not the interval.
     pub(crate) retry: Option<Retry>,
 }
@@ -159,8 +161,13 @@ impl World {
 
     /// Something else pushes an index to the target's tag.
     pub(crate) fn push_foreign(&self, platforms: &[&str]) -> Descriptor {
+        self.push_foreign_as(TAG, platforms)
+    }
+
+    /// Something else pushes an index to `tag`.
+    pub(crate) fn push_foreign_as(&self, tag: &str, platforms: &[&str]) -> Descriptor {
         let children = platforms.iter().map(|platform| self.foreign(platform)).collect();
-        self.store.push_index(PATH, Some(TAG), children)
+        self.store.push_index(PATH, Some(tag), children)
     }
 
     /// Changes the spec, which is a new generation.
@@ -198,7 +205,7 @@ impl World {
     /// Runs as the controller does, up to the status that it would write.
     pub(crate) async fn run(&mut self) -> Report {
         let report = self.run_unchecked().await;
-        self.check_tag();
+        self.check_tags();
         report
     }
 
@@ -235,14 +242,15 @@ impl World {
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
         requests.sort();
         let retry = run.failure().map(|failure| failure.consequence.retry);
-        if run.drift.is_some() {
-            self.corrections.count(self.now);
-        }
         if let Some(skipped) = &run.referrers {
             self.followed = (!skipped.may_pass).then_some(self.now);
         }
         if requested || self.status.observed_generation != Some(self.generation) {
             self.failures = 0;
+            self.corrections = Corrections::default();
+        }
+        if !run.drifts.is_empty() {
+            self.corrections.count(self.now);
         }
         self.failures = match retry {
             Some(Retry::Backoff | Retry::After(_)) => self.failures + 1,
@@ -269,6 +277,7 @@ impl World {
             children: requests.iter().filter(|request| shown.contains(request)).count(),
             requests,
             changed,
+            notes: told.iter().filter_map(|event| event.note.clone()).collect(),
             events: told.into_iter().map(|event| event.reason).collect(),
             retry,
         }
@@ -292,11 +301,40 @@ impl World {
         }
     }
 
-    /// Whatever the tag names is whole.
-    fn check_tag(&self) {
-        if let Some(tagged) = self.tagged() {
-            self.check_manifest(&tagged);
+    /// Whatever the tags name is whole, and they name what the status says where Ready is True.
+    fn check_tags(&self) {
+        let pushed = self.status.last_publish_time.as_ref();
+        let is_lag = pushed.is_some_and(|at| self.now.duration_since(at.0).as_mins() < 2);
+        for tag in self.status.tags.iter().map(String::as_str).chain([TAG]) {
+            let Some(named) = self.store.tagged(PATH, tag) else { continue };
+            self.check_manifest(&named);
         }
+        if self.ready().0 != "True" || is_lag {
+            return;
+        }
+        let images = self.status.platforms.iter().map(|image| &image.digest);
+        let known: Vec<_> = images.chain(&self.status.digest).collect();
+        for (n, tag) in self.status.tags.iter().enumerate() {
+            let named = self.named(tag).map(|digest| digest.to_string());
+            assert!(named.as_ref().is_some_and(|named| known.contains(&named)), "{tag}: {named:?}");
+            let is_of_the_index = n <= self.spec.target.additional_tags.len();
+            assert_eq!(named == self.status.digest, is_of_the_index, "{tag}");
+        }
+    }
+
+    /// Nothing changes but the time: nothing is written or told any more.
+    pub(crate) async fn assert_fixpoint(&mut self) {
+        self.later(10);
+        let tags = self.store.tags(PATH).into_iter().map(|tag| (self.named(&tag), tag));
+        let before: Vec<_> = tags.collect();
+        let report = self.run_unchecked().await;
+        assert!(before.iter().all(|(named, tag)| self.named(tag) == *named), "{report:#?}");
+        assert!(!report.changed && report.events.is_empty(), "{report:#?}\n{:#?}", self.status);
+    }
+
+    /// What `tag` names.
+    pub(crate) fn named(&self, tag: &str) -> Option<Digest> {
+        self.store.tagged(PATH, tag).map(|raw| raw.digest().clone())
     }
 
     fn check_manifest(&self, raw: &RawManifest) {

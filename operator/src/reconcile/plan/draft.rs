@@ -122,6 +122,12 @@ impl Draft {
         self.raw.digest()
     }
 
+    /// The images that the sources give, or have given.
+    pub fn given(&self) -> impl Iterator<Item = &Digest> {
+        let found = self.children.iter().map(|child| &child.descriptor.digest);
+        found.chain(self.kept.iter().map(|kept| &kept.digest))
+    }
+
     /// Whether what the tag names now must be read, although it is the index that status
     /// remembers: for images that are kept or would vanish, and where it may already say the same
     /// in other bytes.

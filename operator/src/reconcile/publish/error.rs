@@ -31,6 +31,15 @@ pub enum PublishError {
         /// The image.
         image: Reference,
     },
+    /// An image of the index is gone, and could not be put back.
+    #[error("{image} is gone from the registry, and could not be put back: {source}")]
+    ChildLost {
+        /// The image.
+        image: Reference,
+        /// Why not.
+        #[source]
+        source: Box<PublishError>,
+    },
     /// Content could not be copied into the target's repository.
     #[error("failed to copy {image}: {source}")]
     Copy {
@@ -168,6 +177,7 @@ impl PublishError {
             Self::Credential { .. }
             | Self::Look { .. }
             | Self::ChildGone { .. }
+            | Self::ChildLost { .. }
             | Self::Copy { .. }
             | Self::BlobGone { .. }
             | Self::ForeignLayer { .. }
@@ -178,6 +188,25 @@ impl PublishError {
             | Self::TagTaken { .. }
             | Self::Push { .. } => false,
         }
+    }
+
+    /// Whether the target's registry may be asked for something else in this run.
+    #[must_use]
+    pub fn target_answered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Credential { .. }
+                | Self::Look { .. }
+                | Self::ReadBack { .. }
+                | Self::Lagging { .. }
+                | Self::Mismatch { .. }
+        )
+    }
+
+    /// Whether an image that the index lists is known to be gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::ChildGone { .. } | Self::ChildLost { .. })
     }
 
     /// The source of which a blob is gone.

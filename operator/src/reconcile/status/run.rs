@@ -5,7 +5,9 @@ use multiarch_crds::v1alpha1::PublishedPlatform;
 use crate::{
     error::Failure,
     oci::{Platform, Reference},
-    reconcile::{plan::Required, publish::Published, referrers::Skipped, resolve::Resolution},
+    reconcile::{
+        children::Kept, plan::Required, publish::Published, referrers::Skipped, resolve::Resolution,
+    },
 };
 
 /// What a run found and did.
@@ -15,12 +17,16 @@ pub struct Run {
     pub resolutions: Vec<Resolution>,
     /// What the index must have and the plan has, where it was counted.
     pub counted: Option<Counted>,
-    /// The registry took an index, whether or not it was read back.
+    /// The registry took an index under the target's tag, whether or not it was read back.
     pub pushed: bool,
-    /// What the tag named instead of the published index before this run put it back, in words.
-    pub drift: Option<String>,
+    /// The registry took something under another tag.
+    pub wrote_tag: bool,
+    /// What tags named before this run put them back, in words.
+    pub drifts: Vec<String>,
     /// Images of the published index that were gone and put back.
     pub repaired: Vec<Reference>,
+    /// Whether all images of the published index are there; `None` where that is not known.
+    pub whole: Option<bool>,
     /// Which referrers were not copied, where they were looked for.
     pub referrers: Option<Skipped>,
     /// Names of sources that give the same platform.
@@ -39,8 +45,10 @@ impl Run {
             resolutions: Vec::new(),
             counted: None,
             pushed: false,
-            drift: None,
+            wrote_tag: false,
+            drifts: Vec::new(),
             repaired: Vec::new(),
+            whole: None,
             referrers: None,
             conflict: Vec::new(),
             incomplete: None,
@@ -48,19 +56,19 @@ impl Run {
         }
     }
 
-    /// Whether there is something to tell of beside the status.
+    /// It with what became of the published images.
     #[must_use]
-    pub fn has_news(&self) -> bool {
-        let skipped = self.referrers.as_ref().is_some_and(|skipped| !skipped.notes.is_empty());
-        skipped || !self.repaired.is_empty()
+    pub fn with(self, kept: Kept) -> Self {
+        Self { repaired: kept.repaired, whole: kept.whole, ..self }
     }
 
     /// Why it did not do all that the spec asks for.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match &self.outcome {
-            Outcome::Held(failure) | Outcome::Served { failed: Some(failure), .. } => Some(failure),
-            _ => None,
+            Outcome::Held(failure) => Some(failure),
+            Outcome::Served { tags, .. } | Outcome::Stands { tags } => tags.failed.as_ref(),
+            Outcome::Unchanged | Outcome::Suspended => None,
         }
     }
 }
@@ -85,15 +93,25 @@ pub enum Outcome {
         published: Published,
         /// The images of the index.
         platforms: Vec<PublishedPlatform>,
-        /// The other tags that this object has written.
-        tags: Vec<String>,
-        /// Why one of the other tags is not as it should be.
-        failed: Option<Failure>,
+        /// What became of the other tags.
+        tags: Tags,
     },
     /// The target's tag was written once and stands, whatever the sources give now.
-    Stands,
+    Stands {
+        /// What became of the other tags.
+        tags: Tags,
+    },
     /// Nothing was published, or not read back.
     Held(Failure),
     /// The object is suspended.
     Suspended,
+}
+
+/// What became of the tags beside the target's.
+#[derive(Debug, Default)]
+pub struct Tags {
+    /// Those that this object has written.
+    pub ours: Vec<String>,
+    /// Why one of them is not as it should be.
+    pub failed: Option<Failure>,
 }

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use multiarch_crds::v1alpha1::Coverage;
 use proptest::{collection, option, prelude::*, sample::select};
 use rstest::rstest;
 
 use super::*;
-use crate::reconcile::{plan::Required, resolve::Resolution};
 use crate::{
-    error::{Consequence, Retry},
+    error::Failure,
+    reconcile::{plan::Required, publish::Published, resolve::Resolution},
+};
+use crate::{
+    error::{Consequence, Retry, Stalled, TRIES},
     oci::Digest,
     reconcile::resolve::{Found, ResolveError},
     registry::{RegistryError, Request},
@@ -37,8 +41,7 @@ fn served(platforms: &[&str]) -> Outcome {
     Outcome::Served {
         published: Published::pretend(reference.parse().unwrap(), true).unwrap(),
         platforms: platforms.iter().map(|text| platform(text, "a")).collect(),
-        tags: Vec::new(),
-        failed: None,
+        tags: Tags::default(),
     }
 }
 
@@ -194,12 +197,69 @@ fn held_back(
     assert_eq!(status.observed_generation, Some(2), "it moves with every outcome");
 }
 
+/// Until it is back, whatever else holds the object then. That it was seen is no publication.
 #[test]
 fn a_gone_child_withdraws_published() {
-    let gone = run(held(Reason::ChildMissing, Stalled::No));
-    let status = next(&published(), &about(1, T1), &gone);
+    let gone = Run { whole: Some(false), ..run(held(Reason::ChildMissing, Stalled::No)) };
+    let later = About { generation: Some(3), ..about(1, T1) };
+    let status = next(&published(), &later, &gone);
     assert!(shown(&status).contains(&"Published False ChildMissing".into()));
+    let published_for = |status: &MultiArchImageStatus| {
+        condition::get(&status.conditions, Type::Published).unwrap().observed_generation
+    };
+    assert_eq!(published_for(&status), Some(2));
     assert_eq!(status.digest, published().digest);
+    let unknown = run(held(Reason::RegistryUnreachable, Stalled::No));
+    let status = next(&status, &later, &unknown);
+    assert!(shown(&status).contains(&"Published False ChildMissing".into()));
+    let back = Run { whole: Some(true), ..run(held(Reason::WaitingForPlatforms, Stalled::No)) };
+    let status = next(&status, &later, &back);
+    assert!(shown(&status).contains(&"Published True Succeeded".into()));
+    assert_eq!(published_for(&status), Some(2));
+}
+
+fn with_tags(outcome: Outcome, tags: Tags) -> Outcome {
+    match outcome {
+        Outcome::Served { published, platforms, .. } => {
+            Outcome::Served { published, platforms, tags }
+        }
+        other => other,
+    }
+}
+
+/// The index is published all the same, and a failure that lasts changes nothing any more.
+#[rstest]
+#[case::published(true, "Ready False PushFailed")]
+#[case::stands(false, "Ready False PushFailed")]
+fn one_of_the_other_tags_is_not_right(#[case] served_now: bool, #[case] ready: &str) {
+    let outcome = || {
+        let Outcome::Held(failure) = held(Reason::PushFailed, Stalled::No) else { unreachable!() };
+        let tags = Tags { ours: vec!["latest".into()], failed: Some(failure) };
+        if served_now {
+            with_tags(served(&["linux/amd64"]), tags)
+        } else {
+            Outcome::Stands { tags }
+        }
+    };
+    let first = next(&published(), &about(1, T1), &run(outcome()));
+    assert!(shown(&first).contains(&ready.to_owned()));
+    assert!(shown(&first).contains(&"Published True Succeeded".to_owned()));
+    assert!(shown(&first).contains(&"Reconciling True PushFailed".to_owned()));
+    assert_eq!(first.tags, ["1.0", "latest"]);
+    let later = Timestamp::constant(1_800_001_200, 0);
+    assert_eq!(next(&first, &about(2, later), &run(outcome())), first);
+}
+
+#[test]
+fn what_was_written_once_stands() {
+    let tags = Tags { ours: vec!["latest".into()], failed: None };
+    let status = next(&published(), &about(0, T1), &run(Outcome::Stands { tags }));
+    assert_eq!(shown(&status)[..2], ["Ready True TagImmutable", "Published True Succeeded"]);
+    assert_eq!((status.digest, status.tags.len()), (published().digest, 2));
+    assert_eq!(status.last_publish_time, Some(Time(T0)));
+    let written = Run { wrote_tag: true, ..run(Outcome::Stands { tags: Tags::default() }) };
+    let status = next(&published(), &about(0, T1), &written);
+    assert_eq!(status.last_publish_time, Some(Time(T1)), "what a tag named before is lag now");
 }
 
 #[test]
@@ -413,6 +473,14 @@ fn answers() -> impl Strategy<Value = Vec<Resolution>> {
     })
 }
 
+fn tags() -> impl Strategy<Value = Tags> {
+    let failed = select(&[Reason::PushFailed, Reason::TargetConflict, Reason::ReadingBack][..]);
+    option::of(failed).prop_map(|failed| match failed.map(|reason| held(reason, Stalled::Now)) {
+        Some(Outcome::Held(failure)) => Tags { ours: Vec::new(), failed: Some(failure) },
+        _ => Tags { ours: vec!["latest".into()], failed: None },
+    })
+}
+
 fn outcomes() -> impl Strategy<Value = Outcome> {
     let stalled = select(&[Stalled::No, Stalled::AfterTries, Stalled::Now][..]);
     let platforms =
@@ -420,7 +488,8 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(()).prop_map(|()| Outcome::Unchanged),
         Just(()).prop_map(|()| Outcome::Suspended),
-        platforms.prop_map(|platforms| served(&platforms)),
+        (platforms, tags()).prop_map(|(platforms, tags)| with_tags(served(&platforms), tags)),
+        tags().prop_map(|tags| Outcome::Stands { tags }),
         (select(Reason::ALL), stalled).prop_map(|(reason, stalled)| held(reason, stalled)),
     ]
 }
@@ -429,8 +498,8 @@ fn runs() -> impl Strategy<Value = Run> {
     let counts =
         select(vec![(0_usize, vec!["linux/amd64"]), (1, vec!["linux/amd64", "linux/s390x"])]);
     let counts = option::of(counts);
-    (answers(), counts, any::<bool>(), outcomes()).prop_map(
-        |(resolutions, counts, pushed, outcome)| Run {
+    (answers(), counts, any::<bool>(), any::<Option<bool>>(), outcomes()).prop_map(
+        |(resolutions, counts, pushed, whole, outcome)| Run {
             resolutions,
             counted: counts.map(|(unknown, texts)| {
                 let platforms: Vec<Platform> =
@@ -441,8 +510,10 @@ fn runs() -> impl Strategy<Value = Run> {
                 }
             }),
             pushed,
-            drift: None,
+            wrote_tag: pushed,
+            drifts: Vec::new(),
             repaired: Vec::new(),
+            whole,
             referrers: None,
             conflict: if pushed { vec!["a".into(), "b".into()] } else { Vec::new() },
             incomplete: if pushed { None } else { Some("a".into()) },
@@ -486,7 +557,7 @@ proptest! {
                 prop_assert_eq!(&status.digest, &before.digest);
                 prop_assert_eq!(&status.platforms, &before.platforms);
             }
-            if !matches!(run.outcome, Outcome::Served { .. } | Outcome::Held(_)) {
+            if !matches!(run.outcome, Outcome::Served { .. }) && run.whole.is_none() {
                 prop_assert_eq!(
                     shown(Type::Published).filter(|_| !before.conditions.is_empty()),
                     condition::get(&before.conditions, Type::Published),
