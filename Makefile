@@ -28,6 +28,7 @@ demo: doctor tools ## See the product at work: control plane, registry, operator
 test: doctor tools ## Test everything: units, contracts, and the README's promises on a real API server and registry
 	cd e2e/cluster && $(GO) vet -trimpath ./internal/... && $(GO) test -trimpath ./internal/...
 	cd e2e/tools/registry && $(GO) vet -trimpath .
+	cd e2e/tools/containerd && $(GO) vet -trimpath .
 	cd e2e/fixtures && $(GO) vet -trimpath .
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
 
@@ -60,7 +61,7 @@ build: ## Build the operator for release
 operator: ## Build the operator for tests
 	$(CARGO) build $(LOCKED) --workspace --bins
 
-tools: ## Build the control plane, the registry, crane and regctl that tests run against (.build/bin)
+tools: ## Build the control plane, the registry, containerd and the peer tools that tests run against (.build/bin)
 	@hack/build-tools.sh
 
 clean: ## Remove everything that was built

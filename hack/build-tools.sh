@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds what the tests run against into .build/bin: the cluster (and kubectl), the registry, crane and regctl.
+# Builds what the tests run against into .build/bin: the cluster (and kubectl), the registry, containerd (and ctr), and the peer tools.
 #
 # usage: hack/build-tools.sh [NAME...]    all of them without a name
 #
@@ -8,7 +8,11 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 bin=$root/.build/bin
-all='cluster registry crane regctl'
+all='cluster registry crane regctl skopeo oras manifest-tool containerd'
+
+# What skopeo would need C libraries for, and what it is not used with: a Docker daemon, local container storage.
+skopeo_without='containers_image_openpgp containers_image_docker_daemon_stub containers_image_storage_stub
+exclude_graphdriver_btrfs exclude_graphdriver_devicemapper'
 
 main() {
 	for name in "$@"; do
@@ -42,7 +46,7 @@ build() {
 	if [ -x "$bin/$name" ] && [ "$(cat "$bin/.$name.key" 2>/dev/null)" = "$key" ]; then
 		return
 	fi
-	printf 'building %-9s' "$name" >&2
+	printf 'building %-14s' "$name" >&2
 	[ "$name" != cluster ] || printf '(some minutes the first time) ' >&2
 	started=$(date +%s)
 	if ! compile >"$root/.build/$name.log" 2>&1; then
@@ -51,7 +55,10 @@ build() {
 		fail "$name was not built; the whole log: .build/$name.log"
 	fi
 	mv -f "$bin/.$name.new" "$bin/$name"
-	[ "$name" != cluster ] || ln -sf cluster "$bin/kubectl"
+	case $name in
+	cluster) ln -sf cluster "$bin/kubectl" ;;
+	containerd) ln -sf containerd "$bin/ctr" ;;
+	esac
 	printf '%s' "$key" >"$bin/.$name.key"
 	printf '%s s\n' "$(($(date +%s) - started))" >&2
 }
@@ -67,9 +74,9 @@ compile() {
 		set -- -ldflags "-s -w -X $version.gitVersion=v$release -X $version.gitMajor=${release%%.*} -X $version.gitMinor=${minor%%.*} \
 -X $version.gitTreeState=clean -X $version.gitCommit=unknown" .
 		;;
-	registry) set -- -ldflags '-s -w' . ;;
+	registry | containerd) set -- -ldflags '-s -w' . ;;
 	# The package that the go.mod names as its tool.
-	*) set -- -ldflags '-s -w' "$(sed -n 's|^tool ||p' go.mod)" ;;
+	*) set -- -tags "$skopeo_without" -ldflags '-s -w' "$(sed -n 's|^tool ||p' go.mod)" ;;
 	esac
 	CGO_ENABLED=0 go build -trimpath -o "$bin/.$name.new" "$@"
 }

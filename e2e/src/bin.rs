@@ -14,7 +14,7 @@ pub fn workspace() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// The tool called `name` (cluster, kubectl, registry, crane, regctl): in `MULTIARCH_BIN`, else in `.build/bin`.
+/// The tool called `name`, as hack/build-tools.sh calls it (or kubectl, ctr): in `MULTIARCH_BIN`, else in `.build/bin`.
 pub fn tool(name: &str) -> Result<PathBuf> {
     let bin =
         env::var_os("MULTIARCH_BIN").map_or_else(|| workspace().join(".build/bin"), PathBuf::from);

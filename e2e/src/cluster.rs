@@ -125,6 +125,13 @@ impl Cluster {
         kubectl(&self.kubeconfig, arguments).await
     }
 
+    /// Has the API server check `file` strictly, as if it were applied in `namespace`; what kubectl prints.
+    pub async fn try_out(&self, namespace: &str, file: &str) -> Result<String> {
+        let apply = ["apply", "--server-side", "--dry-run=server", "--validate=strict"];
+        let what = ["--namespace", namespace, "--filename", file];
+        self.kubectl(apply.into_iter().chain(what)).await
+    }
+
     async fn apply(&self, file: &Path) -> Result<()> {
         let arguments =
             ["apply", "--server-side", "--force-conflicts", "--filename"].map(OsStr::new);

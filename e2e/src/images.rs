@@ -21,6 +21,7 @@ const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const IN_TOTO: &str = "application/vnd.in-toto+json";
 
 /// Something that a tag can name, with everything that it consists of.
@@ -53,7 +54,7 @@ pub struct Blob {
 }
 
 impl Image {
-    /// An OCI image for `platform` (os/architecture or os/architecture/variant), whose one file has the words `content`.
+    /// An OCI image for `platform` (os/architecture/variant, with the os's version and features in brackets), whose one file has the words `content`.
     pub fn oci(platform: &str, content: &str) -> Result<Self> {
         Self::layered(platform, &[&format!("{content} for {platform}\n")])
     }
@@ -63,31 +64,44 @@ impl Image {
         let tars = contents.iter().map(|content| tar_of(content));
         let layers = tars.map(|tar| tar.and_then(|tar| Ok((digest(&tar), Blob::new(gzip(&tar)?)))));
         let layers = layers.collect::<Result<_>>()?;
-        Self::new(platform, layers, [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
+        Self::new(platform, layers, json!({}), [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
+    }
+
+    /// An OCI image whose config has `labels`.
+    pub fn labelled(platform: &str, labels: Value) -> Result<Self> {
+        let tar = tar_of(&format!("{labels} for {platform}\n"))?;
+        let layer = (digest(&tar), Blob::new(gzip(&tar)?));
+        Self::new(platform, vec![layer], labels, [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
     }
 
     /// An OCI image of one layer whose one file has so many zeros. It is not compressed, so that it takes the room that it says.
     pub fn large(platform: &str, zeros: usize) -> Result<Self> {
         let tar = Blob::new(tar_of(&"\0".repeat(zeros))?);
-        Self::new(platform, vec![(tar.digest.clone(), tar)], [OCI_MANIFEST, OCI_CONFIG, OCI_TAR])
+        let layer = (tar.digest.clone(), tar);
+        Self::new(platform, vec![layer], json!({}), [OCI_MANIFEST, OCI_CONFIG, OCI_TAR])
     }
 
     /// The same in Docker's media types.
     pub fn docker(platform: &str, content: &str) -> Result<Self> {
         let tar = tar_of(&format!("{content} for {platform}\n"))?;
         let layer = (digest(&tar), Blob::new(gzip(&tar)?));
-        Self::new(platform, vec![layer], [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER])
+        let types = [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER];
+        Self::new(platform, vec![layer], json!({}), types)
     }
 
     /// Of `layers`, each with the digest of what it has inside.
     fn new(
         platform: &str,
         layers: Vec<(String, Blob)>,
+        labels: Value,
         [manifest, config, layer]: [&str; 3],
     ) -> Result<Self> {
         let (diff_ids, layers): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
         let mut about = fields(platform)?;
         about["config"] = json!({"Entrypoint": ["/hello"]});
+        if labels != json!({}) {
+            about["config"]["Labels"] = labels;
+        }
         about["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
         about["history"] = diff_ids.iter().map(|_| json!({"created_by": "COPY hello /"})).collect();
         let about = Blob::new(about.to_string().into_bytes());
@@ -144,7 +158,7 @@ impl Image {
         let config: Value =
             serde_json::from_slice(&config.bytes).context("a config that is no JSON")?;
         let mut listed = self.manifest.descriptor();
-        for field in ["architecture", "os", "variant"] {
+        for field in ["architecture", "os", "variant", "os.version", "os.features"] {
             if let Some(value) = config.get(field) {
                 listed["platform"][field] = value.clone();
             }
@@ -192,6 +206,40 @@ impl Image {
             children: vec![image, attestation],
             blobs,
         })
+    }
+
+    /// What refers to `subject`: an artifact of one layer with the words `content`.
+    #[must_use]
+    pub fn referrer(subject: &Manifest, artifact_type: &str, content: &str) -> Self {
+        let (empty, layer) = (Blob::new(b"{}".to_vec()), Blob::new(content.as_bytes().to_vec()));
+        let document = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": artifact_type,
+            "config": empty.descriptor(EMPTY),
+            "layers": [layer.descriptor(artifact_type)],
+            "subject": subject.descriptor(),
+        });
+        let manifest = Manifest::new(OCI_MANIFEST, &document);
+        Self { manifest, children: Vec::new(), blobs: vec![empty, layer] }
+    }
+
+    /// What the fallback tag of their subject names: an index that lists `referrers`.
+    #[must_use]
+    pub fn fallback(referrers: &[Self], artifact_type: &str) -> Self {
+        let listed: Vec<_> = referrers
+            .iter()
+            .map(|referrer| {
+                let mut descriptor = referrer.manifest.descriptor();
+                descriptor["artifactType"] = artifact_type.into();
+                descriptor
+            })
+            .collect();
+        Self {
+            manifest: Manifest::index(&listed),
+            children: referrers.iter().map(|referrer| referrer.manifest.clone()).collect(),
+            blobs: referrers.iter().flat_map(|referrer| referrer.blobs.clone()).collect(),
+        }
     }
 
     /// Its digest.
@@ -244,14 +292,23 @@ pub fn digest(bytes: &[u8]) -> String {
     sum.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// `linux/arm/v7` as the fields that configs and descriptors have for it.
+/// `linux/arm/v7` or `windows(10.0.17763+win32k)/amd64` as the fields that configs and descriptors have for it.
 fn fields(platform: &str) -> Result<Value> {
     let mut parts = platform.split('/');
     let os = parts.next().context("a platform without os")?;
+    let (os, more) = os.split_once('(').unwrap_or((os, ""));
     let architecture = parts.next().context("a platform without architecture")?;
     let mut fields = json!({"architecture": architecture, "os": os});
     if let Some(variant) = parts.next() {
         fields["variant"] = variant.into();
+    }
+    let more = more.trim_end_matches(')');
+    let (version, features) = more.split_once('+').unwrap_or((more, ""));
+    if !version.is_empty() {
+        fields["os.version"] = version.into();
+    }
+    if !features.is_empty() {
+        fields["os.features"] = features.split('+').collect();
     }
     Ok(fields)
 }

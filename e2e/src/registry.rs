@@ -3,8 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{Method, Response, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
@@ -116,6 +117,20 @@ impl Registry {
         format!("{}/{of}", self.address)
     }
 
+    /// Whom it lets in; `None` where that is everyone.
+    #[must_use]
+    pub fn login(&self) -> Option<Login> {
+        self.login
+    }
+
+    /// The login as a file that other tools read; `None` where everyone is let in.
+    #[must_use]
+    pub fn docker_config(&self) -> Option<Value> {
+        let Login { user, password, .. } = self.login?;
+        let auth = STANDARD.encode(format!("{user}:{password}"));
+        Some(json!({"auths": {(self.address.as_str()): {"auth": auth}}}))
+    }
+
     /// Pushes `image` under `to` (repository:tag), past the proxy.
     pub async fn push(&self, to: &str, image: &Image) -> Result<()> {
         let (repository, tag) = split(to)?;
@@ -128,7 +143,7 @@ impl Registry {
         self.put_manifest(repository, tag, &image.manifest).await
     }
 
-    /// Deletes the tag `of` (repository:tag), as clean-up jobs do.
+    /// Deletes the tag `of` (repository:tag), or what a digest (repository@digest) is of, as clean-up jobs do.
     pub async fn delete_tag(&self, of: &str) -> Result<()> {
         let (repository, tag) = split(of)?;
         let answer = self
@@ -154,7 +169,7 @@ impl Registry {
         Ok(answer.status() == 200)
     }
 
-    /// The digest that `of` (repository:tag or repository@digest) names; `None` where there is nothing.
+    /// The digest that `of` (repository:tag) names; `None` where there is nothing.
     pub async fn digest(&self, of: &str) -> Result<Option<String>> {
         let (repository, tag) = split(of)?;
         let answer = self
@@ -228,6 +243,7 @@ impl Registry {
     }
 }
 
+/// The repository, and the tag or digest.
 fn split(reference: &str) -> Result<(&str, &str)> {
     let parts = reference.split_once('@').or_else(|| reference.rsplit_once(':'));
     parts.with_context(|| format!("{reference} is neither repository:tag nor repository@digest"))

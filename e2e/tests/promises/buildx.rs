@@ -17,13 +17,12 @@ async fn provenance_follows_the_images() -> Result<()> {
         // Of each child: the image, then what attests it.
         let [amd64, arm64] =
             [&amd64, &arm64].map(|index| [0, 1].map(|n| index.children[n].digest()));
-        let read = peers::crane(&s.registry, "app:1").await?;
-        assert_eq!(read.digest, image.digest());
-        let index = read.json()?;
-        let children: Vec<_> = index["manifests"].as_array().into_iter().flatten().collect();
-        let digests: Vec<_> =
-            children.iter().map(|child| child["digest"].as_str().unwrap_or_default()).collect();
-        assert_eq!(digests[..2], [&amd64[0], &arm64[0]]);
+        let index = peers::is_whole(&s.registry, "app:1").await?;
+        assert_eq!(index.digest, image.digest());
+        let (children, digests) = (index.listed()?, index.listed_digests()?);
+        assert_eq!(digests[..2], [amd64[0].clone(), arm64[0].clone()]);
+        let own = [("linux/amd64", amd64[0].clone()), ("linux/arm64", arm64[0].clone())];
+        peers::each_gets_its_own(&s.registry, "app:1", &own).await?;
         assert_eq!(digests.len(), 4);
         for (subject, attestation) in [&amd64, &arm64].map(|pair| (&pair[0], &pair[1])) {
             let found = children.iter().find(|child| child["digest"] == **attestation);

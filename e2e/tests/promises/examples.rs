@@ -15,15 +15,7 @@ async fn the_api_server_takes_every_example() -> Result<()> {
             continue;
         }
         let file = file.to_string_lossy().into_owned();
-        let apply = [
-            "apply",
-            "--server-side",
-            "--dry-run=server",
-            "--validate=strict",
-            "--namespace",
-            &namespace.name,
-        ];
-        let said = cluster.kubectl(apply.into_iter().chain(["--filename", &file])).await?;
+        let said = cluster.try_out(&namespace.name, &file).await?;
         assert!(said.contains("multiarchimage.multiarch.dev/"), "{file}: {said}");
         files += 1;
     }

@@ -12,13 +12,6 @@ use serde_json::json;
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
-/// The digests that the index under `of` lists, in its order.
-fn listed(read: &peers::Read) -> Result<Vec<String>> {
-    let index = read.json()?;
-    let children = index["manifests"].as_array().into_iter().flatten();
-    Ok(children.map(|child| child["digest"].as_str().unwrap_or_default().to_owned()).collect())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chosen_images_come_with_their_attestations_and_the_others_stay() -> Result<()> {
     scenario_of_two_registries(async |s, elsewhere| {
@@ -32,10 +25,11 @@ async fn the_chosen_images_come_with_their_attestations_and_the_others_stay() ->
         let image = s.apply_until(&spec, "True/Succeeded").await?;
         assert_eq!(image.platforms(), BOTH);
 
-        let crane = peers::crane(&s.registry, "team/app:1").await?;
-        assert_eq!(crane, peers::regctl(&s.registry, "team/app:1").await?);
-        let digests = listed(&crane)?;
-        assert_eq!(digests[..2], [amd64.children[0].digest(), arm64.children[0].digest()]);
+        let digests = peers::is_whole(&s.registry, "team/app:1").await?.listed_digests()?;
+        let own = [amd64.children[0].digest(), arm64.children[0].digest()];
+        assert_eq!(digests[..2], own);
+        let images: Vec<_> = BOTH.into_iter().zip(own).collect();
+        peers::each_gets_its_own(&s.registry, "team/app:1", &images).await?;
         let mut attestations = [amd64.children[1].digest(), arm64.children[1].digest()];
         attestations.sort();
         let mut last = digests[2..].to_vec();
@@ -77,10 +71,12 @@ async fn an_index_beside_single_images_and_an_index_in_an_index() -> Result<()> 
             image.platforms(),
             ["linux/amd64", "linux/arm/v7", "linux/arm64", "linux/s390x"]
         );
-        let crane = peers::crane(&s.registry, "team/app:1").await?;
-        assert_eq!(crane.digest, image.digest());
-        assert_eq!(listed(&crane)?, [amd64, old, arm64, s390x].map(|image| image.digest()));
-        peers::validate(&s.registry, "team/app:1").await
+        let index = peers::is_whole(&s.registry, "team/app:1").await?;
+        assert_eq!(index.digest, image.digest());
+        let own = [amd64, old, arm64, s390x].map(|image| image.digest());
+        assert_eq!(index.listed_digests()?, own);
+        let images: Vec<_> = image.platforms().into_iter().zip(own).collect();
+        peers::each_gets_its_own(&s.registry, "team/app:1", &images).await
     })
     .await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use multiarch_crds::v1alpha1::{MultiArchImage, SourceState};
-use multiarch_e2e::{Scenario, await_condition::await_condition, scenario, spec::Report};
+use multiarch_e2e::{Scenario, await_condition::await_condition, peers, scenario, spec::Report};
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 /// The shortest interval, and what a busy machine may take to work on it.
@@ -34,7 +34,7 @@ async fn published_at_once_by_annotation() -> Result<()> {
         let image = s.request("app").await?;
         assert_eq!(image.ready(), "True/Succeeded");
         assert_eq!(image.platforms(), BOTH);
-        assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(image.digest()));
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
         Ok(())
     })
     .await
@@ -49,6 +49,7 @@ async fn published_within_one_interval() -> Result<()> {
         let image =
             await_condition(&s.images(), "app", "Ready is True", ONE_INTERVAL, ready).await?;
         assert_eq!(image.platforms(), BOTH);
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
         Ok(())
     })
     .await

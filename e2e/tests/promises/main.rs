@@ -2,20 +2,28 @@
 //!
 //! One program for all of them, so that they share one control plane and are linked once.
 
+mod adopt;
+mod annotate;
+mod append;
 mod publish;
 
+mod attestations;
 mod buildx;
+mod format;
+mod labels;
 mod late;
 mod partial;
 
 mod duplicate;
 mod platform_truth;
+mod windows;
 mod would_shrink;
 
 mod deletion;
 mod one_source_a_job;
 mod source_deleted;
 mod tag_raised;
+mod tags;
 
 mod copy;
 #[cfg(target_os = "linux")]
@@ -25,9 +33,11 @@ mod copy_secrets;
 mod copy_trouble;
 mod flatten;
 mod mirror;
+mod referrers;
 
 mod credentials;
 mod registry_trouble;
+mod repair;
 
 mod idle;
 mod requests;
@@ -40,4 +50,5 @@ mod shutdown;
 
 mod admission;
 mod examples;
+mod from_scripts;
 mod unreadable;

@@ -23,9 +23,8 @@ async fn keeps_its_digest(image: Image, media_type: &str, platforms: &[&str]) ->
         let status = object.status.as_ref().context("a status")?;
         assert_eq!(status.media_type.as_deref(), Some(media_type));
 
-        let crane = peers::crane(&s.registry, "mirror/app:1").await?;
-        assert_eq!(crane, peers::crane(elsewhere, "upstream/app:1").await?);
-        assert_eq!(crane, peers::regctl(&s.registry, "mirror/app:1").await?);
+        let copy = peers::read_by_all(&s.registry, "mirror/app:1").await?;
+        assert_eq!(copy, peers::read_by_all(elsewhere, "upstream/app:1").await?);
         for child in &image.children {
             let of = format!("mirror/app@{}", child.digest());
             assert_eq!(peers::crane(&s.registry, &of).await?.bytes, child.bytes);
@@ -71,13 +70,14 @@ async fn a_docker_image_becomes_an_index_of_it() -> Result<()> {
         let spec = Spec::new(&s.registry, "app", "mirror/app:1");
         let spec = spec.source_in(elsewhere, "upstream", "upstream/app:1", &[], json!({}));
         let object = s.apply_until(&spec, "True/Succeeded").await?;
-        let index = peers::crane(&s.registry, "mirror/app:1").await?;
+        let index = peers::is_whole(&s.registry, "mirror/app:1").await?;
         assert_eq!(index.digest, object.digest());
         let index = index.json()?;
         assert_eq!(index["mediaType"], OCI_INDEX);
         assert_eq!(index["manifests"][0]["digest"], image.digest());
         assert_eq!(index["manifests"][0]["mediaType"], DOCKER_MANIFEST);
-        peers::validate(&s.registry, "mirror/app:1").await
+        let own = [(BOTH[0], image.digest())];
+        peers::each_gets_its_own(&s.registry, "mirror/app:1", &own).await
     })
     .await
 }

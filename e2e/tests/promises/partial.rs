@@ -1,7 +1,7 @@
 //! Under publishPolicy Partial, and for optional sources, an absent image holds nothing back.
 
 use anyhow::{Context, Result};
-use multiarch_e2e::{scenario, spec::Report};
+use multiarch_e2e::{peers, scenario, spec::Report};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,6 +13,7 @@ async fn partial_publishes_what_is_there_and_says_what_is_not() -> Result<()> {
             .with("publishPolicy", "Partial");
         let image = s.apply_until(&spec, "True/PublishedPartial").await?;
         assert_eq!(image.platforms(), ["linux/amd64"]);
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
         assert!(image.is_true("Published") && !image.is_true("PlatformsComplete"));
         let coverage = image
             .status
@@ -28,6 +29,7 @@ async fn partial_publishes_what_is_there_and_says_what_is_not() -> Result<()> {
         let image = s.request("app").await?;
         assert_eq!(image.ready(), "True/Succeeded");
         assert_eq!(image.platforms(), ["linux/amd64", "linux/arm64"]);
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
         Ok(())
     })
     .await
@@ -46,10 +48,12 @@ async fn an_optional_source_is_taken_when_it_comes() -> Result<()> {
         );
         let image = s.apply_until(&spec, "True/Succeeded").await?;
         assert_eq!(image.platforms(), ["linux/amd64"]);
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
 
         s.push("app:1", &["linux/riscv64"]).await?;
         let image = s.request("app").await?;
         assert_eq!(image.platforms(), ["linux/amd64", "linux/riscv64"]);
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
         Ok(())
     })
     .await

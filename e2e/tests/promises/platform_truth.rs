@@ -28,7 +28,7 @@ async fn a_wrong_platform_is_refused_and_both_are_named() -> Result<()> {
         // The right image is all that it takes.
         s.push("app:1", &["linux/arm64"]).await?;
         assert_eq!(s.request("app").await?.ready(), "True/Succeeded");
-        Ok(())
+        peers::is_whole(&s.registry, "app:1").await.map(drop)
     })
     .await
 }
@@ -42,10 +42,18 @@ async fn trust_publishes_the_users_word() -> Result<()> {
         let spec = spec.source_with("riscv64", "app:1-riscv64", &["linux/riscv64"], trust);
         let image = s.apply_until(&spec, "True/Succeeded").await?;
         assert_eq!(image.platforms(), ["linux/riscv64"]);
-        let index = peers::regctl(&s.registry, "app:1").await?.json()?;
+        let index = peers::read_by_all(&s.registry, "app:1").await?.json()?;
         let expected = json!({"architecture": "riscv64", "os": "linux"});
         assert_eq!(index["manifests"][0]["platform"], expected);
-        Ok(())
+        // All of it is there, and the one thing that crane finds wrong is what it was told to say.
+        peers::skopeo_copy_all(&s.registry, "app:1").await?;
+        let Err(wrong) = peers::validate(&s.registry, "app:1").await else {
+            panic!("crane found nothing wrong");
+        };
+        let wrong = format!("{wrong:#}");
+        assert!(wrong.ends_with("mismatched Architecture: amd64 != riscv64\n"), "{wrong}");
+        let own = [("linux/riscv64", Image::oci("linux/amd64", "a lie")?.digest())];
+        peers::each_gets_its_own(&s.registry, "app:1", &own).await
     })
     .await
 }

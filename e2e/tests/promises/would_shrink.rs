@@ -1,7 +1,7 @@
 //! A platform that users pull today does not vanish by mistake: the tag stays as it is until somebody says that it may go.
 
 use anyhow::Result;
-use multiarch_e2e::{scenario, spec::Report};
+use multiarch_e2e::{peers, scenario, spec::Report};
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
@@ -21,7 +21,7 @@ async fn a_platform_without_source_is_named_and_stays_until_it_may_go() -> Resul
 
         let image = s.apply_until(&amd64.with("removalPolicy", "Remove"), "True/Succeeded").await?;
         assert_eq!(image.platforms(), ["linux/amd64"]);
-        assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(image.digest()));
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
         Ok(())
     })
     .await
@@ -43,6 +43,7 @@ async fn retain_keeps_what_the_tag_has_whoever_made_it() -> Result<()> {
         let append = s.spec("second", "app:1", &["linux/amd64"]).with("removalPolicy", "Retain");
         let image = s.apply_until(&append, "True/Succeeded").await?;
         assert_eq!(image.platforms(), BOTH);
+        assert_eq!(peers::is_whole(&s.registry, "app:1").await?.digest, image.digest());
         let status = image.status.as_ref();
         let sources: Vec<_> =
             status.into_iter().flat_map(|s| &s.platforms).map(|p| &*p.source).collect();

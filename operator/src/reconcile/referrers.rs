@@ -7,7 +7,7 @@ use multiarch_crds::v1alpha1::Referrers;
 
 use super::{Job, access::AccessMap, stage::Stage};
 use crate::{
-    oci::{Digest, ImageManifest, Manifest, RawManifest, TagOrDigest},
+    oci::{Digest, ImageManifest, Manifest, RawManifest, TagOrDigest, referrer::fallback_tag},
     registry::{Place, Registry, RegistryError},
 };
 
@@ -100,7 +100,7 @@ async fn one<R: Registry>(
         Step { registry: job.registry, stage: job.stage, from, to, skipped: Skipped::default() };
     step.referrers(&subject.digest).await;
     for suffix in COSIGN {
-        step.tag(&format!("{}.{suffix}", subject.digest.as_str().replace(':', "-"))).await;
+        step.tag(&format!("{}.{suffix}", fallback_tag(&subject.digest))).await;
     }
     step.skipped
 }

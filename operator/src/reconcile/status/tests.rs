@@ -9,9 +9,13 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    error::{Consequence, Retry, Stalled, TRIES},
+    error::{Consequence, Failure, Retry, Stalled, TRIES},
     oci::Digest,
-    reconcile::resolve::{Found, ResolveError},
+    reconcile::{
+        plan::Required,
+        publish::Published,
+        resolve::{Found, Resolution, ResolveError},
+    },
     registry::{RegistryError, Request},
 };
 
