@@ -19,7 +19,7 @@ const SOURCES: [(&str, &str, &str); 3] = [
 ];
 
 /// Every tag that may be ours.
-const TAGS: [&str; 6] = [TAG, "latest", "1", "1.0-amd64", "1.0-arm64", "1.0-s390x"];
+const TAGS: [&str; 7] = [TAG, "latest", "1", "1.0-amd64", "1.0-arm64", "1.0-s390x", "1.0-riscv64"];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -180,7 +180,7 @@ async fn run(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(120) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
     #[test]
     fn no_history_leaves_a_tag_that_is_not_whole_or_not_ours(
