@@ -28,6 +28,8 @@ mod gone;
 mod labels;
 #[path = "reconcile/laws.rs"]
 mod laws;
+#[path = "reconcile/laws_of_tags.rs"]
+mod laws_of_tags;
 #[path = "reconcile/mirror.rs"]
 mod mirror;
 #[path = "reconcile/platforms.rs"]

@@ -66,6 +66,8 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
     .await;
     let astray = match looked.and(astray) {
         Ok(astray) => astray,
+        // What held the object before may hold it still.
+        Err(error) if !error.is_gone() && !memory.was_served() => return None,
         Err(error) => {
             let held = Outcome::Held(publish_failure(&error));
             return Some(run(resolutions, held).with(kept));

@@ -267,7 +267,7 @@ async fn a_tag_that_cannot_be_written_does_not_take_the_index_back(
     world.assert_message(&["latest", HOST]);
     assert!(report.events.contains(&"IndexPublished".into()), "{report:#?}");
     assert_eq!(world.condition(Type::Published).0, "True");
-    assert_eq!(world.condition(Type::Published).2.contains(&image(TAG)), true);
+    assert!(world.condition(Type::Published).2.contains(&image(TAG)));
     let new = world.named(TAG);
     assert_ne!(new, old);
     assert_eq!(world.status.digest, new.as_ref().map(ToString::to_string));
@@ -343,12 +343,11 @@ async fn a_short_lag_of_a_tag_that_was_not_ours_is_waited_out() {
         move |request| {
             if request.of.ends_with("latest") && request.method == "HEAD" {
                 let mut ours = ours.lock().unwrap();
-                match ours.take() {
-                    Some(ours) => store.tag(PATH, "latest", &ours),
-                    None => {
-                        *ours = store.tagged(PATH, "latest").map(|raw| raw.digest().clone());
-                        store.tag(PATH, "latest", &digest);
-                    }
+                if let Some(ours) = ours.take() {
+                    store.tag(PATH, "latest", &ours);
+                } else {
+                    *ours = store.tagged(PATH, "latest").map(|raw| raw.digest().clone());
+                    store.tag(PATH, "latest", &digest);
                 }
             }
             false

@@ -209,7 +209,8 @@ impl World {
         report
     }
 
-    async fn run_unchecked(&mut self) -> Report {
+    /// As [`Self::run`] where tags name what is not there.
+    pub(crate) async fn run_unchecked(&mut self) -> Report {
         let requested = self.requested_at.is_some()
             && self.requested_at != self.status.last_handled_reconcile_at;
         let sources = Sources::parse(&self.spec).unwrap();
@@ -337,7 +338,8 @@ impl World {
         self.store.tagged(PATH, tag).map(|raw| raw.digest().clone())
     }
 
-    fn check_manifest(&self, raw: &RawManifest) {
+    /// `raw` is whole.
+    pub(crate) fn check_manifest(&self, raw: &RawManifest) {
         match raw.parse() {
             Ok(Manifest::Index(index)) => {
                 for child in index.manifests {
@@ -546,5 +548,30 @@ impl World {
         let (_, _, message) = self.ready();
         let digest = message.split('@').nth(1).unwrap().split(',').next().unwrap();
         (digest.parse().unwrap(), TAG.into())
+    }
+}
+
+/// A 4xx.
+pub(crate) fn refuse(status: u16) -> impl Fn(&Request) -> RegistryError {
+    move |request| {
+        let (host, codes) = (HOST.into(), Vec::new());
+        match status {
+            403 => denied(request),
+            _ => RegistryError::Refused { host, request: request.clone(), status, codes },
+        }
+    }
+}
+
+impl World {
+    /// From now on the registry lets no tag be overwritten, with this answer; by digest it takes
+    /// everything.
+    pub(crate) fn protect(&self, status: u16) {
+        let store = self.store.clone();
+        let when = move |request: &Request| {
+            let tag = request.of.split_once(':').filter(|_| !request.of.contains('@'));
+            let taken = tag.is_some_and(|(path, tag)| store.tagged(path, tag).is_some());
+            request.method == "PUT" && taken
+        };
+        self.store.fail(when, refuse(status));
     }
 }
