@@ -57,7 +57,13 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
         return settled.then(|| run(resolutions, Outcome::Unchanged));
     };
     let images = published.children.iter().map(|child| (&child.platform, &child.digest));
-    let beside = tags::of(sources, &published.digest, images).ok()?;
+    let mut beside = tags::of(sources, &published.digest, images).ok()?;
+    let all = beside.len();
+    beside.retain(|tag| job.claims.owner(&tag.name).is_none());
+    // That nobody else keeps them any more is told by a whole run.
+    if memory.reason == Some(Reason::TargetConflict) && beside.len() == all {
+        return None;
+    }
     let tagged: Vec<_> = beside.iter().map(|tag| &tag.digest).chain([&published.digest]).collect();
     let (looked, astray) = join(
         children::keep_published(job, access, &resolutions, &tagged, &mut kept),
