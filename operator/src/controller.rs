@@ -215,7 +215,11 @@ async fn reconcile_object<R: Registry>(
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        pipeline::run(object, &mut previous, requested, context).await?
+        match pipeline::run(object, &mut previous, requested, context).await? {
+            Some(run) => run,
+            // What it has become by now is looked at next.
+            None => return Ok(Action::requeue(Duration::ZERO)),
+        }
     };
     let failures = context.sessions.count(object, requested, retry(&run));
     let about = reconcile::status::About {
@@ -276,12 +280,13 @@ fn retry(run: &Run) -> Option<Retry> {
 
 fn count_push(run: &Run, metrics: &Metrics) {
     use multiarch_crds::condition::Reason as R;
-    match run.failure() {
-        Some(failure)
+    match &run.outcome {
+        Outcome::Held(failure)
             if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
         {
             metrics.pushed(failure.consequence.reason.as_str());
         }
+        // Whatever became of the other tags.
         _ if run.pushed => metrics.pushed("success"),
         _ => {}
     }

@@ -111,16 +111,16 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         return Run::without_answers(Outcome::Held(claimed));
     }
     let access = AccessMap::new(job.sources, job.keychain);
+    let mut kept = Kept::default();
     if job.memory.is_settled(job.sources.tag_policy) {
         job.stage.at("while asking what the sources and the tag name");
-        if let Some(run) = glance::glance(job, &access).await {
+        if let Some(run) = glance::glance(job, &access, &mut kept).await {
             return run;
         }
     }
     job.stage.at("while reading the sources");
     let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
-    let mut kept = Kept::default();
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
     // Nothing is published now; what is must be there all the same.
     let is_open = match &served {

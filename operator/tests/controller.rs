@@ -133,7 +133,8 @@ async fn status_is_applied_by_the_one_field_manager() {
     assert!(patch.query.contains("force=true"), "{}", patch.query);
     let fields: Vec<_> = patch.body.as_object().unwrap().keys().cloned().collect();
     assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
-    assert_eq!(patch.body["metadata"], json!({"name": "app"}), "nothing of it is applied");
+    let this_one = json!({"name": "app", "uid": "app"});
+    assert_eq!(patch.body["metadata"], this_one, "nothing of it is applied");
     assert_eq!(api.events(), ["IndexPublished"]);
     // One status and one Event, and nothing was asked beside them.
     assert_eq!(api.asked().len(), 2, "{:#?}", api.asked());

@@ -10,8 +10,9 @@ use crate::oci::{Reference, Repository};
 
 /// The tags of one repository that objects other than the one at hand have written, and keep.
 ///
-/// Only what was written counts: whoever may not push cannot hold a tag that others may, by naming
-/// it first. Of two that have both written it, the older one keeps it.
+/// Only what was written counts, by an object that has ever pushed: whoever may not push cannot hold
+/// a tag that others may, by naming it first, or by naming just what it has already. Of two that
+/// have both written it, the older one keeps it.
 #[derive(Clone, Debug, Default)]
 pub struct Claims(HashMap<String, Owner>);
 
@@ -88,7 +89,7 @@ impl<'a> Claimant<'a> {
     fn written(&self, repository: &Repository) -> &'a [String] {
         let reference = self.status.reference.as_deref().and_then(|r| r.parse::<Reference>().ok());
         let here = reference.is_some_and(|reference| reference.repository() == repository);
-        if here { &self.status.tags } else { &[] }
+        if here && self.status.last_publish_time.is_some() { &self.status.tags } else { &[] }
     }
 
     /// Older ones come first.
@@ -123,6 +124,7 @@ mod tests {
         object.status = Some(MultiArchImageStatus {
             reference: Some(format!("r.example/{path}:1@{}", Digest::of(b"index"))),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            last_publish_time: Some(Time(created)),
             ..MultiArchImageStatus::default()
         });
         object
@@ -165,6 +167,9 @@ mod tests {
         let own = object("team-a", "own", 2, "app", &[]);
         let squatter = object("team-b", "squatter", 1, "app", &[]);
         assert_eq!(owner(&own, &squatter, "1.0"), None);
+        let mut reader = object("team-b", "reader", 1, "app", &["1.0"]);
+        reader.status.as_mut().unwrap().last_publish_time = None;
+        assert_eq!(owner(&own, &reader, "1.0"), None, "it only names what is there already");
         let elsewhere = object("team-b", "elsewhere", 1, "app2", &["1.0"]);
         assert_eq!(owner(&own, &elsewhere, "1.0"), None);
     }

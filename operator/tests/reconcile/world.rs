@@ -390,6 +390,11 @@ impl World {
         images.map(|child| child.platform.as_ref().unwrap().normalized().to_string()).collect()
     }
 
+    /// The images that the status shows.
+    pub(crate) fn digests_of_status(&self) -> Vec<Digest> {
+        self.status.platforms.iter().map(|image| image.digest.parse().unwrap()).collect()
+    }
+
     pub(crate) fn digests(&self) -> Vec<Digest> {
         self.index().manifests.into_iter().map(|child| child.digest).collect()
     }

@@ -48,6 +48,7 @@ pub struct Step<'a, R> {
 
 /// Writes `tags`, whatever becomes of each. The target's tag names the index already.
 pub async fn write<R: Registry>(step: &Step<'_, R>, tags: &[Tag]) -> Tagged {
+    step.job.stage.publishes();
     step.job.stage.at("while writing the other tags");
     let writes: Vec<_> = tags.iter().map(|tag| step.write(tag)).collect();
     let written: Vec<_> = stream::iter(writes).buffered(AT_ONCE).collect().await;
