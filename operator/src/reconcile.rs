@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod children;
+pub mod claims;
 pub mod copy;
 pub mod delete;
 mod glance;
@@ -24,6 +25,7 @@ pub use self::stage::Stage;
 use self::{
     access::AccessMap,
     children::{Children, Kept},
+    claims::Claims,
     memory::Memory,
     plan::{Current, Held, Plan},
     publish::{
@@ -57,6 +59,8 @@ pub struct Job<'a, R> {
     pub requested: bool,
     /// It is time to look for referrers of all images, and not only of new ones.
     pub referrers_due: bool,
+    /// The tags of the target's repository that other objects keep.
+    pub claims: &'a Claims,
     /// When tags of this object were put back.
     pub corrections: &'a Corrections,
     /// When the run began.
@@ -101,6 +105,11 @@ enum Served {
 /// Runs `job`: reads no more than what changed since the last run makes necessary, and writes
 /// nothing where the tag is right already.
 pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
+    if let Some(owner) = job.claims.owner(job.sources.tag()) {
+        let (tag, owner) = (job.sources.target.clone(), owner.clone());
+        let claimed = publish_failure(&PublishError::Claimed { tag, owner });
+        return Run::without_answers(Outcome::Held(claimed));
+    }
     let access = AccessMap::new(job.sources, job.keychain);
     let mut kept = Kept::default();
     if job.memory.is_settled(job.sources.tag_policy) {

@@ -10,6 +10,8 @@ mod annotate;
 mod attest;
 #[path = "reconcile/children.rs"]
 mod children;
+#[path = "reconcile/claims.rs"]
+mod claims;
 #[path = "reconcile/content.rs"]
 mod content;
 #[path = "reconcile/copying.rs"]

@@ -97,12 +97,13 @@ impl<R: Registry> Context<R> {
             object: display(&object.metadata),
             source,
         })?;
+        let claims = self.claims(object, &status, sources.target.repository());
         let access = AccessMap::new(&sources, &keychain);
         let access = match access.target() {
             Ok(access) => access,
             Err(error) => return skip(error.to_string(), true),
         };
-        let Deleted { tags, left } = delete::delete(&self.registry, access, &status).await;
+        let Deleted { tags, left } = delete::delete(&self.registry, access, &status, &claims).await;
         for tag in tags {
             info!(namespace, name = object.name_any(), %tag, "deleted tag");
         }

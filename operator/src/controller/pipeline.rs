@@ -41,6 +41,7 @@ pub(super) async fn run<R: Registry>(
         .await
         .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
+    let claims = context.claims(object, previous, sources.target.repository());
     let stage = Stage::default();
     let now = Timestamp::now();
     let corrections = context.sessions.corrections(object);
@@ -51,6 +52,7 @@ pub(super) async fn run<R: Registry>(
         memory: &memory,
         requested,
         referrers_due: context.sessions.are_referrers_due(object, now),
+        claims: &claims,
         corrections: &corrections,
         now,
         stage: &stage,

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use multiarch_crds::v1alpha1::MultiArchImageStatus;
 
-use super::look;
+use super::{claims::Claims, look};
 use crate::{
     oci::{Digest, Reference},
     registry::{Access, Registry, RegistryError, Scope},
@@ -34,11 +34,12 @@ pub struct Left {
 }
 
 /// Deletes the tags that `status` says were written, where they still name what was published. Only
-/// tags: never an image, and no tag that something else has moved.
+/// tags: never an image, and no tag that something else has moved or another object keeps.
 pub async fn delete<R: Registry>(
     registry: &R,
     access: &Access,
     status: &MultiArchImageStatus,
+    claims: &Claims,
 ) -> Deleted {
     let reference: Option<Reference> = status.reference.as_deref().and_then(|r| r.parse().ok());
     let Some(reference) = reference else { return Deleted::default() };
@@ -50,6 +51,7 @@ pub async fn delete<R: Registry>(
     let deletions: Vec<_> = status
         .tags
         .iter()
+        .filter(|tag| claims.owner(tag).is_none())
         .map(|tag| repository.tag(tag))
         .map(|tag| async move {
             let deleted = one(registry, access, &tag, ours).await;

@@ -62,7 +62,13 @@ pub(super) async fn glance<R: Registry>(
         return settled.then(|| run(resolutions, Outcome::Unchanged));
     };
     let images = published.children.iter().map(|child| (&child.platform, &child.digest));
-    let beside = tags::of(sources, &published.digest, images).ok()?;
+    let mut beside = tags::of(sources, &published.digest, images).ok()?;
+    let all = beside.len();
+    beside.retain(|tag| job.claims.owner(&tag.name).is_none());
+    // That nobody else keeps them any more is told by a whole run.
+    if memory.reason == Some(Reason::TargetConflict) && beside.len() == all {
+        return None;
+    }
     let tags = look_at_tags(job, access, published, &beside).await;
     let shown = tags.as_ref().map(|tags| tags.right.as_slice()).unwrap_or_default();
     let looked = children::keep_published(job, access, &resolutions, shown, kept).await;

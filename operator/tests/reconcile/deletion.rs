@@ -11,7 +11,7 @@ use crate::world::*;
 
 async fn delete(world: &World) -> Deleted {
     world.store.forget();
-    delete::delete(&world.store, &Access::default(), &world.status).await
+    delete::delete(&world.store, &Access::default(), &world.status, &world.claims).await
 }
 
 fn tags(deleted: &Deleted) -> Vec<&str> {

@@ -17,6 +17,7 @@ use multiarch_operator::{
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest, media_type},
     reconcile::{
         self, Job, Stage,
+        claims::Claims,
         memory::Memory,
         sources::Sources,
         status::{self, About, Outcome, Run},
@@ -44,6 +45,8 @@ pub(crate) struct World {
     failures: u32,
     corrections: Corrections,
     followed: Option<Timestamp>,
+    /// What other objects keep.
+    pub(crate) claims: Claims,
 }
 
 /// What one run did.
@@ -99,6 +102,7 @@ impl World {
             failures: 0,
             corrections: Corrections::default(),
             followed: None,
+            claims: Claims::default(),
         }
     }
 
@@ -230,6 +234,7 @@ impl World {
             referrers_due: self
                 .followed
                 .is_none_or(|then| self.now.duration_since(then) >= SignedDuration::from_hours(6)),
+            claims: &self.claims,
             corrections: &self.corrections,
             now: self.now,
             stage: &stage,

@@ -15,6 +15,7 @@ use multiarch_operator::{
     keychain::{DockerConfig, Keychain},
     reconcile::{
         self, Job, Stage,
+        claims::Claims,
         memory::Memory,
         sources::Sources,
         status::{self, About, Outcome, Run},
@@ -88,6 +89,7 @@ impl Object {
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
             referrers_due: true,
+            claims: &Claims::default(),
             corrections: &Corrections::default(),
             now: self.now,
             stage: &Stage::default(),
