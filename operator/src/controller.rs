@@ -228,7 +228,7 @@ async fn reconcile_object<R: Registry>(
         failures,
         now: Timestamp::now(),
     };
-    if !run.drifts.is_empty() {
+    if run.put_back {
         context.sessions.count_correction(object, about.now);
     }
     let next = reconcile::status::next(&previous, &about, &run);

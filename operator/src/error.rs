@@ -183,10 +183,7 @@ pub fn of_publish(error: &PublishError) -> Consequence {
             }
             other => other,
         },
-        PublishError::Lagging { .. } => {
-            let retry = Retry::After(Duration::from_secs(5));
-            Consequence { retry, ..retried(Reason::ReadingBack) }
-        }
+        PublishError::Lagging { .. } => retried(Reason::ReadingBack),
         PublishError::Copy { source: R::Refused { .. } | R::Protocol { .. }, .. } => {
             retried(Reason::PushFailed)
         }

@@ -7,6 +7,7 @@ pub mod copy;
 pub mod delete;
 mod glance;
 pub mod labels;
+mod lag;
 pub mod look;
 pub mod memory;
 pub mod plan;
@@ -19,7 +20,10 @@ pub mod status;
 pub mod tags;
 
 use jiff::Timestamp;
-use multiarch_crds::{condition::Reason, v1alpha1::PublishedPlatform};
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{PublishedPlatform, SourceState, TagPolicy},
+};
 
 pub use self::stage::Stage;
 use self::{
@@ -80,6 +84,13 @@ impl<R> Job<'_, R> {
     fn is_lag_to_be_expected(&self) -> bool {
         self.memory.pushed_at.is_some_and(|at| self.now.duration_since(at) < LAG)
     }
+
+    /// Whether `digest` was pushed under `tag` so short a time ago that it may be shown yet. A
+    /// person who asks has it pushed again.
+    fn awaits(&self, tag: &str, digest: &Digest) -> bool {
+        let awaited = self.memory.awaited(tag);
+        !self.requested && self.is_lag_to_be_expected() && awaited.as_ref() == Some(digest)
+    }
 }
 
 /// Why nothing was published.
@@ -118,6 +129,9 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             return run;
         }
     }
+    if let Some(run) = lag::wait(job, &access).await {
+        return run;
+    }
     job.stage.at("while reading the sources");
     let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
@@ -149,20 +163,27 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             let drifts = drift(job, &published).into_iter().chain(tagged.drifts.iter().cloned());
             let drifts: Vec<_> = drifts.collect();
             let (pushed, wrote_tag) = (published.pushed(), tagged.pushed);
+            let put_back = tagged.put_back || !drifts.is_empty();
+            let pending = Some(tagged.pending.clone());
             let referrers = published.referrers().cloned();
             let tags = Tags::from(tagged);
             let outcome = Outcome::Served { published, platforms, tags };
-            Run { resolutions, pushed, wrote_tag, drifts, referrers, outcome, ..run }
+            let run = Run { resolutions, pushed, wrote_tag, drifts, referrers, outcome, ..run };
+            Run { put_back, pending, ..run }
         }
         Ok(Served::Stands { tagged }) => {
-            let (wrote_tag, drifts) = (tagged.pushed, tagged.drifts.clone());
+            let (wrote_tag, put_back) = (tagged.pushed, tagged.put_back);
+            let (drifts, pending) = (tagged.drifts.clone(), Some(tagged.pending.clone()));
             let outcome = Outcome::Stands { tags: Tags::from(tagged) };
-            Run { resolutions, wrote_tag, drifts, outcome, ..run }
+            Run { resolutions, wrote_tag, drifts, put_back, pending, outcome, ..run }
         }
         Err(stop) => {
             let mut run = Run { conflict: conflict(&stop), ..run };
+            run.pending = Some(lag::pending(job, &stop));
             if let Stop::Publish(error) = &stop {
-                run.pushed = error.pushed();
+                run.pushed = error.pushed().is_some();
+                let published = job.memory.published.as_ref().map(|published| &published.digest);
+                run.put_back = run.pushed && error.pushed() == published;
                 run.incomplete = error.incomplete().map(ToOwned::to_owned);
             }
             let outcome = Outcome::Held(failure(&stop, job, &resolutions));
@@ -171,8 +192,47 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
 }
 
-/// From what the sources gave to tags that were read back.
+/// From what the sources gave to tags that were read back. Where a tag is written once, what was
+/// published stands whatever the sources give; not so while it is unknown what they give.
 async fn serve<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    resolutions: &[Resolution],
+    kept: &mut Kept,
+) -> Result<Served, Stop> {
+    let served = try_to_serve(job, access, resolutions, kept).await;
+    let Job { registry, sources, memory, .. } = *job;
+    let is_immutable = sources.tag_policy == TagPolicy::Immutable && memory.serves;
+    let Some(published) = memory.published.as_ref().filter(|_| is_immutable) else { return served };
+    let is_known = match &served {
+        Err(Stop::Held(Held::SourceFailed)) => !unknown(sources, resolutions),
+        Err(Stop::Held(_)) => true,
+        Ok(_) | Err(Stop::Publish(_)) => false,
+    };
+    let Some(access) = access.target().ok().filter(|_| is_known) else { return served };
+    match look::named(registry, access, &sources.target).await {
+        Ok(Some(named)) if named == published.digest => {
+            stand(job, access, &Current::Known(named)).await
+        }
+        _ => served,
+    }
+}
+
+/// Whether a source that the index needs failed so that it is unknown what it gives.
+fn unknown(sources: &Sources, resolutions: &[Resolution]) -> bool {
+    use SourceState as S;
+    let mut answers = sources.sources.iter().zip(resolutions).filter(|(s, _)| !s.optional);
+    answers.any(|(_, resolution)| match &resolution.answer {
+        Answer::Failed { error, .. } => {
+            let (state, _) = error::of_source(error, true);
+            !matches!(state, S::PlatformMismatch | S::Incomplete | S::Invalid | S::Unsupported)
+        }
+        _ => false,
+    })
+}
+
+/// The same, apart from what stands.
+async fn try_to_serve<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     resolutions: &[Resolution],

@@ -156,7 +156,7 @@ fn of_a_registry(
     let ResolveError::Registry { source, .. } = error else { unreachable!() };
     let look = PublishError::Look { target: reference(), source };
     assert_eq!(of_publish(&look), expected, "the target's is the same");
-    assert!(!look.pushed());
+    assert!(look.pushed().is_none());
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
     assert!(error.to_string().contains("Secret login"));
     let target = PublishError::Credential { source: error.clone() };
     assert_eq!(of_publish(&target), expected);
-    assert!(!target.pushed());
+    assert!(target.pushed().is_none());
     let source = ResolveError::Credential { source: error };
     assert_eq!(of_source(&source, true), (SourceState::Unauthorized, expected));
 }
@@ -260,7 +260,11 @@ fn of_a_push(
     let error = PublishError::Push { target: reference(), source };
     assert_eq!(of_publish(&error), Consequence { reason, stalled, retry });
     assert!(error.to_string().starts_with("failed to push r.example/app:1.0: "));
-    assert!(!error.pushed(), "it was not taken");
+    assert_eq!(error.pushed(), None, "it was not taken");
+}
+
+fn pinned() -> Reference {
+    reference().pinned_to(&digest())
 }
 
 #[rstest]
@@ -273,21 +277,21 @@ fn of_a_read_back(
     #[case] stalled: Stalled,
     #[case] retry: Retry,
 ) {
-    let error = PublishError::ReadBack { target: reference(), source };
+    let error = PublishError::ReadBack { target: pinned(), source };
     assert_eq!(of_publish(&error), Consequence { reason, stalled, retry });
-    assert!(error.pushed());
+    assert_eq!((error.pushed(), error.awaited()), (Some(&digest()), Some(&digest())));
 }
 
 #[rstest]
-#[case::lagging(PublishError::Lagging { target: reference(), pushed: true }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), true)]
-#[case::lagging_still(PublishError::Lagging { target: reference(), pushed: false }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), false)]
+#[case::lagging(PublishError::Lagging { target: pinned(), pushed: true }, Why::ReadingBack, Retry::Backoff, true)]
+#[case::lagging_still(PublishError::Lagging { target: pinned(), pushed: false }, Why::ReadingBack, Retry::Backoff, false)]
 #[case::refused(PublishError::Copy { image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
 #[case::blob_gone(PublishError::BlobGone { name: "a".into(), image: reference(), blob: digest() }, Why::WaitingForPlatforms, Retry::Interval, false)]
 #[case::child_gone(PublishError::ChildGone { image: reference() }, Why::ChildMissing, Retry::Backoff, false)]
 #[case::child_lost(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { image: reference(), source: limited(WAIT) }) }, Why::ChildMissing, Retry::After(Duration::from_secs(7)), false)]
 #[case::moved(PublishError::Moved { tag: reference(), named: None }, Why::Progressing, Retry::Backoff, false)]
 #[case::yielded(PublishError::Yielded { tag: reference(), published: digest(), named: None }, Why::DriftDetected, Retry::Interval, false)]
-#[case::mismatch(PublishError::Mismatch { target: reference(), seen: digest() }, Why::ReadBackMismatch, Retry::Backoff, true)]
+#[case::mismatch(PublishError::Mismatch { target: pinned(), seen: digest() }, Why::ReadBackMismatch, Retry::Backoff, true)]
 fn of_the_tag(
     #[case] error: PublishError,
     #[case] reason: Why,
@@ -295,18 +299,18 @@ fn of_the_tag(
     #[case] pushed: bool,
 ) {
     assert_eq!(of_publish(&error), Consequence { reason, stalled: NO, retry });
-    assert_eq!(error.pushed(), pushed);
+    assert_eq!(error.pushed(), pushed.then(digest).as_ref());
     assert!(error.to_string().contains("r.example/app:1.0"));
 }
 
 #[rstest]
 #[case::drift_loop(PublishError::DriftLoop { tag: reference(), published: digest(), named: None }, Why::DriftLoop, "requestedAt")]
-#[case::immutable(PublishError::Immutable { tag: reference(), named: None, why: "so it is" }, Why::TagImmutable, "so it is")]
+#[case::immutable(PublishError::Immutable { tag: reference(), named: None }, Why::TagImmutable, "writes a tag once")]
 #[case::taken(PublishError::TagTaken { tag: reference(), platform: platform("linux/amd64") }, Why::TargetConflict, "linux/amd64")]
 fn of_a_tag_that_is_left(#[case] error: PublishError, #[case] reason: Why, #[case] words: &str) {
     let consequence = Consequence { reason, stalled: NOW, retry: Retry::Interval };
     assert_eq!(of_publish(&error), consequence);
-    assert!(!error.pushed() && error.to_string().contains(words), "{error}");
+    assert!(error.pushed().is_none() && error.to_string().contains(words), "{error}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ struct State {
     hangs: Vec<When>,
     login: Option<(String, String)>,
     no_mounts: bool,
+    protected: bool,
 }
 
 /// What one repository holds.
@@ -91,9 +92,15 @@ impl Store {
         self.state().hangs.push(Arc::new(when));
     }
 
-    /// Ends every [`Store::fail`] and [`Store::hang`].
+    /// From now on the port's face lets no tag be overwritten.
+    pub fn protect(&self) {
+        self.state().protected = true;
+    }
+
+    /// Ends every [`Store::fail`], [`Store::hang`] and [`Store::protect`].
     pub fn mend(&self) {
         let mut state = self.state();
+        state.protected = false;
         state.faults.clear();
         state.hangs.clear();
     }

@@ -255,7 +255,7 @@ impl World {
             self.failures = 0;
             self.corrections = Corrections::default();
         }
-        if !run.drifts.is_empty() {
+        if run.put_back {
             self.corrections.count(self.now);
         }
         self.failures = match retry {
@@ -569,19 +569,5 @@ pub(crate) fn refuse(status: u16) -> impl Fn(&Request) -> RegistryError {
             403 => denied(request),
             _ => RegistryError::Refused { host, request: request.clone(), status, codes },
         }
-    }
-}
-
-impl World {
-    /// From now on the registry lets no tag be overwritten, with this answer; by digest it takes
-    /// everything.
-    pub(crate) fn protect(&self, status: u16) {
-        let store = self.store.clone();
-        let when = move |request: &Request| {
-            let tag = request.of.split_once(':').filter(|_| !request.of.contains('@'));
-            let taken = tag.is_some_and(|(path, tag)| store.tagged(path, tag).is_some());
-            request.method == "PUT" && taken
-        };
-        self.store.fail(when, refuse(status));
     }
 }

@@ -108,16 +108,14 @@ pub enum PublishError {
     },
     /// The tag has other content and may not be overwritten.
     #[error(
-        "{tag} names {} and not what would be published, and {why}: publish under another tag",
-        shown(.named.as_ref())
+        "{tag} names {} and not what would be published, and tagPolicy: Immutable writes a tag once: \
+         publish under another tag", shown(.named.as_ref())
     )]
     Immutable {
         /// The tag.
         tag: Reference,
         /// What it names now.
         named: Option<Digest>,
-        /// Who says that it may not be overwritten.
-        why: &'static str,
     },
     /// Another object keeps the tag.
     #[error("{tag} is written by {owner}: give one of the two another tag, or delete one of them")]
@@ -177,12 +175,14 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether the registry took the index in this run.
+    /// What the registry took under the tag in this run.
     #[must_use]
-    pub fn pushed(&self) -> bool {
+    pub fn pushed(&self) -> Option<&Digest> {
         match self {
-            Self::Lagging { pushed, .. } => *pushed,
-            Self::ReadBack { .. } | Self::Mismatch { .. } => true,
+            Self::Lagging { pushed: false, .. } => None,
+            Self::Lagging { target, .. }
+            | Self::ReadBack { target, .. }
+            | Self::Mismatch { target, .. } => target.digest(),
             Self::Credential { .. }
             | Self::Look { .. }
             | Self::ChildGone { .. }
@@ -196,7 +196,16 @@ impl PublishError {
             | Self::Immutable { .. }
             | Self::Claimed { .. }
             | Self::TagTaken { .. }
-            | Self::Push { .. } => false,
+            | Self::Push { .. } => None,
+        }
+    }
+
+    /// What the registry took under the tag, in this run or an earlier one, and may show yet.
+    #[must_use]
+    pub fn awaited(&self) -> Option<&Digest> {
+        match self {
+            Self::Lagging { target, .. } | Self::ReadBack { target, .. } => target.digest(),
+            _ => None,
         }
     }
 

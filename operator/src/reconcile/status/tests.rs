@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use multiarch_crds::v1alpha1::Coverage;
+use multiarch_crds::v1alpha1::{Coverage, PendingTag};
 use proptest::{collection, option, prelude::*, sample::select};
 use rstest::rstest;
 
@@ -512,6 +512,8 @@ fn runs() -> impl Strategy<Value = Run> {
             pushed,
             wrote_tag: pushed,
             drifts: Vec::new(),
+            put_back: pushed,
+            pending: pushed.then(|| vec![PendingTag { name: "latest".into(), digest: None }]),
             repaired: Vec::new(),
             whole,
             referrers: None,

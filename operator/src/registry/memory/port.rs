@@ -58,6 +58,12 @@ impl Registry for Store {
     ) -> Result<(), RegistryError> {
         let request = Request::manifest("PUT", repository, reference);
         self.admit(access, repository, &request)?;
+        let is_taken = matches!(reference, TagOrDigest::Tag(_))
+            && self.manifest(repository.path(), reference).is_some_and(|then| then != *manifest);
+        if is_taken && self.state().protected {
+            let (host, codes) = (repository.host().into(), vec!["DENIED".into()]);
+            return Err(RegistryError::TagImmutable { host, request, status: 409, codes });
+        }
         self.accept(repository.path(), reference, manifest).map_err(|rejected| {
             RegistryError::Refused {
                 host: repository.host().into(),
