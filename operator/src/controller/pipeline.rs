@@ -14,7 +14,6 @@ use crate::{
     reconcile::{
         self, Job, Stage, access,
         memory::Memory,
-        sources::Sources,
         status::{Outcome, Run},
     },
     registry::Registry,
@@ -31,13 +30,14 @@ pub(super) async fn run<R: Registry>(
     context: &Context<R>,
 ) -> Result<Run, ControllerError> {
     let held = |failure| Run::without_answers(Outcome::Held(failure));
-    let sources = match Sources::parse(&object.spec) {
+    let sources = match context.sources(&object.spec) {
         Ok(sources) => sources,
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
     };
     let namespace = object.namespace().unwrap_or_default();
     let secrets = access::secrets(&sources);
-    let keychain = Keychain::load(&context.client, &namespace, &secrets)
+    let account = sources.account.as_deref();
+    let keychain = Keychain::load(&context.client, &namespace, &secrets, account)
         .await
         .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::{Fault, Store};
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Referrer, Repository, TagOrDigest},
-    registry::{Access, Copied, Place, Progress, Registry, RegistryError, Request},
+    registry::{Access, Copied, Place, Progress, Proof, Registry, RegistryError, Request},
 };
 
 impl Registry for Store {
@@ -190,8 +190,11 @@ impl Store {
             }
         }
         let accepted = login.is_none_or(|(username, password)| {
-            access.credential.as_ref().is_some_and(|given| {
-                given.username == username && given.password.expose_secret() == password
+            access.credential.as_ref().is_some_and(|given| match &given.proof {
+                Proof::Password { username: name, password: given } => {
+                    *name == username && given.expose_secret() == password
+                }
+                Proof::IdentityToken { .. } | Proof::RegistryToken(_) => false,
             })
         });
         if accepted {
