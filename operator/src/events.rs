@@ -37,10 +37,10 @@ pub fn between(
         let note = format!("{image} was gone from the registry and was put back");
         events.push(event(EventType::Normal, "ChildRepaired", "Publish", note));
     }
-    if let Some(notes) = run.referrers.as_ref().map(|skipped| &skipped.notes)
+    if let Some(notes) = run.referrers.as_ref().map(|followed| &followed.notes)
         && !notes.is_empty()
     {
-        let note = notes.join("; ");
+        let note = joined(notes);
         events.push(event(EventType::Warning, "ReferrerSkipped", "Publish", note));
     }
     for source in &after.sources {
@@ -82,6 +82,20 @@ fn warning(reason: Reason) -> Option<(&'static str, &'static str)> {
         Reason::DriftDetected => Some(("DriftDetected", "Publish")),
         _ => None,
     }
+}
+
+/// As many of `notes` as an Event holds, and how many more there are.
+fn joined(notes: &[String]) -> String {
+    let mut joined = String::new();
+    for (at, note) in notes.iter().enumerate() {
+        let more = format!("; {} more", notes.len() - at);
+        if at > 0 && joined.len() + 2 + note.len() + more.len() > NOTE {
+            return joined + &more;
+        }
+        let comma = if at > 0 { "; " } else { "" };
+        joined = joined + comma + note;
+    }
+    joined
 }
 
 /// An Event with a note that the API server takes.

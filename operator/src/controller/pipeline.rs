@@ -43,14 +43,15 @@ pub(super) async fn run<R: Registry>(
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let stage = Stage::default();
     let now = Timestamp::now();
-    let corrections = context.sessions.corrections(object);
+    let (corrections, looks) =
+        (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
         registry: &context.registry,
         sources: &sources,
         keychain: &keychain,
         memory: &memory,
         requested,
-        referrers_due: context.sessions.are_referrers_due(object, now),
+        looks: &looks,
         corrections: &corrections,
         now,
         stage: &stage,

@@ -14,7 +14,7 @@ use super::{
     memory::PublishedIndex,
     publish::PublishError,
     publish_failure,
-    referrers::{self, Skipped},
+    referrers::{self, Followed},
     resolve::{self, Answer},
     status::{Outcome, Run},
     tags::{self, Tag},
@@ -71,6 +71,7 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
             return Some(run(resolutions, held).with(kept));
         }
     };
+    let is_right = astray.is_none();
     let outcome = match astray {
         // That the tags are right again is told by a whole run.
         None if memory.was_left(policy) => return None,
@@ -89,9 +90,10 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
             Outcome::Held(Failure::drifted(&tag, &published, named.as_ref()))
         }
     };
-    let is_right = matches!(outcome, Outcome::Unchanged);
-    let referrers = if is_right { follow(job, access, published).await } else { None };
-    Some(Run { referrers, ..run(resolutions, outcome) }.with(kept))
+    if is_right {
+        kept.referrers = follow(job, access, published).await;
+    }
+    Some(run(resolutions, outcome).with(kept))
 }
 
 /// A tag that does not name what it was left with.
@@ -127,7 +129,7 @@ async fn follow<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     published: &PublishedIndex,
-) -> Option<Skipped> {
+) -> Option<Followed> {
     let images = published.children.iter().map(|child| (&child.digest, child.source.as_str()));
     // What is published as it is, its source names too.
     let whole = job.sources.sources.iter().filter(|source| {
@@ -136,6 +138,5 @@ async fn follow<R: Registry>(
     });
     let whole = whole.map(|source| (&published.digest, source.name.as_str()));
     let subjects = referrers::subjects(job, images.chain(whole));
-    let skipped = referrers::follow(job, access, &subjects).await;
-    (!subjects.is_empty()).then_some(skipped)
+    referrers::follow(job, access, &subjects).await
 }

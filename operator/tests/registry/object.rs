@@ -16,6 +16,7 @@ use multiarch_operator::{
     reconcile::{
         self, Job, Stage,
         memory::Memory,
+        referrers::Looks,
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
@@ -87,7 +88,7 @@ impl Object {
             keychain: &Keychain::with(logins.collect::<HashMap<_, _>>()),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
-            referrers_due: true,
+            looks: &Looks::default(),
             corrections: &Corrections::default(),
             now: self.now,
             stage: &Stage::default(),
