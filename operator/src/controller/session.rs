@@ -154,6 +154,7 @@ mod tests {
     use kube::Resource;
 
     use super::*;
+    use crate::reconcile::referrers::looks::Skipped;
 
     fn object(version: &str, digest: &str) -> MultiArchImage {
         let mut object =
@@ -190,6 +191,23 @@ mod tests {
         assert_eq!(sessions.count(&object, false, failed), 1);
         object.meta_mut().generation = Some(2);
         assert_eq!(sessions.count(&object, false, failed), 1, "a new generation starts anew");
+    }
+
+    /// What was looked for stays, whatever becomes of the object's runs.
+    #[test]
+    fn keeps_looks_for_referrers() {
+        let sessions = Sessions::default();
+        let (mut object, now) = (object("1", ""), Timestamp::UNIX_EPOCH);
+        let image = format!("r.example/app@{}", crate::oci::Digest::of(b"x")).parse().unwrap();
+        assert!(sessions.looks(&object).are_due(&image, now, false));
+        let mut looks = sessions.looks(&object);
+        looks.record(&image, Skipped::default(), now);
+        sessions.set_looks(&object, looks.clone());
+        object.meta_mut().generation = Some(2);
+        sessions.count(&object, true, Some(Retry::Backoff));
+        assert_eq!(sessions.looks(&object), looks);
+        object.meta_mut().uid = Some("another".into());
+        assert_eq!(sessions.looks(&object), Looks::default());
     }
 
     #[test]

@@ -88,3 +88,88 @@ impl Looks {
         self.0.retain(|_, look| now.duration_since(look.next) < EVERY);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn image() -> Reference {
+        let digest = crate::oci::Digest::of(b"image");
+        format!("r.example/app@{digest}").parse().unwrap()
+    }
+
+    fn skipped(notes: &[&str], may_pass: bool) -> Skipped {
+        Skipped { notes: notes.iter().map(ToString::to_string).collect(), may_pass }
+    }
+
+    fn after(minutes: i64) -> Timestamp {
+        START + SignedDuration::from_mins(minutes)
+    }
+
+    #[test]
+    fn all_is_looked_at_every_six_hours() {
+        let mut looks = Looks::default();
+        assert!(looks.are_due(&image(), START, false), "it is new");
+        assert!(looks.record(&image(), Skipped::default(), START).is_empty());
+        for edited in [false, true] {
+            assert!(!looks.are_due(&image(), after(359), edited));
+            assert!(looks.are_due(&image(), after(360), edited));
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_soon_and_less_and_less_often() {
+        let mut looks = Looks::default();
+        let mut now = START;
+        for minutes in [10, 20, 40, 80, 160, 320, 360, 360] {
+            looks.record(&image(), skipped(&["x"], true), now);
+            let next = now + SignedDuration::from_mins(minutes);
+            assert!(!looks.are_due(&image(), next - SignedDuration::from_secs(1), false));
+            assert!(looks.are_due(&image(), next, false), "{minutes}");
+            now = next;
+        }
+        looks.record(&image(), Skipped::default(), now);
+        looks.record(&image(), skipped(&["x"], true), now);
+        assert!(looks.are_due(&image(), now + SOON, false), "a success starts anew");
+    }
+
+    #[test]
+    fn what_does_not_pass_by_itself_waits_for_an_edit() {
+        let mut looks = Looks::default();
+        looks.record(&image(), skipped(&["x"], false), START);
+        assert!(!looks.are_due(&image(), after(359), false));
+        assert!(looks.are_due(&image(), after(1), true));
+    }
+
+    #[test]
+    fn the_same_is_told_every_six_hours() {
+        let mut looks = Looks::default();
+        let mut tell =
+            |notes: &[&str], minutes| looks.record(&image(), skipped(notes, true), after(minutes));
+        assert_eq!(tell(&["x"], 0), ["x"]);
+        assert!(tell(&["x"], 10).is_empty());
+        assert_eq!(tell(&["x", "y"], 30), ["x", "y"], "what is new");
+        assert!(tell(&["x", "y"], 389).is_empty());
+        assert_eq!(tell(&["x", "y"], 390), ["x", "y"]);
+        assert!(tell(&["x", "y"], 400).is_empty());
+        assert!(tell(&[], 410).is_empty());
+        assert_eq!(tell(&["x", "y"], 420), ["x", "y"], "it is wrong again");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let (mut looks, mut skipped) = (Looks::default(), Skipped::default());
+        for note in 0..1000 {
+            skipped.add(note.to_string(), note == 999);
+        }
+        let told = looks.record(&image(), skipped, START);
+        assert_eq!((told.len(), told[NOTES].as_str()), (9, "there is more of the same image"));
+        assert!(looks.are_due(&image(), START + SOON, false), "all that failed counts");
+        looks.prune(after(369));
+        assert_eq!(looks.notes(&image()).len(), 9);
+        looks.prune(after(370));
+        assert!(looks.notes(&image()).is_empty(), "it is not looked at any more");
+    }
+}
