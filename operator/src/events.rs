@@ -80,6 +80,7 @@ fn warning(reason: Reason) -> Option<(&'static str, &'static str)> {
         Reason::AuthenticationFailed | Reason::AccessDenied => Some(("AuthFailed", "Resolve")),
         Reason::RateLimited => Some(("RateLimited", "Resolve")),
         Reason::DriftDetected => Some(("DriftDetected", "Publish")),
+        Reason::TargetConflict => Some(("TargetConflict", "Publish")),
         _ => None,
     }
 }

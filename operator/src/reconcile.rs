@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod children;
+pub mod claims;
 pub mod copy;
 pub mod delete;
 mod glance;
@@ -24,6 +25,7 @@ pub use self::stage::Stage;
 use self::{
     access::AccessMap,
     children::{Children, Kept},
+    claims::Claims,
     memory::Memory,
     plan::{Current, Held, Plan},
     publish::{
@@ -58,6 +60,8 @@ pub struct Job<'a, R> {
     pub requested: bool,
     /// When referrers of its images were looked for.
     pub looks: &'a Looks,
+    /// The tags of the target's repository that other objects keep.
+    pub claims: &'a Claims,
     /// When tags of this object were put back.
     pub corrections: &'a Corrections,
     /// When the run began.
@@ -102,17 +106,22 @@ enum Served {
 /// Runs `job`: reads no more than what changed since the last run makes necessary, and writes
 /// nothing where the tag is right already.
 pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
+    if let Some(owner) = job.claims.owner(job.sources.tag()) {
+        let (tag, owner) = (job.sources.target.clone(), owner.clone());
+        let claimed = publish_failure(&PublishError::Claimed { tag, owner });
+        return Run::without_answers(Outcome::Held(claimed));
+    }
     let access = AccessMap::new(job.sources, job.keychain);
+    let mut kept = Kept::default();
     if job.memory.is_settled(job.sources.tag_policy) {
         job.stage.at("while asking what the sources and the tag name");
-        if let Some(run) = glance::glance(job, &access).await {
+        if let Some(run) = glance::glance(job, &access, &mut kept).await {
             return run;
         }
     }
     job.stage.at("while reading the sources");
     let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
-    let mut kept = Kept::default();
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
     // Nothing is published now; what is must be there all the same.
     let is_open = match &served {

@@ -1,8 +1,6 @@
 //! With referrers: Copy, signatures and SBOMs go along with the images that move; nothing that the target has is overwritten.
 
-use anyhow::{Context, Result};
-use k8s_openapi::api::events::v1::Event;
-use kube::Api;
+use anyhow::Result;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
     images::Image,
@@ -71,14 +69,6 @@ async fn without_being_told_they_stay() -> Result<()> {
     .await
 }
 
-/// The note of the Event ReferrerSkipped, where there is one.
-async fn skipped(s: &Scenario) -> Result<Option<String>> {
-    let events: Api<Event> = Api::namespaced(s.client.clone(), &s.namespace.name);
-    let events = events.list(&Default::default()).await.context("failed to list Events")?;
-    let mut told = events.into_iter().filter(|e| e.reason.as_deref() == Some("ReferrerSkipped"));
-    Ok(told.find_map(|event| event.note))
-}
-
 /// What another tool attaches it finds again at the target: there before the tag, or, where it comes later, after the next
 /// look, which a restart makes, too.
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +117,7 @@ async fn the_targets_own_stay() -> Result<()> {
         assert_eq!(stays, Some(signed.digest()));
         let list = peers::read_by_all(&s.registry, &format!("team/app:{fallback}")).await?;
         assert_eq!(list.listed_digests()?, [own, sbom]);
-        let note = await_some("an Event", SOON, async || skipped(s).await).await?;
+        let note = await_some("an Event", SOON, async || s.told("ReferrerSkipped").await).await?;
         assert!(note.contains(&format!("upstream/app:{signature} was not copied")), "{note}");
         assert!(note.contains("the target has another one, which stays"), "{note}");
         Ok(())

@@ -126,6 +126,7 @@ pub async fn publish<R: Registry>(
             return Err(PublishError::Moved { tag: sources.target.clone(), named });
         }
     }
+    stage.publishes();
     stage.at("while pushing the index and reading it back");
     put(registry, access, &sources.target, &plan.raw).await?;
     read_back(registry, access, &target, Before::Named(before)).await?;

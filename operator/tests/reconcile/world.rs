@@ -17,6 +17,7 @@ use multiarch_operator::{
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest, media_type},
     reconcile::{
         self, Job, Stage,
+        claims::Claims,
         memory::Memory,
         referrers::Looks,
         sources::Sources,
@@ -45,6 +46,8 @@ pub(crate) struct World {
     failures: u32,
     corrections: Corrections,
     looks: Looks,
+    /// What other objects keep.
+    pub(crate) claims: Claims,
 }
 
 /// What one run did.
@@ -100,6 +103,7 @@ impl World {
             failures: 0,
             corrections: Corrections::default(),
             looks: Looks::default(),
+            claims: Claims::default(),
         }
     }
 
@@ -210,7 +214,8 @@ impl World {
         report
     }
 
-    async fn run_unchecked(&mut self) -> Report {
+    /// As [`Self::run`] where tags name what is not there.
+    pub(crate) async fn run_unchecked(&mut self) -> Report {
         let requested = self.requested_at.is_some()
             && self.requested_at != self.status.last_handled_reconcile_at;
         let sources = Sources::parse(&self.spec).unwrap();
@@ -228,6 +233,7 @@ impl World {
             memory: &memory,
             requested,
             looks: &self.looks,
+            claims: &self.claims,
             corrections: &self.corrections,
             now: self.now,
             stage: &stage,
@@ -336,7 +342,8 @@ impl World {
         self.store.tagged(PATH, tag).map(|raw| raw.digest().clone())
     }
 
-    fn check_manifest(&self, raw: &RawManifest) {
+    /// `raw` is whole.
+    pub(crate) fn check_manifest(&self, raw: &RawManifest) {
         match raw.parse() {
             Ok(Manifest::Index(index)) => {
                 for child in index.manifests {
@@ -380,6 +387,11 @@ impl World {
         };
         let images = index.manifests.iter().filter(|child| !child.is_attestation());
         images.map(|child| child.platform.as_ref().unwrap().normalized().to_string()).collect()
+    }
+
+    /// The images that the status shows.
+    pub(crate) fn digests_of_status(&self) -> Vec<Digest> {
+        self.status.platforms.iter().map(|image| image.digest.parse().unwrap()).collect()
     }
 
     pub(crate) fn digests(&self) -> Vec<Digest> {
@@ -545,5 +557,30 @@ impl World {
         let (_, _, message) = self.ready();
         let digest = message.split('@').nth(1).unwrap().split(',').next().unwrap();
         (digest.parse().unwrap(), TAG.into())
+    }
+}
+
+/// A 4xx.
+pub(crate) fn refuse(status: u16) -> impl Fn(&Request) -> RegistryError {
+    move |request| {
+        let (host, codes) = (HOST.into(), Vec::new());
+        match status {
+            403 => denied(request),
+            _ => RegistryError::Refused { host, request: request.clone(), status, codes },
+        }
+    }
+}
+
+impl World {
+    /// From now on the registry lets no tag be overwritten, with this answer; by digest it takes
+    /// everything.
+    pub(crate) fn protect(&self, status: u16) {
+        let store = self.store.clone();
+        let when = move |request: &Request| {
+            let tag = request.of.split_once(':').filter(|_| !request.of.contains('@'));
+            let taken = tag.is_some_and(|(path, tag)| store.tagged(path, tag).is_some());
+            request.method == "PUT" && taken
+        };
+        self.store.fail(when, refuse(status));
     }
 }

@@ -15,6 +15,7 @@ use multiarch_operator::{
     keychain::{DockerConfig, Keychain},
     reconcile::{
         self, Job, Stage,
+        claims::Claims,
         memory::Memory,
         referrers::Looks,
         sources::Sources,
@@ -89,6 +90,7 @@ impl Object {
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
             looks: &Looks::default(),
+            claims: &Claims::default(),
             corrections: &Corrections::default(),
             now: self.now,
             stage: &Stage::default(),
