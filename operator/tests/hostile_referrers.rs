@@ -82,8 +82,8 @@ impl Scene {
 }
 
 /// A manifest of these fields in the source's repository.
-fn push(store: &Store, fields: serde_json::Value) -> Descriptor {
-    let bytes = serde_json::to_vec(&fields).unwrap();
+fn push(store: &Store, fields: &serde_json::Value) -> Descriptor {
+    let bytes = serde_json::to_vec(fields).unwrap();
     let media_type = fields["mediaType"].as_str().unwrap();
     store.push_manifest(FROM, None, &RawManifest::new(media_type, bytes.into()))
 }
@@ -128,12 +128,12 @@ fn an_index(store: &Store, image: &Descriptor) -> Vec<Descriptor> {
         "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [child],
         "subject": image,
     });
-    vec![push(store, fields)]
+    vec![push(store, &fields)]
 }
 
 fn no_manifest_at_all(store: &Store, _: &Descriptor) -> Vec<Descriptor> {
     let fields = serde_json::json!({"mediaType": media_type::OCI_MANIFEST, "config": 1});
-    vec![push(store, fields)]
+    vec![push(store, &fields)]
 }
 
 #[rstest]
