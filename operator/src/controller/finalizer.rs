@@ -46,12 +46,16 @@ impl<R: Registry> Context<R> {
 
     /// Deletes the tags of `object`, which is deleted, and lets it go.
     pub(super) async fn finish(&self, object: &MultiArchImage) -> Result<Action, ControllerError> {
+        // Who edits and deletes in one breath means the last word.
+        if object.spec.deletion_policy != DeletionPolicy::Delete {
+            self.set_finalizer(&object.metadata, false).await?;
+            return Ok(Action::await_change());
+        }
         let about = object.object_ref(&());
         let tries = self.sessions.count_deletion(object);
-        let left = match tokio::time::timeout(TRY, self.delete_tags(object)).await {
-            Ok(deleted) => deleted?,
-            Err(_) => Err(Skip { why: "it took too long".into(), may_pass: true }),
-        };
+        let left = tokio::time::timeout(TRY, self.delete_tags(object)).await;
+        let left =
+            left.unwrap_or_else(|_| Err(Skip { why: "it took too long".into(), may_pass: true }));
         if let Err(skip) = left {
             let pause = PAUSES.get(tries).filter(|_| skip.may_pass);
             if let Some(pause) = pause
@@ -76,14 +80,11 @@ impl<R: Registry> Context<R> {
         Ok(Action::await_change())
     }
 
-    async fn delete_tags(
-        &self,
-        object: &MultiArchImage,
-    ) -> Result<Result<(), Skip>, ControllerError> {
-        let skip = |why: String, may_pass| Ok(Err(Skip { why, may_pass }));
+    async fn delete_tags(&self, object: &MultiArchImage) -> Result<(), Skip> {
+        let skip = |why: String, may_pass| Err(Skip { why, may_pass });
         let status = self.sessions.status(object);
         if status.tags.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
         let sources = match self.sources(&object.spec) {
             Ok(sources) => sources,
@@ -93,20 +94,22 @@ impl<R: Registry> Context<R> {
         let secrets = access::secrets(&sources);
         // Only the target is written to, and no ServiceAccount's Secret does that.
         let keychain = Keychain::load(&self.client, &namespace, &secrets, None).await;
-        let keychain = keychain.map_err(|source| ControllerError::Secrets {
-            object: display(&object.metadata),
-            source,
-        })?;
+        let keychain = match keychain {
+            Ok(keychain) => keychain,
+            Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),
+        };
+        let claims = self.claims(object, &status, sources.target.repository());
         let access = AccessMap::new(&sources, &keychain);
         let access = match access.target() {
             Ok(access) => access,
             Err(error) => return skip(error.to_string(), true),
         };
-        let Deleted { tags, left } = delete::delete(&self.registry, access, &status).await;
+        let Deleted { tags, left } =
+            delete::delete(&self.registry, access, &sources, &status, &claims).await;
         for tag in tags {
             info!(namespace, name = object.name_any(), %tag, "deleted tag");
         }
-        let Some(first) = left.first() else { return Ok(Ok(())) };
+        let Some(first) = left.first() else { return Ok(()) };
         let more = left.len() - 1;
         let more = if more > 0 { format!("; {more} more tags stay") } else { String::new() };
         skip(format!("{first}{more}"), left.iter().any(|left| left.may_pass))
