@@ -113,8 +113,11 @@ impl Consequence {
 
 /// Of a spec.
 #[must_use]
-pub fn of_spec(_: &SpecError) -> Consequence {
-    stalled(Reason::InvalidSpec)
+pub fn of_spec(error: &SpecError) -> Consequence {
+    match error {
+        SpecError::NotAllowed { .. } => stalled(Reason::RegistryNotAllowed),
+        _ => stalled(Reason::InvalidSpec),
+    }
 }
 
 /// Of a plan that is held.
@@ -207,7 +210,11 @@ pub fn of_publish(error: &PublishError) -> Consequence {
 
 fn of_keychain(error: &KeychainError) -> Consequence {
     match error {
-        KeychainError::NotFound { .. } => tried(Reason::SecretNotFound),
+        // What has the credentials is not there, and one message names both.
+        KeychainError::NotFound { .. } | KeychainError::NoAccount { .. } => {
+            tried(Reason::SecretNotFound)
+        }
+        KeychainError::OfAccount { source, .. } => of_keychain(source),
         KeychainError::WrongType { .. }
         | KeychainError::Malformed { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),

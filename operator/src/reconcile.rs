@@ -36,6 +36,7 @@ use self::{
         LAG, PublishError, Published,
         tags::{Step, Tagged},
     },
+    referrers::Looks,
     resolve::{Answer, Resolution},
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
@@ -61,8 +62,8 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
-    /// It is time to look for referrers of all images, and not only of new ones.
-    pub referrers_due: bool,
+    /// When referrers of its images were looked for.
+    pub looks: &'a Looks,
     /// The tags of the target's repository that other objects keep.
     pub claims: &'a Claims,
     /// When tags of this object were put back.
@@ -165,11 +166,9 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             let (pushed, wrote_tag) = (published.pushed(), tagged.pushed);
             let put_back = tagged.put_back || !drifts.is_empty();
             let pending = Some(tagged.pending.clone());
-            let referrers = published.referrers().cloned();
             let tags = Tags::from(tagged);
             let outcome = Outcome::Served { published, platforms, tags };
-            let run = Run { resolutions, pushed, wrote_tag, drifts, referrers, outcome, ..run };
-            Run { put_back, pending, ..run }
+            Run { resolutions, pushed, wrote_tag, drifts, put_back, pending, outcome, ..run }
         }
         Ok(Served::Stands { tagged }) => {
             let (wrote_tag, put_back) = (tagged.pushed, tagged.put_back);

@@ -22,7 +22,6 @@ use crate::{
     reconcile::{
         access::{self, AccessMap},
         delete::{self, Deleted},
-        sources::Sources,
     },
     registry::Registry,
 };
@@ -87,13 +86,14 @@ impl<R: Registry> Context<R> {
         if status.tags.is_empty() {
             return Ok(());
         }
-        let sources = match Sources::parse(&object.spec) {
+        let sources = match self.sources(&object.spec) {
             Ok(sources) => sources,
             Err(error) => return skip(error.to_string(), false),
         };
         let namespace = object.namespace().unwrap_or_default();
         let secrets = access::secrets(&sources);
-        let keychain = Keychain::load(&self.client, &namespace, &secrets).await;
+        // Only the target is written to, and no ServiceAccount's Secret does that.
+        let keychain = Keychain::load(&self.client, &namespace, &secrets, None).await;
         let keychain = match keychain {
             Ok(keychain) => keychain,
             Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),

@@ -16,7 +16,6 @@ use crate::{
     reconcile::{
         self, Job, Stage, access,
         memory::Memory,
-        sources::Sources,
         status::{Outcome, Run},
     },
     registry::Registry,
@@ -36,27 +35,29 @@ pub(super) async fn run<R: Registry>(
     context: &Context<R>,
 ) -> Result<Option<Run>, ControllerError> {
     let held = |failure| Some(Run::without_answers(Outcome::Held(failure)));
-    let sources = match Sources::parse(&object.spec) {
+    let sources = match context.sources(&object.spec) {
         Ok(sources) => sources,
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
     };
     let namespace = object.namespace().unwrap_or_default();
     let secrets = access::secrets(&sources);
-    let keychain = Keychain::load(&context.client, &namespace, &secrets)
+    let account = sources.account.as_deref();
+    let keychain = Keychain::load(&context.client, &namespace, &secrets, account)
         .await
         .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let claims = context.claims(object, previous, sources.target.repository());
     let stage = Stage::default();
     let now = Timestamp::now();
-    let corrections = context.sessions.corrections(object);
+    let (corrections, looks) =
+        (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
         registry: &context.registry,
         sources: &sources,
         keychain: &keychain,
         memory: &memory,
         requested,
-        referrers_due: context.sessions.are_referrers_due(object, now),
+        looks: &looks,
         claims: &claims,
         corrections: &corrections,
         now,

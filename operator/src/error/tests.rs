@@ -206,9 +206,12 @@ fn of_content(
 #[case::wrong_type(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }, Why::SecretInvalid)]
 #[case::malformed(KeychainError::Malformed { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]
+#[case::no_account(KeychainError::NoAccount { account: "login".into() }, Why::SecretNotFound)]
+#[case::of_account(KeychainError::OfAccount { account: "builder".into(), source: Box::new(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }) }, Why::SecretInvalid)]
 fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
     let expected = Consequence { reason, stalled: TRIED, retry: Retry::Backoff };
-    assert!(error.to_string().contains("Secret login"));
+    let message = error.to_string();
+    assert!(message.contains("Secret login") || message.contains("ServiceAccount login"));
     let target = PublishError::Credential { source: error.clone() };
     assert_eq!(of_publish(&target), expected);
     assert!(target.pushed().is_none());

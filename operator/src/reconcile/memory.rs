@@ -202,8 +202,8 @@ impl Memory {
     /// yet.
     #[must_use]
     pub fn awaited(&self, name: &str) -> Option<Digest> {
-        let pending = self.pending.iter().filter(|tag| self.current && tag.name == name);
-        pending.filter_map(|tag| tag.digest.as_ref()?.parse().ok()).next()
+        let mut pending = self.pending.iter().filter(|tag| self.current && tag.name == name);
+        pending.find_map(|tag| tag.digest.as_ref()?.parse().ok())
     }
 
     /// Whether this object published `digest` for `platform`.

@@ -2,7 +2,10 @@
 
 mod format;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use multiarch_crds::v1alpha1::{
     Attestations, Format, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Referrers,
@@ -11,7 +14,7 @@ use multiarch_crds::v1alpha1::{
 
 use super::tags::Template;
 use crate::oci::{
-    Platform, Reference,
+    Platform, Prefix, Reference,
     descriptor::is_reference,
     platform::PlatformError,
     reference::{self, ReferenceError, Repository},
@@ -48,10 +51,14 @@ pub struct Sources {
     pub attestations: Attestations,
     /// What becomes of referrers of images that are copied.
     pub referrers: Referrers,
+    /// How long one run may take.
+    pub timeout: Duration,
     /// Hosts that are spoken to without TLS.
     pub plain_http: BTreeSet<String>,
     /// Secrets with credentials for reading sources.
     pub pull_secrets: Vec<String>,
+    /// Name of the `ServiceAccount` whose Secrets read sources, too.
+    pub account: Option<String>,
 }
 
 /// One source.
@@ -181,6 +188,17 @@ pub enum SpecError {
         /// How many it has.
         platforms: usize,
     },
+    /// An image that tenants may not name.
+    #[error(
+        "{field}: {reference} is in no registry that the operator may be told to use (--allowed-registries): name another one, or ask the operator's admin to allow {repository}",
+        repository = .reference.repository()
+    )]
+    NotAllowed {
+        /// The field that has it.
+        field: String,
+        /// The image.
+        reference: Reference,
+    },
     /// Two sources of one name.
     #[error("spec.sources: the name {name} occurs twice")]
     DuplicateName {
@@ -234,6 +252,7 @@ impl Sources {
             equal_labels: spec.equal_labels.clone(),
             attestations: spec.attestations,
             referrers: spec.referrers,
+            timeout: spec.timeout.into(),
             plain_http: spec
                 .registries
                 .iter()
@@ -245,8 +264,27 @@ impl Sources {
                 .iter()
                 .map(|secret| secret.name.clone())
                 .collect(),
+            account: spec.service_account_name.clone(),
             target,
         })
+    }
+
+    /// Checks that all images are in `allowed`, where the operator's admin names any.
+    pub fn check_allowed(&self, allowed: &[Prefix]) -> Result<(), SpecError> {
+        let target = ("spec.target.image".to_owned(), &self.target);
+        let sources = self
+            .sources
+            .iter()
+            .map(|source| (format!("spec.sources[{}].image", source.name), &source.reference));
+        let outside = |(_, reference): &(String, &Reference)| {
+            !allowed.iter().any(|prefix| prefix.covers(reference.repository()))
+        };
+        match [target].into_iter().chain(sources).find(outside) {
+            Some((field, reference)) if !allowed.is_empty() => {
+                Err(SpecError::NotAllowed { field, reference: reference.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The tag of the target.

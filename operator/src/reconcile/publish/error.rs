@@ -179,11 +179,11 @@ impl PublishError {
     #[must_use]
     pub fn pushed(&self) -> Option<&Digest> {
         match self {
-            Self::Lagging { pushed: false, .. } => None,
-            Self::Lagging { target, .. }
+            Self::Lagging { target, pushed: true }
             | Self::ReadBack { target, .. }
             | Self::Mismatch { target, .. } => target.digest(),
-            Self::Credential { .. }
+            Self::Lagging { pushed: false, .. }
+            | Self::Credential { .. }
             | Self::Look { .. }
             | Self::ChildGone { .. }
             | Self::ChildLost { .. }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::{Fault, Store};
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Referrer, Repository, TagOrDigest},
-    registry::{Access, Copied, Place, Progress, Registry, RegistryError, Request},
+    registry::{Access, Copied, Place, Progress, Proof, Registry, RegistryError, Request},
 };
 
 impl Registry for Store {
@@ -16,7 +16,7 @@ impl Registry for Store {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        self.admit(access, repository, &Request::manifest("HEAD", repository, reference))?;
+        self.admit(access, repository, &Request::manifest("HEAD", repository, reference)).await?;
         Ok(self.manifest(repository.path(), reference).map(|found| found.descriptor()))
     }
 
@@ -27,7 +27,7 @@ impl Registry for Store {
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RegistryError> {
         let request = Request::manifest("GET", repository, reference);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         let Some(found) = self.manifest(repository.path(), reference) else { return Ok(None) };
         RawManifest::from_response(Some(found.media_type()), found.bytes().clone())
             .map(Some)
@@ -45,7 +45,7 @@ impl Registry for Store {
         blob: &Descriptor,
     ) -> Result<Option<Bytes>, RegistryError> {
         let request = Request::blob("GET", repository, &blob.digest);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         self.read(repository, request, blob)
     }
 
@@ -57,7 +57,7 @@ impl Registry for Store {
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
         let request = Request::manifest("PUT", repository, reference);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         let is_taken = matches!(reference, TagOrDigest::Tag(_))
             && self.manifest(repository.path(), reference).is_some_and(|then| then != *manifest);
         if is_taken && self.state().protected {
@@ -81,7 +81,7 @@ impl Registry for Store {
         blob: &Descriptor,
     ) -> Result<bool, RegistryError> {
         let request = Request::blob("HEAD", repository, &blob.digest);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         Ok(self.read(repository, request, blob)?.is_some())
     }
 
@@ -94,7 +94,7 @@ impl Registry for Store {
     ) -> Result<Option<Copied>, RegistryError> {
         let (source, target) = (from.repository, to.repository);
         if source != target && source.host() == target.host() {
-            self.admit(to.access, target, &Request::mount(target, &blob.digest))?;
+            self.admit(to.access, target, &Request::mount(target, &blob.digest)).await?;
             if !self.state().no_mounts
                 && let Some(bytes) = self.blob(source.path(), &blob.digest)
             {
@@ -106,13 +106,8 @@ impl Registry for Store {
             return Ok(Some(Copied::Present));
         }
         let Some(bytes) = self.get_blob(from.access, source, blob).await? else { return Ok(None) };
-        self.admit(to.access, target, &Request::upload("POST", target, &blob.digest))?;
-        let put = Request::blob("PUT", target, &blob.digest);
-        self.admit(to.access, target, &put)?;
-        let hangs = self.state().hangs.clone();
-        if hangs.iter().any(|hangs| hangs(&put)) {
-            std::future::pending::<()>().await;
-        }
+        self.admit(to.access, target, &Request::upload("POST", target, &blob.digest)).await?;
+        self.admit(to.access, target, &Request::blob("PUT", target, &blob.digest)).await?;
         progress(blob.size);
         self.push_blob(target.path(), &blob.media_type, bytes);
         Ok(Some(Copied::Uploaded))
@@ -125,7 +120,8 @@ impl Registry for Store {
         tag: &str,
     ) -> Result<bool, RegistryError> {
         let reference = TagOrDigest::Tag(tag.into());
-        self.admit(access, repository, &Request::manifest("DELETE", repository, &reference))?;
+        self.admit(access, repository, &Request::manifest("DELETE", repository, &reference))
+            .await?;
         Ok(self.untag(repository.path(), tag))
     }
 
@@ -135,7 +131,7 @@ impl Registry for Store {
         repository: &Repository,
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        self.admit(access, repository, &Request::referrers(repository, subject))?;
+        self.admit(access, repository, &Request::referrers(repository, subject)).await?;
         Ok(self.referrers(repository.path(), subject))
     }
 
@@ -177,18 +173,21 @@ impl Store {
         }
     }
 
-    /// Logs the request, and refuses it where a fault or the login says so.
-    fn admit(
+    /// Logs the request, and refuses it where a fault or the login says so, or never answers.
+    async fn admit(
         &self,
         access: &Access,
         repository: &Repository,
         request: &Request,
     ) -> Result<(), RegistryError> {
-        let (faults, login) = {
+        let (faults, hangs, login) = {
             let mut state = self.state();
             state.log.push(request.clone());
-            (state.faults.clone(), state.login.clone())
+            (state.faults.clone(), state.hangs.clone(), state.login.clone())
         };
+        if hangs.iter().any(|hangs| hangs(request)) {
+            std::future::pending::<()>().await;
+        }
         // Outside the lock: a fault may look at the store, or change it.
         for Fault { when, error } in faults {
             if when(request) {
@@ -196,8 +195,11 @@ impl Store {
             }
         }
         let accepted = login.is_none_or(|(username, password)| {
-            access.credential.as_ref().is_some_and(|given| {
-                given.username == username && given.password.expose_secret() == password
+            access.credential.as_ref().is_some_and(|given| match &given.proof {
+                Proof::Password { username: name, password: given } => {
+                    *name == username && given.expose_secret() == password
+                }
+                Proof::IdentityToken { .. } | Proof::RegistryToken(_) => false,
             })
         });
         if accepted {

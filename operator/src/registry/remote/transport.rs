@@ -1,6 +1,6 @@
 //! One request on the wire: the policy on addresses, the limits of time and bytes, and nothing of auth.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
@@ -11,6 +11,7 @@ use reqwest::{
 };
 use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, warn};
 use url::Url;
 
 use super::{
@@ -21,11 +22,14 @@ use super::{
     limits::{Limits, Pace},
     redirect::authority,
 };
+use crate::oci::reference::canonical_host;
 
 /// The HTTP client: connections are kept and shared, nothing else is.
 pub(super) struct Transport {
     client: Client,
     policy: Policy,
+    /// Hosts that the admin has named.
+    named: HashSet<String>,
     limits: Limits,
     observe: Arc<dyn Fn(&Observation) + Send + Sync>,
 }
@@ -48,7 +52,8 @@ impl Transport {
         if CryptoProvider::get_default().is_none() {
             let _ = ring::default_provider().install_default();
         }
-        let Options { allow_loopback, limits, observe, user_agent, resolve, .. } = options;
+        let Options { allow_loopback, allowed, limits, observe, user_agent, resolve, .. } = options;
+        let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
         let policy = Policy { allow_loopback };
         let headers =
             HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
@@ -63,7 +68,7 @@ impl Transport {
             .dns_resolver(Guarded { policy, resolve })
             .http2_max_header_list_size(u32::try_from(limits.headers).unwrap_or(u32::MAX))
             .build()?;
-        Ok(Self { client, policy, limits, observe })
+        Ok(Self { client, policy, named, limits, observe })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -86,10 +91,11 @@ impl Transport {
         let elapsed = started.elapsed();
         let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
         let (registry, host, method) = (hop.registry, authority(hop.url), name(hop.method));
-        tracing::debug!(registry, host, method, status, ?elapsed, "asked a registry");
+        debug!(registry, host, method, status, ?elapsed, "asked a registry");
         (self.observe)(&Observation { registry: registry.into(), host, method, status, elapsed });
 
-        let response = outcome?;
+        let response =
+            outcome.map_err(|failure| self.reticent(hop.registry, hop.url, total, failure))?;
         let headers = response.headers();
         let size: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -100,6 +106,18 @@ impl Transport {
             )));
         }
         Ok(response)
+    }
+
+    /// What is told of a failure: everything of a host that the admin has named, and of others that it failed. Who was
+    /// let write `sent` bytes is known to be there.
+    fn reticent(&self, registry: &str, url: &Url, sent: u64, failure: Failure) -> Failure {
+        let host = authority(url);
+        let named = canonical_host(&host).is_ok_and(|host| self.named.contains(&host));
+        if named || matches!((&failure, sent), (Failure::TooSlow(_), 1..)) {
+            return failure;
+        }
+        warn!(registry, host, why = failure.words(), "failed to reach a host");
+        failure.without_detail()
     }
 
     /// The body of an answer, if it has at most `limit` bytes.
