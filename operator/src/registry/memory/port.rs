@@ -104,8 +104,8 @@ impl Registry for Store {
         let put = Request::blob("PUT", target, &blob.digest);
         self.admit(to.access, target, &put)?;
         let hangs = self.state().hangs.clone();
-        if hangs.iter().any(|hangs| hangs(&put)) {
-            std::future::pending::<()>().await;
+        if let Some((_, by)) = hangs.iter().find(|(hangs, _)| hangs(&put)) {
+            tokio::time::sleep(*by).await;
         }
         progress(blob.size);
         self.push_blob(target.path(), &blob.media_type, bytes);
