@@ -233,8 +233,8 @@ async fn reconcile_object<R: Registry>(
     }
     let next = reconcile::status::next(&previous, &about, &run);
     count_push(&run, &context.metrics);
-    if let Some(skipped) = &run.referrers {
-        context.sessions.followed(object, (!skipped.may_pass).then_some(about.now));
+    if let Some(followed) = &run.referrers {
+        context.sessions.set_looks(object, followed.looks.clone());
     }
     if next != previous {
         let written = context.reporter.write(object, &next).await;

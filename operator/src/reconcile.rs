@@ -32,6 +32,7 @@ use self::{
         LAG, PublishError, Published,
         tags::{Step, Tagged},
     },
+    referrers::Looks,
     resolve::{Answer, Resolution, ResolveError},
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
@@ -57,8 +58,8 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
-    /// It is time to look for referrers of all images, and not only of new ones.
-    pub referrers_due: bool,
+    /// When referrers of its images were looked for.
+    pub looks: &'a Looks,
     /// The tags of the target's repository that other objects keep.
     pub claims: &'a Claims,
     /// When tags of this object were put back.
@@ -158,10 +159,9 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             let drifts = drift(job, &published).into_iter().chain(tagged.drifts.iter().cloned());
             let drifts: Vec<_> = drifts.collect();
             let (pushed, wrote_tag) = (published.pushed(), tagged.pushed);
-            let referrers = published.referrers().cloned();
             let tags = Tags::from(tagged);
             let outcome = Outcome::Served { published, platforms, tags };
-            Run { resolutions, pushed, wrote_tag, drifts, referrers, outcome, ..run }
+            Run { resolutions, pushed, wrote_tag, drifts, outcome, ..run }
         }
         Ok(Served::Stands { tagged }) => {
             let (wrote_tag, drifts) = (tagged.pushed, tagged.drifts.clone());

@@ -201,6 +201,26 @@ async fn a_new_generation_is_worked_on() {
     assert_eq!(api.object("team/app")["status"]["observedGeneration"], 2);
 }
 
+/// The process remembers from run to run what was looked for.
+#[tokio::test]
+async fn referrers_are_not_looked_for_in_every_run() {
+    let (api, store) = (Api::new(), Store::new());
+    store.push_image("ci", "app", "linux/amd64");
+    let mut object = object("team", "app");
+    object["spec"]["sources"] = json!([{"name": "ci", "image": "r.example/ci:app"}]);
+    object["spec"]["referrers"] = json!("Copy");
+    api.apply(object.clone());
+    let running = start(&api, &store).await;
+    api.until("an Event", |api| api.events().len() == 1).await;
+    object["metadata"]["generation"] = json!(2);
+    object["spec"]["annotations"] = json!({"a": "b"});
+    api.apply(object);
+    api.until("two Events", |api| api.events().len() == 2).await;
+    running.stop().await;
+    let lists = store.requests().into_iter().filter(|request| request.noun == "referrers");
+    assert_eq!(lists.count(), 1);
+}
+
 #[rstest]
 #[case::wrong_type(json!({"target": 5, "sources": []}))]
 #[case::unknown_word(json!({"target": {"image": "r.example/a:1"}, "sources": [], "publishPolicy": "Sometimes"}))]

@@ -40,6 +40,8 @@ mod platforms;
 mod policy;
 #[path = "reconcile/publish.rs"]
 mod publish;
+#[path = "reconcile/referrers.rs"]
+mod referrers;
 #[path = "reconcile/removal.rs"]
 mod removal;
 #[path = "reconcile/tags.rs"]

@@ -1,17 +1,8 @@
 //! Two objects that write one tag: the first keeps it, the other one is told so, and takes over when the first lets go.
 
 use anyhow::Result;
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams},
-};
-use multiarch_crds::v1alpha1::MultiArchImage;
-use multiarch_e2e::{
-    await_condition::{SOON, await_some},
-    namespace::Namespace,
-    scenario,
-    spec::Report,
-};
+use kube::api::DeleteParams;
+use multiarch_e2e::{scenario, spec::Report};
 use serde_json::json;
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
@@ -56,31 +47,6 @@ async fn an_additional_tag_is_kept_and_freed_by_an_edit() -> Result<()> {
         s.apply_until(&one, "True/Succeeded").await?;
         let second = s.until_ready("two", "True/Succeeded").await?;
         assert_eq!(s.registry.digest("app:latest").await?.as_deref(), Some(second.digest()));
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_told_of_another_namespace() -> Result<()> {
-    scenario(async |s| {
-        s.push("app:1", &BOTH).await?;
-        let spec = s.spec("secret-project", "app:1", &BOTH);
-        s.apply_until(&spec, "True/Succeeded").await?;
-        let other = Namespace::create(&s.client).await?;
-        let images: Api<MultiArchImage> = Api::namespaced(s.client.clone(), &other.name);
-        let mut object = spec.object();
-        object["metadata"]["name"] = json!("app");
-        images.patch("app", &PatchParams::apply("e2e"), &Patch::Apply(object)).await?;
-        let told = await_some("a conflict", SOON, async || {
-            let image = images.get("app").await?;
-            Ok((image.ready() == "False/TargetConflict").then(|| image.message().to_owned()))
-        })
-        .await;
-        other.delete().await?;
-        let told = told?;
-        assert!(told.contains("a MultiArchImage of another namespace"), "{told}");
-        assert!(!told.contains("secret-project") && !told.contains(&s.namespace.name), "{told}");
         Ok(())
     })
     .await

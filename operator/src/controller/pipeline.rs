@@ -49,14 +49,15 @@ pub(super) async fn run<R: Registry>(
     let claims = context.claims(object, previous, sources.target.repository());
     let stage = Stage::default();
     let now = Timestamp::now();
-    let corrections = context.sessions.corrections(object);
+    let (corrections, looks) =
+        (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
         registry: &context.registry,
         sources: &sources,
         keychain: &keychain,
         memory: &memory,
         requested,
-        referrers_due: context.sessions.are_referrers_due(object, now),
+        looks: &looks,
         claims: &claims,
         corrections: &corrections,
         now,

@@ -82,7 +82,7 @@ fn shared<'a>(contents: &'a [Content], lacking: &[&'a Content]) -> Vec<Shared<'a
         let Some(shared) = by_digest.get(&blob.digest).map(|at| &mut blobs[*at]) else { continue };
         let same =
             |of: &&Content| (&of.source, &of.repository) == (&content.source, &content.repository);
-        if !shared.of.iter().any(|of| same(&of)) {
+        if !shared.of.iter().any(same) {
             shared.of.push(content);
         }
     }

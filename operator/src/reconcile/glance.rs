@@ -16,7 +16,7 @@ use super::{
     memory::PublishedIndex,
     publish::PublishError,
     publish_failure,
-    referrers::{self, Skipped},
+    referrers::{self, Followed},
     resolve::{self, Answer},
     status::{Outcome, Run},
     tags::{self, Tag},
@@ -84,6 +84,7 @@ pub(super) async fn glance<R: Registry>(
             return Some(run(resolutions, held).with(take(kept)));
         }
     };
+    let is_right = astray.is_none();
     let outcome = match astray {
         // That the tags are right again is told by a whole run.
         None if memory.was_left(policy) => return None,
@@ -102,9 +103,10 @@ pub(super) async fn glance<R: Registry>(
             Outcome::Held(Failure::drifted(&tag, &published, named.as_ref()))
         }
     };
-    let is_right = matches!(outcome, Outcome::Unchanged);
-    let referrers = if is_right { follow(job, access, published).await } else { None };
-    Some(Run { referrers, ..run(resolutions, outcome) }.with(take(kept)))
+    if is_right {
+        kept.referrers = follow(job, access, published).await;
+    }
+    Some(run(resolutions, outcome).with(take(kept)))
 }
 
 /// A tag that does not name what it was left with.
@@ -158,7 +160,7 @@ async fn follow<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     published: &PublishedIndex,
-) -> Option<Skipped> {
+) -> Option<Followed> {
     let images = published.children.iter().map(|child| (&child.digest, child.source.as_str()));
     // What is published as it is, its source names too.
     let whole = job.sources.sources.iter().filter(|source| {
@@ -167,6 +169,5 @@ async fn follow<R: Registry>(
     });
     let whole = whole.map(|source| (&published.digest, source.name.as_str()));
     let subjects = referrers::subjects(job, images.chain(whole));
-    let skipped = referrers::follow(job, access, &subjects).await;
-    (!subjects.is_empty()).then_some(skipped)
+    referrers::follow(job, access, &subjects).await
 }

@@ -83,15 +83,11 @@ impl Stage {
     pub fn now(&self) -> String {
         let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
         let (blobs, manifests) = (&self.blobs, &self.manifests);
-        match manifests.all.load(Ordering::Relaxed) {
-            0 => at.to_owned(),
-            _ => {
-                let mib = self.bytes() >> 20;
-                format!(
-                    "{at} ({blobs} blobs and {manifests} manifests are there, {mib} MiB were sent)"
-                )
-            }
+        if manifests.all.load(Ordering::Relaxed) == 0 {
+            return at.to_owned();
         }
+        let mib = self.bytes() >> 20;
+        format!("{at} ({blobs} blobs and {manifests} manifests are there, {mib} MiB were sent)")
     }
 
     /// How many bytes were sent.

@@ -87,12 +87,12 @@ impl Store {
         self.state().faults.push(Fault { when: Arc::new(when), error: Arc::new(error) });
     }
 
-    /// From now on the port's face never answers the PUTs of blobs that `when` picks.
+    /// From now on the port's face never answers the requests that `when` picks.
     pub fn hang(&self, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
         self.delay(Duration::MAX, when);
     }
 
-    /// From now on the port's face takes this long for each of the PUTs of blobs that `when` picks.
+    /// From now on the port's face takes this long for each of the requests that `when` picks.
     pub fn delay(&self, by: Duration, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
         self.state().hangs.push((Arc::new(when), by));
     }

@@ -19,6 +19,7 @@ use multiarch_operator::{
         self, Job, Stage,
         claims::Claims,
         memory::Memory,
+        referrers::Looks,
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
@@ -44,7 +45,7 @@ pub(crate) struct World {
     requested_at: Option<String>,
     failures: u32,
     corrections: Corrections,
-    followed: Option<Timestamp>,
+    looks: Looks,
     cut_off: Option<(i64, Digest)>,
     /// What other objects keep.
     pub(crate) claims: Claims,
@@ -102,7 +103,7 @@ impl World {
             requested_at: None,
             failures: 0,
             corrections: Corrections::default(),
-            followed: None,
+            looks: Looks::default(),
             cut_off: None,
             claims: Claims::default(),
         }
@@ -195,7 +196,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.failures = 0;
         self.corrections = Corrections::default();
-        self.followed = None;
+        self.looks = Looks::default();
         self.cut_off = None;
     }
 
@@ -228,15 +229,14 @@ impl World {
             .map(|(name, json)| (name.clone(), DockerConfig::parse(name, json.as_bytes())));
         let keychain = Keychain::with(secrets.collect());
         let (stage, corrections) = (Stage::default(), self.corrections.clone());
+        let looks = self.looks.clone();
         let job = Job {
             registry: &self.store,
             sources: &sources,
             keychain: &keychain,
             memory: &memory,
             requested,
-            referrers_due: self
-                .followed
-                .is_none_or(|then| self.now.duration_since(then) >= SignedDuration::from_hours(6)),
+            looks: &looks,
             claims: &self.claims,
             corrections: &corrections,
             now: self.now,
@@ -256,8 +256,8 @@ impl World {
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
         requests.sort();
         let retry = run.failure().map(|failure| failure.consequence.retry);
-        if let Some(skipped) = &run.referrers {
-            self.followed = (!skipped.may_pass).then_some(self.now);
+        if let Some(followed) = &run.referrers {
+            self.looks = followed.looks.clone();
         }
         if requested || self.status.observed_generation != Some(self.generation) {
             self.failures = 0;
