@@ -79,11 +79,17 @@ impl Failure {
         Self { consequence, message: error.to_string() }
     }
 
-    /// The object's own `timeout` ran out.
+    /// The object's own `timeout` ran out. `again`: the blob that it was at, where the run before
+    /// was cut off in the same one, so that its bytes would be sent for ever.
     #[must_use]
-    pub fn timed_out(timeout: Duration, at: &str) -> Self {
+    pub fn timed_out(timeout: Duration, at: &str, again: Option<&Digest>) -> Self {
         let message = format!("the run took longer than spec.timeout ({timeout:?}), {at}");
-        Self { consequence: retried(Reason::TimedOut), message }
+        let Some(blob) = again else {
+            return Self { consequence: retried(Reason::TimedOut), message };
+        };
+        let message =
+            format!("{message}, for the second time in the blob {blob}: raise spec.timeout");
+        Self { consequence: stalled(Reason::TimedOut), message }
     }
 
     /// `tag` no longer names `published`. One answer may be a stale replica's: it
@@ -155,13 +161,16 @@ pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Cons
         E::Incomplete { .. } | E::ConfigGone { .. } => {
             (SourceState::Incomplete, waiting(Reason::WaitingForPlatforms))
         }
-        E::Content { .. } => (SourceState::Invalid, stalled(Reason::UnsupportedContent)),
+        E::Content { .. } | E::TooMuch { .. } => {
+            (SourceState::Invalid, stalled(Reason::UnsupportedContent))
+        }
         E::Format { .. } => (SourceState::Unsupported, stalled(Reason::FormatMismatch)),
         E::ChildWithoutPlatform { .. }
         | E::NoImages { .. }
         | E::NotAnIndex { .. }
         | E::Nested { .. }
         | E::NoPlatform { .. } => (SourceState::Unsupported, stalled(Reason::UnsupportedContent)),
+        E::NotCopied { source } => (state_of_copy(source), of_publish(source)),
     }
 }
 
@@ -245,6 +254,14 @@ fn of_registry(error: &RegistryError) -> Consequence {
         R::InsecureNotAllowed { .. } => stalled(Reason::InsecureNotAllowed),
         R::RepositoryNotFound { .. } => stalled(Reason::RepositoryNotFound),
         R::TagImmutable { .. } => stalled(Reason::TagImmutable),
+    }
+}
+
+fn state_of_copy(error: &PublishError) -> SourceState {
+    match error {
+        PublishError::Copy { source, .. } => state_of(source),
+        PublishError::ForeignLayer { .. } => SourceState::Unsupported,
+        _ => SourceState::Incomplete,
     }
 }
 

@@ -37,7 +37,7 @@ use self::{
         tags::{Step, Tagged},
     },
     referrers::Looks,
-    resolve::{Answer, Resolution},
+    resolve::{Answer, Resolution, ResolveError},
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
     tags::{Corrections, Tag},
@@ -134,9 +134,18 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         return run;
     }
     job.stage.at("while reading the sources");
-    let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
+    let mut resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
+    while let Err(Stop::Publish(error)) = served {
+        let Some(failed) = optional(job.sources, &mut resolutions, &error) else {
+            served = Err(Stop::Publish(error));
+            break;
+        };
+        failed.answer =
+            Answer::Failed { named: None, error: ResolveError::NotCopied { source: error.into() } };
+        served = serve(job, &access, &resolutions, &mut kept).await;
+    }
     // Nothing is published now; what is must be there all the same.
     let is_open = match &served {
         Ok(Served::Published { .. }) => false,
@@ -189,6 +198,21 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             Run { resolutions, outcome, ..run }
         }
     }
+}
+
+/// The optional source of which content could not be copied, as `error` says: its failure does not
+/// hold the index back either.
+fn optional<'a>(
+    sources: &Sources,
+    resolutions: &'a mut [Resolution],
+    error: &PublishError,
+) -> Option<&'a mut Resolution> {
+    let name = error.of_source()?;
+    let mut answers = sources.sources.iter().zip(resolutions);
+    let found = answers.find(|(source, resolution)| {
+        source.optional && source.name == name && matches!(resolution.answer, Answer::Found(_))
+    });
+    found.map(|(_, resolution)| resolution)
 }
 
 /// From what the sources gave to tags that were read back. Where a tag is written once, what was
@@ -257,11 +281,15 @@ async fn try_to_serve<R: Registry>(
         }
         Err(held) => return Err(Stop::Held(held)),
     };
-    let labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    let children = Children::of(job, resolutions, &plan);
+    let mut labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    if labelled.as_ref().is_err_and(PublishError::is_gone) {
+        children::keep(job, access, &children.staying, kept).await.map_err(Stop::Publish)?;
+        labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    }
     plan::agree(&sources.equal_labels, &labelled.map_err(Stop::Publish)?).map_err(Stop::Held)?;
     // What cannot be tagged is not published.
     beside(sources, plan.raw.digest(), &plan)?;
-    let children = Children::of(job, resolutions, &plan.platforms);
     let published = publish::publish(job, access, &plan, &current, repeats, &children, kept).await;
     let Some(published) = published.map_err(Stop::Publish)? else {
         return stand(job, target, &current).await;

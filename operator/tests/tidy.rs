@@ -125,6 +125,13 @@ fn only_main_controller_and_keychain_name_the_kubernetes_client() {
     assert_eq!(named, [""; 0]);
 }
 
+/// A registry is never asked for everything at once, however much an object names.
+#[test]
+fn requests_go_out_a_few_at_a_time() {
+    let steps = files(&["operator/src/reconcile"]);
+    assert_eq!(lines_with(&steps, &["join_all", "FuturesUnordered"]), [""; 0]);
+}
+
 #[test]
 fn bytes_of_an_index_are_made_in_one_place() {
     let made = lines_with(&files(&["operator/src"]), &["json::canonical(self)"]);

@@ -66,9 +66,12 @@ pub(super) async fn run<R: Registry>(
     let timeout = Duration::from(object.spec.timeout);
     let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
     let (mut told, mut shown) = (0, Instant::now());
+    let late = || {
+        let again = context.sessions.cut_off(object, stage.blob());
+        held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
+    };
     loop {
         if let Ok(ended) = tokio::time::timeout(LOOK, &mut run).await {
-            let late = || held(Failure::timed_out(timeout, &stage.now()));
             return Ok(ended.map_or_else(|_| late(), Some));
         }
         if stage.may_be_cut() && !context.is_as_it_was(object) {
@@ -79,7 +82,6 @@ pub(super) async fn run<R: Registry>(
             let tell = std::pin::pin!(tell_progress(object, previous, &stage, context));
             // The copy goes on meanwhile, also where the API server is slow.
             if let Either::Left((ended, _)) = select(&mut run, tell).await {
-                let late = || held(Failure::timed_out(timeout, &stage.now()));
                 return Ok(ended.map_or_else(|_| late(), Some));
             }
         }

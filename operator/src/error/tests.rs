@@ -288,10 +288,10 @@ fn of_a_read_back(
 #[rstest]
 #[case::lagging(PublishError::Lagging { target: pinned(), pushed: true }, Why::ReadingBack, Retry::Backoff, true)]
 #[case::lagging_still(PublishError::Lagging { target: pinned(), pushed: false }, Why::ReadingBack, Retry::Backoff, false)]
-#[case::refused(PublishError::Copy { image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
+#[case::refused(PublishError::Copy { name: "a".into(), image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
 #[case::blob_gone(PublishError::BlobGone { name: "a".into(), image: reference(), blob: digest() }, Why::WaitingForPlatforms, Retry::Interval, false)]
 #[case::child_gone(PublishError::ChildGone { image: reference() }, Why::ChildMissing, Retry::Backoff, false)]
-#[case::child_lost(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { image: reference(), source: limited(WAIT) }) }, Why::ChildMissing, Retry::After(Duration::from_secs(7)), false)]
+#[case::child_lost(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { name: "a".into(), image: reference(), source: limited(WAIT) }) }, Why::ChildMissing, Retry::After(Duration::from_secs(7)), false)]
 #[case::moved(PublishError::Moved { tag: reference(), named: None }, Why::Progressing, Retry::Backoff, false)]
 #[case::yielded(PublishError::Yielded { tag: reference(), published: digest(), named: None }, Why::DriftDetected, Retry::Interval, false)]
 #[case::mismatch(PublishError::Mismatch { target: pinned(), seen: digest() }, Why::ReadBackMismatch, Retry::Backoff, true)]
@@ -322,9 +322,12 @@ fn drift_and_time_out() {
     assert_eq!(failure.consequence.reason, Why::DriftDetected);
     assert_eq!(failure.consequence.retry, Retry::After(Duration::from_mins(1)));
     assert!(failure.message.contains("nothing instead of sha256:"), "{}", failure.message);
-    let failure = Failure::timed_out(Duration::from_mins(2), "while pushing");
+    let failure = Failure::timed_out(Duration::from_mins(2), "while pushing", None);
     assert_eq!(failure.consequence.retry, Retry::Backoff);
     assert!(failure.message.ends_with("(120s), while pushing"), "{}", failure.message);
+    let failure = Failure::timed_out(Duration::from_mins(2), "while copying", Some(&digest()));
+    assert_eq!(failure.consequence, stalled(Why::TimedOut));
+    assert!(failure.message.ends_with("raise spec.timeout"), "{}", failure.message);
 }
 
 #[test]

@@ -27,6 +27,10 @@ use crate::{
 /// How long a registry may go on answering with what the tag named before (REGISTRY.md rule 11).
 pub const LAG: SignedDuration = SignedDuration::from_mins(2);
 
+/// How long what was seen in the target's repository is taken to be there: registries collect what
+/// no tag names within the hour (REGISTRY.md rule 9).
+const SEEN: Duration = Duration::from_mins(10);
+
 /// Pauses before the tag is asked for once more after a push, where the registry lags.
 const READ_BACK: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
@@ -118,9 +122,13 @@ pub async fn publish<R: Registry>(
     let copied = copy::copy(job, access, &plan.contents).await?;
     // Before the tag, so that whoever sees the tag and verifies a signature finds it.
     kept.referrers = follow(job, access, plan).await;
-    let access = access.target().map_err(|source| PublishError::Credential { source })?;
     // What was looked at before may be long ago.
-    if copied || kept.referrers.is_some() {
+    let is_long_ago = stage.lasts() >= SEEN;
+    if is_long_ago {
+        children::keep(job, access, &children.planned, kept).await?;
+    }
+    let access = access.target().map_err(|source| PublishError::Credential { source })?;
+    if copied || is_long_ago || kept.referrers.is_some() {
         let named = look::named(registry, access, &sources.target).await?;
         if named.as_ref() != before {
             return Err(PublishError::Moved { tag: sources.target.clone(), named });

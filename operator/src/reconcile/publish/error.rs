@@ -44,6 +44,8 @@ pub enum PublishError {
     /// Content could not be copied into the target's repository.
     #[error("failed to copy {image}: {source}")]
     Copy {
+        /// Name of the source.
+        name: String,
         /// The image, where it is.
         image: Reference,
         /// Why not.
@@ -66,6 +68,8 @@ pub enum PublishError {
          target's registry refuses such images: build it again with that layer pushed"
     )]
     ForeignLayer {
+        /// Name of the source.
+        name: String,
         /// The image, where it is.
         image: Reference,
         /// The layer.
@@ -226,6 +230,17 @@ impl PublishError {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::ChildGone { .. } | Self::ChildLost { .. })
+    }
+
+    /// The source of which content could not be copied.
+    #[must_use]
+    pub fn of_source(&self) -> Option<&str> {
+        match self {
+            Self::Copy { name, .. }
+            | Self::BlobGone { name, .. }
+            | Self::ForeignLayer { name, .. } => Some(name),
+            _ => None,
+        }
     }
 
     /// The source of which a blob is gone.

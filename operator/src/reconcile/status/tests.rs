@@ -382,7 +382,7 @@ fn sources_are_told_in_the_order_of_the_spec() {
 
 #[test]
 fn sources_that_were_not_asked_are_not_touched() {
-    let late = Outcome::Held(Failure::timed_out(Duration::from_secs(10), "while asking"));
+    let late = Outcome::Held(Failure::timed_out(Duration::from_secs(10), "while asking", None));
     let status = next(
         &published(),
         &About { generation: Some(3), ..about(1, T1) },

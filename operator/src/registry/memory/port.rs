@@ -185,8 +185,8 @@ impl Store {
             state.log.push(request.clone());
             (state.faults.clone(), state.hangs.clone(), state.login.clone())
         };
-        if hangs.iter().any(|hangs| hangs(request)) {
-            std::future::pending::<()>().await;
+        if let Some((_, by)) = hangs.iter().find(|(hangs, _)| hangs(request)) {
+            tokio::time::sleep(*by).await;
         }
         // Outside the lock: a fault may look at the store, or change it.
         for Fault { when, error } in faults {
