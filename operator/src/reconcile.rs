@@ -1,6 +1,7 @@
 //! The pipeline, on one screen: sources → resolve → plan → publish → status.
 
 pub mod access;
+mod answers;
 pub mod children;
 pub mod claims;
 pub mod copy;
@@ -22,12 +23,13 @@ pub mod tags;
 use jiff::Timestamp;
 use multiarch_crds::{
     condition::Reason,
-    v1alpha1::{PublishedPlatform, SourceState, TagPolicy},
+    v1alpha1::{PublishedPlatform, TagPolicy},
 };
 
 pub use self::stage::Stage;
 use self::{
     access::AccessMap,
+    answers::{known, optional, publish_failure, unknown, worst},
     children::{Children, Kept},
     claims::Claims,
     memory::Memory,
@@ -200,21 +202,6 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
 }
 
-/// The optional source of which content could not be copied, as `error` says: its failure does not
-/// hold the index back either.
-fn optional<'a>(
-    sources: &Sources,
-    resolutions: &'a mut [Resolution],
-    error: &PublishError,
-) -> Option<&'a mut Resolution> {
-    let name = error.of_source()?;
-    let mut answers = sources.sources.iter().zip(resolutions);
-    let found = answers.find(|(source, resolution)| {
-        source.optional && source.name == name && matches!(resolution.answer, Answer::Found(_))
-    });
-    found.map(|(_, resolution)| resolution)
-}
-
 /// From what the sources gave to tags that were read back. Where a tag is written once, what was
 /// published stands whatever the sources give; not so while it is unknown what they give.
 async fn serve<R: Registry>(
@@ -239,19 +226,6 @@ async fn serve<R: Registry>(
         }
         _ => served,
     }
-}
-
-/// Whether a source that the index needs failed so that it is unknown what it gives.
-fn unknown(sources: &Sources, resolutions: &[Resolution]) -> bool {
-    use SourceState as S;
-    let mut answers = sources.sources.iter().zip(resolutions).filter(|(s, _)| !s.optional);
-    answers.any(|(_, resolution)| match &resolution.answer {
-        Answer::Failed { error, .. } => {
-            let (state, _) = error::of_source(error, true);
-            !matches!(state, S::PlatformMismatch | S::Incomplete | S::Invalid | S::Unsupported)
-        }
-        _ => false,
-    })
 }
 
 /// The same, apart from what stands.
@@ -350,29 +324,6 @@ fn conflict(stop: &Stop) -> Vec<String> {
     names
 }
 
-/// The failure of a source that says most about what to do: one that a person must act on before
-/// one that passes, and among equals the first of the spec.
-fn worst(sources: &Sources, resolutions: &[Resolution]) -> Option<Failure> {
-    let mut failed = 0_usize;
-    let mut worst: Option<Failure> = None;
-    let answers = sources.sources.iter().zip(resolutions);
-    for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
-        let Answer::Failed { error, .. } = &resolution.answer else { continue };
-        failed += 1;
-        let (_, consequence) = error::of_source(error, resolution.was_resolved());
-        if worst.as_ref().is_none_or(|worst| consequence.weight() > worst.consequence.weight()) {
-            worst =
-                Some(Failure { consequence, message: format!("source {}: {error}", source.name) });
-        }
-    }
-    let mut worst = worst?;
-    if failed > 1 {
-        worst.message =
-            format!("{}; {} more failed, see status.sources", worst.message, failed - 1);
-    }
-    Some(worst)
-}
-
 fn failure<R>(stop: &Stop, job: &Job<'_, R>, resolutions: &[Resolution]) -> Failure {
     match stop {
         Stop::Held(Held::SourceFailed) => worst(job.sources, resolutions).unwrap_or_else(|| {
@@ -387,23 +338,4 @@ impl From<Tagged> for Tags {
     fn from(tagged: Tagged) -> Self {
         Self { ours: tagged.ours, failed: tagged.failed.as_ref().map(publish_failure) }
     }
-}
-
-fn publish_failure(error: &PublishError) -> Failure {
-    Failure::new(error::of_publish(error), error)
-}
-
-/// The platforms that the sources gave; of one that failed, those that were published from it,
-/// since a failure tells nothing about them.
-fn known(resolutions: &[Resolution], memory: &Memory) -> Vec<Platform> {
-    let each = resolutions.iter().map(|resolution| match &resolution.answer {
-        Answer::Found(found) => {
-            found.children.iter().map(|child| child.platform.clone()).collect::<Vec<_>>()
-        }
-        Answer::Failed { named: None, .. } => {
-            memory.published_from(&resolution.name).map(|child| child.platform.clone()).collect()
-        }
-        _ => Vec::new(),
-    });
-    each.flatten().collect()
 }
