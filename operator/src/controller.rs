@@ -1,5 +1,6 @@
 //! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
 
+mod busy;
 mod claims;
 mod finalizer;
 mod pipeline;
@@ -30,7 +31,7 @@ use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use self::{claims::Freed, report::Reporter, session::Sessions};
+use self::{busy::Busy, claims::Freed, report::Reporter, session::Sessions};
 use crate::{
     admin::Admin,
     error::Retry,
@@ -46,6 +47,9 @@ use crate::{
 
 /// The annotation that asks for a run now: any value that is not the last one.
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
+
+/// When an object is looked at again that names a tag which another one is working on.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A shorter interval than the API allows is not served, wherever it comes from.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -74,6 +78,7 @@ struct Context<R> {
     sessions: Sessions,
     objects: reflector::Store<Watched>,
     freed: Freed,
+    busy: Busy,
 }
 
 impl<R> Context<R> {
@@ -138,6 +143,7 @@ pub async fn run<R: Registry>(
         sessions: Sessions::default(),
         objects: store.clone(),
         freed,
+        busy: Busy::default(),
         client,
         registry,
         allowed: options.allowed,
@@ -216,6 +222,10 @@ async fn reconcile_object<R: Registry>(
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
     context.finalize(object).await?;
+    // Until its status is written: another object that names one of its tags is to see whose it is.
+    let Some(_alone) = context.busy.enter(&object.spec.target) else {
+        return Ok(Action::requeue(AGAIN));
+    };
     let mut previous = context.sessions.status(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;

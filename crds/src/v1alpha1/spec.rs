@@ -245,7 +245,8 @@ pub struct Target {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub additional_tags: Vec<String>,
     /// A tag for each image of the index as well, made of {tag} (the target's), {os}, {arch}, {variant} and {osVersion}:
-    /// `"{tag}-{arch}{variant}"` gives 1.0-amd64 and 1.0-armv7. It must have {arch}. Such a tag is written only where there is none,
+    /// `"{tag}-{arch}{variant}"` gives 1.0-amd64 and 1.0-armv7. It must have {arch}. Where your builds push these tags
+    /// themselves, leave it out: a template that gives a source's tag is refused. Such a tag is written only where there is none,
     /// or where this object wrote it; one that names something else gives the reason TargetConflict. Default: none. At most 128
     /// characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use kube::api::DeleteParams;
+use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{scenario, spec::Report};
 use serde_json::json;
 
@@ -47,6 +48,31 @@ async fn an_additional_tag_is_kept_and_freed_by_an_edit() -> Result<()> {
         s.apply_until(&one, "True/Succeeded").await?;
         let second = s.until_ready("two", "True/Succeeded").await?;
         assert_eq!(s.registry.digest("app:latest").await?.as_deref(), Some(second.digest()));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_come_at_once_one_keeps_it() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        let pair = ["one", "two"].map(|name| {
+            let said = json!({"com.example.by": name});
+            s.spec(name, "app:1", &BOTH).with("annotations", said)
+        });
+        futures::future::try_join_all(pair.iter().map(|spec| s.apply(spec))).await?;
+        let decided = |image: &MultiArchImage| {
+            ["True/Succeeded", "False/TargetConflict"].contains(&image.ready().as_str())
+        };
+        let one = s.until("one", "a decision", decided).await?;
+        let two = s.until("two", "a decision", decided).await?;
+        let (keeps, waits) = if one.is_true("Ready") { (one, two) } else { (two, one) };
+        assert_eq!(
+            (keeps.ready().as_str(), waits.ready().as_str()),
+            ("True/Succeeded", "False/TargetConflict")
+        );
+        assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(keeps.digest()));
         Ok(())
     })
     .await
