@@ -1,6 +1,6 @@
 //! Every flag and its environment variable, in one struct.
 
-use std::{net::SocketAddr, num::NonZeroU16};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
@@ -30,6 +30,11 @@ pub struct Args {
     /// operator's own Pod.
     #[arg(long, env = "MULTIARCH_ALLOW_LOOPBACK_REGISTRIES")]
     pub allow_loopback_registries: bool,
+
+    /// A file of CA certificates in PEM that may vouch for registries, beside those of the system. It is
+    /// read again when it changes.
+    #[arg(long, env = "MULTIARCH_CA_BUNDLE", value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
 
     /// A token realm of another origin that may see the credentials of a registry, such as
     /// `registry.example.com=https://gitlab.example.com/jwt/auth`; may be repeated. Built in are

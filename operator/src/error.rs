@@ -208,9 +208,12 @@ pub fn of_publish(error: &PublishError) -> Consequence {
 
 fn of_keychain(error: &KeychainError) -> Consequence {
     match error {
-        KeychainError::NotFound { .. } => tried(Reason::SecretNotFound),
+        KeychainError::NotFound { .. } | KeychainError::NoCertificates { .. } => {
+            tried(Reason::SecretNotFound)
+        }
         KeychainError::WrongType { .. }
         | KeychainError::Malformed { .. }
+        | KeychainError::BadCertificates { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),
     }
 }

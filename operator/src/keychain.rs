@@ -1,6 +1,11 @@
-//! Secrets → the credential for a repository: by host equality, then by the longest path prefix.
+//! Secrets → the credential for a repository, by host equality, then by the longest path prefix; and certificates.
 
-use std::collections::{BTreeSet, HashMap};
+mod certificates;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::try_join_all;
@@ -11,7 +16,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     oci::{Repository, reference::canonical_host},
-    registry::Credential,
+    registry::{Credential, tls::Tls},
 };
 
 /// The annotation by which a Secret trusts a token realm of another origin: who writes the Secret
@@ -22,6 +27,7 @@ const TOKEN_REALM: &str = "multiarch.dev/token-realm";
 #[derive(Debug, Default)]
 pub struct Keychain {
     secrets: HashMap<String, Result<DockerConfig, KeychainError>>,
+    certificates: HashMap<String, Result<Arc<Tls>, KeychainError>>,
 }
 
 /// The credentials of one Secret.
@@ -84,6 +90,22 @@ pub enum KeychainError {
         /// What is wrong, without a word of the content.
         why: String,
     },
+    /// It is not there, and certificates were looked for.
+    #[error(
+        "Secret {secret} is not in this namespace: create it with ca.crt, or tls.crt and tls.key, for spec.registries[].certSecretRef"
+    )]
+    NoCertificates {
+        /// Its name.
+        secret: String,
+    },
+    /// It has no usable certificates.
+    #[error("Secret {secret} is of no use for TLS: {why}")]
+    BadCertificates {
+        /// Its name.
+        secret: String,
+        /// What is wrong, by the name of its key and without a word of the content.
+        why: String,
+    },
     /// It has no entry for the repository.
     #[error(
         "Secret {secret} has no credential for {repository}: its auths must have an entry for that host"
@@ -112,7 +134,8 @@ impl Keychain {
             };
             Ok::<_, kube::Error>((name.clone(), config))
         });
-        Ok(Self { secrets: try_join_all(read).await?.into_iter().collect() })
+        let secrets = try_join_all(read).await?.into_iter().collect();
+        Ok(Self { secrets, certificates: HashMap::new() })
     }
 
     /// The credential that the Secret called `secret` has for `repository`, if any.
@@ -153,7 +176,7 @@ impl Keychain {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with(secrets: HashMap<String, Result<DockerConfig, KeychainError>>) -> Self {
-        Self { secrets }
+        Self { secrets, certificates: HashMap::new() }
     }
 }
 

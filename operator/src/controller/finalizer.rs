@@ -92,11 +92,12 @@ impl<R: Registry> Context<R> {
         };
         let namespace = object.namespace().unwrap_or_default();
         let secrets = access::secrets(&sources);
-        let keychain = Keychain::load(&self.client, &namespace, &secrets).await;
-        let keychain = keychain.map_err(|source| ControllerError::Secrets {
-            object: display(&object.metadata),
-            source,
-        })?;
+        let failed =
+            |source| ControllerError::Secrets { object: display(&object.metadata), source };
+        let keychain = Keychain::load(&self.client, &namespace, &secrets).await.map_err(failed)?;
+        let certificates = access::certificates(&sources);
+        let keychain = keychain.load_certificates(&self.client, &namespace, &certificates);
+        let keychain = keychain.await.map_err(failed)?;
         let access = AccessMap::new(&sources, &keychain);
         let access = match access.target() {
             Ok(access) => access,

@@ -37,9 +37,11 @@ pub(super) async fn run<R: Registry>(
     };
     let namespace = object.namespace().unwrap_or_default();
     let secrets = access::secrets(&sources);
-    let keychain = Keychain::load(&context.client, &namespace, &secrets)
-        .await
-        .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
+    let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
+    let keychain = Keychain::load(&context.client, &namespace, &secrets).await.map_err(failed)?;
+    let certificates = access::certificates(&sources);
+    let keychain = keychain.load_certificates(&context.client, &namespace, &certificates);
+    let keychain = keychain.await.map_err(failed)?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let stage = Stage::default();
     let now = Timestamp::now();

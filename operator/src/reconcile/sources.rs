@@ -50,6 +50,8 @@ pub struct Sources {
     pub referrers: Referrers,
     /// Hosts that are spoken to without TLS.
     pub plain_http: BTreeSet<String>,
+    /// Hosts with certificates of their own, and the names of the Secrets that have them.
+    pub certificates: BTreeMap<String, String>,
     /// Secrets with credentials for reading sources.
     pub pull_secrets: Vec<String>,
 }
@@ -181,6 +183,14 @@ pub enum SpecError {
         /// How many it has.
         platforms: usize,
     },
+    /// Certificates for a host that is spoken to without TLS.
+    #[error(
+        "spec.registries[{host}]: certSecretRef is for TLS, and plainHTTP does without it: leave out one of the two"
+    )]
+    CertificatesWithoutTls {
+        /// The host.
+        host: String,
+    },
     /// Two sources of one name.
     #[error("spec.sources: the name {name} occurs twice")]
     DuplicateName {
@@ -217,6 +227,15 @@ impl Sources {
             sources.push(Source::parse(source, &target, tags)?);
         }
         format::check(spec)?;
+        let mut certificates = BTreeMap::new();
+        for registry in &spec.registries {
+            let Some(secret) = &registry.cert_secret_ref else { continue };
+            let host = registry.host.clone();
+            if registry.plain_http {
+                return Err(SpecError::CertificatesWithoutTls { host });
+            }
+            certificates.insert(host, secret.name.clone());
+        }
         Ok(Self {
             additional_tags: tags.clone(),
             platform_tags,
@@ -240,6 +259,7 @@ impl Sources {
                 .filter(|registry| registry.plain_http)
                 .map(|registry| registry.host.clone())
                 .collect(),
+            certificates,
             pull_secrets: spec
                 .image_pull_secrets
                 .iter()

@@ -101,8 +101,12 @@ fn parses() {
     spec.image_pull_secrets = vec![secret("pull")];
     spec.required_platforms = vec!["linux/x86_64".into()];
     spec.registries = vec![
-        Registry { host: "r.example".into(), plain_http: true },
-        Registry { host: "s.example".into(), plain_http: false },
+        Registry { host: "r.example".into(), plain_http: true, cert_secret_ref: None },
+        Registry {
+            host: "s.example".into(),
+            plain_http: false,
+            cert_secret_ref: Some(secret("ca")),
+        },
     ];
     let sources = Sources::parse(&spec).unwrap();
     assert_eq!((sources.target.to_string().as_str(), sources.tag()), (TARGET, "1.0"));
@@ -117,6 +121,13 @@ fn parses() {
     assert_eq!(sources.pull_secrets, ["pull"]);
     assert!(sources.plain_http(sources.target.repository()));
     assert!(!sources.plain_http(second.reference.repository()));
+    assert_eq!(sources.certificates, [("s.example".into(), "ca".into())].into());
+    spec.registries[1].plain_http = true;
+    let message = Sources::parse(&spec).unwrap_err().to_string();
+    assert!(
+        message.starts_with("spec.registries[s.example]: certSecretRef is for TLS"),
+        "{message}"
+    );
 }
 
 /// The same tag by digest is no loop: the digest decides, and it never moves.
