@@ -81,8 +81,12 @@ async fn a_private_ca_is_trusted_by_whom_it_is_given() {
         assert!(said.contains(word), "{said}");
     }
     let wrong = access([(host.clone(), tls("private", Some(&other.pem), None))]);
-    let said = unreachable(ask(&remote, &host, &wrong).await);
-    assert!(said.ends_with("that CA is not in ca.crt of Secret private"), "{said}");
+    let of_before =
+        access([(host.clone(), tls("private", Some(&Authority::new("ours").pem), None))]);
+    for access in [&wrong, &of_before] {
+        let said = unreachable(ask(&remote, &host, access).await);
+        assert!(said.ends_with("that CA is not in ca.crt of Secret private"), "{said}");
+    }
     let elsewhere = access([("127.0.0.1:1".into(), tls("private", Some(&ours.pem), None))]);
     unreachable(ask(&remote, &host, &elsewhere).await);
     assert_eq!(server.requests(), [""; 0]);
@@ -114,6 +118,16 @@ async fn a_certificate_that_is_wrong_is_refused(#[case] odd: Odd, #[case] words:
     assert!(said.contains(words), "{said}");
     assert!(!said.contains("secret-name"), "{said}");
     assert_eq!(server.requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_that_is_no_ca_vouches_for_itself() {
+    let server = registry().await;
+    let shown = Authority::new("nobody").server(Odd::SelfSigned);
+    let front = Front::start(server.addr, &shown, None).await;
+    let own = access([(front.host(), tls("private", Some(&shown.certificate), None))]);
+    ask(&remote(), &front.host(), &own).await.unwrap();
+    unreachable(ask(&remote(), &front.host(), &Access::default()).await);
 }
 
 #[tokio::test]
@@ -174,9 +188,10 @@ async fn a_client_certificate_is_shown_to_its_host() {
     let with = |pair: Option<&Pair>| access([(host.clone(), tls("me", Some(&servers.pem), pair))]);
     let said = unreachable(ask(&remote, &host, &with(None)).await);
     assert!(said.contains("it wants a client certificate: name a Secret with tls.crt"), "{said}");
-    let stranger = servers.client("stranger");
-    let said = unreachable(ask(&remote, &host, &with(Some(&stranger))).await);
-    assert!(said.ends_with("it refused the client certificate of Secret me"), "{said}");
+    for by in [&servers, &Authority::new("clients")] {
+        let said = unreachable(ask(&remote, &host, &with(Some(&by.client("stranger")))).await);
+        assert!(said.ends_with("it refused the client certificate of Secret me"), "{said}");
+    }
     assert_eq!(server.requests(), [""; 0]);
     ask(&remote, &host, &with(Some(&clients.client("me")))).await.unwrap();
     unreachable(ask(&remote, &host, &with(None)).await);

@@ -47,6 +47,8 @@ pub(crate) enum Odd {
     OtherName,
     /// `openssl req -x509` makes such ones: self-signed, and a CA.
     ItsOwnAuthority,
+    /// The same with `basicConstraints=CA:FALSE`.
+    SelfSigned,
 }
 
 impl Authority {
@@ -70,12 +72,13 @@ impl Authority {
             Odd::Expired => params.not_after = date_time_ymd(2020, 1, 1),
             Odd::NotYet => params.not_before = date_time_ymd(4000, 1, 1),
             Odd::ItsOwnAuthority => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+            Odd::SelfSigned => params.is_ca = IsCa::ExplicitNoCa,
             Odd::Nothing | Odd::OtherName => {}
         }
         let key = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let certificate = match odd {
-            Odd::ItsOwnAuthority => params.self_signed(&key),
+            Odd::ItsOwnAuthority | Odd::SelfSigned => params.self_signed(&key),
             _ => params.signed_by(&key, &issuer),
         };
         Pair { certificate: certificate.unwrap().pem(), key: key.serialize_pem() }

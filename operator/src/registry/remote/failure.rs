@@ -138,7 +138,8 @@ fn tls_words(error: &rustls::Error, tls: Option<&Tls>) -> String {
     match error {
         Tls::InvalidMessage(_) => "it does not speak TLS (is plainHTTP missing?)".into(),
         Tls::InvalidCertificate(why) => match why {
-            Certificate::UnknownIssuer => match tls {
+            // The latter where a CA of the same name has another key: it was made anew.
+            Certificate::UnknownIssuer | Certificate::BadSignature => match tls {
                 Some(tls) if !tls.authorities().is_empty() => format!(
                     "its certificate is by an unknown issuer: that CA is not in ca.crt of Secret {}",
                     tls.secret
@@ -176,7 +177,8 @@ fn tls_words(error: &rustls::Error, tls: Option<&Tls>) -> String {
                 | Alert::CertificateExpired
                 | Alert::CertificateRevoked
                 | Alert::UnsupportedCertificate
-                | Alert::AccessDenied,
+                | Alert::AccessDenied
+                | Alert::DecryptError,
                 Some(tls),
             ) => format!("it refused the client certificate of Secret {}", tls.secret),
             (Alert::CertificateRequired | Alert::BadCertificate, None) => {
