@@ -242,6 +242,7 @@ pub(crate) fn access(login: Option<(&str, &str)>) -> Access {
         }),
         scopes: Vec::new(),
         plain_http: true,
+        ..Access::default()
     }
 }
 

@@ -44,7 +44,7 @@ impl Remote {
     fn described(
         &self,
         call: &Call<'_>,
-        site: &Site,
+        at: &Site,
         reference: &TagOrDigest,
         answer: &Answer,
     ) -> Result<Option<Descriptor>, RegistryError> {
@@ -61,7 +61,7 @@ impl Remote {
         let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let size = length.and_then(|text| text.parse().ok());
         let (Some(digest), Some(size)) = (digest, size) else {
-            self.hosts.learn(site, |host| host.get_only = true);
+            self.hosts.learn(at, |host| host.get_only = true);
             return Ok(None);
         };
         // Only the body can tell what goes by any other name.
