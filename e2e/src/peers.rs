@@ -1,8 +1,9 @@
-//! Other tools' reading of what we published, and indexes that they make, each tool with an empty home.
+//! Other tools' reading of what we published, and what they make and attach, each tool with an empty home.
 
 mod containerd;
 mod crane;
 mod makers;
+mod oras;
 mod regctl;
 mod skopeo;
 
@@ -16,6 +17,7 @@ pub use self::{
     containerd::containerd_for,
     crane::{config, crane, crane_for, validate},
     makers::{Maker, make},
+    oras::{attach, discover},
     regctl::regctl,
     skopeo::{skopeo, skopeo_copy_all},
 };

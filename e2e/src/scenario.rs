@@ -7,10 +7,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use multiarch_crds::v1alpha1::MultiArchImage;
 use serde_json::{Value, json};
@@ -277,6 +277,14 @@ impl Scenario {
                 == Some(&asked)
         };
         self.until(name, "the status echoes the annotation", echoed).await
+    }
+
+    /// The note of the first Event for `reason`, where there is one.
+    pub async fn told(&self, reason: &str) -> Result<Option<String>> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace.name);
+        let events = events.list(&ListParams::default()).await.context("failed to list Events")?;
+        let event = events.items.into_iter().find(|event| event.reason.as_deref() == Some(reason));
+        Ok(event.and_then(|event| event.note))
     }
 
     /// Everything that tells why a test failed.

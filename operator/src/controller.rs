@@ -1,5 +1,6 @@
 //! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
 
+mod claims;
 mod finalizer;
 mod pipeline;
 mod report;
@@ -28,7 +29,7 @@ use multiarch_crds::v1alpha1::MultiArchImage;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use self::{report::Reporter, session::Sessions};
+use self::{claims::Freed, report::Reporter, session::Sessions};
 use crate::{
     admin::Admin,
     error::Retry,
@@ -65,6 +66,8 @@ struct Context<R> {
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,
+    objects: reflector::Store<Watched>,
+    freed: Freed,
 }
 
 /// Why a run has no outcome: the API server did not do its part. Registries never cause one.
@@ -104,12 +107,15 @@ pub async fn run<R: Registry>(
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
+    let (freed, waiting) = claims::channel(store.clone());
+    let deleted = freed.clone();
     let ready = admin.clone();
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
         // Not by the store's own signal: of several that wait for it, it wakes only the last.
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) => admin.set_ready(),
+            Ok(watcher::Event::Delete(object)) => deleted.of(object),
             Ok(_) => {}
             Err(error) => {
                 let (error, hint) = (causes(error), hint(error));
@@ -124,6 +130,8 @@ pub async fn run<R: Registry>(
     let context = Context {
         reporter: Reporter::new(client.clone()),
         sessions: Sessions::default(),
+        objects: store.clone(),
+        freed,
         client,
         registry,
         metrics,
@@ -138,6 +146,7 @@ pub async fn run<R: Registry>(
     };
     let controller = Controller::for_stream(objects, store)
         .with_config(ControllerConfig::default().concurrency(options.concurrent.get()))
+        .reconcile_on(waiting)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, Arc::new(context))
         .for_each(|result| async move {
@@ -206,7 +215,11 @@ async fn reconcile_object<R: Registry>(
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        pipeline::run(object, &mut previous, requested, context).await?
+        match pipeline::run(object, &mut previous, requested, context).await? {
+            Some(run) => run,
+            // What it has become by now is looked at next.
+            None => return Ok(Action::requeue(Duration::ZERO)),
+        }
     };
     let failures = context.sessions.count(object, requested, retry(&run));
     let about = reconcile::status::About {
@@ -220,8 +233,8 @@ async fn reconcile_object<R: Registry>(
     }
     let next = reconcile::status::next(&previous, &about, &run);
     count_push(&run, &context.metrics);
-    if let Some(skipped) = &run.referrers {
-        context.sessions.followed(object, (!skipped.may_pass).then_some(about.now));
+    if let Some(followed) = &run.referrers {
+        context.sessions.set_looks(object, followed.looks.clone());
     }
     if next != previous {
         let written = context.reporter.write(object, &next).await;
@@ -230,6 +243,9 @@ async fn reconcile_object<R: Registry>(
             source,
         })?;
         context.sessions.remember(object, version.as_deref(), next.clone());
+        if previous.tags.iter().any(|tag| !next.tags.contains(tag)) {
+            context.freed.of_target(&object.spec.target.image);
+        }
     }
     // What was put back or skipped is told of, also where the status is as it was.
     context.reporter.tell(object, &previous, &next, &run).await;
@@ -264,12 +280,13 @@ fn retry(run: &Run) -> Option<Retry> {
 
 fn count_push(run: &Run, metrics: &Metrics) {
     use multiarch_crds::condition::Reason as R;
-    match run.failure() {
-        Some(failure)
+    match &run.outcome {
+        Outcome::Held(failure)
             if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
         {
             metrics.pushed(failure.consequence.reason.as_str());
         }
+        // Whatever became of the other tags.
         _ if run.pushed => metrics.pushed("success"),
         _ => {}
     }

@@ -202,7 +202,9 @@ pub fn of_publish(error: &PublishError) -> Consequence {
         PublishError::Yielded { .. } => waiting(Reason::DriftDetected),
         PublishError::DriftLoop { .. } => stalled(Reason::DriftLoop),
         PublishError::Immutable { .. } => stalled(Reason::TagImmutable),
-        PublishError::TagTaken { .. } => stalled(Reason::TargetConflict),
+        PublishError::Claimed { .. } | PublishError::TagTaken { .. } => {
+            stalled(Reason::TargetConflict)
+        }
     }
 }
 

@@ -37,10 +37,10 @@ pub fn between(
         let note = format!("{image} was gone from the registry and was put back");
         events.push(event(EventType::Normal, "ChildRepaired", "Publish", note));
     }
-    if let Some(notes) = run.referrers.as_ref().map(|skipped| &skipped.notes)
+    if let Some(notes) = run.referrers.as_ref().map(|followed| &followed.notes)
         && !notes.is_empty()
     {
-        let note = notes.join("; ");
+        let note = joined(notes);
         events.push(event(EventType::Warning, "ReferrerSkipped", "Publish", note));
     }
     for source in &after.sources {
@@ -80,8 +80,23 @@ fn warning(reason: Reason) -> Option<(&'static str, &'static str)> {
         Reason::AuthenticationFailed | Reason::AccessDenied => Some(("AuthFailed", "Resolve")),
         Reason::RateLimited => Some(("RateLimited", "Resolve")),
         Reason::DriftDetected => Some(("DriftDetected", "Publish")),
+        Reason::TargetConflict => Some(("TargetConflict", "Publish")),
         _ => None,
     }
+}
+
+/// As many of `notes` as an Event holds, and how many more there are.
+fn joined(notes: &[String]) -> String {
+    let mut joined = String::new();
+    for (at, note) in notes.iter().enumerate() {
+        let more = format!("; {} more", notes.len() - at);
+        if at > 0 && joined.len() + 2 + note.len() + more.len() > NOTE {
+            return joined + &more;
+        }
+        let comma = if at > 0 { "; " } else { "" };
+        joined = joined + comma + note;
+    }
+    joined
 }
 
 /// An Event with a note that the API server takes.
@@ -101,7 +116,11 @@ mod tests {
     use super::*;
     use crate::{
         oci::Digest,
-        reconcile::{publish::Published, status::Tags},
+        reconcile::{
+            publish::Published,
+            referrers::{Followed, Looks},
+            status::Tags,
+        },
     };
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -202,6 +221,32 @@ mod tests {
             ),
         ];
         assert_eq!(told, expected);
+    }
+
+    /// In one Event, with as many words as it may have.
+    #[rstest]
+    #[case::none(0, 10, None)]
+    #[case::one(1, 10, Some(""))]
+    #[case::all(3, 300, Some(""))]
+    #[case::some(9, 300, Some("; 6 more"))]
+    #[case::one_too_long(1, 2000, Some(""))]
+    fn tells_which_referrers_are_left(
+        #[case] notes: usize,
+        #[case] long: usize,
+        #[case] end: Option<&str>,
+    ) {
+        let notes = vec!["x".repeat(long); notes];
+        let looks = Looks::default();
+        let referrers = Some(Followed { looks, notes: notes.clone() });
+        let run = Run { referrers, ..Run::without_answers(Outcome::Unchanged) };
+        let same = status(Some(Reason::Succeeded), false);
+        let told = between(&same, &same, &run);
+        let told: Vec<_> = told.iter().map(|event| (event.reason.as_str(), &event.note)).collect();
+        let Some(end) = end else { return assert_eq!(told, []) };
+        let [("ReferrerSkipped", Some(note))] = told[..] else { panic!("{told:?}") };
+        let fits = notes[0].len().min(NOTE);
+        assert!(note.len() <= NOTE && note.starts_with(&notes[0][..fits]), "{note}");
+        assert_eq!(note.trim_end_matches("; 6 more").len() + end.len(), note.len());
     }
 
     #[rstest]

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod children;
+pub mod claims;
 pub mod copy;
 pub mod delete;
 mod glance;
@@ -24,12 +25,14 @@ pub use self::stage::Stage;
 use self::{
     access::AccessMap,
     children::{Children, Kept},
+    claims::Claims,
     memory::Memory,
     plan::{Current, Held, Plan},
     publish::{
         LAG, PublishError, Published,
         tags::{Step, Tagged},
     },
+    referrers::Looks,
     resolve::{Answer, Resolution},
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
@@ -55,8 +58,10 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
-    /// It is time to look for referrers of all images, and not only of new ones.
-    pub referrers_due: bool,
+    /// When referrers of its images were looked for.
+    pub looks: &'a Looks,
+    /// The tags of the target's repository that other objects keep.
+    pub claims: &'a Claims,
     /// When tags of this object were put back.
     pub corrections: &'a Corrections,
     /// When the run began.
@@ -101,17 +106,22 @@ enum Served {
 /// Runs `job`: reads no more than what changed since the last run makes necessary, and writes
 /// nothing where the tag is right already.
 pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
+    if let Some(owner) = job.claims.owner(job.sources.tag()) {
+        let (tag, owner) = (job.sources.target.clone(), owner.clone());
+        let claimed = publish_failure(&PublishError::Claimed { tag, owner });
+        return Run::without_answers(Outcome::Held(claimed));
+    }
     let access = AccessMap::new(job.sources, job.keychain);
+    let mut kept = Kept::default();
     if job.memory.is_settled(job.sources.tag_policy) {
         job.stage.at("while asking what the sources and the tag name");
-        if let Some(run) = glance::glance(job, &access).await {
+        if let Some(run) = glance::glance(job, &access, &mut kept).await {
             return run;
         }
     }
     job.stage.at("while reading the sources");
     let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
-    let mut kept = Kept::default();
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
     // Nothing is published now; what is must be there all the same.
     let is_open = match &served {
@@ -140,10 +150,9 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             let drifts = drift(job, &published).into_iter().chain(tagged.drifts.iter().cloned());
             let drifts: Vec<_> = drifts.collect();
             let (pushed, wrote_tag) = (published.pushed(), tagged.pushed);
-            let referrers = published.referrers().cloned();
             let tags = Tags::from(tagged);
             let outcome = Outcome::Served { published, platforms, tags };
-            Run { resolutions, pushed, wrote_tag, drifts, referrers, outcome, ..run }
+            Run { resolutions, pushed, wrote_tag, drifts, outcome, ..run }
         }
         Ok(Served::Stands { tagged }) => {
             let (wrote_tag, drifts) = (tagged.pushed, tagged.drifts.clone());

@@ -133,7 +133,8 @@ async fn status_is_applied_by_the_one_field_manager() {
     assert!(patch.query.contains("force=true"), "{}", patch.query);
     let fields: Vec<_> = patch.body.as_object().unwrap().keys().cloned().collect();
     assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
-    assert_eq!(patch.body["metadata"], json!({"name": "app"}), "nothing of it is applied");
+    let this_one = json!({"name": "app", "uid": "app"});
+    assert_eq!(patch.body["metadata"], this_one, "nothing of it is applied");
     assert_eq!(api.events(), ["IndexPublished"]);
     // One status and one Event, and nothing was asked beside them.
     assert_eq!(api.asked().len(), 2, "{:#?}", api.asked());
@@ -198,6 +199,26 @@ async fn a_new_generation_is_worked_on() {
     running.stop().await;
     Scenario::Applied("True", "Succeeded").check(&api, "app");
     assert_eq!(api.object("team/app")["status"]["observedGeneration"], 2);
+}
+
+/// The process remembers from run to run what was looked for.
+#[tokio::test]
+async fn referrers_are_not_looked_for_in_every_run() {
+    let (api, store) = (Api::new(), Store::new());
+    store.push_image("ci", "app", "linux/amd64");
+    let mut object = object("team", "app");
+    object["spec"]["sources"] = json!([{"name": "ci", "image": "r.example/ci:app"}]);
+    object["spec"]["referrers"] = json!("Copy");
+    api.apply(object.clone());
+    let running = start(&api, &store).await;
+    api.until("an Event", |api| api.events().len() == 1).await;
+    object["metadata"]["generation"] = json!(2);
+    object["spec"]["annotations"] = json!({"a": "b"});
+    api.apply(object);
+    api.until("two Events", |api| api.events().len() == 2).await;
+    running.stop().await;
+    let lists = store.requests().into_iter().filter(|request| request.noun == "referrers");
+    assert_eq!(lists.count(), 1);
 }
 
 #[rstest]

@@ -10,6 +10,8 @@ mod annotate;
 mod attest;
 #[path = "reconcile/children.rs"]
 mod children;
+#[path = "reconcile/claims.rs"]
+mod claims;
 #[path = "reconcile/content.rs"]
 mod content;
 #[path = "reconcile/copying.rs"]
@@ -28,6 +30,8 @@ mod gone;
 mod labels;
 #[path = "reconcile/laws.rs"]
 mod laws;
+#[path = "reconcile/laws_of_tags.rs"]
+mod laws_of_tags;
 #[path = "reconcile/mirror.rs"]
 mod mirror;
 #[path = "reconcile/platforms.rs"]
@@ -36,6 +40,8 @@ mod platforms;
 mod policy;
 #[path = "reconcile/publish.rs"]
 mod publish;
+#[path = "reconcile/referrers.rs"]
+mod referrers;
 #[path = "reconcile/removal.rs"]
 mod removal;
 #[path = "reconcile/tags.rs"]

@@ -155,7 +155,8 @@ pub struct MultiArchImageSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub image_pull_secrets: Vec<SecretRef>,
     /// How often the sources and the tag are looked at, counted from the end of the last look: `90s`, `10m`, `1h30m`. At least
-    /// 30s. Default: 10m. A look that finds nothing new costs one HEAD request for each source and one for the tag. To have one
+    /// 30s. Default: 10m. A look that finds nothing new costs one HEAD request for each source, each tag, and each image of the index
+    /// that neither of them shows. To have one
     /// at once, set the annotation multiarch.dev/requestedAt to a new value, such as the time.
     #[serde(default = "default_interval")]
     #[schemars(length(max = 32), extend("default" = "10m"))]

@@ -33,7 +33,8 @@ pub struct MultiArchImageStatus {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tags: Vec<String>,
-    /// When an index was last pushed. A look that finds the tag right already does not move it.
+    /// When something was last pushed, under the target's tag or one beside it. A look that finds the tags right
+    /// already does not move it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_publish_time: Option<Time>,
     /// The platforms of the published index, in its order.

@@ -1,11 +1,7 @@
 //! When an object with deletionPolicy Delete is deleted, its tags go with it; images, and tags that something else has moved, stay.
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::events::v1::Event;
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams},
-};
+use kube::api::DeleteParams;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
     proxy::Answer,
@@ -16,6 +12,7 @@ use multiarch_e2e::{
 use serde_json::json;
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
+const SKIPPED: &str = "DeleteSkipped";
 
 fn spec(s: &Scenario, policy: &str) -> Spec {
     let mut spec = s.spec("app", "app:1", &BOTH).with("deletionPolicy", policy);
@@ -34,14 +31,6 @@ async fn await_gone(s: &Scenario) -> Result<()> {
         Ok(s.images().get_opt("app").await?.is_none().then_some(()))
     })
     .await
-}
-
-/// The note of the Event DeleteSkipped, where there is one.
-async fn skipped(s: &Scenario) -> Result<Option<String>> {
-    let events: Api<Event> = Api::namespaced(s.client.clone(), &s.namespace.name);
-    let events = events.list(&ListParams::default()).await?.items;
-    let event = events.into_iter().find(|event| event.reason.as_deref() == Some("DeleteSkipped"));
-    Ok(event.and_then(|event| event.note))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +55,7 @@ async fn its_own_tags_go_and_nothing_else() -> Result<()> {
         assert!(s.registry.digest("app:1-amd64").await?.is_some(), "a source");
         let by_digest = s.registry.digest(&format!("app@{}", app.digest())).await?;
         assert_eq!(by_digest.as_deref(), Some(app.digest()), "the index itself stays");
-        assert_eq!(skipped(s).await?, None);
+        assert_eq!(s.told(SKIPPED).await?, None);
         Ok(())
     })
     .await
@@ -106,7 +95,7 @@ async fn a_registry_that_deletes_nothing_holds_nobody() -> Result<()> {
         s.apply_until(&spec(s, "Delete"), "True/Succeeded").await?;
         s.registry.proxy.answer("DELETE", "/app/manifests/", Answer::Status(405, vec![]));
         delete(s).await?;
-        let note = await_some("an Event", SOON, async || skipped(s).await).await?;
+        let note = await_some("an Event", SOON, async || s.told(SKIPPED).await).await?;
         assert!(note.contains(&s.registry.reference("app:1")), "{note}");
         assert!(note.contains("405") && note.contains("3 more tags stay"), "{note}");
         let asked = s.registry.proxy.seen_of("/app/manifests/");
@@ -128,7 +117,7 @@ async fn a_registry_that_is_away_gets_three_tries() -> Result<()> {
         s.registry.proxy.answer("DELETE", "/app/manifests/1", Answer::Status(503, vec![]));
         s.registry.proxy.forget();
         s.images().delete("app", &DeleteParams::default()).await?;
-        let note = await_some("an Event", 2 * SOON, async || skipped(s).await).await?;
+        let note = await_some("an Event", 2 * SOON, async || s.told(SKIPPED).await).await?;
         assert!(note.contains("503"), "{note}");
         let tries = s.registry.proxy.seen().iter().filter(|seen| seen.method == "DELETE").count();
         assert_eq!(tries, 3);

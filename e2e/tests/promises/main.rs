@@ -19,6 +19,7 @@ mod platform_truth;
 mod windows;
 mod would_shrink;
 
+mod conflict;
 mod deletion;
 mod one_source_a_job;
 mod source_deleted;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use multiarch_e2e::{
+    await_condition::{SOON, await_some},
     images::Image,
     peers,
     registry::Registry,
@@ -63,6 +64,62 @@ async fn without_being_told_they_stay() -> Result<()> {
         for of in [format!("app@{sbom}"), format!("app:{fallback}"), format!("app:{signature}")] {
             assert_eq!(s.registry.digest(&format!("team/{of}")).await?, None, "{of}");
         }
+        Ok(())
+    })
+    .await
+}
+
+/// What another tool attaches it finds again at the target: there before the tag, or, where it comes later, after the next
+/// look, which a restart makes, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_oras_attaches_it_discovers_at_the_target() -> Result<()> {
+    scenario_of_two_registries(async |s, elsewhere| {
+        let images = BOTH.map(|platform| Image::oci(platform, "app"));
+        let [amd64, arm64] = images;
+        let (amd64, arm64) = (amd64?.digest(), arm64?);
+        let index = Image::index(&[Image::oci(BOTH[0], "app")?, arm64.clone()])?;
+        elsewhere.push("upstream/app:1", &index).await?;
+        let there = |of: &str| format!("upstream/app@{of}");
+        let here = |of: &str| format!("team/app@{of}");
+        let sbom = peers::attach(elsewhere, &there(&arm64.digest()), SBOM).await?;
+        let signature = peers::attach(elsewhere, &there(&sbom), SIGNATURE).await?;
+
+        let spec = Spec::new(&s.registry, "app", "team/app:1").with("interval", "30s");
+        let spec = spec.source_in(elsewhere, "upstream", "upstream/app:1", &BOTH, json!({}));
+        s.apply_until(&spec.with("referrers", "Copy"), "True/Succeeded").await?;
+        let found = peers::discover(&s.registry, &here(&arm64.digest())).await?;
+        assert_eq!(found, [sbom, signature]);
+
+        let late = peers::attach(elsewhere, &there(&amd64), SBOM).await?;
+        s.operator.kill_and_restart().await?;
+        let copied = async || Ok(s.registry.digest(&here(&late)).await?);
+        await_some("what came later is copied", 2 * SOON, copied).await?;
+        s.operator.await_runs(1.0, SOON).await?;
+        assert_eq!(peers::discover(&s.registry, &here(&amd64)).await?, [late]);
+        Ok(())
+    })
+    .await
+}
+
+/// The target's own signature stays, what its fallback tag lists is added to, and an Event says what was left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_targets_own_stay() -> Result<()> {
+    scenario_of_two_registries(async |s, elsewhere| {
+        let (spec, Referrers { sbom, fallback, signature }) = signed(s, elsewhere).await?;
+        let arm64 = Image::oci(BOTH[1], "app")?;
+        s.registry.push("team/app:by-hand", &arm64).await?;
+        let own = peers::attach(&s.registry, &format!("team/app@{}", arm64.digest()), SBOM).await?;
+        let signed = Image::referrer(&arm64.manifest, SIGNATURE, "{\"critical\": \"ours\"}");
+        s.registry.push(&format!("team/app:{signature}"), &signed).await?;
+
+        s.apply_until(&spec.with("referrers", "Copy"), "True/Succeeded").await?;
+        let stays = s.registry.digest(&format!("team/app:{signature}")).await?;
+        assert_eq!(stays, Some(signed.digest()));
+        let list = peers::read_by_all(&s.registry, &format!("team/app:{fallback}")).await?;
+        assert_eq!(list.listed_digests()?, [own, sbom]);
+        let note = await_some("an Event", SOON, async || s.told("ReferrerSkipped").await).await?;
+        assert!(note.contains(&format!("upstream/app:{signature} was not copied")), "{note}");
+        assert!(note.contains("the target has another one, which stays"), "{note}");
         Ok(())
     })
     .await

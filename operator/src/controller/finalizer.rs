@@ -47,12 +47,16 @@ impl<R: Registry> Context<R> {
 
     /// Deletes the tags of `object`, which is deleted, and lets it go.
     pub(super) async fn finish(&self, object: &MultiArchImage) -> Result<Action, ControllerError> {
+        // Who edits and deletes in one breath means the last word.
+        if object.spec.deletion_policy != DeletionPolicy::Delete {
+            self.set_finalizer(&object.metadata, false).await?;
+            return Ok(Action::await_change());
+        }
         let about = object.object_ref(&());
         let tries = self.sessions.count_deletion(object);
-        let left = match tokio::time::timeout(TRY, self.delete_tags(object)).await {
-            Ok(deleted) => deleted?,
-            Err(_) => Err(Skip { why: "it took too long".into(), may_pass: true }),
-        };
+        let left = tokio::time::timeout(TRY, self.delete_tags(object)).await;
+        let left =
+            left.unwrap_or_else(|_| Err(Skip { why: "it took too long".into(), may_pass: true }));
         if let Err(skip) = left {
             let pause = PAUSES.get(tries).filter(|_| skip.may_pass);
             if let Some(pause) = pause
@@ -77,14 +81,11 @@ impl<R: Registry> Context<R> {
         Ok(Action::await_change())
     }
 
-    async fn delete_tags(
-        &self,
-        object: &MultiArchImage,
-    ) -> Result<Result<(), Skip>, ControllerError> {
-        let skip = |why: String, may_pass| Ok(Err(Skip { why, may_pass }));
+    async fn delete_tags(&self, object: &MultiArchImage) -> Result<(), Skip> {
+        let skip = |why: String, may_pass| Err(Skip { why, may_pass });
         let status = self.sessions.status(object);
         if status.tags.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
         let sources = match Sources::parse(&object.spec) {
             Ok(sources) => sources,
@@ -92,22 +93,27 @@ impl<R: Registry> Context<R> {
         };
         let namespace = object.namespace().unwrap_or_default();
         let secrets = access::secrets(&sources);
-        let failed =
-            |source| ControllerError::Secrets { object: display(&object.metadata), source };
-        let keychain = Keychain::load(&self.client, &namespace, &secrets).await.map_err(failed)?;
         let certificates = access::certificates(&sources);
-        let keychain = keychain.load_certificates(&self.client, &namespace, &certificates);
-        let keychain = keychain.await.map_err(failed)?;
+        let keychain = async {
+            let keychain = Keychain::load(&self.client, &namespace, &secrets).await?;
+            keychain.load_certificates(&self.client, &namespace, &certificates).await
+        };
+        let keychain = match keychain.await {
+            Ok(keychain) => keychain,
+            Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),
+        };
+        let claims = self.claims(object, &status, sources.target.repository());
         let access = AccessMap::new(&sources, &keychain);
         let access = match access.target() {
             Ok(access) => access,
             Err(error) => return skip(error.to_string(), true),
         };
-        let Deleted { tags, left } = delete::delete(&self.registry, access, &status).await;
+        let Deleted { tags, left } =
+            delete::delete(&self.registry, access, &sources, &status, &claims).await;
         for tag in tags {
             info!(namespace, name = object.name_any(), %tag, "deleted tag");
         }
-        let Some(first) = left.first() else { return Ok(Ok(())) };
+        let Some(first) = left.first() else { return Ok(()) };
         let more = left.len() - 1;
         let more = if more > 0 { format!("; {more} more tags stay") } else { String::new() };
         skip(format!("{first}{more}"), left.iter().any(|left| left.may_pass))

@@ -1,9 +1,11 @@
 //! One run of the pipeline over one object: its Secrets, its time limit, and what is shown meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use futures::future::{Either, select};
 
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 use tracing::warn;
 
@@ -20,17 +22,20 @@ use crate::{
     registry::Registry,
 };
 
+/// How often it is asked whether a run is still wanted.
+const LOOK: Duration = Duration::from_secs(2);
 /// How often a run that copies shows how far it is.
 const PROGRESS: Duration = Duration::from_secs(30);
 
-/// Runs the pipeline over `object`, and shows how far it is while that takes long.
+/// Runs the pipeline over `object`, and shows how far it is while that takes long. `None` where it was
+/// cut off, because the object is deleted or another one now.
 pub(super) async fn run<R: Registry>(
     object: &MultiArchImage,
     previous: &mut MultiArchImageStatus,
     requested: bool,
     context: &Context<R>,
-) -> Result<Run, ControllerError> {
-    let held = |failure| Run::without_answers(Outcome::Held(failure));
+) -> Result<Option<Run>, ControllerError> {
+    let held = |failure| Some(Run::without_answers(Outcome::Held(failure)));
     let sources = match Sources::parse(&object.spec) {
         Ok(sources) => sources,
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
@@ -43,31 +48,57 @@ pub(super) async fn run<R: Registry>(
     let keychain = keychain.load_certificates(&context.client, &namespace, &certificates);
     let keychain = keychain.await.map_err(failed)?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
+    let claims = context.claims(object, previous, sources.target.repository());
     let stage = Stage::default();
     let now = Timestamp::now();
-    let corrections = context.sessions.corrections(object);
+    let (corrections, looks) =
+        (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
         registry: &context.registry,
         sources: &sources,
         keychain: &keychain,
         memory: &memory,
         requested,
-        referrers_due: context.sessions.are_referrers_due(object, now),
+        looks: &looks,
+        claims: &claims,
         corrections: &corrections,
         now,
         stage: &stage,
     };
     let timeout = Duration::from(object.spec.timeout);
     let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
-    let mut told = 0;
+    let (mut told, mut shown) = (0, Instant::now());
     loop {
-        if let Ok(ended) = tokio::time::timeout(PROGRESS, &mut run).await {
-            return Ok(ended.unwrap_or_else(|_| held(Failure::timed_out(timeout, &stage.now()))));
+        if let Ok(ended) = tokio::time::timeout(LOOK, &mut run).await {
+            let late = || held(Failure::timed_out(timeout, &stage.now()));
+            return Ok(ended.map_or_else(|_| late(), Some));
         }
-        if stage.bytes() > told {
-            told = stage.bytes();
-            tell_progress(object, previous, &stage, context).await;
+        if stage.may_be_cut() && !context.is_as_it_was(object) {
+            return Ok(None);
         }
+        if stage.bytes() > told && shown.elapsed() >= PROGRESS {
+            (told, shown) = (stage.bytes(), Instant::now());
+            let tell = std::pin::pin!(tell_progress(object, previous, &stage, context));
+            // The copy goes on meanwhile, also where the API server is slow.
+            if let Either::Left((ended, _)) = select(&mut run, tell).await {
+                let late = || held(Failure::timed_out(timeout, &stage.now()));
+                return Ok(ended.map_or_else(|_| late(), Some));
+            }
+        }
+    }
+}
+
+impl<R: Registry> Context<R> {
+    /// Whether the watch still shows `object`, not deleted, and with the same spec.
+    fn is_as_it_was(&self, object: &MultiArchImage) -> bool {
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        let now = self.objects.get(&ObjectRef::new(&name).within(&namespace));
+        now.is_some_and(|now| {
+            let (now, then) = (now.meta(), &object.metadata);
+            now.uid == then.uid
+                && now.generation == then.generation
+                && now.deletion_timestamp.is_none()
+        })
     }
 }
 

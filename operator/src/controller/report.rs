@@ -1,6 +1,7 @@
 //! Writes status by server-side apply, and publishes the Events that go with it.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
@@ -40,7 +41,7 @@ impl Reporter {
         object: &MultiArchImage,
         next: &MultiArchImageStatus,
     ) -> Result<Option<String>, kube::Error> {
-        self.apply(&object.namespace().unwrap_or_default(), &object.name_any(), next).await
+        self.apply(&object.metadata, next).await
     }
 
     /// Tells what happened between `previous` and `next`.
@@ -89,7 +90,7 @@ impl Reporter {
             return Ok(());
         }
         log(&namespace, &name, &previous, &next, &run);
-        self.apply(&namespace, &name, &next).await?;
+        self.apply(&object.metadata, &next).await?;
         for event in events::between(&previous, &next, &run) {
             self.publish(&event, &object.object_ref(&self.resource)).await;
         }
@@ -98,25 +99,29 @@ impl Reporter {
 
     async fn apply(
         &self,
-        namespace: &str,
-        name: &str,
+        meta: &ObjectMeta,
         status: &MultiArchImageStatus,
     ) -> Result<Option<String>, kube::Error> {
+        let name = meta.name.as_deref().unwrap_or_default();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
         let mut status = status.clone();
         // Conditions that others set are theirs to keep.
         status.conditions.retain(|condition| condition.type_.parse::<Type>().is_ok());
         let patch = json!({
             "apiVersion": MultiArchImage::api_version(&()),
             "kind": MultiArchImage::kind(&()),
-            "metadata": {"name": name},
+            "metadata": {"name": name, "uid": meta.uid},
             "status": status,
         });
         let params = PatchParams::apply(MANAGER).force();
         let object = self.api(namespace).patch_status(name, &params, &Patch::Apply(patch)).await;
         match object {
             Ok(object) => Ok(object.resource_version()),
-            // Deleted while it was worked on.
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            // Deleted while it was worked on, or replaced by another one of the same name: forced, an
+            // apply has no other conflict.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -2,18 +2,18 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 
 use super::{Watched, lock};
-use crate::{error::Retry, reconcile::tags::Corrections};
+use crate::{
+    error::Retry,
+    reconcile::{referrers::Looks, tags::Corrections},
+};
 
 /// Sessions are looked through for deleted objects when there are this many more than last time.
 const PRUNE: usize = 1024;
-
-/// How often referrers of what is published are looked for.
-const REFERRERS: SignedDuration = SignedDuration::from_hours(6);
 
 /// The sessions of all objects, by uid.
 #[derive(Debug, Default)]
@@ -25,8 +25,7 @@ struct Session {
     failures: u32,
     written: Option<Written>,
     corrections: Corrections,
-    /// When referrers of all its images were looked for.
-    followed: Option<Timestamp>,
+    looks: Looks,
     /// Tries to delete its tags.
     deletions: usize,
     /// Runs of all objects since this one ran.
@@ -96,16 +95,15 @@ impl Sessions {
         sessions.get(&uid(object)).map(|session| session.corrections.clone()).unwrap_or_default()
     }
 
-    /// Whether it is time to look for referrers of all images of `object`.
-    pub(super) fn are_referrers_due(&self, object: &MultiArchImage, now: Timestamp) -> bool {
+    /// When referrers of the images of `object` were looked for.
+    pub(super) fn looks(&self, object: &MultiArchImage) -> Looks {
         let sessions = lock(&self.0);
-        let followed = sessions.get(&uid(object)).and_then(|session| session.followed);
-        followed.is_none_or(|then| now.duration_since(then) >= REFERRERS)
+        sessions.get(&uid(object)).map(|session| session.looks.clone()).unwrap_or_default()
     }
 
-    /// Referrers of all images of `object` were looked for, at `now` if there is no more to come.
-    pub(super) fn followed(&self, object: &MultiArchImage, now: Option<Timestamp>) {
-        lock(&self.0).entry(uid(object)).or_default().followed = now;
+    /// The same, since its last run.
+    pub(super) fn set_looks(&self, object: &MultiArchImage, looks: Looks) {
+        lock(&self.0).entry(uid(object)).or_default().looks = looks;
     }
 
     /// Counts a try to delete the tags of `object`: how many there were before.
@@ -156,6 +154,7 @@ mod tests {
     use kube::Resource;
 
     use super::*;
+    use crate::reconcile::referrers::looks::Skipped;
 
     fn object(version: &str, digest: &str) -> MultiArchImage {
         let mut object =
@@ -192,6 +191,23 @@ mod tests {
         assert_eq!(sessions.count(&object, false, failed), 1);
         object.meta_mut().generation = Some(2);
         assert_eq!(sessions.count(&object, false, failed), 1, "a new generation starts anew");
+    }
+
+    /// What was looked for stays, whatever becomes of the object's runs.
+    #[test]
+    fn keeps_looks_for_referrers() {
+        let sessions = Sessions::default();
+        let (mut object, now) = (object("1", ""), Timestamp::UNIX_EPOCH);
+        let image = format!("r.example/app@{}", crate::oci::Digest::of(b"x")).parse().unwrap();
+        assert!(sessions.looks(&object).are_due(&image, now, false));
+        let mut looks = sessions.looks(&object);
+        looks.record(&image, Skipped::default(), now);
+        sessions.set_looks(&object, looks.clone());
+        object.meta_mut().generation = Some(2);
+        sessions.count(&object, true, Some(Retry::Backoff));
+        assert_eq!(sessions.looks(&object), looks);
+        object.meta_mut().uid = Some("another".into());
+        assert_eq!(sessions.looks(&object), Looks::default());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     access::AccessMap,
     copy, look,
     publish::PublishError,
+    referrers::Followed,
     resolve::{Answer, Content, Found, Resolution},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub struct Kept {
     pub repaired: Vec<Reference>,
     /// Whether all images of the published index are there; `None` where that is not known.
     pub whole: Option<bool>,
+    /// What became of their referrers, where those were looked for.
+    pub referrers: Option<Followed>,
 }
 
 /// What the target's repository must have for a plan, beside what is copied there anyway.

@@ -1,11 +1,13 @@
 //! writes: the tags of an object that is deleted, away from their registry.
 
+use std::collections::HashMap;
+
 use futures::{StreamExt, stream};
 use multiarch_crds::v1alpha1::MultiArchImageStatus;
 
-use super::look;
+use super::{claims::Claims, look, sources::Sources, tags};
 use crate::{
-    oci::{Digest, Reference},
+    oci::{Digest, Platform, Reference},
     registry::{Access, Registry, RegistryError, Scope},
 };
 
@@ -34,25 +36,31 @@ pub struct Left {
 }
 
 /// Deletes the tags that `status` says were written, where they still name what was published. Only
-/// tags: never an image, and no tag that something else has moved.
+/// tags: never an image, and no tag that something else has moved or another object keeps.
 pub async fn delete<R: Registry>(
     registry: &R,
     access: &Access,
+    sources: &Sources,
     status: &MultiArchImageStatus,
+    claims: &Claims,
 ) -> Deleted {
     let reference: Option<Reference> = status.reference.as_deref().and_then(|r| r.parse().ok());
-    let Some(reference) = reference else { return Deleted::default() };
+    // What was never pushed, and only found to be right, something else has made.
+    let pushed = status.last_publish_time.is_some();
+    let Some(reference) = reference.filter(|_| pushed) else { return Deleted::default() };
     let repository = reference.repository();
     let access = &Access { scopes: vec![Scope::delete(repository)], ..access.clone() };
-    let images = status.platforms.iter().filter_map(|image| image.digest.parse().ok());
-    let ours: Vec<Digest> = images.chain(reference.digest().cloned()).collect();
-    let ours = &ours;
+    let images = left(sources, status, &reference);
     let deletions: Vec<_> = status
         .tags
         .iter()
-        .map(|tag| repository.tag(tag))
-        .map(|tag| async move {
-            let deleted = one(registry, access, &tag, ours).await;
+        .filter(|tag| claims.owner(tag).is_none())
+        .map(|name| {
+            let left = images.get(name).or(reference.digest());
+            (repository.tag(name), left.cloned())
+        })
+        .map(|(tag, left)| async move {
+            let deleted = one(registry, access, &tag, left.as_ref()).await;
             (tag, deleted)
         })
         .collect();
@@ -68,17 +76,33 @@ pub async fn delete<R: Registry>(
     deleted
 }
 
-/// Deletes `tag`, if it names one of `ours`; whether it did.
+/// The images that were left under tags of their own.
+fn left(
+    sources: &Sources,
+    status: &MultiArchImageStatus,
+    index: &Reference,
+) -> HashMap<String, Digest> {
+    let parsed = status.platforms.iter().filter_map(|image| {
+        Some((image.platform.parse::<Platform>().ok()?, image.digest.parse::<Digest>().ok()?))
+    });
+    let images: Vec<_> = parsed.collect();
+    let images = images.iter().map(|(platform, digest)| (platform, digest));
+    let tags = index.digest().map(|index| tags::of(sources, index, images));
+    let tags = tags.and_then(Result::ok).unwrap_or_default();
+    tags.into_iter().map(|tag| (tag.name, tag.digest)).collect()
+}
+
+/// Deletes `tag`, if it names what it was left with; whether it did.
 async fn one<R: Registry>(
     registry: &R,
     access: &Access,
     tag: &Reference,
-    ours: &[Digest],
+    left_with: Option<&Digest>,
 ) -> Result<bool, Left> {
     let left = |why: String, may_pass| Left { tag: tag.clone(), why, may_pass };
     let named = look::named(registry, access, tag).await;
     let named = named.map_err(|error| left(error.to_string(), true))?;
-    if named.is_none_or(|named| !ours.contains(&named)) {
+    if named.is_none() || named.as_ref() != left_with {
         return Ok(false);
     }
     let name = tag.tag().unwrap_or_default();

@@ -1,6 +1,8 @@
 //! reads: by HEAD alone, whether everything is as the status says.
 
-use futures::future::{join, try_join_all};
+use std::mem::take;
+
+use futures::future::try_join_all;
 use multiarch_crds::{
     condition::Reason,
     v1alpha1::{RemovalPolicy, TagPolicy},
@@ -14,7 +16,7 @@ use super::{
     memory::PublishedIndex,
     publish::PublishError,
     publish_failure,
-    referrers::{self, Skipped},
+    referrers::{self, Followed},
     resolve::{self, Answer},
     status::{Outcome, Run},
     tags::{self, Tag},
@@ -28,22 +30,25 @@ use crate::{
 
 /// Asks whether everything is as the status says, and puts back images that are gone. `None` where
 /// the sources must be read to know what to do.
-pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> Option<Run> {
+pub(super) async fn glance<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    kept: &mut Kept,
+) -> Option<Run> {
     let Job { registry, sources, memory, .. } = *job;
     let policy = sources.tag_policy;
     let run = |resolutions, outcome| Run { resolutions, ..Run::without_answers(outcome) };
     let resolutions = resolve::glance(registry, sources, access, memory).await?;
-    let mut kept = Kept::default();
     if let Some(failure) = worst(sources, &resolutions) {
         // It may hide what was wrong before, which the digests alone do not tell.
         let waits = [Some(Reason::WaitingForPlatforms), Some(Reason::WaitingForMatch)];
         if !memory.was_served() && !waits.contains(&memory.reason) {
             return None;
         }
-        let looked = children::keep_published(job, access, &resolutions, &[], &mut kept).await;
+        let looked = children::keep_published(job, access, &resolutions, &[], kept).await;
         let gone = looked.err().filter(PublishError::is_gone);
         let failure = gone.as_ref().map_or(failure, publish_failure);
-        return Some(run(resolutions, Outcome::Held(failure)).with(kept));
+        return Some(run(resolutions, Outcome::Held(failure)).with(take(kept)));
     }
     let newly_gone = resolutions.iter().any(|r| matches!(r.answer, Answer::Missing));
     if newly_gone && (!memory.was_served() || sources.removal_policy == RemovalPolicy::Remove) {
@@ -57,20 +62,26 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
         return settled.then(|| run(resolutions, Outcome::Unchanged));
     };
     let images = published.children.iter().map(|child| (&child.platform, &child.digest));
-    let beside = tags::of(sources, &published.digest, images).ok()?;
-    let tagged: Vec<_> = beside.iter().map(|tag| &tag.digest).chain([&published.digest]).collect();
-    let (looked, astray) = join(
-        children::keep_published(job, access, &resolutions, &tagged, &mut kept),
-        first_astray(job, access, published, &beside),
-    )
-    .await;
-    let astray = match looked.and(astray) {
-        Ok(astray) => astray,
+    let mut beside = tags::of(sources, &published.digest, images).ok()?;
+    let all = beside.len();
+    beside.retain(|tag| job.claims.owner(&tag.name).is_none());
+    // That nobody else keeps them any more is told by a whole run.
+    if memory.reason == Some(Reason::TargetConflict) && beside.len() == all {
+        return None;
+    }
+    let tags = look_at_tags(job, access, published, &beside).await;
+    let shown = tags.as_ref().map(|tags| tags.right.as_slice()).unwrap_or_default();
+    let looked = children::keep_published(job, access, &resolutions, shown, kept).await;
+    let astray = match looked.and(tags) {
+        Ok(tags) => tags.astray,
+        // What held the object before may hold it still.
+        Err(error) if !error.is_gone() && !memory.was_served() => return None,
         Err(error) => {
             let held = Outcome::Held(publish_failure(&error));
-            return Some(run(resolutions, held).with(kept));
+            return Some(run(resolutions, held).with(take(kept)));
         }
     };
+    let is_right = astray.is_none();
     let outcome = match astray {
         // That the tags are right again is told by a whole run.
         None if memory.was_left(policy) => return None,
@@ -89,9 +100,10 @@ pub(super) async fn glance<R: Registry>(job: &Job<'_, R>, access: &AccessMap) ->
             Outcome::Held(Failure::drifted(&tag, &published, named.as_ref()))
         }
     };
-    let is_right = matches!(outcome, Outcome::Unchanged);
-    let referrers = if is_right { follow(job, access, published).await } else { None };
-    Some(Run { referrers, ..run(resolutions, outcome) }.with(kept))
+    if is_right {
+        kept.referrers = follow(job, access, published).await;
+    }
+    Some(run(resolutions, outcome).with(take(kept)))
 }
 
 /// A tag that does not name what it was left with.
@@ -101,25 +113,42 @@ struct Astray {
     named: Option<Digest>,
 }
 
-/// The first tag that does not name what it should.
-async fn first_astray<R: Registry>(
+/// What the tags name.
+struct Tags<'a> {
+    /// What those show to be there that name what they should.
+    right: Vec<&'a Digest>,
+    /// The first one that does not.
+    astray: Option<Astray>,
+}
+
+/// Asks what the tags name.
+async fn look_at_tags<'a, R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
-    published: &PublishedIndex,
-    beside: &[Tag],
-) -> Result<Option<Astray>, PublishError> {
+    published: &'a PublishedIndex,
+    beside: &'a [Tag],
+) -> Result<Tags<'a>, PublishError> {
     let access = access.target().map_err(|source| PublishError::Credential { source })?;
     let target = &job.sources.target;
-    let of = |tag: &Tag| (target.repository().tag(&tag.name), tag.digest.clone());
-    let all = [(target.clone(), published.digest.clone())].into_iter().chain(beside.iter().map(of));
+    let of = |tag: &'a Tag| (target.repository().tag(&tag.name), &tag.digest);
+    let all = [(target.clone(), &published.digest)].into_iter().chain(beside.iter().map(of));
     let asks: Vec<_> = all
-        .map(|(tag, published)| async move {
+        .map(|(tag, digest)| async move {
             let named = look::named(job.registry, access, &tag).await?;
-            let is_right = named.as_ref() == Some(&published);
-            Ok((!is_right).then_some(Astray { tag, published, named }))
+            if named.as_ref() == Some(digest) {
+                return Ok(Ok(digest));
+            }
+            Ok(Err(Astray { tag, published: digest.clone(), named }))
         })
         .collect();
-    Ok(try_join_all(asks).await?.into_iter().flatten().next())
+    let mut tags = Tags { right: Vec::new(), astray: None };
+    for answer in try_join_all(asks).await? {
+        match answer {
+            Ok(digest) => tags.right.push(digest),
+            Err(astray) => tags.astray = tags.astray.or(Some(astray)),
+        }
+    }
+    Ok(tags)
 }
 
 /// Looks for referrers of what is published, when that is due.
@@ -127,7 +156,7 @@ async fn follow<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     published: &PublishedIndex,
-) -> Option<Skipped> {
+) -> Option<Followed> {
     let images = published.children.iter().map(|child| (&child.digest, child.source.as_str()));
     // What is published as it is, its source names too.
     let whole = job.sources.sources.iter().filter(|source| {
@@ -136,6 +165,5 @@ async fn follow<R: Registry>(
     });
     let whole = whole.map(|source| (&published.digest, source.name.as_str()));
     let subjects = referrers::subjects(job, images.chain(whole));
-    let skipped = referrers::follow(job, access, &subjects).await;
-    (!subjects.is_empty()).then_some(skipped)
+    referrers::follow(job, access, &subjects).await
 }

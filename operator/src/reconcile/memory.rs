@@ -127,6 +127,7 @@ impl Memory {
                 | R::PublishedPartial
                 | R::WouldShrink
                 | R::TagImmutable
+                | R::TargetConflict
                 | R::DriftLoop => tag_is_known,
                 // What the target's registry refused it may take later.
                 R::UnsupportedContent | R::FormatMismatch => {

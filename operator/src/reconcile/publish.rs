@@ -15,7 +15,7 @@ use super::{
     children::{self, Children, Kept},
     copy, look,
     plan::{Current, Plan, Read},
-    referrers::{self, Skipped},
+    referrers::{self, Followed},
     sources::Sources,
     tags::{Astray, Verdict},
 };
@@ -40,7 +40,6 @@ pub struct Published {
     media_type: String,
     pushed: bool,
     replaced: Option<Digest>,
-    referrers: Option<Skipped>,
 }
 
 impl Published {
@@ -49,20 +48,13 @@ impl Published {
     pub(crate) fn pretend(reference: Reference, pushed: bool) -> Option<Self> {
         let (digest, media_type) = (reference.digest()?.clone(), crate::oci::media_type::OCI_INDEX);
         let media_type = media_type.to_owned();
-        let (replaced, referrers) = (None, None);
-        Some(Self { reference, digest, media_type, pushed, replaced, referrers })
+        Some(Self { reference, digest, media_type, pushed, replaced: None })
     }
 
     /// The target, pinned to what its tag names.
     #[must_use]
     pub fn reference(&self) -> &Reference {
         &self.reference
-    }
-
-    /// Which referrers were not copied, where they were looked for.
-    #[must_use]
-    pub fn referrers(&self) -> Option<&Skipped> {
-        self.referrers.as_ref()
     }
 
     /// The digest that the tag names.
@@ -112,8 +104,8 @@ pub async fn publish<R: Registry>(
         result?;
     }
     if let Some(found) = found {
-        let referrers = follow(job, access, plan).await;
-        return Ok(Some(Published { referrers, ..found }));
+        kept.referrers = follow(job, access, plan).await;
+        return Ok(Some(found));
     }
     let target = sources.target.pinned_to(plan.raw.digest());
     if memory.reason == Some(Reason::ReadingBack) && job.is_lag_to_be_expected() {
@@ -125,22 +117,23 @@ pub async fn publish<R: Registry>(
     }
     let copied = copy::copy(job, access, &plan.contents).await?;
     // Before the tag, so that whoever sees the tag and verifies a signature finds it.
-    let referrers = follow(job, access, plan).await;
+    kept.referrers = follow(job, access, plan).await;
     let access = access.target().map_err(|source| PublishError::Credential { source })?;
     // What was looked at before may be long ago.
-    if copied {
+    if copied || kept.referrers.is_some() {
         let named = look::named(registry, access, &sources.target).await?;
         if named.as_ref() != before {
             return Err(PublishError::Moved { tag: sources.target.clone(), named });
         }
     }
+    stage.publishes();
     stage.at("while pushing the index and reading it back");
     put(registry, access, &sources.target, &plan.raw).await?;
     read_back(registry, access, &target, Before::Named(before)).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
     let replaced = before.cloned();
     let (reference, pushed) = (target, true);
-    Ok(Some(Published { reference, digest, media_type, pushed, replaced, referrers }))
+    Ok(Some(Published { reference, digest, media_type, pushed, replaced }))
 }
 
 /// Whether `wanted` may be put under the target's tag, which names `named`. `false` where what was
@@ -178,12 +171,15 @@ fn found(sources: &Sources, plan: &Plan, current: &Current) -> Option<Published>
         media_type: media_type.to_owned(),
         pushed: false,
         replaced: None,
-        referrers: None,
     })
 }
 
 /// Copies what refers to the images of `plan`, and to the index where it is published as it is.
-async fn follow<R: Registry>(job: &Job<'_, R>, access: &AccessMap, plan: &Plan) -> Option<Skipped> {
+async fn follow<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    plan: &Plan,
+) -> Option<Followed> {
     let listed =
         |image: &PublishedPlatform| Some((image.digest.parse().ok()?, image.source.clone()));
     let images: Vec<(Digest, String)> = plan.platforms.iter().filter_map(listed).collect();
@@ -191,8 +187,7 @@ async fn follow<R: Registry>(job: &Job<'_, R>, access: &AccessMap, plan: &Plan) 
     let whole = plan.index.is_none().then_some(()).and(job.sources.sources.first());
     let whole = whole.map(|source| (plan.raw.digest(), source.name.as_str()));
     let subjects = referrers::subjects(job, images.chain(whole));
-    let skipped = referrers::follow(job, access, &subjects).await;
-    (!subjects.is_empty()).then_some(skipped)
+    referrers::follow(job, access, &subjects).await
 }
 
 /// Why `tag` is left as it is.

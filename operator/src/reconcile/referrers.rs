@@ -1,13 +1,21 @@
 //! writes: what refers to images that were copied (signatures, SBOMs), into the target's repository.
 
-use std::{collections::HashSet, time::Duration};
+pub mod looks;
+
+use std::{collections::HashSet, ops::ControlFlow, time::Duration};
 
 use futures::{StreamExt, stream};
 use multiarch_crds::v1alpha1::Referrers;
+use tokio::time::{Instant, timeout_at};
 
-use super::{Job, access::AccessMap, stage::Stage};
+pub use self::looks::Looks;
+use self::looks::Skipped;
+use super::{Job, access::AccessMap};
 use crate::{
-    oci::{Digest, ImageManifest, Manifest, RawManifest, TagOrDigest, referrer::fallback_tag},
+    oci::{
+        Digest, ImageManifest, Manifest, RawManifest, Reference, Referrer, TagOrDigest,
+        referrer::fallback_tag,
+    },
     registry::{Place, Registry, RegistryError},
 };
 
@@ -26,23 +34,24 @@ const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 /// A manifest whose referrers are copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// Its digest.
-    pub digest: Digest,
+    digest: Digest,
+    /// It, where it came from.
+    image: Reference,
     /// Name of the source that it came from.
-    pub source: String,
+    source: String,
 }
 
-/// What was not copied. It never holds the index back.
+/// What a run that looked for referrers leaves to the next one, and to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// What, and why, in words.
+pub struct Followed {
+    /// All looks, those of this run among them.
+    pub looks: Looks,
+    /// What was not copied, and why, in words.
     pub notes: Vec<String>,
-    /// Whether another look soon may help.
-    pub may_pass: bool,
 }
 
-/// Those of `images`, each with its source, whose referrers are looked for in this run: all that
-/// came from another repository when that is due, else those that are new.
+/// Those of `images`, each with its source, whose referrers are looked for in this run: what came
+/// from another repository and is new, or due again, or asked for by a person.
 pub fn subjects<'a, R>(
     job: &Job<'_, R>,
     images: impl Iterator<Item = (&'a Digest, &'a str)>,
@@ -51,64 +60,81 @@ pub fn subjects<'a, R>(
         return Vec::new();
     }
     let mut seen = HashSet::new();
-    let subjects = images.filter(|(digest, source)| {
-        let of = job.sources.sources.iter().find(|of| of.name == *source);
-        let moved =
-            of.is_some_and(|of| of.reference.repository() != job.sources.target.repository());
-        let known = job.memory.published.as_ref().is_some_and(|index| index.lists(digest));
-        moved && (job.referrers_due || !known) && seen.insert(*digest)
+    let moved = images.filter_map(|(digest, name)| {
+        let source = job.sources.sources.iter().find(|source| source.name == name)?;
+        let repository = source.reference.repository();
+        let moved = repository != job.sources.target.repository() && seen.insert(digest);
+        let image = repository.digest(digest);
+        moved.then(|| Subject { digest: digest.clone(), image, source: name.into() })
     });
-    subjects
-        .map(|(digest, source)| Subject { digest: digest.clone(), source: source.into() })
-        .collect()
+    let (now, edited) = (job.now, !job.memory.current);
+    let is_due =
+        |subject: &Subject| job.requested || job.looks.are_due(&subject.image, now, edited);
+    moved.filter(is_due).collect()
 }
 
-/// Copies what refers to `subjects`, and never overwrites what the target has.
+/// Copies what refers to `subjects`, and never overwrites what the target has. `None` where there
+/// is nothing to look for.
 pub async fn follow<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     subjects: &[Subject],
-) -> Skipped {
-    if subjects.is_empty() {
-        return Skipped::default();
-    }
+) -> Option<Followed> {
+    let target = access.target().ok().filter(|_| !subjects.is_empty())?;
     job.stage.at("while copying signatures and other referrers");
-    let Ok(target) = access.target() else { return Skipped::default() };
     let to = Place { access: target, repository: job.sources.target.repository() };
-    let follows: Vec<_> = subjects.iter().map(|subject| one(job, access, to, subject)).collect();
-    let all = stream::iter(follows).buffered(AT_ONCE).collect::<Vec<_>>();
-    let Ok(skipped) = tokio::time::timeout(TIME, all).await else {
-        let notes = vec![format!("copying referrers took longer than {TIME:?}")];
-        return Skipped { notes, may_pass: true };
-    };
-    let may_pass = skipped.iter().any(|skipped| skipped.may_pass);
-    Skipped { notes: skipped.into_iter().flat_map(|skipped| skipped.notes).collect(), may_pass }
+    // Of a short time for the run, most is left to publish in.
+    let end = Instant::now() + TIME.min(job.sources.timeout / 4);
+    let turns: HashSet<_> = subjects.iter().map(|subject| &subject.digest).collect();
+    let follows: Vec<_> =
+        subjects.iter().map(|subject| one(job, access, to, subject, &turns, end)).collect();
+    let skipped: Vec<_> = stream::iter(follows).buffered(AT_ONCE).collect().await;
+    let mut looks = job.looks.clone();
+    looks.prune(job.now);
+    let told = subjects.iter().zip(skipped);
+    let told = told.map(|(subject, skipped)| {
+        let tell = looks.record(&subject.image, skipped, job.now);
+        if job.requested { looks.notes(&subject.image).to_vec() } else { tell }
+    });
+    let notes = told.flatten().collect();
+    Some(Followed { looks, notes })
 }
 
+/// Copies what refers to `subject`, until `end`.
 async fn one<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     to: Place<'_>,
     subject: &Subject,
+    turns: &HashSet<&Digest>,
+    end: Instant,
 ) -> Skipped {
-    let source = job.sources.sources.iter().find(|source| source.name == subject.source);
-    let (Some(source), Ok(reader)) = (source, access.named(&subject.source)) else {
-        return Skipped::default();
+    let mut skipped = Skipped::default();
+    let reader = match access.named(&subject.source) {
+        Ok(reader) => reader,
+        Err(error) => {
+            skipped.add(
+                format!("what refers to {} was not looked for: {error}", subject.image),
+                false,
+            );
+            return skipped;
+        }
     };
-    let from = Place { access: reader, repository: source.reference.repository() };
-    let mut step =
-        Step { registry: job.registry, stage: job.stage, from, to, skipped: Skipped::default() };
-    step.referrers(&subject.digest).await;
-    for suffix in COSIGN {
-        step.tag(&format!("{}.{suffix}", fallback_tag(&subject.digest))).await;
+    let from = Place { access: reader, repository: subject.image.repository() };
+    let mut step = Step { job, turns, from, to, skipped };
+    let in_time = Instant::now() < end && timeout_at(end, step.all(&subject.digest)).await.is_ok();
+    if !in_time {
+        let note = format!("there was not time enough for all that refers to {}", subject.image);
+        step.skipped.add(note, true);
     }
     step.skipped
 }
 
 /// Copies for one image.
 struct Step<'a, R> {
-    registry: &'a R,
-    stage: &'a Stage,
+    job: &'a Job<'a, R>,
+    /// The images that have a look of their own in this run.
+    turns: &'a HashSet<&'a Digest>,
     from: Place<'a>,
     to: Place<'a>,
     skipped: Skipped,
@@ -117,104 +143,137 @@ struct Step<'a, R> {
 /// Why one of them is left.
 enum Why {
     Registry(RegistryError),
-    Words(&'static str),
+    Words(String),
 }
 
 impl<R: Registry> Step<'_, R> {
-    /// The OCI referrers of `subject`, and theirs in turn (a signature of an SBOM).
-    async fn referrers(&mut self, subject: &Digest) {
-        let (mut left, mut seen) = (MOST, HashSet::from([subject.clone()]));
-        let mut subjects = vec![subject.clone()];
+    /// All that refers to `image`.
+    async fn all(&mut self, image: &Digest) -> ControlFlow<()> {
+        self.referrers(image).await?;
+        for suffix in COSIGN {
+            let tag = format!("{}.{suffix}", fallback_tag(image));
+            if let Err(why) = self.tagged(&TagOrDigest::Tag(tag.clone())).await {
+                let tag = self.from.repository.tag(&tag);
+                self.skip(&format!("{tag} was not copied"), why)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The OCI referrers of `image`, and theirs in turn (a signature of an SBOM).
+    async fn referrers(&mut self, image: &Digest) -> ControlFlow<()> {
+        let (mut left, mut seen) = (MOST, HashSet::from([image.clone()]));
+        let mut subjects = vec![image.clone()];
         while let Some(subject) = subjects.pop() {
-            let listed =
-                self.registry.list_referrers(self.from.access, self.from.repository, &subject);
-            let listed = match listed.await {
-                Ok(listed) => listed,
-                Err(error) => {
-                    self.skip(&self.from.repository.digest(&subject).to_string(), error.into());
+            let (listed, there) = match self.lists(&subject).await {
+                Ok(lists) => lists,
+                Err(why) => {
+                    let of = self.from.repository.digest(&subject);
+                    self.skip(&format!("what refers to {of} was not copied"), why)?;
                     continue;
                 }
             };
             for referrer in listed {
-                if !seen.insert(referrer.digest.clone()) {
+                if !seen.insert(referrer.clone()) {
                     continue;
                 }
-                let reference = self.from.repository.digest(&referrer.digest).to_string();
+                let what = format!("{} was not copied", self.from.repository.digest(&referrer));
                 if left == 0 {
-                    let why = "there are more than 64 for its image";
-                    return self.skip(&reference, Why::Words(why));
+                    let why = Why::Words(format!("more than {MOST} refer to its image"));
+                    return self.skip(&what, why);
                 }
                 left -= 1;
-                match self.referrer(&referrer.digest, &subject).await {
-                    Ok(()) => subjects.push(referrer.digest),
-                    Err(why) => self.skip(&reference, why),
+                if !there.contains(&referrer)
+                    && let Err(why) = self.referrer(&referrer, &subject).await
+                {
+                    self.skip(&what, why)?;
+                } else if !self.turns.contains(&referrer) {
+                    subjects.push(referrer);
                 }
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    /// What the source lists as referrers of `subject`, and if that is anything, what the target
+    /// lists. Being there is not enough: where an index under the fallback tag lists them, one may
+    /// have been stored and not listed.
+    async fn lists(&self, subject: &Digest) -> Result<(Vec<Digest>, HashSet<Digest>), Why> {
+        let registry = self.job.registry;
+        let (from, to) = (self.from, self.to);
+        let listed = registry.list_referrers(from.access, from.repository, subject).await?;
+        if listed.is_empty() {
+            return Ok((Vec::new(), HashSet::new()));
+        }
+        let there = registry.list_referrers(to.access, to.repository, subject).await?;
+        let listed = listed.into_iter().map(|referrer| referrer.digest).collect();
+        Ok((listed, there.into_iter().map(|referrer| referrer.digest).collect()))
     }
 
     async fn referrer(&self, digest: &Digest, subject: &Digest) -> Result<(), Why> {
-        let of = TagOrDigest::Digest(digest.clone());
-        let there = self.registry.head_manifest(self.to.access, self.to.repository, &of).await?;
-        if there.is_some() {
-            return Ok(());
-        }
-        let raw = self.read(&of).await?.ok_or(Why::Words("it is listed, and not there"))?;
+        let raw = self.read(&TagOrDigest::Digest(digest.clone())).await?;
+        let raw = raw.ok_or_else(|| Why::Words("it is listed, and not there".into()))?;
+        // Before any blob of it moves: a list may name whatever it likes.
+        Referrer::of(&raw, subject).map_err(|source| Why::Words(source.to_string()))?;
         self.blobs(&raw).await?;
-        let put = self.registry.put_referrer(self.to.access, self.to.repository, &raw, subject);
-        Ok(put.await?)
+        let (registry, to) = (self.job.registry, self.to);
+        Ok(registry.put_referrer(to.access, to.repository, &raw, subject).await?)
     }
 
-    /// What cosign keeps under `tag`.
-    async fn tag(&mut self, tag: &str) {
-        let name = self.from.repository.tag(tag).to_string();
-        if let Err(why) = self.tagged(&TagOrDigest::Tag(tag.to_owned())).await {
-            self.skip(&name, why);
-        }
-    }
-
+    /// What cosign keeps under the tag `of`.
     async fn tagged(&self, of: &TagOrDigest) -> Result<(), Why> {
-        let (from, to) = (self.from, self.to);
-        let Some(ours) = self.registry.head_manifest(from.access, from.repository, of).await?
-        else {
+        let (registry, from, to) = (self.job.registry, self.from, self.to);
+        let Some(wanted) = registry.head_manifest(from.access, from.repository, of).await? else {
             return Ok(());
         };
-        match self.registry.head_manifest(to.access, to.repository, of).await? {
-            Some(theirs) if theirs.digest == ours.digest => return Ok(()),
-            Some(_) => return Err(Why::Words("the target has another one, which stays")),
-            None => {}
+        if self.has(of, &wanted.digest).await? {
+            return Ok(());
         }
         let Some(raw) = self.read(of).await? else { return Ok(()) };
         self.blobs(&raw).await?;
-        Ok(self.registry.put_manifest(to.access, to.repository, of, &raw).await?)
+        // Somebody may have signed there in between.
+        if self.has(of, raw.digest()).await? {
+            return Ok(());
+        }
+        Ok(registry.put_manifest(to.access, to.repository, of, &raw).await?)
+    }
+
+    /// Whether the target's `of` names `wanted`; an error where it names something else.
+    async fn has(&self, of: &TagOrDigest, wanted: &Digest) -> Result<bool, Why> {
+        let Place { access, repository } = self.to;
+        match self.job.registry.head_manifest(access, repository, of).await? {
+            None => Ok(false),
+            Some(there) if there.digest == *wanted => Ok(true),
+            Some(_) => Err(Why::Words("the target has another one, which stays".into())),
+        }
     }
 
     async fn read(&self, of: &TagOrDigest) -> Result<Option<RawManifest>, Why> {
-        Ok(self.registry.get_manifest(self.from.access, self.from.repository, of).await?)
+        let Place { access, repository } = self.from;
+        Ok(self.job.registry.get_manifest(access, repository, of).await?)
     }
 
     /// Copies the blobs of `raw`.
     async fn blobs(&self, raw: &RawManifest) -> Result<(), Why> {
         let Ok(Manifest::Image(ImageManifest { config, layers, .. })) = raw.parse() else {
-            return Err(Why::Words("it is an index"));
+            return Err(Why::Words("it is an index, and only manifests with blobs are".into()));
         };
         for blob in layers.iter().chain([&config]).filter(|blob| blob.urls.is_empty()) {
-            let progress = self.stage.progress();
-            let copied = self.registry.copy_blob(self.from, self.to, blob, &progress).await?;
-            copied.ok_or(Why::Words("a blob of it is gone"))?;
+            let progress = self.job.stage.progress();
+            let copied = self.job.registry.copy_blob(self.from, self.to, blob, &progress).await?;
+            copied.ok_or_else(|| Why::Words(format!("its blob {} is gone", blob.digest)))?;
         }
         Ok(())
     }
 
-    fn skip(&mut self, what: &str, why: Why) {
-        let why = match why {
-            Why::Registry(error) => {
-                self.skipped.may_pass |= may_pass(&error);
-                error.to_string()
-            }
-            Why::Words(why) => why.to_owned(),
+    /// Notes that `what` because of `why`, and breaks off where nothing else would go better now.
+    fn skip(&mut self, what: &str, why: Why) -> ControlFlow<()> {
+        let (why, may_pass, ends) = match why {
+            Why::Registry(error) => (error.to_string(), may_pass(&error), is_of_host(&error)),
+            Why::Words(why) => (why, false, false),
         };
-        self.skipped.notes.push(format!("{what} was not copied: {why}"));
+        self.skipped.add(format!("{what}: {why}"), may_pass);
+        if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -231,4 +290,10 @@ fn may_pass(error: &RegistryError) -> bool {
         error,
         E::RateLimited { .. } | E::Unavailable { .. } | E::Unreachable { .. } | E::TooSlow { .. }
     )
+}
+
+/// Whether the next request would be answered so, too.
+fn is_of_host(error: &RegistryError) -> bool {
+    use RegistryError as E;
+    matches!(error, E::RateLimited { .. } | E::Unreachable { .. } | E::Unauthorized { .. })
 }

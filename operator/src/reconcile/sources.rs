@@ -2,7 +2,10 @@
 
 mod format;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use multiarch_crds::v1alpha1::{
     Attestations, Format, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Referrers,
@@ -48,6 +51,8 @@ pub struct Sources {
     pub attestations: Attestations,
     /// What becomes of referrers of images that are copied.
     pub referrers: Referrers,
+    /// How long one run may take.
+    pub timeout: Duration,
     /// Hosts that are spoken to without TLS.
     pub plain_http: BTreeSet<String>,
     /// Hosts with certificates of their own, and the names of the Secrets that have them.
@@ -253,6 +258,7 @@ impl Sources {
             equal_labels: spec.equal_labels.clone(),
             attestations: spec.attestations,
             referrers: spec.referrers,
+            timeout: spec.timeout.into(),
             plain_http: spec
                 .registries
                 .iter()

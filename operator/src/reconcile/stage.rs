@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use crate::registry::Progress;
@@ -11,6 +11,7 @@ use crate::registry::Progress;
 #[derive(Debug, Default)]
 pub struct Stage {
     at: Mutex<&'static str>,
+    publishes: AtomicBool,
     blobs: AtomicUsize,
     done: AtomicUsize,
     bytes: Arc<AtomicU64>,
@@ -20,6 +21,18 @@ impl Stage {
     /// The run is at `what` now: completes "the run took too long, …".
     pub fn at(&self, what: &'static str) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// From now on the run is not cut off, since it writes tags.
+    pub fn publishes(&self) {
+        self.publishes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run may be cut off, and begun again from where it is, without anybody seeing half
+    /// of it.
+    #[must_use]
+    pub fn may_be_cut(&self) -> bool {
+        !self.publishes.load(Ordering::Relaxed)
     }
 
     /// What the run is at.

@@ -16,7 +16,7 @@ use self::conditions::{Completeness, Conditions};
 pub use self::run::{Counted, Outcome, Run, Tags};
 use super::{resolve::Answer, sources::Source};
 use crate::{
-    error::{self},
+    error,
     oci::{Platform, Reference},
 };
 

@@ -86,7 +86,7 @@ impl Store {
         self.state().faults.push(Fault { when: Arc::new(when), error: Arc::new(error) });
     }
 
-    /// From now on the port's face never answers the PUTs of blobs that `when` picks.
+    /// From now on the port's face never answers the requests that `when` picks.
     pub fn hang(&self, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
         self.state().hangs.push(Arc::new(when));
     }

@@ -357,3 +357,40 @@ async fn a_foreign_image_that_is_gone_is_never_listed() {
         world.later(10);
     }
 }
+
+/// Told also where more must be read for another reason in the same run.
+#[tokio::test(start_paused = true)]
+async fn what_was_put_back_is_told_whatever_comes_after() {
+    let mut world = copied().await;
+    world.push_foreign(&["linux/amd64"]);
+    lose(&world, &world.digests_of_status()[0]);
+    world.request();
+    let report = world.run().await;
+    assert_eq!(report.events, ["DriftCorrected", "ChildRepaired"]);
+    world.assert_ready("True", "Succeeded");
+}
+
+/// A tag of an image shows it only while it names it.
+#[tokio::test(start_paused = true)]
+async fn an_image_whose_tag_was_moved_is_looked_for() {
+    let mut world = copied().await;
+    world.edit(|spec| {
+        spec.target.tag_policy = TagPolicy::Yield;
+        spec.target.platform_tags = Some("{tag}-{arch}".into());
+    });
+    world.run().await;
+    world.later(10);
+    let report = world.run().await;
+    report.assert_idle(3 + 2);
+    assert_eq!(report.children, 2, "the attestations");
+    world.push_foreign_as("1.0-amd64", &["linux/amd64"]);
+    world.run().await;
+    world.assert_ready("False", "DriftDetected");
+    world.later(10);
+    let report = world.run().await;
+    report.assert_idle(3 + 2);
+    assert_eq!(report.children, 3);
+    lose(&world, &world.digests()[0]);
+    world.later(10);
+    assert_eq!(repaired(&world.run().await), 1);
+}

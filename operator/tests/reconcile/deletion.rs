@@ -2,7 +2,10 @@
 
 use multiarch_operator::{
     oci::TagOrDigest,
-    reconcile::delete::{self, Deleted},
+    reconcile::{
+        delete::{self, Deleted},
+        sources::Sources,
+    },
     registry::{Access, RegistryError, Request},
 };
 use rstest::rstest;
@@ -11,7 +14,9 @@ use crate::world::*;
 
 async fn delete(world: &World) -> Deleted {
     world.store.forget();
-    delete::delete(&world.store, &Access::default(), &world.status).await
+    let sources = Sources::parse(&world.spec).unwrap();
+    let access = Access::default();
+    delete::delete(&world.store, &access, &sources, &world.status, &world.claims).await
 }
 
 fn tags(deleted: &Deleted) -> Vec<&str> {
@@ -55,6 +60,26 @@ async fn a_tag_that_something_else_has_moved_or_deleted_is_left() {
     assert_eq!(tags(&deleted), ["1.0-amd64", "1.0-arm64"]);
     assert!(deleted.left.is_empty());
     assert_eq!(world.tagged().unwrap().digest(), &foreign.digest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_of_the_index_that_somebody_gave_to_one_image_is_left() {
+    let world = tagged().await;
+    let image = world.store.tagged(PATH, "1.0-amd64").unwrap();
+    world.store.tag(PATH, "latest", image.digest());
+    assert_eq!(tags(&delete(&world).await), ["1.0", "1.0-amd64", "1.0-arm64"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_tool_made_is_left() {
+    let first = tagged().await;
+    let mut world = World::pair();
+    world.store = first.store;
+    world.spec = first.spec;
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    assert!(world.status.last_publish_time.is_none(), "it was found to be right");
+    assert_eq!(tags(&delete(&world).await), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

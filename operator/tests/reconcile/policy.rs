@@ -6,7 +6,6 @@ use multiarch_crds::{
     condition::Type,
     v1alpha1::{RemovalPolicy, TagPolicy},
 };
-use multiarch_operator::registry::{RegistryError, Request};
 use rstest::rstest;
 
 use crate::world::*;
@@ -406,26 +405,6 @@ async fn immutable_keeps_the_other_tags_while_its_sources_go_on() {
     world.assert_fixpoint().await;
 }
 
-fn refuse(status: u16) -> impl Fn(&Request) -> RegistryError {
-    move |request| {
-        let (host, request, codes) = (HOST.into(), request.clone(), Vec::new());
-        match status {
-            403 => denied(&request),
-            _ => RegistryError::Refused { host, request, status, codes },
-        }
-    }
-}
-
-/// A registry that lets no tag be overwritten; by digest it takes everything.
-fn protect(world: &World, status: u16) {
-    let store = world.store.clone();
-    let when = move |request: &Request| {
-        let tag = request.of.split_once(':').filter(|_| !request.of.contains('@'));
-        request.method == "PUT" && tag.is_some_and(|(path, tag)| store.tagged(path, tag).is_some())
-    };
-    world.store.fail(when, refuse(status));
-}
-
 #[rstest]
 #[case(400)]
 #[case(403)]
@@ -436,7 +415,7 @@ fn protect(world: &World, status: u16) {
 async fn a_registry_may_protect_its_tags(#[case] status: u16) {
     let mut world = published(TagPolicy::Enforce).await;
     let ours = world.named(TAG);
-    protect(&world, status);
+    world.protect(status);
     world.run().await.assert_idle(4);
     world.move_to("amd64", "linux/amd64", "2");
     let report = world.run().await;
@@ -471,7 +450,7 @@ async fn a_registry_may_protect_its_tags(#[case] status: u16) {
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_is_free_again_is_written() {
     let mut world = published(TagPolicy::Enforce).await;
-    protect(&world, 409);
+    world.protect(409);
     world.move_to("amd64", "linux/amd64", "2");
     world.run().await;
     world.assert_stalled("TagImmutable");

@@ -17,7 +17,9 @@ use multiarch_operator::{
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest, media_type},
     reconcile::{
         self, Job, Stage,
+        claims::Claims,
         memory::Memory,
+        referrers::Looks,
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
@@ -43,7 +45,9 @@ pub(crate) struct World {
     requested_at: Option<String>,
     failures: u32,
     corrections: Corrections,
-    followed: Option<Timestamp>,
+    looks: Looks,
+    /// What other objects keep.
+    pub(crate) claims: Claims,
 }
 
 /// What one run did.
@@ -98,7 +102,8 @@ impl World {
             requested_at: None,
             failures: 0,
             corrections: Corrections::default(),
-            followed: None,
+            looks: Looks::default(),
+            claims: Claims::default(),
         }
     }
 
@@ -189,7 +194,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.failures = 0;
         self.corrections = Corrections::default();
-        self.followed = None;
+        self.looks = Looks::default();
     }
 
     /// A Secret with a credential for [`HOST`].
@@ -209,7 +214,8 @@ impl World {
         report
     }
 
-    async fn run_unchecked(&mut self) -> Report {
+    /// As [`Self::run`] where tags name what is not there.
+    pub(crate) async fn run_unchecked(&mut self) -> Report {
         let requested = self.requested_at.is_some()
             && self.requested_at != self.status.last_handled_reconcile_at;
         let sources = Sources::parse(&self.spec).unwrap();
@@ -226,9 +232,8 @@ impl World {
             keychain: &keychain,
             memory: &memory,
             requested,
-            referrers_due: self
-                .followed
-                .is_none_or(|then| self.now.duration_since(then) >= SignedDuration::from_hours(6)),
+            looks: &self.looks,
+            claims: &self.claims,
             corrections: &self.corrections,
             now: self.now,
             stage: &stage,
@@ -242,8 +247,8 @@ impl World {
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
         requests.sort();
         let retry = run.failure().map(|failure| failure.consequence.retry);
-        if let Some(skipped) = &run.referrers {
-            self.followed = (!skipped.may_pass).then_some(self.now);
+        if let Some(followed) = &run.referrers {
+            self.looks = followed.looks.clone();
         }
         if requested || self.status.observed_generation != Some(self.generation) {
             self.failures = 0;
@@ -337,7 +342,8 @@ impl World {
         self.store.tagged(PATH, tag).map(|raw| raw.digest().clone())
     }
 
-    fn check_manifest(&self, raw: &RawManifest) {
+    /// `raw` is whole.
+    pub(crate) fn check_manifest(&self, raw: &RawManifest) {
         match raw.parse() {
             Ok(Manifest::Index(index)) => {
                 for child in index.manifests {
@@ -381,6 +387,11 @@ impl World {
         };
         let images = index.manifests.iter().filter(|child| !child.is_attestation());
         images.map(|child| child.platform.as_ref().unwrap().normalized().to_string()).collect()
+    }
+
+    /// The images that the status shows.
+    pub(crate) fn digests_of_status(&self) -> Vec<Digest> {
+        self.status.platforms.iter().map(|image| image.digest.parse().unwrap()).collect()
     }
 
     pub(crate) fn digests(&self) -> Vec<Digest> {
@@ -546,5 +557,30 @@ impl World {
         let (_, _, message) = self.ready();
         let digest = message.split('@').nth(1).unwrap().split(',').next().unwrap();
         (digest.parse().unwrap(), TAG.into())
+    }
+}
+
+/// A 4xx.
+pub(crate) fn refuse(status: u16) -> impl Fn(&Request) -> RegistryError {
+    move |request| {
+        let (host, codes) = (HOST.into(), Vec::new());
+        match status {
+            403 => denied(request),
+            _ => RegistryError::Refused { host, request: request.clone(), status, codes },
+        }
+    }
+}
+
+impl World {
+    /// From now on the registry lets no tag be overwritten, with this answer; by digest it takes
+    /// everything.
+    pub(crate) fn protect(&self, status: u16) {
+        let store = self.store.clone();
+        let when = move |request: &Request| {
+            let tag = request.of.split_once(':').filter(|_| !request.of.contains('@'));
+            let taken = tag.is_some_and(|(path, tag)| store.tagged(path, tag).is_some());
+            request.method == "PUT" && taken
+        };
+        self.store.fail(when, refuse(status));
     }
 }

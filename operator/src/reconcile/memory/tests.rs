@@ -137,6 +137,7 @@ fn settled(#[values(true, false)] published: bool) {
             | R::PublishedPartial
             | R::WouldShrink
             | R::TagImmutable
+            | R::TargetConflict
             | R::DriftLoop => published,
             // Of UnsupportedContent it is the target that is to blame, as every source is resolved.
             _ => false,

@@ -3,6 +3,7 @@
 use crate::{
     keychain::KeychainError,
     oci::{Digest, Platform, Reference},
+    reconcile::claims::Owner,
     registry::RegistryError,
 };
 
@@ -118,6 +119,14 @@ pub enum PublishError {
         /// Who says that it may not be overwritten.
         why: &'static str,
     },
+    /// Another object keeps the tag.
+    #[error("{tag} is written by {owner}: give one of the two another tag, or delete one of them")]
+    Claimed {
+        /// The tag.
+        tag: Reference,
+        /// Who keeps it.
+        owner: Owner,
+    },
     /// The tag of an image names something else.
     #[error(
         "{tag}, which platformTags gives {platform}, names something that this object did not \
@@ -185,6 +194,7 @@ impl PublishError {
             | Self::Yielded { .. }
             | Self::DriftLoop { .. }
             | Self::Immutable { .. }
+            | Self::Claimed { .. }
             | Self::TagTaken { .. }
             | Self::Push { .. } => false,
         }

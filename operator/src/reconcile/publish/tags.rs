@@ -48,6 +48,7 @@ pub struct Step<'a, R> {
 
 /// Writes `tags`, whatever becomes of each. The target's tag names the index already.
 pub async fn write<R: Registry>(step: &Step<'_, R>, tags: &[Tag]) -> Tagged {
+    step.job.stage.publishes();
     step.job.stage.at("while writing the other tags");
     let writes: Vec<_> = tags.iter().map(|tag| step.write(tag)).collect();
     let written: Vec<_> = stream::iter(writes).buffered(AT_ONCE).collect().await;
@@ -55,6 +56,7 @@ pub async fn write<R: Registry>(step: &Step<'_, R>, tags: &[Tag]) -> Tagged {
     for (tag, result) in tags.iter().zip(written) {
         let is_ours = match &result {
             Ok(_) | Err(PublishError::Yielded { .. } | PublishError::DriftLoop { .. }) => true,
+            Err(PublishError::Claimed { .. }) => false,
             // One that could not be written names what it named before. Of the index, that is not
             // ours any more; of an image, it must be known again as ours.
             Err(error) => {
@@ -94,6 +96,9 @@ impl<R: Registry> Step<'_, R> {
         let Job { registry, sources, memory, .. } = *self.job;
         let reference = sources.target.repository().tag(&tag.name);
         let pinned = reference.pinned_to(&tag.digest);
+        if let Some(owner) = self.job.claims.owner(&tag.name) {
+            return Err(PublishError::Claimed { tag: reference, owner: owner.clone() });
+        }
         // An index that is new is under no other tag, and under Enforce it goes there whatever was.
         let is_asked =
             !self.fresh || tag.platform.is_some() || sources.tag_policy != TagPolicy::Enforce;

@@ -6,7 +6,8 @@ use crate::{
     error::Failure,
     oci::{Platform, Reference},
     reconcile::{
-        children::Kept, plan::Required, publish::Published, referrers::Skipped, resolve::Resolution,
+        children::Kept, plan::Required, publish::Published, referrers::Followed,
+        resolve::Resolution,
     },
 };
 
@@ -27,8 +28,8 @@ pub struct Run {
     pub repaired: Vec<Reference>,
     /// Whether all images of the published index are there; `None` where that is not known.
     pub whole: Option<bool>,
-    /// Which referrers were not copied, where they were looked for.
-    pub referrers: Option<Skipped>,
+    /// What became of referrers of those images, where they were looked for.
+    pub referrers: Option<Followed>,
     /// Names of sources that give the same platform.
     pub conflict: Vec<String>,
     /// Name of the source of which a blob is gone, as the outcome says.
@@ -59,7 +60,8 @@ impl Run {
     /// It with what became of the published images.
     #[must_use]
     pub fn with(self, kept: Kept) -> Self {
-        Self { repaired: kept.repaired, whole: kept.whole, ..self }
+        let Kept { repaired, whole, referrers } = kept;
+        Self { repaired, whole, referrers, ..self }
     }
 
     /// Why it did not do all that the spec asks for.

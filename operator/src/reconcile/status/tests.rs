@@ -9,13 +9,13 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    error::Failure,
-    reconcile::{plan::Required, publish::Published, resolve::Resolution},
-};
-use crate::{
-    error::{Consequence, Retry, Stalled, TRIES},
+    error::{Consequence, Failure, Retry, Stalled, TRIES},
     oci::Digest,
-    reconcile::resolve::{Found, ResolveError},
+    reconcile::{
+        plan::Required,
+        publish::Published,
+        resolve::{Found, Resolution, ResolveError},
+    },
     registry::{RegistryError, Request},
 };
 

@@ -16,7 +16,7 @@ impl Registry for Store {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        self.admit(access, repository, &Request::manifest("HEAD", repository, reference))?;
+        self.admit(access, repository, &Request::manifest("HEAD", repository, reference)).await?;
         Ok(self.manifest(repository.path(), reference).map(|found| found.descriptor()))
     }
 
@@ -27,7 +27,7 @@ impl Registry for Store {
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RegistryError> {
         let request = Request::manifest("GET", repository, reference);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         let Some(found) = self.manifest(repository.path(), reference) else { return Ok(None) };
         RawManifest::from_response(Some(found.media_type()), found.bytes().clone())
             .map(Some)
@@ -45,7 +45,7 @@ impl Registry for Store {
         blob: &Descriptor,
     ) -> Result<Option<Bytes>, RegistryError> {
         let request = Request::blob("GET", repository, &blob.digest);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         self.read(repository, request, blob)
     }
 
@@ -57,7 +57,7 @@ impl Registry for Store {
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
         let request = Request::manifest("PUT", repository, reference);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         self.accept(repository.path(), reference, manifest).map_err(|rejected| {
             RegistryError::Refused {
                 host: repository.host().into(),
@@ -75,7 +75,7 @@ impl Registry for Store {
         blob: &Descriptor,
     ) -> Result<bool, RegistryError> {
         let request = Request::blob("HEAD", repository, &blob.digest);
-        self.admit(access, repository, &request)?;
+        self.admit(access, repository, &request).await?;
         Ok(self.read(repository, request, blob)?.is_some())
     }
 
@@ -88,7 +88,7 @@ impl Registry for Store {
     ) -> Result<Option<Copied>, RegistryError> {
         let (source, target) = (from.repository, to.repository);
         if source != target && source.host() == target.host() {
-            self.admit(to.access, target, &Request::mount(target, &blob.digest))?;
+            self.admit(to.access, target, &Request::mount(target, &blob.digest)).await?;
             if !self.state().no_mounts
                 && let Some(bytes) = self.blob(source.path(), &blob.digest)
             {
@@ -100,13 +100,8 @@ impl Registry for Store {
             return Ok(Some(Copied::Present));
         }
         let Some(bytes) = self.get_blob(from.access, source, blob).await? else { return Ok(None) };
-        self.admit(to.access, target, &Request::upload("POST", target, &blob.digest))?;
-        let put = Request::blob("PUT", target, &blob.digest);
-        self.admit(to.access, target, &put)?;
-        let hangs = self.state().hangs.clone();
-        if hangs.iter().any(|hangs| hangs(&put)) {
-            std::future::pending::<()>().await;
-        }
+        self.admit(to.access, target, &Request::upload("POST", target, &blob.digest)).await?;
+        self.admit(to.access, target, &Request::blob("PUT", target, &blob.digest)).await?;
         progress(blob.size);
         self.push_blob(target.path(), &blob.media_type, bytes);
         Ok(Some(Copied::Uploaded))
@@ -119,7 +114,8 @@ impl Registry for Store {
         tag: &str,
     ) -> Result<bool, RegistryError> {
         let reference = TagOrDigest::Tag(tag.into());
-        self.admit(access, repository, &Request::manifest("DELETE", repository, &reference))?;
+        self.admit(access, repository, &Request::manifest("DELETE", repository, &reference))
+            .await?;
         Ok(self.untag(repository.path(), tag))
     }
 
@@ -129,7 +125,7 @@ impl Registry for Store {
         repository: &Repository,
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        self.admit(access, repository, &Request::referrers(repository, subject))?;
+        self.admit(access, repository, &Request::referrers(repository, subject)).await?;
         Ok(self.referrers(repository.path(), subject))
     }
 
@@ -171,18 +167,21 @@ impl Store {
         }
     }
 
-    /// Logs the request, and refuses it where a fault or the login says so.
-    fn admit(
+    /// Logs the request, and refuses it where a fault or the login says so, or never answers.
+    async fn admit(
         &self,
         access: &Access,
         repository: &Repository,
         request: &Request,
     ) -> Result<(), RegistryError> {
-        let (faults, login) = {
+        let (faults, hangs, login) = {
             let mut state = self.state();
             state.log.push(request.clone());
-            (state.faults.clone(), state.login.clone())
+            (state.faults.clone(), state.hangs.clone(), state.login.clone())
         };
+        if hangs.iter().any(|hangs| hangs(request)) {
+            std::future::pending::<()>().await;
+        }
         // Outside the lock: a fault may look at the store, or change it.
         for Fault { when, error } in faults {
             if when(request) {
