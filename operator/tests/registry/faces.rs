@@ -437,6 +437,8 @@ impl Distribution {
     }
 
     async fn upload(&self, path: &str, bytes: &Bytes, login: bool) {
+        // reqwest asks for a provider even where no TLS is spoken; the first one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let with_login = |request: reqwest::RequestBuilder| {
             if login { request.basic_auth(USER, Some(PASSWORD)) } else { request }
