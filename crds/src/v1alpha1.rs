@@ -21,7 +21,9 @@ pub use policy::{
     TagPolicy,
 };
 pub use spec::{MultiArchImage, MultiArchImageSpec, Registry, SecretRef, Source, Target};
-pub use status::{Coverage, MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus};
+pub use status::{
+    Coverage, MultiArchImageStatus, PendingTag, PublishedPlatform, SourceState, SourceStatus,
+};
 
 /// The version of every kind in this module.
 pub const VERSION: &str = "v1alpha1";

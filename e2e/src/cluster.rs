@@ -90,7 +90,9 @@ impl Cluster {
         .await
         .context("the start of the control plane was cut short")??;
         let cluster = Self { kubeconfig, supervisor: Some(supervisor) };
-        cluster.apply(&rbac()).await?;
+        for file in ["rbac.yaml", "user-roles.yaml"] {
+            cluster.apply(&templates().join(file)).await?;
+        }
         Ok(cluster)
     }
 
@@ -102,7 +104,9 @@ impl Cluster {
         );
         let cluster = Self { kubeconfig, supervisor: None };
         cluster.apply(&workspace().join("crds")).await?;
-        cluster.apply(&rbac()).await?;
+        for file in ["rbac.yaml", "user-roles.yaml"] {
+            cluster.apply(&templates().join(file)).await?;
+        }
         Ok(cluster)
     }
 
@@ -149,9 +153,9 @@ impl Drop for Cluster {
     }
 }
 
-/// The Namespace, ServiceAccount and ClusterRole that a user installs.
-fn rbac() -> PathBuf {
-    workspace().join("charts/multiarch-operator/templates/rbac.yaml")
+/// Where what a user installs is: the operator's rights, and the users'.
+fn templates() -> PathBuf {
+    workspace().join("charts/multiarch-operator/templates")
 }
 
 /// A client of whoever `kubeconfig` is for.

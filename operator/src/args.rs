@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::oci::reference::canonical_host;
+use crate::oci::{Prefix, reference::canonical_host};
 
 /// Publishes multi-arch images from per-arch sources and keeps them true.
 ///
@@ -13,9 +13,15 @@ use crate::oci::reference::canonical_host;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "multiarch-operator", version)]
 pub struct Args {
-    /// Watch only this namespace; all namespaces where it is not given.
-    #[arg(long, env = "MULTIARCH_WATCH_NAMESPACE", value_name = "NAMESPACE")]
-    pub watch_namespace: Option<String>,
+    /// Watch only this namespace; may be repeated. All namespaces where it is not given.
+    #[arg(
+        long,
+        env = "MULTIARCH_WATCH_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_delimiter = ',',
+        value_parser = namespace
+    )]
+    pub watch_namespace: Vec<String>,
 
     /// How many objects are worked on at once.
     #[arg(long, env = "MULTIARCH_CONCURRENT", value_name = "N", default_value = "8")]
@@ -35,6 +41,28 @@ pub struct Args {
     /// read again when it changes.
     #[arg(long, env = "MULTIARCH_CA_BUNDLE", value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
+
+    /// The registries that objects may name, as target and as source: `registry.example.com`, or a part of one,
+    /// `docker.io/library`; may be repeated. Where it is not given, objects may name any. Of hosts that are
+    /// not listed, objects are told that a connection failed, and not how.
+    #[arg(
+        long,
+        env = "MULTIARCH_ALLOWED_REGISTRIES",
+        value_name = "HOST[/PATH]",
+        value_delimiter = ','
+    )]
+    pub allowed_registries: Vec<Prefix>,
+
+    /// Another host that the uploads of a registry may go on at, such as `registry.example.com=upload.example.com`; may
+    /// be repeated. It sees content, and no credential.
+    #[arg(
+        long,
+        env = "MULTIARCH_UPLOAD_HOST",
+        value_name = "HOST=HOST",
+        value_delimiter = ',',
+        value_parser = upload_host
+    )]
+    pub upload_host: Vec<(String, String)>,
 
     /// A token realm of another origin that may see the credentials of a registry, such as
     /// `registry.example.com=https://gitlab.example.com/jwt/auth`; may be repeated. Built in are
@@ -88,6 +116,20 @@ fn token_realm(text: &str) -> Result<(String, String), String> {
     Ok((host, url.into()))
 }
 
+/// A DNS label: nothing else is a namespace, and an empty one would be all of them.
+fn namespace(text: &str) -> Result<String, String> {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let whole = text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-');
+    let fits = whole && (1..=63).contains(&text.len());
+    fits.then(|| text.into()).ok_or_else(|| "a namespace is 1 to 63 of a-z, 0-9 and -".into())
+}
+
+/// `HOST=HOST`.
+fn upload_host(text: &str) -> Result<(String, String), String> {
+    let (registry, host) = text.split_once('=').ok_or("write HOST=HOST")?;
+    Ok((canonical_host(registry)?, canonical_host(host)?))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -109,6 +151,32 @@ mod tests {
         {
             assert!(realm(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn takes_lists_by_comma_and_by_repetition() {
+        let parse = |args: &[&str]| Args::try_parse_from([&["multiarch-operator"], args].concat());
+        let args = parse(&["--watch-namespace=a,b", "--watch-namespace=c"]).unwrap();
+        assert_eq!(args.watch_namespace, ["a", "b", "c"]);
+        let args =
+            parse(&["--allowed-registries=r.io,docker.io/acme", "--allowed-registries=s.io"]);
+        let shown: Vec<_> =
+            args.unwrap().allowed_registries.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["r.io", "docker.io/acme", "s.io"]);
+        let args = parse(&["--upload-host=R.io=u.io:8443"]).unwrap();
+        assert_eq!(args.upload_host, [("r.io".into(), "u.io:8443".into())]);
+        // An empty list must not mean everything.
+        for wrong in [
+            "--watch-namespace=",
+            "--watch-namespace=a,",
+            "--watch-namespace=A",
+            "--allowed-registries=",
+            "--allowed-registries=https://r.io",
+            "--upload-host=r.io",
+        ] {
+            assert!(parse(&[wrong]).is_err(), "{wrong}");
+        }
+        assert!(parse(&[]).unwrap().watch_namespace.is_empty());
     }
 
     #[test]

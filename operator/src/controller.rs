@@ -4,6 +4,7 @@ mod claims;
 mod finalizer;
 mod pipeline;
 mod report;
+mod scope;
 mod session;
 
 use std::{
@@ -17,7 +18,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
@@ -25,7 +26,7 @@ use kube::{
         reflector, watcher,
     },
 };
-use multiarch_crds::v1alpha1::MultiArchImage;
+use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -34,8 +35,10 @@ use crate::{
     admin::Admin,
     error::Retry,
     metrics::{Metrics, ObjectGauges},
+    oci::Prefix,
     reconcile::{
         self,
+        sources::{Sources, SpecError},
         status::{Outcome, Run},
     },
     registry::Registry,
@@ -53,8 +56,10 @@ pub type Watched = DeserializeGuard<MultiArchImage>;
 /// What the controller is told.
 #[derive(Debug)]
 pub struct Options {
-    /// The one namespace to watch; all where there is none.
-    pub namespace: Option<String>,
+    /// The namespaces to watch; all where there are none.
+    pub namespaces: Vec<String>,
+    /// The registries that objects may name; any where there are none.
+    pub allowed: Vec<Prefix>,
     /// How many objects are worked on at once.
     pub concurrent: NonZeroU16,
 }
@@ -63,6 +68,7 @@ pub struct Options {
 struct Context<R> {
     client: Client,
     registry: R,
+    allowed: Vec<Prefix>,
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,
@@ -70,10 +76,19 @@ struct Context<R> {
     freed: Freed,
 }
 
+impl<R> Context<R> {
+    /// What `spec` asks for, where objects may ask for it.
+    fn sources(&self, spec: &MultiArchImageSpec) -> Result<Sources, SpecError> {
+        let sources = Sources::parse(spec)?;
+        sources.check_allowed(&self.allowed)?;
+        Ok(sources)
+    }
+}
+
 /// Why a run has no outcome: the API server did not do its part. Registries never cause one.
 #[derive(Debug, thiserror::Error)]
 enum ControllerError {
-    #[error("failed to read the Secrets of {object}: {source}")]
+    #[error("failed to read the Secrets of {object}, or its ServiceAccount: {source}")]
     Secrets {
         object: String,
         #[source]
@@ -102,25 +117,16 @@ pub async fn run<R: Registry>(
     admin: Admin,
     stop: CancellationToken,
 ) {
-    let api: Api<Watched> = match &options.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
     let (store, writer) = reflector::store();
     let (freed, waiting) = claims::channel(store.clone());
     let deleted = freed.clone();
     let ready = admin.clone();
-    let objects = watcher(api, watcher::Config::default())
-        .default_backoff()
+    let objects = scope::watch(&client, &options.namespaces, store.clone())
         // Not by the store's own signal: of several that wait for it, it wakes only the last.
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) => admin.set_ready(),
             Ok(watcher::Event::Delete(object)) => deleted.of(object),
-            Ok(_) => {}
-            Err(error) => {
-                let (error, hint) = (causes(error), hint(error));
-                warn!(error, hint, "failed to watch MultiArchImages; trying again");
-            }
+            Ok(_) | Err(_) => {}
         })
         .reflect(writer)
         .applied_objects()
@@ -134,6 +140,7 @@ pub async fn run<R: Registry>(
         freed,
         client,
         registry,
+        allowed: options.allowed,
         metrics,
     };
     // kube's controller waits for the first list before it looks at the stop; nothing runs by then.
@@ -228,7 +235,7 @@ async fn reconcile_object<R: Registry>(
         failures,
         now: Timestamp::now(),
     };
-    if !run.drifts.is_empty() {
+    if run.put_back {
         context.sessions.count_correction(object, about.now);
     }
     let next = reconcile::status::next(&previous, &about, &run);
@@ -330,9 +337,9 @@ fn hint(error: &watcher::Error) -> Option<&'static str> {
         401 => Some(
             "the API server refused the credential: print a new kubeconfig, or give the Pod its token",
         ),
-        403 => {
-            Some("the operator lacks rights: apply charts/multiarch-operator/templates/rbac.yaml")
-        }
+        403 => Some(
+            "the operator lacks rights: apply charts/multiarch-operator/templates/rbac.yaml, or with --watch-namespace rbac-namespaced.yaml beside it",
+        ),
         404 => Some("the API server does not know MultiArchImages: kubectl apply -f crds/"),
         _ => None,
     }

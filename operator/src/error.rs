@@ -79,11 +79,17 @@ impl Failure {
         Self { consequence, message: error.to_string() }
     }
 
-    /// The object's own `timeout` ran out.
+    /// The object's own `timeout` ran out. `again`: the blob that it was at, where the run before
+    /// was cut off in the same one, so that its bytes would be sent for ever.
     #[must_use]
-    pub fn timed_out(timeout: Duration, at: &str) -> Self {
+    pub fn timed_out(timeout: Duration, at: &str, again: Option<&Digest>) -> Self {
         let message = format!("the run took longer than spec.timeout ({timeout:?}), {at}");
-        Self { consequence: retried(Reason::TimedOut), message }
+        let Some(blob) = again else {
+            return Self { consequence: retried(Reason::TimedOut), message };
+        };
+        let message =
+            format!("{message}, for the second time in the blob {blob}: raise spec.timeout");
+        Self { consequence: stalled(Reason::TimedOut), message }
     }
 
     /// `tag` no longer names `published`. One answer may be a stale replica's: it
@@ -113,8 +119,11 @@ impl Consequence {
 
 /// Of a spec.
 #[must_use]
-pub fn of_spec(_: &SpecError) -> Consequence {
-    stalled(Reason::InvalidSpec)
+pub fn of_spec(error: &SpecError) -> Consequence {
+    match error {
+        SpecError::NotAllowed { .. } => stalled(Reason::RegistryNotAllowed),
+        _ => stalled(Reason::InvalidSpec),
+    }
 }
 
 /// Of a plan that is held.
@@ -152,13 +161,16 @@ pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Cons
         E::Incomplete { .. } | E::ConfigGone { .. } => {
             (SourceState::Incomplete, waiting(Reason::WaitingForPlatforms))
         }
-        E::Content { .. } => (SourceState::Invalid, stalled(Reason::UnsupportedContent)),
+        E::Content { .. } | E::TooMuch { .. } => {
+            (SourceState::Invalid, stalled(Reason::UnsupportedContent))
+        }
         E::Format { .. } => (SourceState::Unsupported, stalled(Reason::FormatMismatch)),
         E::ChildWithoutPlatform { .. }
         | E::NoImages { .. }
         | E::NotAnIndex { .. }
         | E::Nested { .. }
         | E::NoPlatform { .. } => (SourceState::Unsupported, stalled(Reason::UnsupportedContent)),
+        E::NotCopied { source } => (state_of_copy(source), of_publish(source)),
     }
 }
 
@@ -183,10 +195,7 @@ pub fn of_publish(error: &PublishError) -> Consequence {
             }
             other => other,
         },
-        PublishError::Lagging { .. } => {
-            let retry = Retry::After(Duration::from_secs(5));
-            Consequence { retry, ..retried(Reason::ReadingBack) }
-        }
+        PublishError::Lagging { .. } => retried(Reason::ReadingBack),
         PublishError::Copy { source: R::Refused { .. } | R::Protocol { .. }, .. } => {
             retried(Reason::PushFailed)
         }
@@ -210,9 +219,11 @@ pub fn of_publish(error: &PublishError) -> Consequence {
 
 fn of_keychain(error: &KeychainError) -> Consequence {
     match error {
-        KeychainError::NotFound { .. } | KeychainError::NoCertificates { .. } => {
-            tried(Reason::SecretNotFound)
-        }
+        // What has the credentials is not there, and one message names both.
+        KeychainError::NotFound { .. }
+        | KeychainError::NoCertificates { .. }
+        | KeychainError::NoAccount { .. } => tried(Reason::SecretNotFound),
+        KeychainError::OfAccount { source, .. } => of_keychain(source),
         KeychainError::WrongType { .. }
         | KeychainError::Malformed { .. }
         | KeychainError::BadCertificates { .. }
@@ -244,6 +255,14 @@ fn of_registry(error: &RegistryError) -> Consequence {
         R::InsecureNotAllowed { .. } => stalled(Reason::InsecureNotAllowed),
         R::RepositoryNotFound { .. } => stalled(Reason::RepositoryNotFound),
         R::TagImmutable { .. } => stalled(Reason::TagImmutable),
+    }
+}
+
+fn state_of_copy(error: &PublishError) -> SourceState {
+    match error {
+        PublishError::Copy { source, .. } => state_of(source),
+        PublishError::ForeignLayer { .. } => SourceState::Unsupported,
+        _ => SourceState::Incomplete,
     }
 }
 

@@ -49,6 +49,8 @@ async fn main() -> anyhow::Result<()> {
     let registry = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
+        allowed: args.allowed_registries.clone(),
+        upload_hosts: args.upload_host,
         token_realms: args.token_realm,
         ca_bundle: args.ca_bundle,
         proxies,
@@ -67,8 +69,11 @@ async fn main() -> anyhow::Result<()> {
     let admin = Admin::new(Arc::clone(&metrics));
     let server = tokio::spawn(admin.clone().serve(listener, stop.clone()));
 
-    let options =
-        controller::Options { namespace: args.watch_namespace, concurrent: args.concurrent };
+    let options = controller::Options {
+        namespaces: args.watch_namespace,
+        allowed: args.allowed_registries,
+        concurrent: args.concurrent,
+    };
     let controller = controller::run(client, registry, options, metrics, admin, stop.clone());
     let stopped = async {
         signalled().await?;

@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod media_type;
 mod outline;
 pub mod platform;
+pub mod prefix;
 pub mod reference;
 pub mod referrer;
 
@@ -21,6 +22,7 @@ pub use index::Index;
 pub use label::Label;
 pub use manifest::{ImageManifest, Manifest, RawManifest};
 pub use platform::Platform;
+pub use prefix::Prefix;
 pub use reference::{Reference, Repository, TagOrDigest};
 pub use referrer::Referrer;
 

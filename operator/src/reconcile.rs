@@ -1,12 +1,14 @@
 //! The pipeline, on one screen: sources → resolve → plan → publish → status.
 
 pub mod access;
+mod answers;
 pub mod children;
 pub mod claims;
 pub mod copy;
 pub mod delete;
 mod glance;
 pub mod labels;
+mod lag;
 pub mod look;
 pub mod memory;
 pub mod plan;
@@ -19,11 +21,15 @@ pub mod status;
 pub mod tags;
 
 use jiff::Timestamp;
-use multiarch_crds::{condition::Reason, v1alpha1::PublishedPlatform};
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{PublishedPlatform, TagPolicy},
+};
 
 pub use self::stage::Stage;
 use self::{
     access::AccessMap,
+    answers::{known, optional, publish_failure, unknown, worst},
     children::{Children, Kept},
     claims::Claims,
     memory::Memory,
@@ -33,7 +39,7 @@ use self::{
         tags::{Step, Tagged},
     },
     referrers::Looks,
-    resolve::{Answer, Resolution},
+    resolve::{Answer, Resolution, ResolveError},
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
     tags::{Corrections, Tag},
@@ -81,6 +87,13 @@ impl<R> Job<'_, R> {
     fn is_lag_to_be_expected(&self) -> bool {
         self.memory.pushed_at.is_some_and(|at| self.now.duration_since(at) < LAG)
     }
+
+    /// Whether `digest` was pushed under `tag` so short a time ago that it may be shown yet. A
+    /// person who asks has it pushed again.
+    fn awaits(&self, tag: &str, digest: &Digest) -> bool {
+        let awaited = self.memory.awaited(tag);
+        !self.requested && self.is_lag_to_be_expected() && awaited.as_ref() == Some(digest)
+    }
 }
 
 /// Why nothing was published.
@@ -119,10 +132,22 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             return run;
         }
     }
+    if let Some(run) = lag::wait(job, &access).await {
+        return run;
+    }
     job.stage.at("while reading the sources");
-    let resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
+    let mut resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
+    while let Err(Stop::Publish(error)) = served {
+        let Some(failed) = optional(job.sources, &mut resolutions, &error) else {
+            served = Err(Stop::Publish(error));
+            break;
+        };
+        failed.answer =
+            Answer::Failed { named: None, error: ResolveError::NotCopied { source: error.into() } };
+        served = serve(job, &access, &resolutions, &mut kept).await;
+    }
     // Nothing is published now; what is must be there all the same.
     let is_open = match &served {
         Ok(Served::Published { .. }) => false,
@@ -150,19 +175,25 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
             let drifts = drift(job, &published).into_iter().chain(tagged.drifts.iter().cloned());
             let drifts: Vec<_> = drifts.collect();
             let (pushed, wrote_tag) = (published.pushed(), tagged.pushed);
+            let put_back = tagged.put_back || !drifts.is_empty();
+            let pending = Some(tagged.pending.clone());
             let tags = Tags::from(tagged);
             let outcome = Outcome::Served { published, platforms, tags };
-            Run { resolutions, pushed, wrote_tag, drifts, outcome, ..run }
+            Run { resolutions, pushed, wrote_tag, drifts, put_back, pending, outcome, ..run }
         }
         Ok(Served::Stands { tagged }) => {
-            let (wrote_tag, drifts) = (tagged.pushed, tagged.drifts.clone());
+            let (wrote_tag, put_back) = (tagged.pushed, tagged.put_back);
+            let (drifts, pending) = (tagged.drifts.clone(), Some(tagged.pending.clone()));
             let outcome = Outcome::Stands { tags: Tags::from(tagged) };
-            Run { resolutions, wrote_tag, drifts, outcome, ..run }
+            Run { resolutions, wrote_tag, drifts, put_back, pending, outcome, ..run }
         }
         Err(stop) => {
             let mut run = Run { conflict: conflict(&stop), ..run };
+            run.pending = Some(lag::pending(job, &stop));
             if let Stop::Publish(error) = &stop {
-                run.pushed = error.pushed();
+                run.pushed = error.pushed().is_some();
+                let published = job.memory.published.as_ref().map(|published| &published.digest);
+                run.put_back = run.pushed && error.pushed() == published;
                 run.incomplete = error.incomplete().map(ToOwned::to_owned);
             }
             let outcome = Outcome::Held(failure(&stop, job, &resolutions));
@@ -171,8 +202,34 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
 }
 
-/// From what the sources gave to tags that were read back.
+/// From what the sources gave to tags that were read back. Where a tag is written once, what was
+/// published stands whatever the sources give; not so while it is unknown what they give.
 async fn serve<R: Registry>(
+    job: &Job<'_, R>,
+    access: &AccessMap,
+    resolutions: &[Resolution],
+    kept: &mut Kept,
+) -> Result<Served, Stop> {
+    let served = try_to_serve(job, access, resolutions, kept).await;
+    let Job { registry, sources, memory, .. } = *job;
+    let is_immutable = sources.tag_policy == TagPolicy::Immutable && memory.serves;
+    let Some(published) = memory.published.as_ref().filter(|_| is_immutable) else { return served };
+    let is_known = match &served {
+        Err(Stop::Held(Held::SourceFailed)) => !unknown(sources, resolutions),
+        Err(Stop::Held(_)) => true,
+        Ok(_) | Err(Stop::Publish(_)) => false,
+    };
+    let Some(access) = access.target().ok().filter(|_| is_known) else { return served };
+    match look::named(registry, access, &sources.target).await {
+        Ok(Some(named)) if named == published.digest => {
+            stand(job, access, &Current::Known(named)).await
+        }
+        _ => served,
+    }
+}
+
+/// The same, apart from what stands.
+async fn try_to_serve<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     resolutions: &[Resolution],
@@ -198,11 +255,15 @@ async fn serve<R: Registry>(
         }
         Err(held) => return Err(Stop::Held(held)),
     };
-    let labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    let children = Children::of(job, resolutions, &plan);
+    let mut labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    if labelled.as_ref().is_err_and(PublishError::is_gone) {
+        children::keep(job, access, &children.staying, kept).await.map_err(Stop::Publish)?;
+        labelled = labels::read(registry, target, sources, plan.labelled.clone()).await;
+    }
     plan::agree(&sources.equal_labels, &labelled.map_err(Stop::Publish)?).map_err(Stop::Held)?;
     // What cannot be tagged is not published.
     beside(sources, plan.raw.digest(), &plan)?;
-    let children = Children::of(job, resolutions, &plan.platforms);
     let published = publish::publish(job, access, &plan, &current, repeats, &children, kept).await;
     let Some(published) = published.map_err(Stop::Publish)? else {
         return stand(job, target, &current).await;
@@ -263,29 +324,6 @@ fn conflict(stop: &Stop) -> Vec<String> {
     names
 }
 
-/// The failure of a source that says most about what to do: one that a person must act on before
-/// one that passes, and among equals the first of the spec.
-fn worst(sources: &Sources, resolutions: &[Resolution]) -> Option<Failure> {
-    let mut failed = 0_usize;
-    let mut worst: Option<Failure> = None;
-    let answers = sources.sources.iter().zip(resolutions);
-    for (source, resolution) in answers.filter(|(source, _)| !source.optional) {
-        let Answer::Failed { error, .. } = &resolution.answer else { continue };
-        failed += 1;
-        let (_, consequence) = error::of_source(error, resolution.was_resolved());
-        if worst.as_ref().is_none_or(|worst| consequence.weight() > worst.consequence.weight()) {
-            worst =
-                Some(Failure { consequence, message: format!("source {}: {error}", source.name) });
-        }
-    }
-    let mut worst = worst?;
-    if failed > 1 {
-        worst.message =
-            format!("{}; {} more failed, see status.sources", worst.message, failed - 1);
-    }
-    Some(worst)
-}
-
 fn failure<R>(stop: &Stop, job: &Job<'_, R>, resolutions: &[Resolution]) -> Failure {
     match stop {
         Stop::Held(Held::SourceFailed) => worst(job.sources, resolutions).unwrap_or_else(|| {
@@ -300,23 +338,4 @@ impl From<Tagged> for Tags {
     fn from(tagged: Tagged) -> Self {
         Self { ours: tagged.ours, failed: tagged.failed.as_ref().map(publish_failure) }
     }
-}
-
-fn publish_failure(error: &PublishError) -> Failure {
-    Failure::new(error::of_publish(error), error)
-}
-
-/// The platforms that the sources gave; of one that failed, those that were published from it,
-/// since a failure tells nothing about them.
-fn known(resolutions: &[Resolution], memory: &Memory) -> Vec<Platform> {
-    let each = resolutions.iter().map(|resolution| match &resolution.answer {
-        Answer::Found(found) => {
-            found.children.iter().map(|child| child.platform.clone()).collect::<Vec<_>>()
-        }
-        Answer::Failed { named: None, .. } => {
-            memory.published_from(&resolution.name).map(|child| child.platform.clone()).collect()
-        }
-        _ => Vec::new(),
-    });
-    each.flatten().collect()
 }

@@ -1,5 +1,6 @@
 //! The port to registries, in the verbs of the OCI distribution spec: as few as the steps need.
 
+mod credential;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -9,10 +10,10 @@ pub mod tls;
 use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
-use secrecy::SecretString;
 
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
+pub use credential::{Credential, Proof};
 pub use error::RegistryError;
 pub use tls::Certificates;
 
@@ -154,20 +155,6 @@ pub struct Access {
     pub certificates: Arc<Certificates>,
 }
 
-/// A credential, and where it came from.
-#[derive(Clone)]
-pub struct Credential {
-    /// Name of the Secret that it was read from, for messages.
-    pub secret: String,
-    /// The user's name.
-    pub username: String,
-    /// The password.
-    pub password: SecretString,
-    /// Origin and path of the token realm that the Secret itself trusts with it, beside those that
-    /// are trusted for everyone.
-    pub token_realm: Option<String>,
-}
-
 /// Rights on a repository: `repository:PATH:pull,push`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
@@ -305,12 +292,6 @@ impl fmt::Display for Actions {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.method, self.noun, self.of)
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential").field("secret", &self.secret).finish_non_exhaustive()
     }
 }
 

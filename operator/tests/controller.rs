@@ -35,9 +35,18 @@ enum Scenario {
 }
 
 async fn start(api: &Api, store: &Store) -> Running {
+    start_with(api, store, &[], &[]).await
+}
+
+/// With these namespaces and registries, where there are any.
+async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&str]) -> Running {
     let metrics = Arc::new(Metrics::new());
     let stop = CancellationToken::new();
-    let options = Options { namespace: None, concurrent: NonZeroU16::MIN };
+    let options = Options {
+        namespaces: namespaces.iter().map(|&namespace| namespace.into()).collect(),
+        allowed: allowed.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        concurrent: NonZeroU16::MIN,
+    };
     let ticker = api.clone();
     store.fail(
         move |_| {
@@ -318,6 +327,43 @@ async fn secrets_are_read_one_by_one_in_the_objects_namespace(
     assert!(!format!("{:?}", api.patches()).contains("hunter2"));
 }
 
+#[rstest]
+#[case::named(Some("builder"), "True", "Succeeded", &["serviceaccounts/builder", "secrets/login"])]
+#[case::default_is_not_meant(None, "False", "AuthenticationFailed", &[])]
+#[case::absent(Some("gone"), "False", "SecretNotFound", &["serviceaccounts/gone"])]
+#[tokio::test]
+async fn a_service_account_is_read_where_it_is_named(
+    #[case] name: Option<&str>,
+    #[case] status: &'static str,
+    #[case] reason: &'static str,
+    #[case] read: &[&str],
+) {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut object = object("team", "app");
+    object["spec"]["serviceAccountName"] = json!(name);
+    api.apply(object);
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "builder"},
+        "imagePullSecrets": [{"name": "login"}],
+    });
+    for named in ["team/builder", "team/default", "other/gone"] {
+        api.account(named, account.clone());
+    }
+    api.secret("team/login", secret("u"));
+    if status == "False" {
+        store.require_login("u", "hunter2");
+    }
+    let running = start(&api, &store).await;
+    api.until("a status", |api| !api.patches().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied(status, reason).check(&api, "app");
+    let gets = api.asked().into_iter().filter(|seen| seen.method == "GET");
+    let paths: Vec<_> = gets.map(|seen| seen.path).collect();
+    let expected = read.iter().map(|path| format!("/api/v1/namespaces/team/{path}"));
+    assert_eq!(paths, expected.collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_secret_that_is_not_there_is_named() {
     let (api, store) = (Api::new(), Store::new());
@@ -414,4 +460,59 @@ async fn conditions_of_others_are_not_applied_and_stay() {
     api.until("a look", move |_| requests.requests().len() == 3).await;
     running.stop().await;
     Scenario::RadioSilence.check(&api, "app");
+}
+
+#[tokio::test]
+async fn of_several_namespaces_each_is_watched_and_no_other() {
+    let (api, store) = (Api::new(), Store::new());
+    for name in ["app", "second", "third"] {
+        push(&store, name);
+    }
+    api.apply(object("team-a", "app"));
+    api.apply(object("team-b", "second"));
+    api.apply(object("team-c", "third"));
+    let running = start_with(&api, &store, &["team-a", "team-b"], &[]).await;
+    api.until("two Events", |api| api.events().len() == 2).await;
+    // Later ones, too.
+    push(&store, "fourth");
+    api.apply(object("team-c", "fourth"));
+    api.apply(object("team-b", "fourth"));
+    api.until("a third Event", |api| api.events().len() == 3).await;
+    running.stop().await;
+    for name in ["app", "second", "fourth"] {
+        Scenario::Applied("True", "Succeeded").check(&api, name);
+    }
+    let seen = api.seen();
+    assert!(seen.iter().all(|seen| !seen.path.contains("team-c")), "{seen:#?}");
+    let all = "/apis/multiarch.dev/v1alpha1/multiarchimages";
+    assert!(seen.iter().all(|seen| seen.path != all), "nothing is listed across the cluster");
+}
+
+#[rstest]
+#[case::all_listed(&["r.example"], "True", "Succeeded")]
+#[case::by_path(&["s.example", "r.example/app"], "True", "Succeeded")]
+#[case::other_host(&["r.example.com"], "False", "RegistryNotAllowed")]
+#[case::other_path(&["r.example/ap"], "False", "RegistryNotAllowed")]
+#[tokio::test]
+async fn only_allowed_registries_are_asked(
+    #[case] allowed: &[&str],
+    #[case] status: &'static str,
+    #[case] reason: &'static str,
+) {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    api.apply(object("team", "app"));
+    let running = start_with(&api, &store, &[], allowed).await;
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied(status, reason).check(&api, "app");
+    if status == "False" {
+        assert!(store.requests().is_empty(), "nothing is asked before");
+        let object = api.object("team/app");
+        let message = ready(&object)["message"].as_str().unwrap().to_owned();
+        for word in ["spec.target.image", "r.example/app:1.0", "--allowed-registries"] {
+            assert!(message.contains(word), "{message}");
+        }
+        assert!(object["status"]["conditions"].to_string().contains("Stalled"), "{object}");
+    }
 }

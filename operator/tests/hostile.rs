@@ -8,7 +8,7 @@ mod faces;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use faces::{access, by, remote, tag};
+use faces::{access, by, remote, remote_naming, tag};
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
@@ -48,7 +48,8 @@ impl Scene {
         let lies = Lies { lies: lies.into_iter().collect(), ..Lies::default() };
         let server = serve(store, lies).await;
         let app = server.repository(APP);
-        Self { server, remote: remote(limits), access: access(None), app, image, config }
+        let remote = remote_naming(&server.addr.to_string(), limits);
+        Self { server, remote, access: access(None), app, image, config }
     }
 
     async fn head(&self, reference: &TagOrDigest) -> Result<Option<Descriptor>, RegistryError> {
@@ -294,17 +295,72 @@ async fn a_connection_that_is_cut_in_a_body_is_an_error() {
     error!(scene.blob().await, RegistryError::Unreachable { .. }, "GET blob", cut);
 }
 
+/// A port that was free a moment ago: bound, and closed again.
+fn closed() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+async fn head_at(remote: &Remote, host: &str, plain_http: bool) -> RegistryError {
+    let reference: Reference = format!("{host}/{APP}:1.0").parse().unwrap();
+    let access = Access { plain_http, ..access(None) };
+    remote.head_manifest(&access, reference.repository(), &tag("1.0")).await.unwrap_err()
+}
+
 #[tokio::test]
 async fn a_host_that_is_not_there_is_unreachable() {
-    let scene = Scene::of([]).await;
-    let Scene { server, remote, access, app, .. } = scene;
-    drop(server);
-    // A port that was free a moment ago: bound, and closed again.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let reference: Reference = format!("{closed}/{APP}:1.0").parse().unwrap();
-    let result = remote.head_manifest(&access, reference.repository(), &tag("1.0")).await;
-    error!(result, RegistryError::Unreachable { .. }, &closed.to_string(), "connection refused");
-    assert_ne!(app, *reference.repository());
+    let closed = closed();
+    let remote = remote_naming(&closed, Limits::default());
+    let result: Result<(), _> = Err(head_at(&remote, &closed, true).await);
+    error!(result, RegistryError::Unreachable { .. }, &closed, "connection refused");
+}
+
+/// What would tell a closed port from an open one, one that filters from one that speaks something else, or a name that is
+/// there from one that is not, is told of hosts that the admin has named, and of no other.
+#[tokio::test]
+async fn a_host_that_no_admin_has_named_is_told_of_in_one_sentence() {
+    let silent = Scene::of([Lie::Silence]).await;
+    // Accepts, and ends the connection at once.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let deaf = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let resolve = Arc::new(|name: String| {
+        let found: futures::future::BoxFuture<'static, _> = match &*name {
+            "never.test" => Box::pin(std::future::pending()),
+            _ => Box::pin(std::future::ready(Err(std::io::Error::other("secret words")))),
+        };
+        found
+    });
+    let limits = Limits { first_byte: SOON, connect: SOON, ..Limits::default() };
+    let remote = |allowed: &str| {
+        let allowed = vec![allowed.parse().unwrap()];
+        let (limits, resolve) = (limits.clone(), resolve.clone());
+        let flags = Options { allow_loopback: true, allow_http: true, ..Options::default() };
+        Remote::new(Options { limits, resolve, allowed, ..flags }).unwrap()
+    };
+    let speaks = silent.server.addr.to_string();
+    let cases = [
+        (closed(), true),
+        (deaf, true),
+        (speaks.clone(), true),
+        (speaks, false),
+        ("gone.test".to_owned(), false),
+        ("never.test".to_owned(), false),
+    ];
+    let mut detailed = Vec::new();
+    for (host, plain_http) in cases {
+        let told = head_at(&remote("other.test"), &host, plain_http).await;
+        assert!(matches!(told, RegistryError::Unreachable { .. }), "{told:?}");
+        let sentence = format!(
+            "failed to reach {host} for HEAD manifest team/app:1.0: no usable connection (the operator's log says more)"
+        );
+        assert_eq!(told.to_string(), sentence);
+        let named = head_at(&remote(&host), &host, plain_http).await;
+        detailed.push(named.to_string().replace(&host, "it"));
+    }
+    detailed.sort();
+    detailed.dedup();
+    assert!(detailed.len() >= 5, "{detailed:#?}");
 }
 
 #[tokio::test]
@@ -552,7 +608,8 @@ async fn a_name_that_is_never_resolved_is_too_slow() {
         never
     });
     let limits = Limits { connect: SOON, ..Limits::default() };
-    let remote = Remote::new(Options { resolve, limits, ..Options::default() }).unwrap();
+    let allowed = vec!["registry.test".parse().unwrap()];
+    let remote = Remote::new(Options { resolve, limits, allowed, ..Options::default() }).unwrap();
     let reference: Reference = format!("registry.test/{APP}:1.0").parse().unwrap();
     let access = Access { plain_http: false, ..access(None) };
     let result = remote.head_manifest(&access, reference.repository(), &tag("1.0")).await;
@@ -566,7 +623,8 @@ async fn a_name_that_has_no_address_is_unreachable() {
         let failed: futures::future::BoxFuture<'static, _> = Box::pin(std::future::ready(failed));
         failed
     });
-    let remote = Remote::new(Options { resolve, ..Options::default() }).unwrap();
+    let allowed = vec!["registry.test".parse().unwrap()];
+    let remote = Remote::new(Options { resolve, allowed, ..Options::default() }).unwrap();
     let reference: Reference = format!("registry.test/{APP}:1.0").parse().unwrap();
     let access = Access { plain_http: false, ..access(None) };
     let result = remote.head_manifest(&access, reference.repository(), &tag("1.0")).await;

@@ -486,11 +486,6 @@ async fn nothing_shows_a_secret() {
     for secret in ["a-password", "alice", token.as_str()] {
         assert!(!shown.contains(secret), "{shown} shows {secret}");
     }
-    let credential = Credential {
-        secret: "push".into(),
-        username: "alice".into(),
-        password: "a-password".into(),
-        token_realm: None,
-    };
+    let credential = Credential::of_password("push", "alice", "a-password");
     assert_eq!(format!("{credential:?}"), "Credential { secret: \"push\", .. }");
 }

@@ -33,14 +33,16 @@ async fn registry() -> Server {
     serve(store, Lies::default()).await
 }
 
-fn options() -> Options {
+/// An admin has named `hosts`, so it is told what they fail at.
+fn options<const N: usize>(hosts: [&str; N]) -> Options {
     // The bundle is looked at before every request, and nothing is tried twice.
     let limits = Limits { bundle_age: Duration::ZERO, tries: 1, ..Limits::default() };
-    Options { allow_loopback: true, limits, ..Options::default() }
+    let allowed = hosts.iter().map(|host| host.parse().unwrap()).collect();
+    Options { allow_loopback: true, allowed, limits, ..Options::default() }
 }
 
-fn remote() -> Remote {
-    Remote::new(options()).unwrap()
+fn remote<const N: usize>(hosts: [&str; N]) -> Remote {
+    Remote::new(options(hosts)).unwrap()
 }
 
 /// Who has these certificates for hosts.
@@ -74,7 +76,8 @@ async fn a_private_ca_is_trusted_by_whom_it_is_given() {
     let (ours, other) = (Authority::new("ours"), Authority::new("other"));
     let server = registry().await;
     let front = Front::start(server.addr, &ours.server(Odd::Nothing), None).await;
-    let (host, remote) = (front.host(), remote());
+    let host = front.host();
+    let remote = remote([&host]);
     let said = unreachable(ask(&remote, &host, &Access::default()).await);
     for word in [host.as_str(), "unknown issuer", "spec.registries[].certSecretRef", "--ca-bundle"]
     {
@@ -114,7 +117,7 @@ async fn a_certificate_that_is_wrong_is_refused(#[case] odd: Odd, #[case] words:
     let front = Front::start(server.addr, &shown, None).await;
     let ca = if odd == Odd::ItsOwnAuthority { &shown.certificate } else { &authority.pem };
     let access = access([(front.host(), tls("private", Some(ca), None))]);
-    let said = unreachable(ask(&remote(), &front.host(), &access).await);
+    let said = unreachable(ask(&remote([&front.host()]), &front.host(), &access).await);
     assert!(said.contains(words), "{said}");
     assert!(!said.contains("secret-name"), "{said}");
     assert_eq!(server.requests(), [""; 0]);
@@ -126,8 +129,9 @@ async fn a_self_signed_certificate_that_is_no_ca_vouches_for_itself() {
     let shown = Authority::new("nobody").server(Odd::SelfSigned);
     let front = Front::start(server.addr, &shown, None).await;
     let own = access([(front.host(), tls("private", Some(&shown.certificate), None))]);
-    ask(&remote(), &front.host(), &own).await.unwrap();
-    unreachable(ask(&remote(), &front.host(), &Access::default()).await);
+    let (host, remote) = (front.host(), remote([]));
+    ask(&remote, &host, &own).await.unwrap();
+    unreachable(ask(&remote, &host, &Access::default()).await);
 }
 
 #[tokio::test]
@@ -139,7 +143,7 @@ async fn the_bundle_is_read_again_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("ca.pem");
     fs::write(&bundle, &old.pem).unwrap();
-    let remote = Remote::new(Options { ca_bundle: Some(bundle.clone()), ..options() }).unwrap();
+    let remote = Remote::new(Options { ca_bundle: Some(bundle.clone()), ..options([]) }).unwrap();
     let nobody = Access::default();
     let own = access([(second.host(), tls("private", Some(&new.pem), None))]);
     ask(&remote, &first.host(), &nobody).await.unwrap();
@@ -171,7 +175,7 @@ fn a_bundle_that_cannot_be_read_is_no_start(#[case] content: Option<&str>, #[cas
     if let Some(content) = content {
         fs::write(&bundle, content).unwrap();
     }
-    let error = Remote::new(Options { ca_bundle: Some(bundle), ..options() }).unwrap_err();
+    let error = Remote::new(Options { ca_bundle: Some(bundle), ..options([]) }).unwrap_err();
     assert!(matches!(error, SetupError::Bundle { .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.starts_with("--ca-bundle ") && said.contains("ca.pem: "), "{said}");
@@ -184,7 +188,8 @@ async fn a_client_certificate_is_shown_to_its_host() {
     let server = registry().await;
     let shown = servers.server(Odd::Nothing);
     let front = Front::start(server.addr, &shown, Some(&clients)).await;
-    let (host, remote) = (front.host(), remote());
+    let host = front.host();
+    let remote = remote([&host]);
     let with = |pair: Option<&Pair>| access([(host.clone(), tls("me", Some(&servers.pem), pair))]);
     let said = unreachable(ask(&remote, &host, &with(None)).await);
     assert!(said.contains("it wants a client certificate: name a Secret with tls.crt"), "{said}");
@@ -204,7 +209,8 @@ async fn two_tenants_of_one_host_each_have_their_own() {
     let server = registry().await;
     let shown = servers.server(Odd::Nothing);
     let front = Front::start(server.addr, &shown, Some(&clients)).await;
-    let (host, remote) = (front.host(), remote());
+    let host = front.host();
+    let remote = remote([&host]);
     let tenants = ["team-a", "team-b"].map(|name| {
         let pair = clients.client(name);
         let tls = tls("registry", Some(&servers.pem), Some(&pair));
@@ -236,12 +242,14 @@ async fn certificates_are_for_their_host_and_not_for_where_it_leads() {
     server.lie([Lie::RedirectManifests(behind.origin())]);
     let own = || tls("private", Some(&authority.pem), Some(&clients.client("me")));
     let one = access([(front.host(), own())]);
-    let said = unreachable(ask(&remote(), &front.host(), &one).await);
-    assert!(said.contains(&format!("failed to reach {} for", behind.host())), "{said}");
+    let (host, elsewhere) = (front.host(), behind.host());
+    let remote = remote([&host, &elsewhere]);
+    let said = unreachable(ask(&remote, &host, &one).await);
+    assert!(said.contains(&format!("failed to reach {elsewhere} for")), "{said}");
     assert!(said.contains("unknown issuer: name a Secret"), "{said}");
     assert_eq!(storage.requests(), [""; 0]);
     let both = access([(front.host(), own()), (behind.host(), own())]);
-    ask(&remote(), &front.host(), &both).await.unwrap();
+    ask(&remote, &host, &both).await.unwrap();
     assert_eq!(storage.requests().len(), 1);
 }
 
@@ -258,7 +266,8 @@ async fn a_token_is_for_the_certificate_that_it_was_fetched_with() {
         public: vec![APP.into()],
         expires_in: Some(300),
     });
-    let (host, remote) = (front.host(), remote());
+    let host = front.host();
+    let remote = remote([&host]);
     let tenants = ["a", "b"].map(|name| {
         let tls = tls("registry", Some(&servers.pem), Some(&clients.client(name)));
         access([(host.clone(), tls)])
@@ -278,7 +287,7 @@ fn proxied(proxy: &Proxy, no: &str) -> Remote {
         variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.clone())
     };
     let proxies = Proxies::read(variable).unwrap();
-    Remote::new(Options { proxies, ..options() }).unwrap()
+    Remote::new(Options { proxies, ..options(["registry.test"]) }).unwrap()
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ pub(super) fn dns_label() -> Rule {
 
 pub(super) fn dns_subdomain() -> Rule {
     Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')")
-        .message("not the name of a Secret: a-z, 0-9, - and . only; the Secret is in the same namespace, so name no other")
+        .message("not the name of a Secret or ServiceAccount: a-z, 0-9, - and . only; it is in the same namespace, so name no other")
 }
 
 pub(super) fn host() -> Rule {

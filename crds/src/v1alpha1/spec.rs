@@ -148,12 +148,19 @@ pub struct MultiArchImageSpec {
     pub registries: Vec<Registry>,
     /// Secrets in this namespace for reading sources, as in a Pod: type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg,
     /// the longest match of host and path is used. They never push; that is target.secretRef. A source with a secretRef of its
-    /// own does not use them. A source that none of them is for is read with target.secretRef where that is for its
-    /// repository, else anonymously. Default: none. At most 16.
+    /// own does not use them. A source that none of them is for is read with those of serviceAccountName, else with
+    /// target.secretRef where that is for its repository, else anonymously. Default: none. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub image_pull_secrets: Vec<SecretRef>,
+    /// A ServiceAccount in this namespace whose imagePullSecrets read sources, after those of this object: `builder`. They never
+    /// push. One that is not there, and a Secret of it that is not there, give the reason SecretNotFound. Default: none; the
+    /// ServiceAccount default is not used by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::dns_subdomain())]
+    pub service_account_name: Option<String>,
     /// How often the sources and the tag are looked at, counted from the end of the last look: `90s`, `10m`, `1h30m`. At least
     /// 30s. Default: 10m. A look that finds nothing new costs one HEAD request for each source, each tag, and each image of the index
     /// that neither of them shows. To have one
@@ -201,6 +208,7 @@ impl Default for MultiArchImageSpec {
             referrers: Referrers::default(),
             registries: Vec::new(),
             image_pull_secrets: Vec::new(),
+            service_account_name: None,
             interval: default_interval(),
             timeout: default_timeout(),
             suspend: false,

@@ -33,6 +33,11 @@ pub struct MultiArchImageStatus {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tags: Vec<String>,
+    /// The tags that were not yet seen to name what they are to name: their registry does not show it yet, or did not take it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub pending_tags: Vec<PendingTag>,
     /// When something was last pushed, under the target's tag or one beside it. A look that finds the tags right
     /// already does not move it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +63,17 @@ pub struct MultiArchImageStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A tag that was not yet seen to name what it is to name.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingTag {
+    /// The tag: `latest`.
+    pub name: String,
+    /// The digest that was pushed under it; absent where its registry did not take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// One platform of the published index.

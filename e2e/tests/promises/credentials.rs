@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, api::PostParams};
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     Scenario,
@@ -84,6 +86,29 @@ async fn pull_secrets_read_and_never_push() -> Result<()> {
         assert!(image.is_true("SourcesResolved"), "{image:?}");
         assert!(image.message().contains(s.registry.host()), "{}", image.message());
         assert_eq!(s.registry.digest("team/app:1").await?, None);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_accounts_secrets_read_where_the_object_names_it() -> Result<()> {
+    scenario_with_password(async |s| {
+        s.push("team/app:1", &BOTH).await?;
+        s.apply_secret("push", CI.password).await?;
+        let account: ServiceAccount = serde_json::from_value(json!({
+            "metadata": {"name": "builder"}, "imagePullSecrets": [{"name": "pull"}],
+        }))?;
+        let spec = spec(s).with("serviceAccountName", "builder");
+        let image = s.apply_until(&spec, "False/SecretNotFound").await?;
+        assert!(image.message().contains("ServiceAccount builder"), "{}", image.message());
+        let accounts: Api<ServiceAccount> = Api::namespaced(s.client.clone(), &s.namespace.name);
+        accounts.create(&PostParams::default(), &account).await?;
+        let image = s.request("app").await?;
+        assert_eq!(image.ready(), "False/SecretNotFound");
+        assert!(image.message().contains("Secret pull"), "{}", image.message());
+        s.apply_secret("pull", CI.password).await?;
+        assert_eq!(s.request("app").await?.ready(), "True/Succeeded");
         Ok(())
     })
     .await

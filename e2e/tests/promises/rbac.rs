@@ -1,23 +1,29 @@
 //! The role that users install lets the operator do what it must, and nothing more.
 
+use std::ffi::OsStr;
+
 use anyhow::{Context, Result};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::{Api, Client, api::PostParams};
 use multiarch_e2e::{
-    bin,
+    bin::{self, workspace},
     cluster::Cluster,
+    namespace::Namespace,
     operator::{NAMESPACE, SERVICE_ACCOUNT},
 };
 use tokio::process::Command;
 
 /// group, resource, subresource, and the verbs that are allowed.
-const ALLOWED: [(&str, &str, &str, &[&str]); 9] = [
+type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+const ALLOWED: [Right; 10] = [
     // patch: for finalizers.
     ("multiarch.dev", "multiarchimages", "", &["get", "list", "watch", "patch"]),
     ("multiarch.dev", "multiarchimages", "status", &["patch"]),
     ("", "secrets", "", &["get"]),
+    ("", "serviceaccounts", "", &["get"]),
     ("events.k8s.io", "events", "", &["create", "patch"]),
     ("", "namespaces", "", &["get"]),
     ("", "configmaps", "", &[]),
@@ -31,19 +37,62 @@ const VERBS: [&str; 8] =
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_may_do_what_it_must_and_nothing_more() -> Result<()> {
     let client = Cluster::shared().await?.client().await?;
-    for (group, resource, subresource, allowed) in ALLOWED {
-        for verb in VERBS {
-            let may = may(&client, group, resource, subresource, verb).await?;
-            assert_eq!(may, allowed.contains(&verb), "{verb} {group}/{resource}/{subresource}");
-        }
+    let operator = Who::account(NAMESPACE);
+    for at in ["default", "kube-system"] {
+        operator.may_exactly(&client, at, &ALLOWED).await?;
     }
     Ok(())
+}
+
+/// The Role for one namespace has what the ClusterRole has, and nothing in another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_of_a_namespace_may_do_the_same_there_and_nothing_elsewhere() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let namespace = Namespace::create(&client).await?;
+    let file = workspace().join("charts/multiarch-operator/rbac-namespaced.yaml");
+    // The ServiceAccount of multiarch-system has the ClusterRole in this cluster.
+    let role = std::fs::read_to_string(file)?.replace(NAMESPACE, &namespace.name);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("rbac.yaml");
+    std::fs::write(&file, role)?;
+    let apply = ["apply", "--namespace", &namespace.name, "--filename"].map(OsStr::new);
+    cluster.kubectl(apply.into_iter().chain([file.as_os_str()])).await?;
+    let operator = Who::account(&namespace.name);
+    operator.may_exactly(&client, &namespace.name, &ALLOWED).await?;
+    let nothing = ALLOWED
+        .map(|(group, resource, subresource, _)| -> Right { (group, resource, subresource, &[]) });
+    operator.may_exactly(&client, "default", &nothing).await?;
+    namespace.delete().await
+}
+
+/// Who has the cluster's own roles in a namespace has MultiArchImages there, and never their status.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_have_the_objects_and_not_their_status() -> Result<()> {
+    const READ: &[&str] = &["get", "list", "watch"];
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let namespace = Namespace::create(&client).await?;
+    let users = [("view", READ), ("edit", &VERBS), ("admin", &VERBS)];
+    for (role, objects) in users {
+        let who = Who { user: format!("{role}-of-{}", namespace.name), groups: Vec::new() };
+        let bind = format!("--clusterrole={role}");
+        let to = format!("--user={}", who.user);
+        let arguments = ["create", "rolebinding", role, "--namespace", &namespace.name, &bind, &to];
+        cluster.kubectl(arguments).await?;
+        let rights: [Right; 2] = [
+            ("multiarch.dev", "multiarchimages", "", objects),
+            ("multiarch.dev", "multiarchimages", "status", &[]),
+        ];
+        who.may_exactly(&client, &namespace.name, &rights).await?;
+    }
+    namespace.delete().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kubeconfig_that_the_readme_makes_is_the_operators() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let made = Command::new(bin::workspace().join("hack/kubeconfig.sh"))
+    let made = Command::new(workspace().join("hack/kubeconfig.sh"))
         .env("KUBECONFIG", cluster.kubeconfig())
         .env("KUBECTL", bin::tool("kubectl")?)
         .output()
@@ -64,35 +113,54 @@ async fn the_kubeconfig_that_the_readme_makes_is_the_operators() -> Result<()> {
     Ok(())
 }
 
-async fn may(
-    client: &Client,
-    group: &str,
-    resource: &str,
-    subresource: &str,
-    verb: &str,
-) -> Result<bool> {
-    let attributes = ResourceAttributes {
-        group: Some(group.into()),
-        resource: Some(resource.into()),
-        subresource: (!subresource.is_empty()).then(|| subresource.into()),
-        verb: Some(verb.into()),
-        namespace: Some("default".into()),
-        ..ResourceAttributes::default()
-    };
-    let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
-    let groups = [
-        "system:authenticated",
-        "system:serviceaccounts",
-        &format!("system:serviceaccounts:{NAMESPACE}"),
-    ];
-    let spec = SubjectAccessReviewSpec {
-        resource_attributes: Some(attributes),
-        user: Some(user),
-        groups: Some(groups.map(ToOwned::to_owned).to_vec()),
-        ..SubjectAccessReviewSpec::default()
-    };
-    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-    let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
-    let answer = reviews.create(&PostParams::default(), &review).await.context("failed to ask")?;
-    Ok(answer.status.context("a review without status")?.allowed)
+/// Of whom it is asked what they may do.
+struct Who {
+    user: String,
+    groups: Vec<String>,
+}
+
+impl Who {
+    /// The operator's ServiceAccount in `namespace`.
+    fn account(namespace: &str) -> Self {
+        let groups = ["system:authenticated", "system:serviceaccounts"].map(ToOwned::to_owned);
+        let own = format!("system:serviceaccounts:{namespace}");
+        Self {
+            user: format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"),
+            groups: groups.into_iter().chain([own]).collect(),
+        }
+    }
+
+    /// Checks that in `namespace` each verb is allowed that `rights` has, and no other.
+    async fn may_exactly(&self, client: &Client, namespace: &str, rights: &[Right]) -> Result<()> {
+        for (group, resource, subresource, allowed) in rights {
+            for verb in VERBS {
+                let attributes = ResourceAttributes {
+                    group: Some((*group).into()),
+                    resource: Some((*resource).into()),
+                    subresource: (!subresource.is_empty()).then(|| (*subresource).into()),
+                    verb: Some(verb.into()),
+                    namespace: Some(namespace.into()),
+                    ..ResourceAttributes::default()
+                };
+                let may = self.may(client, attributes).await?;
+                let what = format!("{verb} {group}/{resource}/{subresource} in {namespace}");
+                assert_eq!(may, allowed.contains(&verb), "{}: {what}", self.user);
+            }
+        }
+        Ok(())
+    }
+
+    async fn may(&self, client: &Client, attributes: ResourceAttributes) -> Result<bool> {
+        let spec = SubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            user: Some(self.user.clone()),
+            groups: Some(self.groups.clone()),
+            ..SubjectAccessReviewSpec::default()
+        };
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+        let answer = reviews.create(&PostParams::default(), &review).await;
+        let answer = answer.context("failed to ask")?;
+        Ok(answer.status.context("a review without status")?.allowed)
+    }
 }

@@ -22,7 +22,6 @@ use crate::{
     reconcile::{
         access::{self, AccessMap},
         delete::{self, Deleted},
-        sources::Sources,
     },
     registry::Registry,
 };
@@ -87,7 +86,7 @@ impl<R: Registry> Context<R> {
         if status.tags.is_empty() {
             return Ok(());
         }
-        let sources = match Sources::parse(&object.spec) {
+        let sources = match self.sources(&object.spec) {
             Ok(sources) => sources,
             Err(error) => return skip(error.to_string(), false),
         };
@@ -95,7 +94,8 @@ impl<R: Registry> Context<R> {
         let secrets = access::secrets(&sources);
         let certificates = access::certificates(&sources);
         let keychain = async {
-            let keychain = Keychain::load(&self.client, &namespace, &secrets).await?;
+            // Only the target is written to, and no ServiceAccount's Secret does that.
+            let keychain = Keychain::load(&self.client, &namespace, &secrets, None).await?;
             keychain.load_certificates(&self.client, &namespace, &certificates).await
         };
         let keychain = match keychain.await {

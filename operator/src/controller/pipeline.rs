@@ -16,7 +16,6 @@ use crate::{
     reconcile::{
         self, Job, Stage, access,
         memory::Memory,
-        sources::Sources,
         status::{Outcome, Run},
     },
     registry::Registry,
@@ -36,14 +35,16 @@ pub(super) async fn run<R: Registry>(
     context: &Context<R>,
 ) -> Result<Option<Run>, ControllerError> {
     let held = |failure| Some(Run::without_answers(Outcome::Held(failure)));
-    let sources = match Sources::parse(&object.spec) {
+    let sources = match context.sources(&object.spec) {
         Ok(sources) => sources,
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
     };
     let namespace = object.namespace().unwrap_or_default();
     let secrets = access::secrets(&sources);
     let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
-    let keychain = Keychain::load(&context.client, &namespace, &secrets).await.map_err(failed)?;
+    let account = sources.account.as_deref();
+    let keychain = Keychain::load(&context.client, &namespace, &secrets, account);
+    let keychain = keychain.await.map_err(failed)?;
     let certificates = access::certificates(&sources);
     let keychain = keychain.load_certificates(&context.client, &namespace, &certificates);
     let keychain = keychain.await.map_err(failed)?;
@@ -68,9 +69,12 @@ pub(super) async fn run<R: Registry>(
     let timeout = Duration::from(object.spec.timeout);
     let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
     let (mut told, mut shown) = (0, Instant::now());
+    let late = || {
+        let again = context.sessions.cut_off(object, stage.blob());
+        held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
+    };
     loop {
         if let Ok(ended) = tokio::time::timeout(LOOK, &mut run).await {
-            let late = || held(Failure::timed_out(timeout, &stage.now()));
             return Ok(ended.map_or_else(|_| late(), Some));
         }
         if stage.may_be_cut() && !context.is_as_it_was(object) {
@@ -81,7 +85,6 @@ pub(super) async fn run<R: Registry>(
             let tell = std::pin::pin!(tell_progress(object, previous, &stage, context));
             // The copy goes on meanwhile, also where the API server is slow.
             if let Either::Left((ended, _)) = select(&mut run, tell).await {
-                let late = || held(Failure::timed_out(timeout, &stage.now()));
                 return Ok(ended.map_or_else(|_| late(), Some));
             }
         }

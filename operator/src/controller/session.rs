@@ -9,6 +9,7 @@ use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 use super::{Watched, lock};
 use crate::{
     error::Retry,
+    oci::Digest,
     reconcile::{referrers::Looks, tags::Corrections},
 };
 
@@ -26,6 +27,8 @@ struct Session {
     written: Option<Written>,
     corrections: Corrections,
     looks: Looks,
+    /// The blob that its last run of some generation was cut off in.
+    cut_off: Option<(Option<i64>, Digest)>,
     /// Tries to delete its tags.
     deletions: usize,
     /// Runs of all objects since this one ran.
@@ -104,6 +107,16 @@ impl Sessions {
     /// The same, since its last run.
     pub(super) fn set_looks(&self, object: &MultiArchImage, looks: Looks) {
         lock(&self.0).entry(uid(object)).or_default().looks = looks;
+    }
+
+    /// A run of `object` was cut off in `blob`. Tells it where that of the run before was the same.
+    pub(super) fn cut_off(&self, object: &MultiArchImage, blob: Option<Digest>) -> Option<Digest> {
+        let now = Some((object.metadata.generation, blob?));
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        let again = session.cut_off == now;
+        session.cut_off = now;
+        session.cut_off.iter().filter(|_| again).map(|(_, blob)| blob.clone()).next()
     }
 
     /// Counts a try to delete the tags of `object`: how many there were before.
@@ -208,6 +221,21 @@ mod tests {
         assert_eq!(sessions.looks(&object), looks);
         object.meta_mut().uid = Some("another".into());
         assert_eq!(sessions.looks(&object), Looks::default());
+    }
+
+    #[test]
+    fn knows_a_blob_that_is_cut_off_again() {
+        let sessions = Sessions::default();
+        let mut object = object("1", "");
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let cut =
+            |object: &MultiArchImage, blob: &Digest| sessions.cut_off(object, Some(blob.clone()));
+        assert_eq!(cut(&object, &one), None);
+        assert_eq!(cut(&object, &one), Some(one.clone()));
+        assert_eq!(cut(&object, &other), None, "it has come further");
+        object.meta_mut().generation = Some(2);
+        assert_eq!(cut(&object, &other), None, "the timeout may be another one");
+        assert_eq!(sessions.cut_off(&object, None), None, "it copied nothing");
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn of_a_registry(
     let ResolveError::Registry { source, .. } = error else { unreachable!() };
     let look = PublishError::Look { target: reference(), source };
     assert_eq!(of_publish(&look), expected, "the target's is the same");
-    assert!(!look.pushed());
+    assert!(look.pushed().is_none());
 }
 
 #[test]
@@ -208,12 +208,15 @@ fn of_content(
 #[case::no_certificates(KeychainError::NoCertificates { secret: "login".into() }, Why::SecretNotFound)]
 #[case::bad_certificates(KeychainError::BadCertificates { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]
+#[case::no_account(KeychainError::NoAccount { account: "login".into() }, Why::SecretNotFound)]
+#[case::of_account(KeychainError::OfAccount { account: "builder".into(), source: Box::new(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }) }, Why::SecretInvalid)]
 fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
     let expected = Consequence { reason, stalled: TRIED, retry: Retry::Backoff };
-    assert!(error.to_string().contains("Secret login"));
+    let message = error.to_string();
+    assert!(message.contains("Secret login") || message.contains("ServiceAccount login"));
     let target = PublishError::Credential { source: error.clone() };
     assert_eq!(of_publish(&target), expected);
-    assert!(!target.pushed());
+    assert!(target.pushed().is_none());
     let source = ResolveError::Credential { source: error };
     assert_eq!(of_source(&source, true), (SourceState::Unauthorized, expected));
 }
@@ -262,7 +265,11 @@ fn of_a_push(
     let error = PublishError::Push { target: reference(), source };
     assert_eq!(of_publish(&error), Consequence { reason, stalled, retry });
     assert!(error.to_string().starts_with("failed to push r.example/app:1.0: "));
-    assert!(!error.pushed(), "it was not taken");
+    assert_eq!(error.pushed(), None, "it was not taken");
+}
+
+fn pinned() -> Reference {
+    reference().pinned_to(&digest())
 }
 
 #[rstest]
@@ -275,21 +282,21 @@ fn of_a_read_back(
     #[case] stalled: Stalled,
     #[case] retry: Retry,
 ) {
-    let error = PublishError::ReadBack { target: reference(), source };
+    let error = PublishError::ReadBack { target: pinned(), source };
     assert_eq!(of_publish(&error), Consequence { reason, stalled, retry });
-    assert!(error.pushed());
+    assert_eq!((error.pushed(), error.awaited()), (Some(&digest()), Some(&digest())));
 }
 
 #[rstest]
-#[case::lagging(PublishError::Lagging { target: reference(), pushed: true }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), true)]
-#[case::lagging_still(PublishError::Lagging { target: reference(), pushed: false }, Why::ReadingBack, Retry::After(Duration::from_secs(5)), false)]
-#[case::refused(PublishError::Copy { image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
+#[case::lagging(PublishError::Lagging { target: pinned(), pushed: true }, Why::ReadingBack, Retry::Backoff, true)]
+#[case::lagging_still(PublishError::Lagging { target: pinned(), pushed: false }, Why::ReadingBack, Retry::Backoff, false)]
+#[case::refused(PublishError::Copy { name: "a".into(), image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
 #[case::blob_gone(PublishError::BlobGone { name: "a".into(), image: reference(), blob: digest() }, Why::WaitingForPlatforms, Retry::Interval, false)]
 #[case::child_gone(PublishError::ChildGone { image: reference() }, Why::ChildMissing, Retry::Backoff, false)]
-#[case::child_lost(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { image: reference(), source: limited(WAIT) }) }, Why::ChildMissing, Retry::After(Duration::from_secs(7)), false)]
+#[case::child_lost(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { name: "a".into(), image: reference(), source: limited(WAIT) }) }, Why::ChildMissing, Retry::After(Duration::from_secs(7)), false)]
 #[case::moved(PublishError::Moved { tag: reference(), named: None }, Why::Progressing, Retry::Backoff, false)]
 #[case::yielded(PublishError::Yielded { tag: reference(), published: digest(), named: None }, Why::DriftDetected, Retry::Interval, false)]
-#[case::mismatch(PublishError::Mismatch { target: reference(), seen: digest() }, Why::ReadBackMismatch, Retry::Backoff, true)]
+#[case::mismatch(PublishError::Mismatch { target: pinned(), seen: digest() }, Why::ReadBackMismatch, Retry::Backoff, true)]
 fn of_the_tag(
     #[case] error: PublishError,
     #[case] reason: Why,
@@ -297,18 +304,18 @@ fn of_the_tag(
     #[case] pushed: bool,
 ) {
     assert_eq!(of_publish(&error), Consequence { reason, stalled: NO, retry });
-    assert_eq!(error.pushed(), pushed);
+    assert_eq!(error.pushed(), pushed.then(digest).as_ref());
     assert!(error.to_string().contains("r.example/app:1.0"));
 }
 
 #[rstest]
 #[case::drift_loop(PublishError::DriftLoop { tag: reference(), published: digest(), named: None }, Why::DriftLoop, "requestedAt")]
-#[case::immutable(PublishError::Immutable { tag: reference(), named: None, why: "so it is" }, Why::TagImmutable, "so it is")]
+#[case::immutable(PublishError::Immutable { tag: reference(), named: None }, Why::TagImmutable, "writes a tag once")]
 #[case::taken(PublishError::TagTaken { tag: reference(), platform: platform("linux/amd64") }, Why::TargetConflict, "linux/amd64")]
 fn of_a_tag_that_is_left(#[case] error: PublishError, #[case] reason: Why, #[case] words: &str) {
     let consequence = Consequence { reason, stalled: NOW, retry: Retry::Interval };
     assert_eq!(of_publish(&error), consequence);
-    assert!(!error.pushed() && error.to_string().contains(words), "{error}");
+    assert!(error.pushed().is_none() && error.to_string().contains(words), "{error}");
 }
 
 #[test]
@@ -317,9 +324,12 @@ fn drift_and_time_out() {
     assert_eq!(failure.consequence.reason, Why::DriftDetected);
     assert_eq!(failure.consequence.retry, Retry::After(Duration::from_mins(1)));
     assert!(failure.message.contains("nothing instead of sha256:"), "{}", failure.message);
-    let failure = Failure::timed_out(Duration::from_mins(2), "while pushing");
+    let failure = Failure::timed_out(Duration::from_mins(2), "while pushing", None);
     assert_eq!(failure.consequence.retry, Retry::Backoff);
     assert!(failure.message.ends_with("(120s), while pushing"), "{}", failure.message);
+    let failure = Failure::timed_out(Duration::from_mins(2), "while copying", Some(&digest()));
+    assert_eq!(failure.consequence, stalled(Why::TimedOut));
+    assert!(failure.message.ends_with("raise spec.timeout"), "{}", failure.message);
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub fn certificates(sources: &Sources) -> BTreeSet<String> {
 
 impl AccessMap {
     /// Chooses credentials: the target's is its own Secret's and no other. A source's is its own
-    /// Secret's, else the best of the pull Secrets', else the target's where that has one for the
-    /// source's repository, else none.
+    /// Secret's, else the best of the pull Secrets', else the best of the `ServiceAccount`'s, else the
+    /// target's where that has one for the source's repository, else none.
     #[must_use]
     pub fn new(sources: &Sources, keychain: &Keychain) -> Self {
         let repository = sources.target.repository();
@@ -141,6 +141,9 @@ fn choose(
     if let Some(credential) = keychain.best(&sources.pull_secrets, repository)? {
         return Ok(Some(credential));
     }
+    if let Some(credential) = keychain.of_account(repository)? {
+        return Ok(Some(credential));
+    }
     match &sources.push_secret {
         // What cannot be pushed need not be read: say so, and not that a read without credential
         // was refused.
@@ -167,7 +170,8 @@ fn demand(
 fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
     match (a, b) {
         (None, None) => true,
-        (Some(a), Some(b)) => a.secret == b.secret && a.username == b.username,
+        // For one repository a Secret has one credential.
+        (Some(a), Some(b)) => a.secret == b.secret,
         _ => false,
     }
 }
@@ -181,7 +185,7 @@ mod tests {
     use super::*;
     use crate::{keychain::DockerConfig, registry::Actions};
 
-    /// Secrets, each with an entry for one place; the user is called as the Secret.
+    /// Secrets, each with an entry for one place.
     fn keychain(secrets: &[(&str, &str)]) -> Keychain {
         let config = |name: &str, place: &str| {
             let auths = serde_json::json!({place: {"username": name, "password": "p"}});
@@ -231,7 +235,34 @@ mod tests {
     ) {
         let map = AccessMap::new(&sources, &keychain(secrets));
         let access = map.source(&sources.sources[0]).unwrap();
-        assert_eq!(access.credential.as_ref().map(|c| c.username.as_str()), expected);
+        assert_eq!(access.credential.as_ref().map(|c| c.secret.as_str()), expected);
+    }
+
+    #[rstest]
+    #[case::best_of_its_secrets(sources(false, false, &[], HERE), Some(vec!["a", "b"]), Ok(Some("b")))]
+    #[case::before_the_targets(sources(true, false, &[], HERE), Some(vec!["a"]), Ok(Some("a")))]
+    #[case::after_pull_secrets(sources(true, false, &["a"], HERE), Some(vec!["b"]), Ok(Some("a")))]
+    #[case::not_asked_where_another_is_for_it(sources(false, true, &[], HERE), None, Ok(Some("own")))]
+    #[case::without_any(sources(true, false, &[], HERE), Some(vec![]), Ok(Some("push")))]
+    #[case::absent(sources(true, false, &[], HERE), None, Err("ServiceAccount builder is not in this namespace"))]
+    #[case::its_secret_absent(sources(true, false, &[], HERE), Some(vec!["gone"]), Err("Secret gone is not in this namespace: create it with `kubectl create secret docker-registry` (it is one of ServiceAccount builder's imagePullSecrets)"))]
+    fn chooses_of_the_service_account(
+        #[case] sources: Sources,
+        #[case] secrets: Option<Vec<&str>>,
+        #[case] expected: Result<Option<&str>, &str>,
+    ) {
+        let keychain = keychain(ALL).with_account("builder", secrets.as_deref());
+        let map = AccessMap::new(&sources, &keychain);
+        match (map.source(&sources.sources[0]), expected) {
+            (Ok(access), Ok(expected)) => {
+                assert_eq!(access.credential.as_ref().map(|c| c.secret.as_str()), expected);
+            }
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (got, _) => panic!("{got:?}"),
+        }
+        // It never pushes.
+        let pushes = map.target().unwrap().credential.as_ref().map(|c| c.secret.as_str());
+        assert_eq!(pushes, sources.push_secret.as_deref());
     }
 
     #[rstest]

@@ -9,12 +9,13 @@ use super::{
     Job,
     access::AccessMap,
     copy, look,
+    plan::Plan,
     publish::PublishError,
     referrers::Followed,
     resolve::{Answer, Content, Found, Resolution},
 };
 use crate::{
-    oci::{Digest, Manifest, Reference, TagOrDigest},
+    oci::{Digest, Manifest, RawManifest, Reference, TagOrDigest},
     registry::{Registry, RegistryError},
 };
 
@@ -47,28 +48,53 @@ pub struct Children {
     pub unseen: Vec<Wanted>,
     /// Those that no source gave.
     pub staying: Vec<Wanted>,
+    /// All that the plan lists.
+    pub planned: Vec<Wanted>,
 }
 
 impl Children {
-    /// Of a plan of the images `platforms`, which the sources gave as `resolutions`.
+    /// Of `plan`, for which the sources gave `resolutions`.
     #[must_use]
-    pub fn of<R>(
-        job: &Job<'_, R>,
-        resolutions: &[Resolution],
-        platforms: &[PublishedPlatform],
-    ) -> Self {
+    pub fn of<R>(job: &Job<'_, R>, resolutions: &[Resolution], plan: &Plan) -> Self {
         let found = resolutions.iter().filter_map(|resolution| match &resolution.answer {
             Answer::Found(found) => Some(found),
             _ => None,
         });
-        let given: HashSet<&Digest> = found.flat_map(digests).collect();
+        let given: HashSet<Digest> = found.flat_map(digests).collect();
         let seen = seen(job, resolutions);
-        let planned: Vec<Wanted> = platforms.iter().flat_map(listed).collect();
-        let without = |known: &HashSet<&Digest>| {
+        let planned = wanted(job, plan);
+        let without = |known: &HashSet<Digest>| {
             planned.iter().filter(|child| !known.contains(&child.digest)).cloned().collect()
         };
-        Self { unseen: without(&seen), staying: without(&given) }
+        Self { unseen: without(&seen), staying: without(&given), planned }
     }
+}
+
+/// What `plan` lists: its images, each with its attestations, then what else an index lists that is
+/// published as it is, and what is in the indexes in it.
+fn wanted<R>(job: &Job<'_, R>, plan: &Plan) -> Vec<Wanted> {
+    let copied = plan.contents.iter().map(|content| {
+        let (digest, source) = (content.manifest.digest().clone(), content.source.clone());
+        Wanted { digest, source }
+    });
+    // It has one source.
+    let whole = job.sources.sources.first().filter(|_| plan.index.is_none());
+    let listed_whole = whole.into_iter().flat_map(|source| {
+        let source = source.name.clone();
+        lists(&plan.raw).map(move |digest| Wanted { digest, source: source.clone() })
+    });
+    let mut seen = HashSet::new();
+    let all = plan.platforms.iter().flat_map(listed).chain(copied).chain(listed_whole);
+    all.filter(|child| seen.insert(child.digest.clone())).collect()
+}
+
+/// What `raw` lists, if it is an index.
+fn lists(raw: &RawManifest) -> impl Iterator<Item = Digest> {
+    let index = match raw.parse() {
+        Ok(Manifest::Index(index)) => Some(index),
+        _ => None,
+    };
+    index.into_iter().flat_map(|index| index.manifests).map(|child| child.digest)
 }
 
 /// An image and its attestations.
@@ -78,14 +104,18 @@ fn listed(image: &PublishedPlatform) -> impl Iterator<Item = Wanted> {
     digests.map(|digest| Wanted { digest, source: image.source.clone() })
 }
 
-/// The images that a source gave, and their attestations.
-fn digests(found: &Found) -> impl Iterator<Item = &Digest> {
+/// The images that a source gave, and their attestations; all of it, where it is mirrored.
+fn digests(found: &Found) -> impl Iterator<Item = Digest> {
     let each = found.children.iter().flat_map(|c| c.attestations.iter().chain([&c.descriptor]));
-    each.map(|descriptor| &descriptor.digest)
+    let whole = found.whole.iter().flat_map(|whole| {
+        let contents = whole.contents.iter().map(|content| content.manifest.digest().clone());
+        lists(&whole.raw).chain(contents)
+    });
+    each.map(|descriptor| descriptor.digest.clone()).chain(whole)
 }
 
 /// What the sources' answers show to be in the target's repository.
-fn seen<'a, R>(job: &Job<'_, R>, resolutions: &'a [Resolution]) -> HashSet<&'a Digest> {
+fn seen<R>(job: &Job<'_, R>, resolutions: &[Resolution]) -> HashSet<Digest> {
     let mut seen = HashSet::new();
     for (source, resolution) in job.sources.sources.iter().zip(resolutions) {
         if source.reference.repository() != job.sources.target.repository() {
@@ -93,8 +123,11 @@ fn seen<'a, R>(job: &Job<'_, R>, resolutions: &'a [Resolution]) -> HashSet<&'a D
         }
         match &resolution.answer {
             Answer::Found(found) => seen.extend(digests(found)),
-            Answer::Unchanged if !job.memory.is_missing(&source.name) => {
-                seen.extend(&resolution.known);
+            // One that is pinned was not asked.
+            Answer::Unchanged
+                if !job.memory.is_missing(&source.name) && source.reference.digest().is_none() =>
+            {
+                seen.extend(resolution.known.clone());
             }
             _ => {}
         }
@@ -209,12 +242,15 @@ async fn find<R: Registry>(
         Ok(Some(manifest)) => manifest,
         Ok(None) | Err(RegistryError::Unusable { .. }) => return Ok(None),
         Err(source) => {
-            let image = repository.digest(&child.digest);
-            return Err(lost(PublishError::Copy { image, source }));
+            let (name, image) = (child.source.clone(), repository.digest(&child.digest));
+            return Err(lost(PublishError::Copy { name, image, source }));
         }
     };
-    let Ok(Manifest::Image(image)) = manifest.parse() else { return Ok(None) };
-    let blobs = std::iter::once(image.config).chain(image.layers).collect();
+    let blobs = match manifest.parse() {
+        Ok(Manifest::Image(image)) => std::iter::once(image.config).chain(image.layers).collect(),
+        Ok(Manifest::Index(_)) => Vec::new(),
+        Err(_) => return Ok(None),
+    };
     let (source, repository) = (child.source.clone(), repository.clone());
     Ok(Some(Content { source, repository, manifest, blobs }))
 }

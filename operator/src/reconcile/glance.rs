@@ -2,7 +2,7 @@
 
 use std::mem::take;
 
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use multiarch_crds::{
     condition::Reason,
     v1alpha1::{RemovalPolicy, TagPolicy},
@@ -27,6 +27,9 @@ use crate::{
     oci::{Digest, Reference},
     registry::Registry,
 };
+
+/// How many tags are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// Asks whether everything is as the status says, and puts back images that are gone. `None` where
 /// the sources must be read to know what to do.
@@ -141,8 +144,9 @@ async fn look_at_tags<'a, R: Registry>(
             Ok(Err(Astray { tag, published: digest.clone(), named }))
         })
         .collect();
+    let answers: Vec<_> = stream::iter(asks).buffered(AT_ONCE).try_collect().await?;
     let mut tags = Tags { right: Vec::new(), astray: None };
-    for answer in try_join_all(asks).await? {
+    for answer in answers {
         match answer {
             Ok(digest) => tags.right.push(digest),
             Err(astray) => tags.astray = tags.astray.or(Some(astray)),

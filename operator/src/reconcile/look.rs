@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     memory::Memory,
@@ -17,6 +17,9 @@ use crate::{
     },
     registry::{Access, Registry, RegistryError},
 };
+
+/// How many indexes in an index are read at once.
+const AT_ONCE: usize = 8;
 
 /// The digest that `tag`, the target's or one beside it, names now.
 pub async fn named<R: Registry>(
@@ -110,8 +113,9 @@ async fn read<R: Registry>(
                         _ => Ok(vec![Descriptor { platform: None, ..child }]),
                     }
                 });
-                let inner = try_join_all(reads).await?.into_iter().flatten();
-                stand_in(images.into_iter().chain(inner).collect())
+                let reads: Vec<_> = reads.collect();
+                let inner: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+                stand_in(images.into_iter().chain(inner.into_iter().flatten()).collect())
             }
         }
         Ok(Manifest::Image(image)) if image.has_platform() => {

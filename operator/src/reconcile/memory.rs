@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use multiarch_crds::{
     condition::{self, Reason, Type},
-    v1alpha1::{MultiArchImageStatus, SourceState, SourceStatus, TagPolicy},
+    v1alpha1::{MultiArchImageStatus, PendingTag, SourceState, SourceStatus, TagPolicy},
 };
 
 use super::{
@@ -32,6 +32,8 @@ pub struct Memory {
     pub serves: bool,
     /// The tags that this object has written, the target's among them.
     pub tags: Vec<String>,
+    /// Tags that were not yet seen to name what they are to name.
+    pub pending: Vec<PendingTag>,
     sources: HashMap<String, Remembered>,
 }
 
@@ -90,6 +92,7 @@ impl Memory {
             ready: ready.is_some_and(|ready| ready.status == "True"),
             serves: published.is_some_and(|published| published.observed_generation == generation),
             tags: status.tags.clone(),
+            pending: status.pending_tags.clone(),
             sources: remembered.collect(),
         }
     }
@@ -121,7 +124,9 @@ impl Memory {
     pub fn is_settled(&self, policy: TagPolicy) -> bool {
         use Reason as R;
         let tag_is_known = self.published.is_some();
+        // A tag that could not be written is tried again.
         self.current
+            && self.pending.is_empty()
             && self.reason.is_some_and(|reason| match reason {
                 R::Succeeded
                 | R::PublishedPartial
@@ -188,10 +193,31 @@ impl Memory {
         self.tags.iter().any(|tag| tag == name)
     }
 
-    /// What this object left `tag` with, where it wrote it.
+    /// Whether the tag called `name` was not yet seen to name what it is to name.
+    fn is_pending(&self, name: &str) -> bool {
+        self.pending.iter().any(|tag| tag.name == name)
+    }
+
+    /// What was pushed under the tag called `name`, for the spec as it is, and was not seen there
+    /// yet.
+    #[must_use]
+    pub fn awaited(&self, name: &str) -> Option<Digest> {
+        let mut pending = self.pending.iter().filter(|tag| self.current && tag.name == name);
+        pending.find_map(|tag| tag.digest.as_ref()?.parse().ok())
+    }
+
+    /// Whether this object published `digest` for `platform`.
+    #[must_use]
+    pub fn has_published(&self, platform: &Platform, digest: &Digest) -> bool {
+        let mut children = self.published.iter().flat_map(|index| &index.children);
+        children.any(|child| child.platform == *platform && child.digest == *digest)
+    }
+
+    /// What this object left `tag` with, where it wrote it and saw it written.
     #[must_use]
     pub fn left(&self, tag: &Tag) -> Option<&Digest> {
-        let published = self.published.as_ref().filter(|_| self.has_written(&tag.name))?;
+        let is_known = self.has_written(&tag.name) && !self.is_pending(&tag.name);
+        let published = self.published.as_ref().filter(|_| is_known)?;
         match &tag.platform {
             None => Some(&published.digest),
             Some(of) => {

@@ -117,7 +117,13 @@ pub fn plan(
     let others = tagged.map(|read| not_given(&read.index, &children, sources)).unwrap_or_default();
     match sources.removal_policy {
         RemovalPolicy::Remove => {}
-        _ if tagged.is_some_and(|read| !tells_platforms(&read.index)) => return Err(Held::NoImage),
+        // Of what is published already, an index in it may be gone: it is put back.
+        _ if tagged.is_some_and(|read| {
+            read.digest != *draft.raw.digest() && !tells_platforms(&read.index)
+        }) =>
+        {
+            return Err(Held::NoImage);
+        }
         RemovalPolicy::Refuse if others.is_empty() => {}
         RemovalPolicy::Refuse => {
             let mut platforms: Vec<_> = others.iter().map(|c| c.platform.to_string()).collect();

@@ -6,7 +6,7 @@ pub mod tags;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use multiarch_crds::{condition::Reason, v1alpha1::PublishedPlatform};
+use multiarch_crds::v1alpha1::PublishedPlatform;
 
 pub use self::error::PublishError;
 use super::{
@@ -20,12 +20,16 @@ use super::{
     tags::{Astray, Verdict},
 };
 use crate::{
-    oci::{Digest, RawManifest, Reference, TagOrDigest},
-    registry::{Access, Registry, RegistryError},
+    oci::{Digest, RawManifest, Reference},
+    registry::{Access, Registry},
 };
 
 /// How long a registry may go on answering with what the tag named before (REGISTRY.md rule 11).
 pub const LAG: SignedDuration = SignedDuration::from_mins(2);
+
+/// How long what was seen in the target's repository is taken to be there: registries collect what
+/// no tag names within the hour (REGISTRY.md rule 9).
+const SEEN: Duration = Duration::from_mins(10);
 
 /// Pauses before the tag is asked for once more after a push, where the registry lags.
 const READ_BACK: [Duration; 4] =
@@ -108,7 +112,7 @@ pub async fn publish<R: Registry>(
         return Ok(Some(found));
     }
     let target = sources.target.pinned_to(plan.raw.digest());
-    if memory.reason == Some(Reason::ReadingBack) && job.is_lag_to_be_expected() {
+    if job.awaits(sources.tag(), plan.raw.digest()) {
         return Err(PublishError::Lagging { target, pushed: false });
     }
     let before = current.digest();
@@ -118,9 +122,13 @@ pub async fn publish<R: Registry>(
     let copied = copy::copy(job, access, &plan.contents).await?;
     // Before the tag, so that whoever sees the tag and verifies a signature finds it.
     kept.referrers = follow(job, access, plan).await;
-    let access = access.target().map_err(|source| PublishError::Credential { source })?;
     // What was looked at before may be long ago.
-    if copied || kept.referrers.is_some() {
+    let is_long_ago = stage.lasts() >= SEEN;
+    if is_long_ago {
+        children::keep(job, access, &children.planned, kept).await?;
+    }
+    let access = access.target().map_err(|source| PublishError::Credential { source })?;
+    if copied || is_long_ago || kept.referrers.is_some() {
         let named = look::named(registry, access, &sources.target).await?;
         if named.as_ref() != before {
             return Err(PublishError::Moved { tag: sources.target.clone(), named });
@@ -129,7 +137,8 @@ pub async fn publish<R: Registry>(
     stage.publishes();
     stage.at("while pushing the index and reading it back");
     put(registry, access, &sources.target, &plan.raw).await?;
-    read_back(registry, access, &target, Before::Named(before)).await?;
+    let lags = memory.awaited(sources.tag());
+    read_back(registry, access, &target, Before::Named(before, lags.as_ref())).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
     let replaced = before.cloned();
     let (reference, pushed) = (target, true);
@@ -144,7 +153,10 @@ pub fn may_write<R>(
     repeats: bool,
     wanted: &Digest,
 ) -> Result<bool, PublishError> {
-    let left = job.memory.published.as_ref().map(|published| &published.digest);
+    let published = job.memory.published.as_ref().map(|published| &published.digest);
+    // What was pushed later and lagged is ours, too.
+    let awaited = job.memory.awaited(job.sources.tag());
+    let left = named.filter(|named| awaited.as_ref() == Some(named)).or(published);
     let astray = Astray { named, left, repeats, exhausted: job.is_exhausted() };
     match astray.verdict(job.sources.tag_policy) {
         Verdict::Write => Ok(true),
@@ -202,7 +214,7 @@ fn refused(
         Verdict::Yielded => PublishError::Yielded { tag, published, named },
         Verdict::Loop => PublishError::DriftLoop { tag, published, named },
         Verdict::Immutable | Verdict::Stands | Verdict::Write => {
-            PublishError::Immutable { tag, named, why: "tagPolicy: Immutable writes a tag once" }
+            PublishError::Immutable { tag, named }
         }
     }
 }
@@ -214,37 +226,15 @@ async fn put<R: Registry>(
     tag: &Reference,
     raw: &RawManifest,
 ) -> Result<(), PublishError> {
-    let repository = tag.repository();
-    let put = registry.put_manifest(access, repository, &tag.tag_or_digest(), raw).await;
-    let Err(source) = put else { return Ok(()) };
-    if may_be_immutable(&source)
-        && let Some(named) = look::named(registry, access, tag).await.ok().flatten()
-    {
-        // Where the same bytes go by digest, it is the tag that the registry protects.
-        let digest = TagOrDigest::Digest(raw.digest().clone());
-        if registry.put_manifest(access, repository, &digest, raw).await.is_ok() {
-            let (tag, named) = (tag.clone(), Some(named));
-            let why = "its registry does not let it be overwritten";
-            return Err(PublishError::Immutable { tag, named, why });
-        }
-    }
-    Err(PublishError::Push { target: tag.clone(), source })
-}
-
-/// How registries refuse to overwrite an immutable tag (REGISTRY.md rule 12).
-fn may_be_immutable(error: &RegistryError) -> bool {
-    match error {
-        RegistryError::Refused { status, .. } | RegistryError::Denied { status, .. } => {
-            matches!(status, 400 | 403 | 405 | 409 | 412)
-        }
-        _ => false,
-    }
+    let put = registry.put_manifest(access, tag.repository(), &tag.tag_or_digest(), raw).await;
+    put.map_err(|source| PublishError::Push { target: tag.clone(), source })
 }
 
 /// What a tag named before it was written.
 #[derive(Clone, Copy, Debug)]
 enum Before<'a> {
-    Named(Option<&'a Digest>),
+    /// This; and this was pushed before, and was not seen yet.
+    Named(Option<&'a Digest>, Option<&'a Digest>),
     /// It was not asked.
     Unknown,
 }
@@ -264,7 +254,7 @@ async fn read_back<R: Registry>(
         let seen = seen.map_err(|source| PublishError::ReadBack { target: target(), source })?;
         match (seen.map(|seen| seen.digest), before) {
             (Some(seen), _) if Some(&seen) == pinned.digest() => return Ok(()),
-            (Some(seen), Before::Named(before)) if Some(&seen) != before => {
+            (Some(seen), Before::Named(before, lags)) if ![before, lags].contains(&Some(&seen)) => {
                 return Err(PublishError::Mismatch { target: target(), seen });
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! reads: a source → the images that it names, each with its true platform.
 
+mod budget;
 mod config;
 mod error;
 mod read;
@@ -9,7 +10,7 @@ use futures::{StreamExt, stream};
 use multiarch_crds::v1alpha1::SourceState;
 
 pub use self::error::ResolveError;
-use self::read::Reader;
+use self::{budget::Budget, read::Reader};
 use super::{
     access::AccessMap,
     memory::{Memory, Remembered},
@@ -129,15 +130,16 @@ pub async fn resolve<R: Registry>(
     access: &AccessMap,
     memory: &Memory,
 ) -> Vec<Resolution> {
+    let budget = &Budget::default();
     let reads = sources.sources.iter().map(|source| async move {
-        Resolution::new(source, memory, answer(registry, source, sources, access).await)
+        Resolution::new(source, memory, answer(registry, source, sources, access, budget).await)
     });
     let reads: Vec<_> = reads.collect();
     stream::iter(reads).buffered(AT_ONCE).collect().await
 }
 
 /// Asks only what every source names, by HEAD: `Unchanged` where the answer is the remembered one.
-/// `None` where an answer means that the sources must be read.
+/// A source that is pinned by digest names what it named, and is not asked again. `None` where an answer means that the sources must be read.
 pub async fn glance<R: Registry>(
     registry: &R,
     sources: &Sources,
@@ -161,6 +163,12 @@ async fn ask<R: Registry>(
     then: &Remembered,
     access: &AccessMap,
 ) -> Option<Answer> {
+    if then.is_settled()
+        && then.digest.is_some()
+        && then.digest.as_ref() == source.reference.digest()
+    {
+        return Some(Answer::Unchanged);
+    }
     match head(registry, source, access).await {
         Ok(Some(now)) if then.is_settled() && then.digest.as_ref() == Some(&now.digest) => {
             Some(Answer::Unchanged)
@@ -192,6 +200,7 @@ async fn answer<R: Registry>(
     source: &Source,
     sources: &Sources,
     access: &AccessMap,
+    budget: &Budget,
 ) -> Answer {
     let access = match access.source(source) {
         Ok(access) => access,
@@ -199,7 +208,8 @@ async fn answer<R: Registry>(
     };
     let repository = source.reference.repository();
     let elsewhere = repository != sources.target.repository();
-    let reader = Reader { registry, access, repository, source, sources, elsewhere };
+    let share = budget.share();
+    let reader = Reader { registry, access, repository, source, sources, elsewhere, share };
     match reader.manifest(&source.reference.tag_or_digest()).await {
         Err(error) => Answer::Failed { named: None, error },
         Ok(None) => Answer::Missing,

@@ -14,7 +14,7 @@ use multiarch_crds::v1alpha1::{
 
 use super::tags::Template;
 use crate::oci::{
-    Platform, Reference,
+    Platform, Prefix, Reference,
     descriptor::is_reference,
     platform::PlatformError,
     reference::{self, ReferenceError, Repository},
@@ -59,6 +59,8 @@ pub struct Sources {
     pub certificates: BTreeMap<String, String>,
     /// Secrets with credentials for reading sources.
     pub pull_secrets: Vec<String>,
+    /// Name of the `ServiceAccount` whose Secrets read sources, too.
+    pub account: Option<String>,
 }
 
 /// One source.
@@ -196,6 +198,17 @@ pub enum SpecError {
         /// The host.
         host: String,
     },
+    /// An image that tenants may not name.
+    #[error(
+        "{field}: {reference} is in no registry that the operator may be told to use (--allowed-registries): name another one, or ask the operator's admin to allow {repository}",
+        repository = .reference.repository()
+    )]
+    NotAllowed {
+        /// The field that has it.
+        field: String,
+        /// The image.
+        reference: Reference,
+    },
     /// Two sources of one name.
     #[error("spec.sources: the name {name} occurs twice")]
     DuplicateName {
@@ -271,8 +284,27 @@ impl Sources {
                 .iter()
                 .map(|secret| secret.name.clone())
                 .collect(),
+            account: spec.service_account_name.clone(),
             target,
         })
+    }
+
+    /// Checks that all images are in `allowed`, where the operator's admin names any.
+    pub fn check_allowed(&self, allowed: &[Prefix]) -> Result<(), SpecError> {
+        let target = ("spec.target.image".to_owned(), &self.target);
+        let sources = self
+            .sources
+            .iter()
+            .map(|source| (format!("spec.sources[{}].image", source.name), &source.reference));
+        let outside = |(_, reference): &(String, &Reference)| {
+            !allowed.iter().any(|prefix| prefix.covers(reference.repository()))
+        };
+        match [target].into_iter().chain(sources).find(outside) {
+            Some((field, reference)) if !allowed.is_empty() => {
+                Err(SpecError::NotAllowed { field, reference: reference.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The tag of the target.

@@ -1,23 +1,66 @@
 //! What a run is at, for those who wait for it.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use crate::registry::Progress;
+use tokio::time::Instant;
+
+use crate::{oci::Digest, registry::Progress};
 
 /// What a run is at, for messages of one that takes long.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stage {
+    began: Instant,
     at: Mutex<&'static str>,
     publishes: AtomicBool,
-    blobs: AtomicUsize,
-    done: AtomicUsize,
+    blobs: Count,
+    manifests: Count,
+    sending: Mutex<Vec<Digest>>,
     bytes: Arc<AtomicU64>,
 }
 
+/// How many there are to copy, and how many of them are there.
+#[derive(Debug, Default)]
+struct Count {
+    all: AtomicUsize,
+    done: AtomicUsize,
+}
+
+/// A blob on its way, until this is dropped.
+#[derive(Debug)]
+pub struct Sending<'a> {
+    stage: &'a Stage,
+    blob: Digest,
+}
+
+impl Default for Stage {
+    /// Of a run that begins now.
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            at: Mutex::default(),
+            publishes: AtomicBool::default(),
+            blobs: Count::default(),
+            manifests: Count::default(),
+            sending: Mutex::default(),
+            bytes: Arc::default(),
+        }
+    }
+}
+
 impl Stage {
+    /// How long the run has gone on.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// The run is at `what` now: completes "the run took too long, …".
     pub fn at(&self, what: &'static str) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = what;
@@ -39,13 +82,12 @@ impl Stage {
     #[must_use]
     pub fn now(&self) -> String {
         let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.blobs.load(Ordering::Relaxed) {
-            0 => at.to_owned(),
-            blobs => {
-                let (done, mib) = (self.done.load(Ordering::Relaxed), self.bytes() >> 20);
-                format!("{at} ({done} of {blobs} blobs are there, {mib} MiB were sent)")
-            }
+        let (blobs, manifests) = (&self.blobs, &self.manifests);
+        if manifests.all.load(Ordering::Relaxed) == 0 {
+            return at.to_owned();
         }
+        let mib = self.bytes() >> 20;
+        format!("{at} ({blobs} blobs and {manifests} manifests are there, {mib} MiB were sent)")
     }
 
     /// How many bytes were sent.
@@ -54,15 +96,38 @@ impl Stage {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// This many blobs are to be copied.
-    pub fn copying(&self, blobs: usize) {
+    /// This many blobs and manifests more are to be copied.
+    pub fn copying(&self, blobs: usize, manifests: usize) {
         self.at("while copying");
-        self.blobs.store(blobs, Ordering::Relaxed);
+        self.blobs.all.fetch_add(blobs, Ordering::Relaxed);
+        self.manifests.all.fetch_add(manifests, Ordering::Relaxed);
     }
 
     /// One blob is there.
     pub fn copied(&self) {
-        self.done.fetch_add(1, Ordering::Relaxed);
+        self.blobs.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One manifest is there.
+    pub fn put(&self) {
+        self.manifests.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `blob` is on its way now.
+    #[must_use]
+    pub fn sending(&self, blob: &Digest) -> Sending<'_> {
+        self.on_their_way().push(blob.clone());
+        Sending { stage: self, blob: blob.clone() }
+    }
+
+    /// Of the blobs on their way, the one that has been for the longest time.
+    #[must_use]
+    pub fn blob(&self) -> Option<Digest> {
+        self.on_their_way().first().cloned()
+    }
+
+    fn on_their_way(&self) -> MutexGuard<'_, Vec<Digest>> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts what is sent of one blob, from nothing on where its upload starts over.
@@ -73,5 +138,17 @@ impl Stage {
             let before = before.swap(sent, Ordering::Relaxed);
             total.fetch_add(sent.saturating_sub(before), Ordering::Relaxed);
         })
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.stage.on_their_way().retain(|blob| *blob != self.blob);
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.done.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed))
     }
 }

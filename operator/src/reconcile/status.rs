@@ -56,6 +56,9 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
         let target = target.and_then(|target: Reference| target.tag().map(ToOwned::to_owned));
         status.tags = target.into_iter().chain(tags.ours.iter().cloned()).collect();
     }
+    if let Some(pending) = &run.pending {
+        status.pending_tags.clone_from(pending);
+    }
     if run.pushed || run.wrote_tag {
         status.last_publish_time = Some(Time(about.now));
     }
@@ -84,7 +87,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
         }
         Outcome::Stands { tags } => {
             let message = format!(
-                "{reference} stays as it was published, as tagPolicy: Immutable says: the sources give something else now"
+                "{reference} stays as it was published, as tagPolicy: Immutable says, whatever the sources give now"
             );
             conditions.ready(Reason::TagImmutable, &message, tags, previous);
         }

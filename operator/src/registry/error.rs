@@ -101,7 +101,8 @@ pub enum RegistryError {
     /// A tag that may not name anything else than it does: its PUT was refused, and the same bytes
     /// were taken by their digest.
     #[error(
-        "{host} refused {request} with HTTP {status}{}, and took the same by digest: this tag may not change there",
+        "{host} refused {request} with HTTP {status}{}, and took the same by digest: this tag may not change there, \
+         publish under another tag",
         listed(.codes)
     )]
     TagImmutable {

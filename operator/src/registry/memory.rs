@@ -7,6 +7,7 @@ pub mod server;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -29,9 +30,10 @@ struct State {
     repositories: BTreeMap<String, Content>,
     log: Vec<Request>,
     faults: Vec<Fault>,
-    hangs: Vec<When>,
+    hangs: Vec<(When, Duration)>,
     login: Option<(String, String)>,
     no_mounts: bool,
+    protected: bool,
 }
 
 /// What one repository holds.
@@ -88,12 +90,23 @@ impl Store {
 
     /// From now on the port's face never answers the requests that `when` picks.
     pub fn hang(&self, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
-        self.state().hangs.push(Arc::new(when));
+        self.delay(Duration::MAX, when);
     }
 
-    /// Ends every [`Store::fail`] and [`Store::hang`].
+    /// From now on the port's face lets no tag be overwritten.
+    pub fn protect(&self) {
+        self.state().protected = true;
+    }
+
+    /// From now on the port's face takes this long for each of the requests that `when` picks.
+    pub fn delay(&self, by: Duration, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
+        self.state().hangs.push((Arc::new(when), by));
+    }
+
+    /// Ends every [`Store::fail`], [`Store::hang`], [`Store::delay`] and [`Store::protect`].
     pub fn mend(&self) {
         let mut state = self.state();
+        state.protected = false;
         state.faults.clear();
         state.hangs.clear();
     }

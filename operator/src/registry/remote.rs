@@ -9,6 +9,7 @@ mod call;
 mod challenge;
 mod clients;
 mod copy;
+mod endpoint;
 mod failure;
 mod hosts;
 mod limits;
@@ -33,7 +34,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::{Access, Copied, Place, Progress, Registry, RegistryError};
-use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
+use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
 pub use proxy::Proxies;
@@ -48,6 +49,7 @@ pub struct Remote {
     mounts: mounts::Mounts,
     allow_http: bool,
     token_realms: Vec<(String, String)>,
+    upload_hosts: Vec<(String, String)>,
 }
 
 /// What the operator's flags say about registries.
@@ -57,6 +59,12 @@ pub struct Options {
     pub allow_loopback: bool,
     /// `--insecure-allow-http`
     pub allow_http: bool,
+    /// `--allowed-registries`: of these hosts it is told how a connection failed. What objects may name is not decided
+    /// here.
+    pub allowed: Vec<Prefix>,
+    /// `--upload-host`: pairs of a registry's host and another one that its uploads may go on at, without
+    /// credentials.
+    pub upload_hosts: Vec<(String, String)>,
     /// `--token-realm`: pairs of a registry's host and a token realm (origin and path) that may see
     /// its credentials.
     pub token_realms: Vec<(String, String)>,
@@ -121,7 +129,9 @@ pub enum SetupError {
 impl Remote {
     /// A client without a connection yet.
     pub fn new(options: Options) -> Result<Self, SetupError> {
-        let (allow_http, token_realms) = (options.allow_http, options.token_realms.clone());
+        let allow_http = options.allow_http;
+        let (token_realms, upload_hosts) =
+            (options.token_realms.clone(), options.upload_hosts.clone());
         let transport = transport::Transport::new(options)?;
         Ok(Self {
             transport: Arc::new(transport),
@@ -130,6 +140,7 @@ impl Remote {
             mounts: mounts::Mounts::default(),
             allow_http,
             token_realms,
+            upload_hosts,
         })
     }
 }
@@ -225,6 +236,8 @@ impl Default for Options {
         Self {
             allow_loopback: false,
             allow_http: false,
+            allowed: Vec::new(),
+            upload_hosts: Vec::new(),
             token_realms: Vec::new(),
             ca_bundle: None,
             proxies: Proxies::default(),
@@ -241,6 +254,8 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("allow_loopback", &self.allow_loopback)
             .field("allow_http", &self.allow_http)
+            .field("allowed", &self.allowed)
+            .field("upload_hosts", &self.upload_hosts)
             .field("token_realms", &self.token_realms)
             .field("ca_bundle", &self.ca_bundle)
             .field("proxies", &self.proxies)

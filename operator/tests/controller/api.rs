@@ -1,5 +1,7 @@
 //! An API server of one page: it lists, watches, applies status, hands out Secrets one by one, and remembers each request.
 
+#![allow(dead_code, reason = "each suite uses its own part")]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -42,9 +44,11 @@ pub(crate) struct Api {
 struct Inner {
     objects: BTreeMap<String, Value>,
     secrets: BTreeMap<String, Value>,
+    accounts: BTreeMap<String, Value>,
     version: u64,
     seen: Vec<Seen>,
-    watchers: Vec<mpsc::UnboundedSender<String>>,
+    /// Who watches which namespace, or all.
+    watchers: Vec<(Option<String>, mpsc::UnboundedSender<String>)>,
     broken: Option<&'static str>,
 }
 
@@ -99,6 +103,10 @@ impl Api {
         self.state().secrets.insert(key.into(), secret);
     }
 
+    pub(crate) fn account(&self, key: &str, account: Value) {
+        self.state().accounts.insert(key.into(), account);
+    }
+
     /// Answers requests for paths that contain `part` with HTTP 500.
     pub(crate) fn break_path(&self, part: &'static str) {
         self.state().broken = Some(part);
@@ -139,7 +147,31 @@ impl Inner {
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(key.into(), object.clone());
         let line = format!("{}\n", json!({"type": event, "object": object}));
-        self.watchers.retain(|watcher| watcher.send(line.clone()).is_ok());
+        let of = object["metadata"]["namespace"].as_str();
+        self.watchers.retain(|(namespace, watcher)| {
+            let watches = namespace.as_deref().is_none_or(|namespace| Some(namespace) == of);
+            !watches || watcher.send(line.clone()).is_ok()
+        });
+    }
+
+    fn list(&mut self, namespace: Option<String>, watch: bool) -> Response {
+        if watch {
+            let (sender, receiver) = mpsc::unbounded_channel::<String>();
+            self.watchers.push((namespace, sender));
+            let lines = futures::stream::unfold(receiver, |mut receiver| async {
+                receiver.recv().await.map(|line| (line, receiver))
+            });
+            return Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>)).into_response();
+        }
+        let of = |object: &&Value| {
+            let of = object["metadata"]["namespace"].as_str();
+            namespace.as_deref().is_none_or(|namespace| Some(namespace) == of)
+        };
+        json_response(&json!({
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageList",
+            "metadata": {"resourceVersion": self.version.to_string()},
+            "items": self.objects.values().filter(of).collect::<Vec<_>>(),
+        }))
     }
 
     fn answer(&mut self, seen: &Seen) -> Response {
@@ -147,25 +179,25 @@ impl Inner {
             return failure(StatusCode::INTERNAL_SERVER_ERROR);
         }
         let parts: Vec<_> = seen.path.trim_matches('/').split('/').collect();
-        match (seen.method.as_str(), parts.as_slice()) {
-            ("GET", _) if seen.path == OBJECTS && seen.query.contains("watch=true") => {
-                let (sender, receiver) = mpsc::unbounded_channel::<String>();
-                self.watchers.push(sender);
-                let lines = futures::stream::unfold(receiver, |mut receiver| async {
-                    receiver.recv().await.map(|line| (line, receiver))
-                });
-                Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>)).into_response()
+        let lists = match parts.as_slice() {
+            ["apis", _, _, "multiarchimages"] => Some(None),
+            ["apis", _, _, "namespaces", namespace, "multiarchimages"] => {
+                Some(Some((*namespace).to_owned()))
             }
-            ("GET", _) if seen.path == OBJECTS => json_response(&json!({
-                "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageList",
-                "metadata": {"resourceVersion": self.version.to_string()},
-                "items": self.objects.values().collect::<Vec<_>>(),
-            })),
+            _ => None,
+        };
+        if let Some(namespace) = lists.filter(|_| seen.method == "GET") {
+            return self.list(namespace, seen.query.contains("watch=true"));
+        }
+        match (seen.method.as_str(), parts.as_slice()) {
             ("GET", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
                 found(self.objects.get(&format!("{namespace}/{name}")))
             }
             ("GET", ["api", "v1", "namespaces", namespace, "secrets", name]) => {
                 found(self.secrets.get(&format!("{namespace}/{name}")))
+            }
+            ("GET", ["api", "v1", "namespaces", namespace, "serviceaccounts", name]) => {
+                found(self.accounts.get(&format!("{namespace}/{name}")))
             }
             (
                 "PATCH",

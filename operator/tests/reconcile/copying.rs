@@ -5,7 +5,7 @@ use std::time::Duration;
 use multiarch_crds::v1alpha1::{SecretRef, Source, SourceState};
 use multiarch_operator::{
     error::Retry,
-    oci::{Digest, Manifest, RawManifest, TagOrDigest, media_type},
+    oci::{Descriptor, Digest, Manifest, RawManifest, TagOrDigest, media_type},
     registry::{RegistryError, Request, memory::Image},
 };
 use rstest::rstest;
@@ -432,11 +432,223 @@ async fn a_copy_that_takes_too_long_says_how_far_it_is() {
     let report = world.run().await;
     world.assert_ready("False", "TimedOut");
     world.assert_reconciling("TimedOut");
-    world.assert_message(&["spec.timeout", "60s", "while copying", "3 of 4 blobs"]);
+    world.assert_message(&[
+        "spec.timeout",
+        "60s",
+        "while copying",
+        "3 of 4 blobs and 0 of 2 manifests",
+    ]);
     assert_eq!((report.retry, report.count("PUT manifest")), (Some(Retry::Backoff), 0));
     world.store.mend();
     world.later(10);
     let report = world.run().await;
     world.assert_ready("True", "Succeeded");
     assert_eq!(report.count("PUT blob"), 1, "it goes on where it was");
+}
+
+/// Where its bytes would be sent for ever, a person must act. A new generation starts anew.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_takes_too_long_in_the_same_blob_twice() {
+    let mut world = pair_in(ELSEWHERE);
+    world.spec.timeout = Duration::from_mins(1).into();
+    let layer = image_of(&world, "arm64").1.layers[0].digest.clone();
+    let slow = layer.to_string();
+    world.store.hang(move |request| request.method == "PUT" && request.of.ends_with(&slow));
+    world.run().await;
+    world.assert_reconciling("TimedOut");
+    for _ in 0..2 {
+        world.later(10);
+        world.run().await;
+        world.assert_stalled("TimedOut");
+        world.assert_message(&["raise spec.timeout", layer.as_str()]);
+    }
+    world.edit(|spec| spec.timeout = Duration::from_mins(2).into());
+    world.run().await;
+    world.assert_ready("False", "TimedOut");
+    world.assert_reconciling("TimedOut");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    BlobGone,
+    RateLimited,
+    Unavailable,
+    ForeignLayer,
+}
+
+/// Neither its absence nor its failure holds the index back, not even in the middle of a copy. What
+/// was published from it stays.
+#[rstest]
+#[case::gone(Trouble::BlobGone, SourceState::Incomplete)]
+#[case::rate_limited(Trouble::RateLimited, SourceState::RateLimited)]
+#[case::unavailable(Trouble::Unavailable, SourceState::Unreachable)]
+#[case::foreign(Trouble::ForeignLayer, SourceState::Unsupported)]
+#[tokio::test(start_paused = true)]
+async fn an_optional_source_that_cannot_be_copied_holds_nothing_back(
+    #[case] trouble: Trouble,
+    #[case] state: SourceState,
+    #[values(false, true)] published: bool,
+) {
+    let mut world = pair_in(ELSEWHERE);
+    world.spec.sources[1].optional = true;
+    let mut old = None;
+    if published {
+        world.run().await;
+        world.later(10);
+        old = Some(image_of(&world, "arm64").0);
+        for (tag, platform) in [("amd64", "linux/amd64"), ("arm64", "linux/arm64")] {
+            world.store.push(CI, Some(tag), &Image::of(platform).salted("2"));
+        }
+    }
+    let layer = match trouble {
+        Trouble::ForeignLayer => foreign(&world, "arm64", "linux/arm64").to_string(),
+        _ => image_of(&world, "arm64").1.layers[0].digest.to_string(),
+    };
+    let image = image_of(&world, "arm64").0;
+    let read = layer.clone();
+    let reads = move |r: &Request| r.method == "GET" && r.of.ends_with(&read);
+    let refuses = format!("PUT manifest {PATH}@{image}");
+    match trouble {
+        Trouble::BlobGone => world.store.delete_blob(CI, &layer.parse().unwrap()),
+        Trouble::RateLimited => world.store.fail(reads, rate_limited),
+        Trouble::Unavailable => world.store.fail(reads, unavailable),
+        Trouble::ForeignLayer => {
+            world.store.fail(move |request| request.to_string() == refuses, refused);
+        }
+    }
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    let source = world.source("arm64");
+    assert_eq!(source.state, state);
+    assert!(source.message.as_ref().unwrap().contains(image.as_str()), "{source:?}");
+    assert!(world.digests().contains(&image_of(&world, "amd64").0));
+    assert_eq!(world.digests().len(), if published { 2 } else { 1 });
+    assert!(old.is_none_or(|old| world.digests().contains(&old)));
+    world.assert_fixpoint().await;
+    // It is tried again each interval.
+    world.store.mend();
+    if let Trouble::BlobGone = trouble {
+        return;
+    }
+    world.later(10);
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    assert_eq!(world.source("arm64").state, SourceState::Resolved);
+    assert!(world.digests().contains(&image));
+}
+
+/// A blob that one repository has lost may be in that of another source.
+#[tokio::test(start_paused = true)]
+async fn a_shared_blob_is_taken_from_where_it_is() {
+    const OTHER: &str = "third/app";
+    let mut world = World::new(vec![
+        from(ELSEWHERE, "amd64"),
+        from(&format!("third.example/{OTHER}"), "arm64"),
+    ]);
+    let layer = "application/vnd.oci.image.layer.v1.tar";
+    let mut base = None;
+    for (path, tag) in [(CI, "amd64"), (OTHER, "arm64")] {
+        let platform = format!("linux/{tag}");
+        let config = Image::of(&platform).config();
+        let config = world.store.push_blob(path, media_type::OCI_CONFIG, config);
+        let shared = world.store.push_blob(path, layer, "base".into());
+        let document = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+            "config": config, "layers": [shared],
+        });
+        let raw = RawManifest::new(media_type::OCI_MANIFEST, document.to_string().into());
+        world.store.push_manifest(path, Some(tag), &raw);
+        base = Some(shared.digest);
+    }
+    let base = base.unwrap();
+    world.store.delete_blob(CI, &base);
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    // Lost by both, it is told of the first one.
+    let mut again = World::new(world.spec.sources.clone());
+    std::mem::swap(&mut again.store, &mut world.store);
+    again.store.delete_tag(PATH, TAG);
+    again.store.delete_blob(PATH, &base);
+    again.store.delete_blob(OTHER, &base);
+    again.run_unchecked().await;
+    again.assert_ready("Unknown", "WaitingForPlatforms");
+    assert_eq!(again.source("amd64").state, SourceState::Incomplete);
+}
+
+/// What no tag names yet may be collected while something else is copied for a long time.
+#[rstest]
+#[case::at_once(1, "True", "Succeeded")]
+#[case::long_ago(11, "False", "ChildMissing")]
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_long_ago_is_looked_for_again(
+    #[case] minutes: u64,
+    #[case] status: &str,
+    #[case] reason: &str,
+) {
+    let mut world = World::new(vec![source("amd64"), from(ELSEWHERE, "arm64")]);
+    let here = world.push("amd64", "linux/amd64");
+    world.store.push_image(CI, "arm64", "linux/arm64");
+    let asked = format!("HEAD manifest {PATH}@{}", here.digest);
+    let store = world.store.clone();
+    world.store.delay(Duration::from_mins(minutes), move |request| {
+        let sends = request.to_string().starts_with("PUT blob");
+        if sends && minutes > 10 {
+            store.delete_manifest(PATH, &here.digest);
+        }
+        sends
+    });
+    let report = world.run_unchecked().await;
+    world.assert_ready(status, reason);
+    assert_eq!(report.requests.contains(&asked), minutes > 10, "{report:#?}");
+    assert_eq!(world.tagged().is_some(), minutes < 10);
+}
+
+/// An index of images that are as large as one may be: what is kept of them has a bound.
+#[tokio::test(start_paused = true)]
+async fn manifests_that_are_large_in_sum_are_refused() {
+    let mut world = World::new(vec![from(ELSEWHERE, "huge")]);
+    let children = (0..8).map(|n| {
+        let platform = format!("linux/arm64/v{n}");
+        let config = Image::of(&platform).config();
+        let config = world.store.push_blob(CI, media_type::OCI_CONFIG, config);
+        let document = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": config,
+            "layers": [], "annotations": {"long": "x".repeat(4_000_000)},
+        });
+        let raw = RawManifest::new(media_type::OCI_MANIFEST, document.to_string().into());
+        let listed = world.store.push_manifest(CI, None, &raw);
+        Descriptor { platform: Some(platform.parse().unwrap()), ..listed }
+    });
+    world.store.push_index(CI, Some("huge"), children.collect());
+    let report = world.run().await;
+    world.assert_stalled("UnsupportedContent");
+    world.assert_message(&["ci/app:huge", "16777216 bytes together"]);
+    assert!(report.count("GET manifest ci/app@") <= 5, "{:#?}", report.requests);
+    assert_eq!(report.count("PUT"), 0);
+}
+
+/// What a digest names does not change, so only the images of the index are looked for: a registry
+/// that is away or cleaned up takes nothing from what is published.
+#[rstest]
+#[tokio::test(start_paused = true)]
+async fn a_pinned_source_is_not_asked_again(
+    #[values("r.example/team/app", SAME, ELSEWHERE)] repository: &str,
+) {
+    let mut world = World::new(Vec::new());
+    let path = repository.split_once('/').unwrap().1;
+    for arch in ["amd64", "arm64"] {
+        let digest = world.store.push_image(path, arch, &format!("linux/{arch}")).digest;
+        let image = format!("{repository}@{digest}");
+        world.spec.sources.push(Source { image, ..source(arch) });
+    }
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    world.store.fail(|request| request.of.starts_with(CI), unavailable);
+    for _ in 0..2 {
+        world.later(10);
+        let report = world.run().await;
+        report.assert_idle(1);
+        assert_eq!(report.children, 2);
+        world.restart();
+    }
 }

@@ -112,7 +112,7 @@ async fn a_long_lag_is_read_back_later_and_not_pushed_again(#[case] ours: bool) 
     assert_eq!(report.count("PUT"), 1);
     world.assert_ready("Unknown", "ReadingBack");
     world.assert_reconciling("ReadingBack");
-    assert_eq!(report.retry, Some(Retry::After(Duration::from_secs(5))));
+    assert_eq!(report.retry, Some(Retry::Backoff));
     assert_eq!(world.status.digest, before, "not what was not read back");
     assert_eq!(world.condition(Type::Published).0, if ours { "True" } else { "False" });
 
@@ -218,4 +218,88 @@ async fn a_read_back_that_fails_is_made_up_for() {
     assert_eq!(report.count("PUT"), 0);
     world.assert_ready("True", "Succeeded");
     assert_eq!(report.events, ["IndexPublished"]);
+}
+
+/// Looks go on by HEAD alone while nothing but the lag is there.
+#[tokio::test(start_paused = true)]
+async fn a_lag_is_waited_out_by_heads_alone() {
+    let mut world = World::pair();
+    world.lag(usize::MAX);
+    world.run().await;
+    for _ in 0..3 {
+        world.now += jiff::SignedDuration::from_secs(5);
+        let report = world.run().await;
+        report.assert_counts(3, 0, 0);
+        assert!(!report.changed && report.events.is_empty(), "{report:#?}");
+        world.assert_ready("Unknown", "ReadingBack");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum News {
+    Source,
+    Edit,
+    Request,
+}
+
+/// What was pushed is waited for; what came since is pushed at once.
+#[rstest]
+#[case::source(News::Source)]
+#[case::edit(News::Edit)]
+#[case::request(News::Request)]
+#[tokio::test(start_paused = true)]
+async fn a_lag_does_not_hide_news(#[case] news: News) {
+    let mut world = World::published().await;
+    world.move_to("amd64", "linux/amd64", "2");
+    world.lag(5);
+    world.run().await;
+    world.assert_ready("Unknown", "ReadingBack");
+    let pushed = world.status.pending_tags[0].digest.clone();
+    world.now += jiff::SignedDuration::from_secs(5);
+    match news {
+        News::Source => drop(world.move_to("amd64", "linux/amd64", "3")),
+        News::Edit => world.edit(|spec| spec.annotations = [("a".into(), "b".into())].into()),
+        News::Request => world.request(),
+    }
+    let report = world.run().await;
+    assert_eq!(report.count("PUT"), 1, "{report:#?}");
+    let awaited = world.status.pending_tags.first().and_then(|tag| tag.digest.clone());
+    let digest = awaited.or(world.status.digest.clone());
+    assert_eq!(digest == pushed, matches!(news, News::Request));
+}
+
+/// A rival that is quicker than the look after the push is a rival all the same.
+#[rstest]
+#[case::the_target(TAG)]
+#[case::another("latest")]
+#[tokio::test(start_paused = true)]
+async fn a_rival_that_reverts_at_once_is_left_in_the_end(#[case] tag: &'static str) {
+    let mut world = World::pair();
+    world.spec.target.additional_tags = vec!["latest".into()];
+    world.run().await;
+    world.later(10);
+    let rivals =
+        ["linux/amd64", "linux/arm64"].map(|p| world.push_foreign_as("rival", &[p]).digest);
+    let (store, pushes) = (world.store.clone(), std::sync::atomic::AtomicUsize::new(0));
+    let of = format!("{PATH}:{tag}");
+    world.store.fail(
+        move |request| {
+            use std::sync::atomic::Ordering::SeqCst;
+            if request.of == of && request.method == "PUT" {
+                pushes.fetch_add(1, SeqCst);
+            } else if request.of == of {
+                store.tag(PATH, tag, &rivals[pushes.load(SeqCst) % 2]);
+            }
+            false
+        },
+        unavailable,
+    );
+    let mut puts = 0;
+    for _ in 0..10 {
+        puts += world.run().await.count("PUT");
+        world.later(1);
+    }
+    world.assert_stalled("DriftLoop");
+    assert_eq!(puts, 3);
+    world.assert_fixpoint().await;
 }

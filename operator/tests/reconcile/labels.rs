@@ -236,3 +236,26 @@ async fn of_a_mirrored_index() {
     world.assert_ready("True", "Succeeded");
     assert_eq!(world.status.digest, Some(index.digest.to_string()));
 }
+
+/// An image that stays is put back before its labels are asked for.
+#[tokio::test(start_paused = true)]
+async fn an_image_that_stays_and_is_gone_is_put_back_first() {
+    let mut world = of(&[("amd64", "1")]);
+    let elsewhere = format!("{HOST}/ci/app:arm64");
+    world.spec.sources.push(Source { image: elsewhere, ..source("arm64") });
+    let arm64 = world.store.push("ci/app", Some("arm64"), &build("linux/arm64", "1"));
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    world.store.delete_tag("ci/app", "arm64");
+    world.later(10);
+    world.run().await;
+    world.store.delete_manifest(PATH, &arm64.digest);
+    world.later(10);
+    world.edit(|spec| {
+        spec.annotations.insert("a".into(), "b".into());
+    });
+    let report = world.run().await;
+    world.assert_ready("True", "Succeeded");
+    assert!(report.events.contains(&"ChildRepaired".into()), "{report:?}");
+    assert_eq!(world.platforms(), ["linux/amd64", "linux/arm64"]);
+}

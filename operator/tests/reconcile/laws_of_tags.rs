@@ -104,7 +104,7 @@ fn play(world: &mut World, step: &Step) {
             let of = format!("{PATH}:{tag}");
             world.store.fail(move |request| request.method == "PUT" && request.of == of, denied);
         }
-        Step::Protect => world.protect(409),
+        Step::Protect => world.store.protect(),
         Step::Mend => world.store.mend(),
         Step::Policy(policy) => world.edit(|spec| spec.target.tag_policy = *policy),
         Step::Removal(policy) => world.edit(|spec| spec.removal_policy = *policy),

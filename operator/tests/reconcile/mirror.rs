@@ -254,3 +254,26 @@ async fn equal_content_is_not_enough() {
     world.run().await;
     assert_eq!(world.tagged().unwrap().digest(), &digest);
 }
+
+/// An index in the index, and an attestation of no image of it, are looked for when the sources are
+/// read.
+#[rstest]
+#[case::nested(nested)]
+#[case::orphan(orphan)]
+#[tokio::test(start_paused = true)]
+async fn what_belongs_to_no_image_is_put_back(#[case] push: fn(&World, &str) -> Digest) {
+    let mut world = World::new(vec![from("ci/app")]);
+    push(&world, "ci/app");
+    world.run().await;
+    world.later(10);
+    let shown = world.digests_of_status();
+    let lost: Vec<_> = world.digests().into_iter().filter(|d| !shown.contains(d)).collect();
+    let [lost] = lost.as_slice() else { panic!("{lost:?}") };
+    world.store.delete_manifest(PATH, lost);
+    world.edit(|spec| spec.interval = std::time::Duration::from_mins(7).into());
+    let report = world.run().await;
+    assert_eq!(report.events, ["ChildRepaired"]);
+    world.assert_ready("True", "Succeeded");
+    world.later(10);
+    world.run().await.assert_idle(2);
+}

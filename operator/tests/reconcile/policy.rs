@@ -6,6 +6,7 @@ use multiarch_crds::{
     condition::Type,
     v1alpha1::{RemovalPolicy, TagPolicy},
 };
+use multiarch_operator::registry::memory::Image;
 use rstest::rstest;
 
 use crate::world::*;
@@ -405,28 +406,17 @@ async fn immutable_keeps_the_other_tags_while_its_sources_go_on() {
     world.assert_fixpoint().await;
 }
 
-#[rstest]
-#[case(400)]
-#[case(403)]
-#[case(405)]
-#[case(409)]
-#[case(412)]
 #[tokio::test(start_paused = true)]
-async fn a_registry_may_protect_its_tags(#[case] status: u16) {
+async fn a_registry_may_protect_its_tags() {
     let mut world = published(TagPolicy::Enforce).await;
     let ours = world.named(TAG);
-    world.protect(status);
+    world.store.protect();
     world.run().await.assert_idle(4);
     world.move_to("amd64", "linux/amd64", "2");
     let report = world.run().await;
     assert!(report.events.contains(&"Stalled".into()), "{report:#?}");
     world.assert_stalled("TagImmutable");
-    world.assert_message(&[
-        &image(TAG),
-        ours.as_ref().unwrap().as_str(),
-        "its registry",
-        "another tag",
-    ]);
+    world.assert_message(&[&image(TAG), "may not change there", "another tag"]);
     assert_eq!(world.named(TAG), ours);
     assert_eq!(world.condition(Type::Published).0, "True");
     world.assert_fixpoint().await;
@@ -450,7 +440,7 @@ async fn a_registry_may_protect_its_tags(#[case] status: u16) {
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_is_free_again_is_written() {
     let mut world = published(TagPolicy::Enforce).await;
-    world.protect(409);
+    world.store.protect();
     world.move_to("amd64", "linux/amd64", "2");
     world.run().await;
     world.assert_stalled("TagImmutable");
@@ -491,7 +481,7 @@ async fn a_tag_that_moves_during_the_copy_is_looked_at_again(#[case] policy: Tag
     }
     world.run().await;
     world.later(10);
-    let new = multiarch_operator::registry::memory::Image::of("linux/amd64").salted("2");
+    let new = Image::of("linux/amd64").salted("2");
     world.store.push("ci/app", Some("amd64"), &new);
     let rival = world.push_foreign_as("rival", &["linux/s390x"]).digest;
     let (store, once) = (world.store.clone(), Mutex::new(Some(rival.clone())));
@@ -516,4 +506,69 @@ async fn a_tag_that_moves_during_the_copy_is_looked_at_again(#[case] policy: Tag
     assert!(report.events.contains(&"IndexPublished".into()), "{report:#?}");
     world.assert_ready("True", "Succeeded");
     assert_eq!(world.platforms(), ["linux/amd64", "linux/arm64", "linux/s390x"]);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Gone,
+    Duplicate,
+    Differ,
+    Unusable,
+    Fails,
+}
+
+/// A release stands whatever becomes of its sources; not so while that is unknown.
+#[rstest]
+#[case::gone(Turn::Gone)]
+#[case::duplicate(Turn::Duplicate)]
+#[case::differ(Turn::Differ)]
+#[case::unusable(Turn::Unusable)]
+#[case::fails(Turn::Fails)]
+#[tokio::test(start_paused = true)]
+async fn immutable_stands_whatever_its_sources_give(#[case] turn: Turn) {
+    let mut world = World::pair();
+    world.spec.target.tag_policy = TagPolicy::Immutable;
+    world.spec.sources[0].platforms = vec!["linux/amd64".into()];
+    if matches!(turn, Turn::Differ) {
+        world.spec.equal_labels = vec!["commit".into()];
+        for (tag, platform) in [("amd64", "linux/amd64"), ("arm64", "linux/arm64")] {
+            let image = Image::of(platform).labelled("commit", "1");
+            world.store.push(PATH, Some(tag), &image);
+        }
+    }
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    let ours = world.named(TAG);
+    world.later(10);
+    match turn {
+        Turn::Gone => {
+            world.store.delete_tag(PATH, "amd64");
+            world.move_to("arm64", "linux/arm64", "2");
+        }
+        Turn::Duplicate => drop(world.move_to("arm64", "linux/amd64", "2")),
+        Turn::Differ => {
+            let image = Image::of("linux/arm64").labelled("commit", "2");
+            world.store.push(PATH, Some("arm64"), &image);
+        }
+        Turn::Unusable => drop(world.move_to("amd64", "linux/s390x", "2")),
+        Turn::Fails => world.fail("amd64", unavailable),
+    }
+    world.run().await;
+    if matches!(turn, Turn::Fails) {
+        world.assert_ready("False", "RegistryUnreachable");
+    } else {
+        world.assert_ready("True", "TagImmutable");
+        assert_eq!(world.condition(Type::Published).0, "True");
+    }
+    assert_eq!(world.named(TAG), ours);
+    world.later(10);
+    world.run().await;
+    world.assert_fixpoint().await;
+    // Moved by something else, it is no release any more.
+    if matches!(turn, Turn::Duplicate) {
+        world.push_foreign(&["linux/amd64"]);
+        world.later(10);
+        world.run().await;
+        assert_ne!(world.ready().0, "True");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use multiarch_crds::condition::Type;
+use multiarch_crds::{condition::Type, v1alpha1::TagPolicy};
 use multiarch_operator::{
     error::Retry,
     oci::Digest,
@@ -267,7 +267,7 @@ async fn a_tag_that_cannot_be_written_does_not_take_the_index_back(
     assert_ne!(new, old);
     assert_eq!(world.status.digest, new.as_ref().map(ToString::to_string));
     assert_eq!((world.named("latest"), world.named("1")), (old, new.clone()));
-    assert_eq!(world.status.tags, ["1.0", "1"]);
+    assert_eq!(world.status.tags, ["1.0", "latest", "1"], "it stays ours");
     assert!(matches!(report.retry, Some(Retry::Backoff | Retry::After(_))));
     // Tried again; nothing is told twice.
     for _ in 0..3 {
@@ -307,7 +307,7 @@ async fn a_tag_that_lags_is_not_pushed_again_and_again(#[case] fresh: bool) {
     );
     let report = world.run().await;
     assert_eq!(report.count("PUT manifest team/app:latest"), 1);
-    assert_eq!(report.retry, Some(Retry::After(Duration::from_secs(5))));
+    assert_eq!(report.retry, Some(Retry::Backoff));
     world.assert_ready("Unknown", "ReadingBack");
     world.assert_message(&["latest", "waiting"]);
     assert_eq!(world.condition(Type::Published).0, "True");
@@ -443,4 +443,73 @@ async fn only_the_tag_that_was_moved_is_written() {
     world.request();
     let report = world.run().await;
     assert_eq!((report.count("PUT"), report.events.join(" ")), (1, "DriftCorrected".into()));
+}
+
+/// Our own news that could not be written are no move of something else.
+#[rstest]
+#[case::yields(TagPolicy::Yield)]
+#[case::enforce(TagPolicy::Enforce)]
+#[tokio::test(start_paused = true)]
+async fn a_tag_whose_write_failed_is_written_later(#[case] policy: TagPolicy) {
+    let mut world = with_platform_tags();
+    world.spec.target.tag_policy = policy;
+    world.spec.target.additional_tags = vec!["latest".into()];
+    world.run().await;
+    world.later(10);
+    let moved = world.move_to("amd64", "linux/amd64", "2");
+    let tags = ["1.0-amd64", "latest"];
+    world.store.fail(
+        move |request| request.method == "PUT" && tags.iter().any(|tag| request.of.ends_with(tag)),
+        unavailable,
+    );
+    world.run().await;
+    world.assert_ready("False", "PushFailed");
+    assert_eq!(world.status.tags, ["1.0", "latest", "1.0-amd64", "1.0-arm64"]);
+    assert_eq!(world.status.pending_tags.len(), 2);
+    world.store.mend();
+    world.later(10);
+    let report = world.run().await;
+    assert!(report.events.is_empty(), "{report:#?}");
+    world.assert_ready("True", "Succeeded");
+    assert_eq!(world.named("1.0-amd64"), Some(moved.digest));
+    assert_eq!(world.named("latest"), world.named(TAG));
+    assert!(world.status.pending_tags.is_empty());
+    world.later(10);
+    world.run().await.assert_idle(3 + 3);
+}
+
+/// A look that fails takes no tag away, and a move of it is still somebody's.
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_cannot_be_looked_at_stays_ours() {
+    let mut world = tagged_pair();
+    world.spec.target.tag_policy = TagPolicy::Yield;
+    world.run().await;
+    world.later(10);
+    world.fail("latest", unavailable);
+    world.request();
+    world.run().await;
+    assert_eq!(world.status.tags, ["1.0", "latest", "1"]);
+    world.store.mend();
+    let theirs = world.push_foreign_as("latest", &["linux/amd64"]).digest;
+    world.later(10);
+    world.run().await;
+    world.assert_ready("False", "DriftDetected");
+    assert_eq!(world.named("latest"), Some(theirs));
+}
+
+/// The operator was killed after it had tagged an image, and before it could say so.
+#[tokio::test(start_paused = true)]
+async fn a_tag_of_an_image_that_was_published_is_ours() {
+    let mut world = World::published().await;
+    world.edit(|spec| spec.target.platform_tags = Some("{tag}-{arch}".into()));
+    let then = world.digests();
+    world.store.tag(PATH, "1.0-amd64", &then[0]);
+    // What names the image of another platform is not.
+    world.store.tag(PATH, "1.0-arm64", &then[0]);
+    let moved = world.move_to("amd64", "linux/amd64", "2");
+    world.run().await;
+    world.assert_stalled("TargetConflict");
+    world.assert_message(&["1.0-arm64"]);
+    assert_eq!(world.named("1.0-amd64"), Some(moved.digest));
+    assert_eq!(world.named("1.0-arm64"), Some(then[0].clone()));
 }

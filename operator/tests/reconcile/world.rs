@@ -46,6 +46,7 @@ pub(crate) struct World {
     failures: u32,
     corrections: Corrections,
     looks: Looks,
+    cut_off: Option<(i64, Digest)>,
     /// What other objects keep.
     pub(crate) claims: Claims,
 }
@@ -103,6 +104,7 @@ impl World {
             failures: 0,
             corrections: Corrections::default(),
             looks: Looks::default(),
+            cut_off: None,
             claims: Claims::default(),
         }
     }
@@ -195,6 +197,7 @@ impl World {
         self.failures = 0;
         self.corrections = Corrections::default();
         self.looks = Looks::default();
+        self.cut_off = None;
     }
 
     /// A Secret with a credential for [`HOST`].
@@ -225,23 +228,29 @@ impl World {
             .iter()
             .map(|(name, json)| (name.clone(), DockerConfig::parse(name, json.as_bytes())));
         let keychain = Keychain::with(secrets.collect());
-        let stage = Stage::default();
+        let (stage, corrections) = (Stage::default(), self.corrections.clone());
+        let looks = self.looks.clone();
         let job = Job {
             registry: &self.store,
             sources: &sources,
             keychain: &keychain,
             memory: &memory,
             requested,
-            looks: &self.looks,
+            looks: &looks,
             claims: &self.claims,
-            corrections: &self.corrections,
+            corrections: &corrections,
             now: self.now,
             stage: &stage,
         };
         self.store.forget();
-        let run = tokio::time::timeout(self.spec.timeout.into(), reconcile::run(&job)).await;
-        let run = run.unwrap_or_else(|_| {
-            let late = Failure::timed_out(self.spec.timeout.into(), &stage.now());
+        let timeout = self.spec.timeout.into();
+        let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
+        let run = run.as_mut().await.unwrap_or_else(|_| {
+            let now = stage.blob().map(|blob| (self.generation, blob));
+            let again = now.as_ref().filter(|now| self.cut_off.as_ref() == Some(now));
+            let again = again.map(|(_, blob)| blob);
+            let late = Failure::timed_out(timeout, &stage.now(), again);
+            self.cut_off = now;
             Run::without_answers(Outcome::Held(late))
         });
         let mut requests: Vec<_> = self.store.requests().iter().map(ToString::to_string).collect();
@@ -254,7 +263,7 @@ impl World {
             self.failures = 0;
             self.corrections = Corrections::default();
         }
-        if !run.drifts.is_empty() {
+        if run.put_back {
             self.corrections.count(self.now);
         }
         self.failures = match retry {
@@ -568,19 +577,5 @@ pub(crate) fn refuse(status: u16) -> impl Fn(&Request) -> RegistryError {
             403 => denied(request),
             _ => RegistryError::Refused { host, request: request.clone(), status, codes },
         }
-    }
-}
-
-impl World {
-    /// From now on the registry lets no tag be overwritten, with this answer; by digest it takes
-    /// everything.
-    pub(crate) fn protect(&self, status: u16) {
-        let store = self.store.clone();
-        let when = move |request: &Request| {
-            let tag = request.of.split_once(':').filter(|_| !request.of.contains('@'));
-            let taken = tag.is_some_and(|(path, tag)| store.tagged(path, tag).is_some());
-            request.method == "PUT" && taken
-        };
-        self.store.fail(when, refuse(status));
     }
 }

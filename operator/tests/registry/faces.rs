@@ -232,14 +232,17 @@ pub(crate) fn remote(limits: Limits) -> Remote {
     Remote::new(options).unwrap()
 }
 
+/// The same, of an admin who has named `host`.
+pub(crate) fn remote_naming(host: &str, limits: Limits) -> Remote {
+    let allowed = vec![host.parse().unwrap()];
+    let options =
+        Options { allow_loopback: true, allow_http: true, limits, allowed, ..Options::default() };
+    Remote::new(options).unwrap()
+}
+
 pub(crate) fn access(login: Option<(&str, &str)>) -> Access {
     Access {
-        credential: login.map(|(username, password)| Credential {
-            secret: "push".into(),
-            username: username.into(),
-            password: password.into(),
-            token_realm: None,
-        }),
+        credential: login.map(|(name, password)| Credential::of_password("push", name, password)),
         scopes: Vec::new(),
         plain_http: true,
         ..Access::default()

@@ -66,6 +66,7 @@ impl Site {
         let options = Options {
             allow_loopback: true,
             allow_http: true,
+            allowed: vec![at.host.parse().unwrap()],
             token_realms: at.token_realms.clone(),
             limits: Limits { backoff: Duration::from_millis(10), ..Limits::default() },
             observe: Arc::new(observe),

@@ -44,6 +44,8 @@ pub enum PublishError {
     /// Content could not be copied into the target's repository.
     #[error("failed to copy {image}: {source}")]
     Copy {
+        /// Name of the source.
+        name: String,
         /// The image, where it is.
         image: Reference,
         /// Why not.
@@ -66,6 +68,8 @@ pub enum PublishError {
          target's registry refuses such images: build it again with that layer pushed"
     )]
     ForeignLayer {
+        /// Name of the source.
+        name: String,
         /// The image, where it is.
         image: Reference,
         /// The layer.
@@ -108,16 +112,14 @@ pub enum PublishError {
     },
     /// The tag has other content and may not be overwritten.
     #[error(
-        "{tag} names {} and not what would be published, and {why}: publish under another tag",
-        shown(.named.as_ref())
+        "{tag} names {} and not what would be published, and tagPolicy: Immutable writes a tag once: \
+         publish under another tag", shown(.named.as_ref())
     )]
     Immutable {
         /// The tag.
         tag: Reference,
         /// What it names now.
         named: Option<Digest>,
-        /// Who says that it may not be overwritten.
-        why: &'static str,
     },
     /// Another object keeps the tag.
     #[error("{tag} is written by {owner}: give one of the two another tag, or delete one of them")]
@@ -177,13 +179,15 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether the registry took the index in this run.
+    /// What the registry took under the tag in this run.
     #[must_use]
-    pub fn pushed(&self) -> bool {
+    pub fn pushed(&self) -> Option<&Digest> {
         match self {
-            Self::Lagging { pushed, .. } => *pushed,
-            Self::ReadBack { .. } | Self::Mismatch { .. } => true,
-            Self::Credential { .. }
+            Self::Lagging { target, pushed: true }
+            | Self::ReadBack { target, .. }
+            | Self::Mismatch { target, .. } => target.digest(),
+            Self::Lagging { pushed: false, .. }
+            | Self::Credential { .. }
             | Self::Look { .. }
             | Self::ChildGone { .. }
             | Self::ChildLost { .. }
@@ -196,7 +200,16 @@ impl PublishError {
             | Self::Immutable { .. }
             | Self::Claimed { .. }
             | Self::TagTaken { .. }
-            | Self::Push { .. } => false,
+            | Self::Push { .. } => None,
+        }
+    }
+
+    /// What the registry took under the tag, in this run or an earlier one, and may show yet.
+    #[must_use]
+    pub fn awaited(&self) -> Option<&Digest> {
+        match self {
+            Self::Lagging { target, .. } | Self::ReadBack { target, .. } => target.digest(),
+            _ => None,
         }
     }
 
@@ -217,6 +230,17 @@ impl PublishError {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::ChildGone { .. } | Self::ChildLost { .. })
+    }
+
+    /// The source of which content could not be copied.
+    #[must_use]
+    pub fn of_source(&self) -> Option<&str> {
+        match self {
+            Self::Copy { name, .. }
+            | Self::BlobGone { name, .. }
+            | Self::ForeignLayer { name, .. } => Some(name),
+            _ => None,
+        }
     }
 
     /// The source of which a blob is gone.

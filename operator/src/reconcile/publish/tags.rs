@@ -1,13 +1,14 @@
 //! writes: the index, and its images, under the tags beside the target's.
 
 use futures::{StreamExt, stream};
-use multiarch_crds::{condition::Reason, v1alpha1::TagPolicy};
+use multiarch_crds::v1alpha1::{PendingTag, TagPolicy};
 
 use super::{Before, PublishError, put, read_back, refused};
 use crate::{
     oci::{Digest, RawManifest, TagOrDigest},
     reconcile::{
         Job, look,
+        memory::Memory,
         tags::{Astray, Tag, Verdict, drift},
     },
     registry::{Access, Registry},
@@ -25,6 +26,10 @@ pub struct Tagged {
     pub pushed: bool,
     /// What tags of ours named before they were put back, in words.
     pub drifts: Vec<String>,
+    /// A tag of ours was put back, whether or not it stayed.
+    pub put_back: bool,
+    /// Those that were not yet seen to name what they are to name, and are tried again.
+    pub pending: Vec<PendingTag>,
     /// Why one of them is not as it should be.
     pub failed: Option<PublishError>,
 }
@@ -54,32 +59,51 @@ pub async fn write<R: Registry>(step: &Step<'_, R>, tags: &[Tag]) -> Tagged {
     let written: Vec<_> = stream::iter(writes).buffered(AT_ONCE).collect().await;
     let mut tagged = Tagged::default();
     for (tag, result) in tags.iter().zip(written) {
-        let is_ours = match &result {
+        tagged.add(step.job.memory, tag, result);
+    }
+    tagged
+}
+
+impl Tagged {
+    /// Counts what became of `tag`.
+    fn add(&mut self, memory: &Memory, tag: &Tag, result: Result<Written, PublishError>) {
+        let is_settled = match &result {
             Ok(_) | Err(PublishError::Yielded { .. } | PublishError::DriftLoop { .. }) => true,
-            Err(PublishError::Claimed { .. }) => false,
-            // One that could not be written names what it named before. Of the index, that is not
-            // ours any more; of an image, it must be known again as ours.
+            Err(
+                PublishError::Claimed { .. }
+                | PublishError::TagTaken { .. }
+                | PublishError::Immutable { .. },
+            ) => false,
             Err(error) => {
-                let was_ours = step.job.memory.has_written(&tag.name);
-                tag.platform.is_some() && (was_ours || error.pushed())
+                let lags = error.awaited().cloned();
+                let lags = lags.or(memory.awaited(&tag.name).filter(|then| *then == tag.digest));
+                if lags.is_some() || memory.left(tag) != Some(&tag.digest) {
+                    let digest = lags.map(|digest| digest.to_string());
+                    self.pending.push(PendingTag { name: tag.name.clone(), digest });
+                }
+                // It must be known again as ours, or would be taken for something else's.
+                tag.platform.is_some() && error.pushed().is_some()
             }
         };
-        if is_ours {
-            tagged.ours.push(tag.name.clone());
+        let is_claimed = matches!(result, Err(PublishError::Claimed { .. }));
+        if is_settled || (memory.has_written(&tag.name) && !is_claimed) {
+            self.ours.push(tag.name.clone());
         }
         match result {
             Ok(Written::Right) => {}
             Ok(Written::Pushed { drift }) => {
-                tagged.pushed = true;
-                tagged.drifts.extend(drift);
+                self.pushed = true;
+                self.put_back |= drift.is_some();
+                self.drifts.extend(drift);
             }
             Err(error) => {
-                tagged.pushed |= error.pushed();
-                tagged.failed = tagged.failed.or(Some(error));
+                self.pushed |= error.pushed().is_some();
+                // The tag does not name it, or it would not have been written.
+                self.put_back |= error.pushed().is_some_and(|took| memory.left(tag) == Some(took));
+                self.failed.get_or_insert(error);
             }
         }
     }
-    tagged
 }
 
 /// How a tag came to be right.
@@ -107,11 +131,13 @@ impl<R: Registry> Step<'_, R> {
         if named.as_ref() == Some(&tag.digest) {
             return Ok(Written::Right);
         }
-        let is_ours = memory.has_written(&tag.name);
+        let published =
+            |platform| named.as_ref().is_some_and(|n| memory.has_published(platform, n));
+        let is_ours = memory.has_written(&tag.name) || tag.platform.as_ref().is_some_and(published);
         if let Some(platform) = tag.platform.as_ref().filter(|_| named.is_some() && !is_ours) {
             return Err(PublishError::TagTaken { tag: reference, platform: platform.clone() });
         }
-        if self.was_pushed() {
+        if self.job.awaits(&tag.name, &tag.digest) {
             return Err(PublishError::Lagging { target: pinned, pushed: false });
         }
         let (left, repeats) = (memory.left(tag), self.repeats);
@@ -124,21 +150,13 @@ impl<R: Registry> Step<'_, R> {
             }
         }
         put(registry, self.access, &reference, &self.raw(tag).await?).await?;
-        let before = if is_asked { Before::Named(named.as_ref()) } else { Before::Unknown };
+        let lags = memory.awaited(&tag.name);
+        let before = Before::Named(named.as_ref(), lags.as_ref());
+        let before = if is_asked { before } else { Before::Unknown };
         read_back(registry, self.access, &pinned, before).await?;
         let is_drift = is_asked && repeats && astray.is_moved();
         let drift = is_drift.then(|| drift(&reference, named.as_ref(), &tag.digest));
         Ok(Written::Pushed { drift })
-    }
-
-    /// Whether the last run pushed the tags of this same index, and the registry did not show them
-    /// yet.
-    fn was_pushed(&self) -> bool {
-        let memory = self.job.memory;
-        memory.current
-            && memory.reason == Some(Reason::ReadingBack)
-            && memory.published.as_ref().is_some_and(|published| published.digest == *self.index)
-            && self.job.is_lag_to_be_expected()
     }
 
     /// The bytes that `tag` is to name: at hand, or in the target's repository.

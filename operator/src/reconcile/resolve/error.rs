@@ -3,6 +3,7 @@
 use crate::{
     keychain::KeychainError,
     oci::{Digest, Platform, manifest::ManifestError},
+    reconcile::publish::PublishError,
     registry::RegistryError,
 };
 
@@ -142,6 +143,26 @@ pub enum ResolveError {
         reference: String,
         /// The image: it, or a child of it.
         digest: Digest,
+    },
+    /// More bytes of manifests than may be kept until they are copied.
+    #[error(
+        "{reference} is not read to the end: the manifests of {by} have more than {limit} bytes \
+         together: choose fewer platforms, or build the images with fewer layers and annotations"
+    )]
+    TooMuch {
+        /// What was read.
+        reference: String,
+        /// Whose they are, in words.
+        by: &'static str,
+        /// How many bytes they may have.
+        limit: u64,
+    },
+    /// It could be read, and not be copied.
+    #[error("{source}")]
+    NotCopied {
+        /// Why not.
+        #[source]
+        source: Box<PublishError>,
     },
     /// An artifact whose config says no platform.
     #[error(

@@ -2,7 +2,10 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{AT_ONCE, Child, Content, Found, ResolveError, Whole};
+use super::{
+    AT_ONCE, Child, Content, Found, ResolveError, Whole,
+    budget::{Share, Spent},
+};
 use crate::{
     oci::{
         Descriptor, Digest, ImageManifest, Index, Label, Manifest, Platform, RawManifest,
@@ -27,6 +30,8 @@ pub(super) struct Reader<'a, R> {
     pub(super) sources: &'a Sources,
     /// The content has to be copied, so it is remembered where it is.
     pub(super) elsewhere: bool,
+    /// How much of it may be.
+    pub(super) share: Share<'a>,
 }
 
 /// An index with what is in the indexes that it lists.
@@ -41,8 +46,21 @@ impl<R: Registry> Reader<'_, R> {
         &self,
         of: &TagOrDigest,
     ) -> Result<Option<RawManifest>, ResolveError> {
+        self.keep(0)?;
         let manifest = self.registry.get_manifest(self.access, self.repository, of).await;
-        manifest.map_err(|source| self.failed(source))
+        let manifest = manifest.map_err(|source| self.failed(source))?;
+        self.keep(manifest.as_ref().map_or(0, |raw| raw.bytes().len() as u64))?;
+        Ok(manifest)
+    }
+
+    /// Counts `bytes` of a manifest that is kept until it is copied.
+    fn keep(&self, bytes: u64) -> Result<(), ResolveError> {
+        let taken = if self.elsewhere { self.share.take(bytes) } else { Ok(()) };
+        taken.map_err(|Spent { by, limit }| ResolveError::TooMuch {
+            reference: self.reference(),
+            by,
+            limit,
+        })
     }
 
     /// What `manifest`, which the source names, gives.

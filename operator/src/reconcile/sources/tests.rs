@@ -99,6 +99,7 @@ fn parses() {
     spec.sources[0].secret_ref = Some(secret("own"));
     spec.sources.push(SourceSpec { optional: true, ..source("x", "docker.io/alpine:3") });
     spec.image_pull_secrets = vec![secret("pull")];
+    spec.service_account_name = Some("builder".into());
     spec.required_platforms = vec!["linux/x86_64".into()];
     spec.registries = vec![
         Registry { host: "r.example".into(), plain_http: true, cert_secret_ref: None },
@@ -119,6 +120,7 @@ fn parses() {
     assert_eq!(sources.required[0].to_string(), "linux/amd64");
     assert_eq!(sources.push_secret.as_deref(), Some("push"));
     assert_eq!(sources.pull_secrets, ["pull"]);
+    assert_eq!(sources.account.as_deref(), Some("builder"));
     assert!(sources.plain_http(sources.target.repository()));
     assert!(!sources.plain_http(second.reference.repository()));
     assert_eq!(sources.certificates, [("s.example".into(), "ca".into())].into());
@@ -128,6 +130,29 @@ fn parses() {
         message.starts_with("spec.registries[s.example]: certSecretRef is for TLS"),
         "{message}"
     );
+}
+
+#[rstest]
+#[case::any(&[], None)]
+#[case::hosts(&["r.example", "docker.io"], None)]
+#[case::paths(&["r.example/team/app", "docker.io/library"], None)]
+#[case::target(&["docker.io"], Some("spec.target.image: r.example/team/app:1.0 is in no registry"))]
+#[case::source(&["r.example"], Some("spec.sources[hub].image: docker.io/library/alpine:3 is in no registry"))]
+#[case::look_alike(&["r.example.com", "x.r.example", "docker.io"], Some("ask the operator's admin to allow r.example/team/app"))]
+fn tenants_name_what_is_allowed(#[case] allowed: &[&str], #[case] words: Option<&str>) {
+    // A source that is optional, too: else it would be asked.
+    let hub = SourceSpec { optional: true, ..source("hub", "alpine:3") };
+    let sources = [of(&[], false), vec![hub]].concat();
+    let sources = Sources::parse(&spec(TARGET, sources)).unwrap();
+    let allowed: Vec<Prefix> = allowed.iter().map(|text| text.parse().unwrap()).collect();
+    match (sources.check_allowed(&allowed), words) {
+        (Ok(()), None) => {}
+        (Err(error), Some(words)) => {
+            assert!(error.to_string().contains(words), "{error}");
+            assert!(error.to_string().contains("--allowed-registries"), "{error}");
+        }
+        (got, _) => panic!("{got:?}"),
+    }
 }
 
 /// The same tag by digest is no loop: the digest decides, and it never moves.

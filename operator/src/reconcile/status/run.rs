@@ -1,6 +1,6 @@
 //! pure: what a run found and did.
 
-use multiarch_crds::v1alpha1::PublishedPlatform;
+use multiarch_crds::v1alpha1::{PendingTag, PublishedPlatform};
 
 use crate::{
     error::Failure,
@@ -24,6 +24,10 @@ pub struct Run {
     pub wrote_tag: bool,
     /// What tags named before this run put them back, in words.
     pub drifts: Vec<String>,
+    /// A tag that something else had moved was put back, whether or not it stayed.
+    pub put_back: bool,
+    /// The tags that were not yet seen to name what they are to name; `None` where that is as it was.
+    pub pending: Option<Vec<PendingTag>>,
     /// Images of the published index that were gone and put back.
     pub repaired: Vec<Reference>,
     /// Whether all images of the published index are there; `None` where that is not known.
@@ -48,6 +52,8 @@ impl Run {
             pushed: false,
             wrote_tag: false,
             drifts: Vec::new(),
+            put_back: false,
+            pending: None,
             repaired: Vec::new(),
             whole: None,
             referrers: None,

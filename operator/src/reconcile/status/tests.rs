@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use multiarch_crds::v1alpha1::Coverage;
+use multiarch_crds::v1alpha1::{Coverage, PendingTag};
 use proptest::{collection, option, prelude::*, sample::select};
 use rstest::rstest;
 
@@ -382,7 +382,7 @@ fn sources_are_told_in_the_order_of_the_spec() {
 
 #[test]
 fn sources_that_were_not_asked_are_not_touched() {
-    let late = Outcome::Held(Failure::timed_out(Duration::from_secs(10), "while asking"));
+    let late = Outcome::Held(Failure::timed_out(Duration::from_secs(10), "while asking", None));
     let status = next(
         &published(),
         &About { generation: Some(3), ..about(1, T1) },
@@ -512,6 +512,8 @@ fn runs() -> impl Strategy<Value = Run> {
             pushed,
             wrote_tag: pushed,
             drifts: Vec::new(),
+            put_back: pushed,
+            pending: pushed.then(|| vec![PendingTag { name: "latest".into(), digest: None }]),
             repaired: Vec::new(),
             whole,
             referrers: None,

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::{Fault, Store};
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Referrer, Repository, TagOrDigest},
-    registry::{Access, Copied, Place, Progress, Registry, RegistryError, Request},
+    registry::{Access, Copied, Place, Progress, Proof, Registry, RegistryError, Request},
 };
 
 impl Registry for Store {
@@ -58,6 +58,12 @@ impl Registry for Store {
     ) -> Result<(), RegistryError> {
         let request = Request::manifest("PUT", repository, reference);
         self.admit(access, repository, &request).await?;
+        let is_taken = matches!(reference, TagOrDigest::Tag(_))
+            && self.manifest(repository.path(), reference).is_some_and(|then| then != *manifest);
+        if is_taken && self.state().protected {
+            let (host, codes) = (repository.host().into(), vec!["DENIED".into()]);
+            return Err(RegistryError::TagImmutable { host, request, status: 409, codes });
+        }
         self.accept(repository.path(), reference, manifest).map_err(|rejected| {
             RegistryError::Refused {
                 host: repository.host().into(),
@@ -179,8 +185,8 @@ impl Store {
             state.log.push(request.clone());
             (state.faults.clone(), state.hangs.clone(), state.login.clone())
         };
-        if hangs.iter().any(|hangs| hangs(request)) {
-            std::future::pending::<()>().await;
+        if let Some((_, by)) = hangs.iter().find(|(hangs, _)| hangs(request)) {
+            tokio::time::sleep(*by).await;
         }
         // Outside the lock: a fault may look at the store, or change it.
         for Fault { when, error } in faults {
@@ -189,8 +195,11 @@ impl Store {
             }
         }
         let accepted = login.is_none_or(|(username, password)| {
-            access.credential.as_ref().is_some_and(|given| {
-                given.username == username && given.password.expose_secret() == password
+            access.credential.as_ref().is_some_and(|given| match &given.proof {
+                Proof::Password { username: name, password: given } => {
+                    *name == username && given.expose_secret() == password
+                }
+                Proof::IdentityToken { .. } | Proof::RegistryToken(_) => false,
             })
         });
         if accepted {

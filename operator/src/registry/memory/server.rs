@@ -17,7 +17,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::Response,
@@ -28,7 +28,7 @@ use super::Store;
 use crate::oci::{Digest, RawManifest, Repository, TagOrDigest};
 
 pub use families::Family;
-pub use lies::Lie;
+pub use lies::{Lie, tokens::TokenLie};
 pub use login::{Login, Realm, User};
 
 /// What the server does beside serving the store.
@@ -59,6 +59,8 @@ pub struct Seen {
     pub query: String,
     /// The headers as they came.
     pub headers: HeaderMap,
+    /// The body; empty where it is a blob's.
+    pub body: Bytes,
 }
 
 struct Shared {
@@ -187,6 +189,12 @@ impl Seen {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// The body's fields, where it is a form.
+    #[must_use]
+    pub fn form(&self) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(&self.body).into_owned().collect()
+    }
+
     fn length(&self) -> u64 {
         self.header("content-length").parse().unwrap_or_default()
     }
@@ -260,18 +268,21 @@ impl<'a> Target<'a> {
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let seen = Seen {
+    let mut seen = Seen {
         method: parts.method.to_string(),
         path: parts.uri.path().into(),
         query: parts.uri.query().unwrap_or_default().into(),
         headers: parts.headers,
+        body: Bytes::new(),
     };
-    let target = lies::manifests::taken(&shared, &seen, Target::of(&seen.path));
+    let path = seen.path.clone();
+    let target = lies::manifests::taken(&shared, &seen, Target::of(&path));
     // What is written is read to its end before anything is said, as most registries do.
     let received = if let Target::Upload(..) = target {
         uploads::receive(&shared, &seen, body).await
     } else {
-        uploads::Received::Whole(to_bytes(body, 16 << 20).await.unwrap_or_default())
+        seen.body = to_bytes(body, 16 << 20).await.unwrap_or_default();
+        uploads::Received::Whole(seen.body.clone())
     };
     shared.seen().push(seen.clone());
     let silent = |lie: &Lie| match lie {

@@ -1,7 +1,5 @@
 //! Proving who asks: driven by the registry's challenges, with no request spent on asking for one.
 
-use std::time::{Instant, SystemTime};
-
 use reqwest::{
     Method,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
@@ -11,16 +9,14 @@ use url::Url;
 use super::{
     Remote,
     body::Payload,
-    call::{Answer, Asked, Call},
+    call::{Answer, Call},
     challenge::{self, Challenge, Offer},
     failure::Failure,
     hosts::Site,
-    refusal::Told,
-    token::{self, Identity, Key, Refusal, Token},
+    token::{self, Identity, Key, Token},
     transport::{Hop, tls_for},
-    trust,
 };
-use crate::registry::{Actions, Credential, RegistryError, RegistryError as E, Request};
+use crate::registry::{Actions, RegistryError, RegistryError as E};
 
 /// A challenge, a changed challenge and a stale token, each answered once.
 const TRIES: usize = 4;
@@ -28,8 +24,13 @@ const TRIES: usize = 4;
 /// What a request says of who asks.
 enum Sent {
     Nothing,
-    Basic(HeaderValue),
-    Token { token: Token, key: Box<Key>, fresh: bool },
+    /// What the credential itself says: a password, or a token for the registry.
+    Own(HeaderValue),
+    Token {
+        token: Token,
+        key: Box<Key>,
+        fresh: bool,
+    },
 }
 
 /// What follows from an answer.
@@ -58,7 +59,7 @@ impl Remote {
         let mut turn = self.hosts.first(&site).await;
         let mut known = self.hosts.get(&site);
         let mut refused = None;
-        let credential = call.access.credential.as_ref();
+        let credential = call.credential();
         for tries_left in (0..TRIES).rev() {
             let sent = self.prove(call, &url, known.challenge.as_ref(), refused.as_ref()).await?;
             let answer = self.follow(call, &url, sent.header()).await;
@@ -154,10 +155,19 @@ impl Remote {
         challenge: Option<&Challenge>,
         refused: Option<&Token>,
     ) -> Result<Sent, RegistryError> {
-        let credential = call.access.credential.as_ref();
+        let credential = call.credential();
         match (challenge, credential) {
             (None, _) | (Some(Challenge::Basic), None) => Ok(Sent::Nothing),
-            (Some(Challenge::Basic), Some(credential)) => Ok(Sent::Basic(token::basic(credential))),
+            (Some(Challenge::Basic), Some(credential)) => {
+                // A registry token is no password, so there is nothing to say.
+                let basic = token::basic(&credential.proof);
+                basic.map(Sent::Own).ok_or_else(|| unauthorized(call, 401))
+            }
+            (Some(Challenge::Bearer { .. }), Some(credential))
+                if let Some(bearer) = token::bearer(&credential.proof) =>
+            {
+                Ok(Sent::Own(bearer))
+            }
             (Some(Challenge::Bearer { realm, service }), credential) => {
                 let registry = Site::of(at, call.access);
                 let most = self.hosts.get(&registry).most.unwrap_or(Actions::Delete);
@@ -175,12 +185,13 @@ impl Remote {
                     // Most token endpoints leave out what they do not grant, and should; Quay's has
                     // never heard of `delete` and answers 400 (quay/quay, endpoints/v2/v2auth.py).
                     // Who may delete is the registry's to say.
-                    if refused_with == Some(400) {
-                        self.hosts.learn(&key.registry, |host| host.most = Some(Actions::Push));
-                    }
                     let scopes = call.scopes(Actions::Push);
                     key.scopes = scopes.iter().map(ToString::to_string).collect();
                     got = self.token(call, at, &key, credential, refused).await;
+                    // It was the word, and not a credential that nothing is given for.
+                    if refused_with == Some(400) && got.is_ok() {
+                        self.hosts.learn(&key.registry, |host| host.most = Some(Actions::Push));
+                    }
                 }
                 let (token, fresh) = got?;
                 Ok(Sent::Token { token, key: Box::new(key), fresh })
@@ -206,91 +217,6 @@ impl Remote {
         let followed = self.follow(call, &at, Some(token.header())).await;
         let answer = followed.map_err(|failure| call.told(failure))?;
         Ok(Answer { elsewhere: true, ..answer })
-    }
-
-    /// A token for `key`, kept or fetched.
-    async fn token(
-        &self,
-        call: &Call<'_>,
-        at: &Url,
-        key: &Key,
-        credential: Option<&Credential>,
-        refused: Option<&Token>,
-    ) -> Result<(Token, bool), RegistryError> {
-        let (realm, service) = &key.challenge;
-        let request = Request::token(call.repository);
-        if let Some(credential) = credential
-            && !trust::with_credential(
-                (call.host(), at),
-                realm,
-                &self.token_realms,
-                credential.token_realm.as_deref(),
-            )
-        {
-            return Err(RegistryError::RealmNotTrusted {
-                host: call.host().into(),
-                realm: trust::shown(realm),
-                secret: credential.secret.clone(),
-            });
-        }
-        if at.scheme() == "https" && realm.scheme() == "http" {
-            let why = "a token realm on http, though it is on https itself".into();
-            return Err(Failure::Protocol(why).told(call.host(), &request));
-        }
-        let mut url = realm.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = service {
-                query.append_pair("service", service);
-            }
-            for scope in &key.scopes {
-                query.append_pair("scope", scope);
-            }
-        }
-        let fetched = self.tokens.get(key.clone(), refused, || self.fetch(call, url, credential));
-        fetched.await.map_err(|refusal| match refusal {
-            Refusal::Failed(failure) => failure.told(call.host(), &request),
-            // Who is nobody is denied, and has no wrong credential: GHCR's token endpoint answers so
-            // for what is private or not there (https://github.com/coollabsio/coolify/issues/5575).
-            Refusal::Answered { status: 403, codes, retry_after } if credential.is_none() => {
-                let told = Told { status: 403, codes, retry_after };
-                told.error(call.host(), &call.request, call.access.who())
-            }
-            Refusal::Answered { status: status @ (401 | 403), .. } => unauthorized(call, status),
-            Refusal::Answered { status, codes, retry_after } => {
-                let told = Told { status, codes, retry_after };
-                told.error(call.host(), &request, call.access.who())
-            }
-        })
-    }
-
-    /// Asks a token endpoint.
-    async fn fetch(
-        &self,
-        call: &Call<'_>,
-        url: Url,
-        credential: Option<&Credential>,
-    ) -> Result<Token, Refusal> {
-        let basic = credential.map(token::basic);
-        let asked = Asked {
-            registry: call.host(),
-            access: call.access,
-            method: Method::GET,
-            headers: HeaderMap::new(),
-            body: None,
-            see_other: true,
-        };
-        let followed = self.follow_with(&asked, &url, basic.as_ref()).await;
-        let answer = followed.map_err(Refusal::Failed)?;
-        if !answer.response.status().is_success() {
-            let Told { status, codes, retry_after } =
-                Told::of(&self.transport, answer.response).await;
-            return Err(Refusal::Answered { status, codes, retry_after });
-        }
-        let limit = self.transport.limits().token;
-        let body = self.body(answer, limit).await.map_err(Refusal::Failed)?;
-        Token::parse(&body, (SystemTime::now(), Instant::now()))
-            .map_err(|why| Refusal::Failed(Failure::Protocol(why)))
     }
 
     /// The one exception to "no pings": some registries hide what needs a credential behind a 404,
@@ -322,7 +248,7 @@ impl Sent {
     fn header(&self) -> Option<&HeaderValue> {
         match self {
             Self::Nothing => None,
-            Self::Basic(header) => Some(header),
+            Self::Own(header) => Some(header),
             Self::Token { token, .. } => Some(token.header()),
         }
     }
@@ -330,7 +256,7 @@ impl Sent {
     fn token(self) -> Option<Token> {
         match self {
             Self::Token { token, .. } => Some(token),
-            Self::Nothing | Self::Basic(_) => None,
+            Self::Nothing | Self::Own(_) => None,
         }
     }
 
@@ -350,10 +276,10 @@ impl Sent {
             (Self::Nothing, 401 | 403, Some(offer)) => Next::Take(offer),
             (Self::Nothing, 401 | 403 | 404, None) if held && !open => Next::Ping,
             // The registry changed its mind on how it wants to be asked.
-            (Self::Basic(_) | Self::Token { .. }, 401, Some(offer)) if Some(&offer) != known => {
+            (Self::Own(_) | Self::Token { .. }, 401, Some(offer)) if Some(&offer) != known => {
                 Next::Take(offer)
             }
-            (Self::Nothing | Self::Basic(_), 401, _) => Next::Unauthorized,
+            (Self::Nothing | Self::Own(_), 401, _) => Next::Unauthorized,
             (Self::Token { fresh: false, .. }, 401, _) => Next::Renew,
             (_, 401 | 403, _) => Next::Denied,
             _ => Next::Done,
@@ -369,7 +295,7 @@ fn offer(answer: &Answer) -> Result<Option<Offer>, String> {
     }
 }
 
-fn unauthorized(call: &Call<'_>, status: u16) -> RegistryError {
+pub(super) fn unauthorized(call: &Call<'_>, status: u16) -> RegistryError {
     let (host, credential) = (call.host().into(), call.access.who());
     RegistryError::Unauthorized { host, credential, status }
 }

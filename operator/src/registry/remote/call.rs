@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
-    registry::{Access, Actions, Place, RegistryError, Request, Scope},
+    registry::{Access, Actions, Credential, Place, RegistryError, Request, Scope},
 };
 
 /// What the port was asked for.
@@ -136,13 +136,21 @@ impl<'a> Call<'a> {
         if self.access.plain_http && !allow_http {
             return Err(RegistryError::InsecureNotAllowed { host });
         }
-        if let Some(at) = &self.at {
-            return Ok(at.clone());
-        }
+        let url = self.at.clone().or_else(|| self.own_url());
+        url.ok_or_else(|| self.told(Failure::protocol("nothing: its name is not a host's name")))
+    }
+
+    fn own_url(&self) -> Option<Url> {
         let scheme = if self.access.plain_http { "http" } else { "https" };
         let (at, path) = (self.repository.api_host(), self.repository.path());
-        let url = Url::parse(&format!("{scheme}://{at}/v2/{path}/{}", self.path));
-        url.map_err(|_| self.told(Failure::protocol("nothing: its name is not a host's name")))
+        Url::parse(&format!("{scheme}://{at}/v2/{path}/{}", self.path)).ok()
+    }
+
+    /// The credential, where the registry itself is asked: no other host sees it.
+    pub(super) fn credential(&self) -> Option<&'a Credential> {
+        let origin = |url: &Url| url.origin();
+        let elsewhere = self.at.as_ref().map(origin) != self.own_url().as_ref().map(origin);
+        self.access.credential.as_ref().filter(|_| self.at.is_none() || !elsewhere)
     }
 
     /// Where that is, for what is remembered of it.

@@ -35,6 +35,10 @@ pub(super) struct Way<'a> {
     pub(super) proxied: bool,
 }
 
+/// What is told of a host that no admin has named, whatever it was: what tells a closed port from an open one, or a
+/// name that is there from one that is not, would make the operator a port scanner.
+const NO_DETAIL: &str = "no usable connection (the operator's log says more)";
+
 impl Failure {
     pub(super) fn protocol(why: impl Into<String>) -> Self {
         Self::Protocol(why.into())
@@ -51,6 +55,28 @@ impl Failure {
             return Self::TooSlow(format!("no connection within {:?}{via}", limits.connect));
         }
         Self::Unreachable { host: None, why: words(&error, way), source: Arc::new(error) }
+    }
+
+    /// For the log.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Unreachable { why, .. } | Self::TooSlow(why) | Self::Protocol(why) => why.clone(),
+            Self::TooLarge { limit, .. } => format!("more than {limit} bytes"),
+            Self::Forbidden(forbidden) => forbidden.to_string(),
+        }
+    }
+
+    /// The same, without what tells of the host's network.
+    pub(super) fn without_detail(self) -> Self {
+        let why = NO_DETAIL.into();
+        match self {
+            Self::Unreachable { host, source, .. } => Self::Unreachable { host, why, source },
+            Self::TooSlow(_) => {
+                let source = Arc::new(io::Error::from(io::ErrorKind::TimedOut));
+                Self::Unreachable { host: None, why, source }
+            }
+            other => other,
+        }
     }
 
     /// The same, of a host that the registry led to.

@@ -77,12 +77,7 @@ mod tests {
     }
 
     fn key(from: &str, to: &str, password: Option<&str>) -> Option<Key> {
-        let credential = password.map(|password| Credential {
-            secret: "push".into(),
-            username: "u".into(),
-            password: password.into(),
-            token_realm: None,
-        });
+        let credential = password.map(|password| Credential::of_password("push", "u", password));
         let (access, nobody) = (Access { credential, ..Access::default() }, Access::default());
         let (from, to) = (repository(from), repository(to));
         let from = Place { access: &nobody, repository: &from };

@@ -35,13 +35,23 @@ pub(super) fn next(
     Ok(Some(to))
 }
 
-/// Where an upload goes on, which is never another host. Two names of one host are two hosts.
-pub(super) fn upload(from: &Url, location: &str) -> Result<Url, String> {
+/// Where an upload goes on, which is never another host, but where the admin trusts `registry` with that
+/// one. Two names of one host are two hosts.
+pub(super) fn upload(
+    from: &Url,
+    location: &str,
+    (registry, trusted): (&str, &[(String, String)]),
+) -> Result<Url, String> {
     let to = joined(from, location, "an upload Location")?;
-    if from.origin() == to.origin() {
+    let host = authority(&to);
+    if from.origin() == to.origin() || trusted.iter().any(|(of, to)| of == registry && *to == host)
+    {
         return Ok(to);
     }
-    Err(format!("an upload Location on another host ({}), where no write goes", authority(&to)))
+    Err(format!(
+        "an upload Location on another host ({host}), where no write goes (if it is the registry's, ask \
+         the operator's admin for --upload-host {registry}={host})"
+    ))
 }
 
 /// Where a list goes on.
@@ -139,7 +149,8 @@ mod tests {
     #[case("2", "https://r.example.com/v2/a/blobs/2")]
     #[case("https://r.example.com:443/u", "https://r.example.com/u")]
     fn uploads_stay(#[case] location: &str, #[case] to: &str) {
-        assert_eq!(upload(&FROM.parse().unwrap(), location).unwrap().as_str(), to);
+        let at = upload(&FROM.parse().unwrap(), location, ("r.example.com", &[])).unwrap();
+        assert_eq!(at.as_str(), to);
     }
 
     #[rstest]
@@ -149,9 +160,25 @@ mod tests {
     #[case("https://u:p@r.example.com/", "holds a credential")]
     #[case("unix:/run/registry", "neither http nor https")]
     fn uploads_never_leave(#[case] location: &str, #[case] why: &str) {
-        let refused = upload(&FROM.parse().unwrap(), location).unwrap_err();
+        let refused = upload(&FROM.parse().unwrap(), location, ("r.example.com", &[])).unwrap_err();
         assert!(refused.contains(why), "{refused}");
         assert!(!refused.contains("s=1"), "{refused} shows a query");
+    }
+
+    #[rstest]
+    #[case("r.example.com", "https://up.example.com/u", true)]
+    #[case("r.example.com", "https://up.example.com:8443/u", false)]
+    #[case("r.example.com", "http://up.example.com/u", false)]
+    #[case("r.example.com", "https://up.example.com.evil.tld/u", false)]
+    #[case("other.example.com", "https://up.example.com/u", false)]
+    fn uploads_leave_for_a_trusted_host(
+        #[case] registry: &str,
+        #[case] location: &str,
+        #[case] taken: bool,
+    ) {
+        let trusted = [("r.example.com".to_owned(), "up.example.com".to_owned())];
+        let at = upload(&FROM.parse().unwrap(), location, (registry, &trusted));
+        assert_eq!(at.is_ok(), taken, "{at:?}");
     }
 
     #[test]

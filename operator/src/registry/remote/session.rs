@@ -135,11 +135,20 @@ impl Remote {
         blob: &Descriptor,
         answer: &Answer,
     ) -> Result<Session<'a>, RegistryError> {
-        let Some(url) = location(call, answer)? else {
+        let Some(url) = self.location(call, answer)? else {
             return Err(call.told(Failure::protocol("an upload without Location")));
         };
-        let (digest, authorization) = (blob.digest.clone(), answer.authorization.clone());
+        let (digest, authorization) = (blob.digest.clone(), authorization(answer, &url));
         Ok(Session { remote: self, to, digest, url, authorization, open: true })
+    }
+
+    /// Where an upload goes on, if the answer says so.
+    fn location(&self, call: &Call<'_>, answer: &Answer) -> Result<Option<Url>, RegistryError> {
+        let location =
+            answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let trusted = (call.host(), self.upload_hosts.as_slice());
+        let url = location.map(|location| redirect::upload(&answer.url, location, trusted));
+        url.transpose().map_err(|why| call.told(Failure::Protocol(why)))
     }
 }
 
@@ -161,11 +170,11 @@ impl<'a> Session<'a> {
 
     /// Goes on where `answer` says, from now on; where it says nothing, where it was.
     pub(super) fn follow(&mut self, call: &Call<'_>, answer: &Answer) -> Result<(), RegistryError> {
-        if let Some(url) = location(call, answer)? {
+        if let Some(url) = self.remote.location(call, answer)? {
             self.url = url;
         }
-        if answer.authorization.is_some() {
-            self.authorization.clone_from(&answer.authorization);
+        if answer.authorization.is_some() || self.url.origin() != answer.url.origin() {
+            self.authorization = authorization(answer, &self.url);
         }
         Ok(())
     }
@@ -223,11 +232,9 @@ impl Drop for Session<'_> {
     }
 }
 
-/// Where an upload goes on, if the answer says so.
-fn location(call: &Call<'_>, answer: &Answer) -> Result<Option<Url>, RegistryError> {
-    let location = answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let url = location.map(|location| redirect::upload(&answer.url, location)).transpose();
-    url.map_err(|why| call.told(Failure::Protocol(why)))
+/// What `answer` was asked with, for `url` if that is on the same origin.
+fn authorization(answer: &Answer, url: &Url) -> Option<HeaderValue> {
+    answer.authorization.clone().filter(|_| url.origin() == answer.url.origin())
 }
 
 /// How many bytes a `Range` of `0-END` says the registry has.

@@ -15,13 +15,13 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use reqwest::header::HeaderValue;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::{failure::Failure, hosts::Site};
-use crate::registry::Credential;
+use crate::registry::{Credential, Proof};
 
 /// What a token answer that names no lifetime is good for.
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -133,11 +133,17 @@ impl Slot {
 
 impl Identity {
     pub(super) fn of(credential: &Credential) -> Self {
+        let (kind, username, secret) = match &credential.proof {
+            Proof::Password { username, password } => (0, username.as_str(), password),
+            Proof::IdentityToken { username, token } => (1, username.as_str(), token),
+            Proof::RegistryToken(token) => (2, "", token),
+        };
         let mut hash = Sha256::new();
+        hash.update([kind]);
         // The length keeps (`ab`, `c`) and (`a`, `bc`) apart.
-        hash.update((credential.username.len() as u64).to_be_bytes());
-        hash.update(&credential.username);
-        hash.update(credential.password.expose_secret());
+        hash.update((username.len() as u64).to_be_bytes());
+        hash.update(username);
+        hash.update(secret.expose_secret());
         Self(hash.finalize().into())
     }
 }
@@ -160,9 +166,7 @@ impl Token {
         if token.len() > LONGEST {
             return Err(format!("a token of more than {LONGEST} bytes"));
         }
-        let mut header =
-            HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| no_token())?;
-        header.set_sensitive(true);
+        let header = authorization("Bearer", &token).ok_or_else(no_token)?;
 
         let told = answer.expires_in.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok());
         let mut life = told.unwrap_or(DEFAULT_LIFE);
@@ -195,15 +199,46 @@ fn expiry(token: &str) -> Option<u64> {
     serde_json::from_slice::<Claims>(&payload).ok().map(|claims| claims.exp.into())
 }
 
-/// The value of `Authorization` for Basic.
-pub(super) fn basic(credential: &Credential) -> HeaderValue {
-    let pair = format!("{}:{}", credential.username, credential.password.expose_secret());
-    // Base64 always is a header's value.
-    let text = format!("Basic {}", STANDARD.encode(pair));
-    let mut value =
-        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
-    value.set_sensitive(true);
-    value
+/// The value of `Authorization` for a Basic challenge, and for a GET of a token; `None` of what is
+/// for Bearer alone.
+pub(super) fn basic(proof: &Proof) -> Option<HeaderValue> {
+    let (username, password) = match proof {
+        Proof::Password { username, password } => (username, password),
+        Proof::IdentityToken { username, token } => (username, token),
+        Proof::RegistryToken(_) => return None,
+    };
+    let pair = format!("{username}:{}", password.expose_secret());
+    authorization("Basic", &STANDARD.encode(pair))
+}
+
+/// The value of `Authorization` for a Bearer challenge, of what needs no token endpoint.
+pub(super) fn bearer(proof: &Proof) -> Option<HeaderValue> {
+    match proof {
+        Proof::RegistryToken(token) => authorization("Bearer", token.expose_secret()),
+        Proof::Password { .. } | Proof::IdentityToken { .. } => None,
+    }
+}
+
+/// What a POST to a token endpoint says for an identity token
+/// (<https://distribution.github.io/distribution/spec/auth/oauth/>).
+pub(super) fn refresh_form(
+    token: &SecretString,
+    service: Option<&str>,
+    scopes: &[String],
+) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token");
+    form.append_pair("client_id", "multiarch-operator");
+    form.extend_pairs(service.map(|service| ("service", service)));
+    form.append_pair("scope", &scopes.join(" "));
+    form.append_pair("refresh_token", token.expose_secret());
+    form.finish()
+}
+
+fn authorization(scheme: &str, value: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 impl fmt::Debug for Tokens {
@@ -243,12 +278,7 @@ mod tests {
     }
 
     fn credential(username: &str, password: &str) -> Credential {
-        Credential {
-            secret: "s".into(),
-            username: username.into(),
-            password: password.into(),
-            token_realm: None,
-        }
+        Credential::of_password("s", username, password)
     }
 
     /// A JWT that ends 30 s after the epoch.
@@ -297,6 +327,9 @@ mod tests {
         assert!(ab_c == Identity::of(&credential("ab", "c")));
         assert!(ab_c != Identity::of(&credential("a", "bc")));
         assert!(ab_c != Identity::of(&credential("ab", "d")));
+        let (username, token) = ("ab".into(), "c".into());
+        let proof = Proof::IdentityToken { username, token };
+        assert!(ab_c != Identity::of(&Credential { proof, ..credential("", "") }));
     }
 
     #[tokio::test]
@@ -355,6 +388,9 @@ mod tests {
     fn nothing_shows_a_token() {
         assert_eq!(format!("{:?}", token("secret")), "Token(..)");
         assert!(!format!("{:?}", token("secret").header).contains("secret"));
-        assert!(!format!("{:?}", basic(&credential("u", "p"))).contains("dTpw"));
+        assert!(!format!("{:?}", basic(&credential("u", "p").proof)).contains("dTpw"));
+        assert!(
+            !format!("{:?}", bearer(&Proof::RegistryToken("secret".into()))).contains("secret")
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! One request on the wire: the policy on addresses, the limits of time and bytes, and nothing of auth.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
@@ -9,6 +9,7 @@ use reqwest::{
     header::{CONTENT_LENGTH, HeaderMap},
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, warn};
 use url::Url;
 
 use super::{
@@ -20,7 +21,10 @@ use super::{
     limits::{Limits, Pace},
     redirect::authority,
 };
-use crate::registry::{Access, tls::Tls};
+use crate::{
+    oci::reference::canonical_host,
+    registry::{Access, tls::Tls},
+};
 
 /// The HTTP clients: connections are kept, and shared among those who trust and show the same
 /// certificates; nothing else is.
@@ -28,6 +32,8 @@ pub(super) struct Transport {
     clients: Clients,
     proxies: Proxies,
     policy: Policy,
+    /// Hosts that the admin has named.
+    named: HashSet<String>,
     limits: Limits,
     observe: Arc<dyn Fn(&Observation) + Send + Sync>,
 }
@@ -51,8 +57,9 @@ impl Transport {
         let policy = Policy { allow_loopback: options.allow_loopback };
         let resolver = Guarded { policy, resolve: Arc::clone(&options.resolve) };
         let clients = Clients::new(&options, resolver)?;
-        let Options { limits, observe, proxies, .. } = options;
-        Ok(Self { clients, proxies, policy, limits, observe })
+        let Options { allowed, limits, observe, proxies, .. } = options;
+        let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
+        Ok(Self { clients, proxies, policy, named, limits, observe })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -77,10 +84,11 @@ impl Transport {
         let elapsed = started.elapsed();
         let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
         let (registry, host, method) = (hop.registry, authority(hop.url), name(hop.method));
-        tracing::debug!(registry, host, method, status, ?elapsed, "asked a registry");
+        debug!(registry, host, method, status, ?elapsed, "asked a registry");
         (self.observe)(&Observation { registry: registry.into(), host, method, status, elapsed });
 
-        let response = outcome?;
+        let response =
+            outcome.map_err(|failure| self.reticent(hop.registry, hop.url, total, failure))?;
         let headers = response.headers();
         let size: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -91,6 +99,18 @@ impl Transport {
             )));
         }
         Ok(response)
+    }
+
+    /// What is told of a failure: everything of a host that the admin has named, and of others that it failed. Who was
+    /// let write `sent` bytes is known to be there.
+    fn reticent(&self, registry: &str, url: &Url, sent: u64, failure: Failure) -> Failure {
+        let host = authority(url);
+        let named = canonical_host(&host).is_ok_and(|host| self.named.contains(&host));
+        if named || matches!((&failure, sent), (Failure::TooSlow(_), 1..)) {
+            return failure;
+        }
+        warn!(registry, host, why = failure.words(), "failed to reach a host");
+        failure.without_detail()
     }
 
     /// The body of an answer, if it has at most `limit` bytes.

@@ -1,6 +1,7 @@
 //! What registries do wrong, or differently, each as one variant.
 
 pub(super) mod manifests;
+pub(super) mod tokens;
 
 use std::{
     convert::Infallible,
@@ -17,6 +18,7 @@ use axum::{
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
+use self::tokens::TokenLie;
 use super::{Seen, Shared, Target, built, error, respond};
 use crate::oci::{Digest, RawManifest, TagOrDigest, media_type};
 
@@ -156,6 +158,8 @@ pub enum Lie {
     NextPage(String),
     /// The tag of the next PUT names this manifest a moment later.
     Overwritten(Digest),
+    /// Of tokens, and of the challenges that lead to them.
+    Token(TokenLie),
 }
 
 /// Bytes of a huge body.

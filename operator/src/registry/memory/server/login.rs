@@ -10,7 +10,11 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::form_urlencoded;
 
-use super::{Lie, Seen, Shared, Target, built, error, respond};
+use super::{
+    Lie, Seen, Shared, Target, built, error,
+    lies::tokens::{self, TokenLie},
+    respond,
+};
 
 /// Whom the server asks for what.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +96,12 @@ pub(super) fn check(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option
                 Realm::Own => format!("{}/token", shared.origin),
                 Realm::At(url) => url.clone(),
             };
-            let mut challenge = format!("Bearer realm=\"{realm}\",service=\"lies\"");
+            let mut service = "lies".to_owned();
+            if lies.contains(&Lie::Token(TokenLie::NewChallenge)) {
+                let serial = shared.serial.fetch_add(1, Ordering::Relaxed);
+                service = format!("lies-{serial}");
+            }
+            let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
             if let Some(path) = target.path() {
                 let actions = match needed(&lies, seen) {
                     "push" => "pull,push",
@@ -104,6 +113,7 @@ pub(super) fn check(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option
             if let Some(token) = given.strip_prefix("Bearer ") {
                 if !stale(shared)
                     && !lies.contains(&Lie::InsufficientScope)
+                    && !lies.contains(&Lie::Token(TokenLie::NewChallenge))
                     && target.path().is_none_or(|path| grants(token, path, needed(&lies, seen)))
                 {
                     return None;
@@ -123,26 +133,48 @@ pub(super) fn check(shared: &Shared, seen: &Seen, target: &Target<'_>) -> Option
     Some(response)
 }
 
-/// The token endpoint.
+/// The token endpoint. A user's password is its identity token, too.
 pub(super) fn token(shared: &Shared, seen: &Seen) -> Response {
+    if let Some(lie) = tokens::instead(shared, seen) {
+        return lie;
+    }
+    tokens::distort(shared, issue(shared, seen))
+}
+
+fn issue(shared: &Shared, seen: &Seen) -> Response {
     let Login::Bearer { users, public, expires_in, .. } = shared.lies().login.clone() else {
         return error(404, "UNSUPPORTED");
     };
     let given = seen.header("authorization");
-    let user = user(&users, given);
+    let form = seen.form();
+    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| &**value);
+    let posted = seen.method == "POST";
+    if posted && field("grant_type") != Some("refresh_token") {
+        return error(400, "UNSUPPORTED");
+    }
+    let user = if posted {
+        let token = field("refresh_token").unwrap_or_default();
+        users.iter().find(|user| user.password == token).cloned()
+    } else {
+        user(&users, given)
+    };
     let lies = shared.lies().lies.clone();
     let refused = lies.iter().find_map(|lie| match lie {
         Lie::TokenRefused(status) => Some(*status),
         _ => None,
     });
-    let anonymous = given.is_empty() && (refused.is_some() || !public.is_empty());
+    let anonymous = !posted && given.is_empty() && (refused.is_some() || !public.is_empty());
     if user.is_none() && !anonymous {
         return error(401, "UNAUTHORIZED");
     }
-    let mut asked: Vec<String> = form_urlencoded::parse(seen.query.as_bytes())
-        .filter(|(name, _)| name == "scope")
-        .map(|(_, scope)| scope.into_owned())
-        .collect();
+    let mut asked: Vec<String> = if posted {
+        field("scope").unwrap_or_default().split(' ').map(Into::into).collect()
+    } else {
+        form_urlencoded::parse(seen.query.as_bytes())
+            .filter(|(name, _)| name == "scope")
+            .map(|(_, scope)| scope.into_owned())
+            .collect()
+    };
     if lies.contains(&Lie::OneScope) && asked.len() > 1 {
         return error(403, "DENIED");
     }

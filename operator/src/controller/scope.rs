@@ -1,0 +1,214 @@
+//! The watches of one or more namespaces, as the events of one.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::{Stream, StreamExt, stream};
+use kube::{
+    Api, Client, Resource,
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, Store},
+        watcher::{self, Error, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use super::{Watched, causes, hint};
+
+/// Watches `namespaces`, or all where there are none. Nothing is told before each of them was listed, so that a
+/// reader of `store` never takes a part for the whole.
+pub(super) fn watch(
+    client: &Client,
+    namespaces: &[String],
+    store: Store<Watched>,
+) -> impl Stream<Item = Result<Event<Watched>, Error>> + Send + use<> {
+    let mut apis: Vec<Api<Watched>> =
+        namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect();
+    if apis.is_empty() {
+        apis.push(Api::all(client.clone()));
+    }
+    let mut merged = Merged::of(apis.len(), store);
+    let told = |namespace: Option<&String>, event: &Result<_, Error>| {
+        if let Err(error) = event {
+            let (error, hint) = (causes(error), hint(error));
+            warn!(namespace, error, hint, "failed to watch MultiArchImages; trying again");
+        }
+    };
+    let each = apis.into_iter().enumerate().map(|(at, api)| {
+        let namespace = namespaces.get(at).cloned();
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = events.inspect(move |event| told(namespace.as_ref(), event));
+        events.map(move |event| (at, event)).boxed()
+    });
+    stream::select_all(each).flat_map(move |(at, event)| {
+        stream::iter(match event {
+            Ok(event) => merged.take(at, event).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    })
+}
+
+/// What several watches told so far.
+struct Merged<K: Resource<DynamicType = ()> + 'static> {
+    scopes: Vec<Scope<K>>,
+    /// What was listed, until everything was.
+    held: Option<HashMap<ObjectRef<K>, K>>,
+    store: Store<K>,
+}
+
+/// One watch.
+struct Scope<K: Resource<DynamicType = ()>> {
+    known: HashSet<ObjectRef<K>>,
+    /// Of the list that comes in.
+    fresh: HashSet<ObjectRef<K>>,
+    listed: bool,
+}
+
+impl<K> Merged<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+{
+    fn of(watches: usize, store: Store<K>) -> Self {
+        let scope = || Scope { known: HashSet::new(), fresh: HashSet::new(), listed: false };
+        let scopes = std::iter::repeat_with(scope).take(watches).collect();
+        Self { scopes, held: Some(HashMap::new()), store }
+    }
+
+    /// What follows from an event of one watch for all of them together.
+    fn take(&mut self, at: usize, event: Event<K>) -> Vec<Event<K>> {
+        let scope = &mut self.scopes[at];
+        match event {
+            Event::Init => {
+                scope.fresh.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                scope.fresh.insert(ObjectRef::from_obj(&object));
+                self.apply(object)
+            }
+            Event::Apply(object) => {
+                scope.known.insert(ObjectRef::from_obj(&object));
+                self.apply(object)
+            }
+            Event::Delete(object) => {
+                let gone = ObjectRef::from_obj(&object);
+                scope.known.remove(&gone);
+                match &mut self.held {
+                    Some(held) => {
+                        held.remove(&gone);
+                        Vec::new()
+                    }
+                    None => vec![Event::Delete(object)],
+                }
+            }
+            Event::InitDone => {
+                scope.listed = true;
+                let fresh = std::mem::take(&mut scope.fresh);
+                let before = std::mem::replace(&mut scope.known, fresh);
+                let gone = before.difference(&scope.known);
+                if let Some(held) = &mut self.held {
+                    gone.for_each(|gone| drop(held.remove(gone)));
+                    return self.all_listed();
+                }
+                let gone = gone.filter_map(|gone| self.store.get(gone));
+                gone.map(|gone| Event::Delete((*gone).clone())).collect()
+            }
+        }
+    }
+
+    fn apply(&mut self, object: K) -> Vec<Event<K>> {
+        match &mut self.held {
+            Some(held) => {
+                held.insert(ObjectRef::from_obj(&object), object);
+                Vec::new()
+            }
+            None => vec![Event::Apply(object)],
+        }
+    }
+
+    /// The first list of all, once each was there.
+    fn all_listed(&mut self) -> Vec<Event<K>> {
+        if !self.scopes.iter().all(|scope| scope.listed) {
+            return Vec::new();
+        }
+        let held = self.held.take().unwrap_or_default();
+        let list = held.into_values().map(Event::InitApply);
+        [Event::Init].into_iter().chain(list).chain([Event::InitDone]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::reflector;
+
+    use super::*;
+
+    fn object(name: &str) -> ConfigMap {
+        let (namespace, name) = name.split_once('/').unwrap();
+        let mut object = ConfigMap::default();
+        object.metadata.namespace = Some(namespace.into());
+        object.metadata.name = Some(name.into());
+        object
+    }
+
+    fn name(object: &ConfigMap) -> String {
+        let meta = &object.metadata;
+        format!("{}/{}", meta.namespace.as_ref().unwrap(), meta.name.as_ref().unwrap())
+    }
+
+    /// Plays `events` (`0 list a/x a/y`, `1 apply b/x`, `0 delete a/x`) and gives what the store has after each.
+    fn play(events: &[&str]) -> Vec<String> {
+        let (store, mut writer) = reflector::store::<ConfigMap>();
+        let mut merged = Merged::of(2, store.clone());
+        let mut after = Vec::new();
+        for event in events {
+            let mut words = event.split(' ');
+            let at: usize = words.next().unwrap().parse().unwrap();
+            let verb = words.next().unwrap();
+            let objects = words.map(object);
+            let events: Vec<_> = match verb {
+                "list" => {
+                    let list = objects.map(Event::InitApply);
+                    [Event::Init].into_iter().chain(list).chain([Event::InitDone]).collect()
+                }
+                "begin" => [Event::Init].into_iter().chain(objects.map(Event::InitApply)).collect(),
+                "apply" => objects.map(Event::Apply).collect(),
+                "delete" => objects.map(Event::Delete).collect(),
+                other => panic!("{other}"),
+            };
+            for event in events {
+                merged.take(at, event).iter().for_each(|event| writer.apply_watcher_event(event));
+            }
+            let mut names: Vec<_> = store.state().iter().map(|object| name(object)).collect();
+            names.sort();
+            after.push(names.join(" "));
+        }
+        after
+    }
+
+    #[test]
+    fn nothing_is_told_before_every_namespace_was_listed() {
+        let after = play(&["0 list a/x", "0 apply a/y", "1 begin b/x", "1 list b/x"]);
+        assert_eq!(after, ["", "", "", "a/x a/y b/x"]);
+    }
+
+    #[test]
+    fn what_went_before_the_first_list_is_not_in_it() {
+        let after = play(&["0 list a/x a/y a/z", "0 delete a/x", "0 list a/z", "1 list"]);
+        assert_eq!(after, ["", "", "", "a/z"]);
+    }
+
+    #[test]
+    fn one_namespace_that_is_listed_again_takes_nothing_from_another() {
+        let after = play(&["0 list a/x a/y", "1 list b/x", "0 begin a/x", "0 list a/x a/z"]);
+        assert_eq!(after[1..], ["a/x a/y b/x", "a/x a/y b/x", "a/x a/z b/x"]);
+    }
+
+    #[test]
+    fn later_changes_pass_as_they_come() {
+        let after = play(&["0 list", "1 list", "1 apply b/x", "0 apply a/x", "1 delete b/x"]);
+        assert_eq!(after, ["", "", "b/x", "a/x b/x", "a/x"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! A registry, or a part of one: `host[:port]` or `host[:port]/path`, compared as hosts and by whole path segments.
+
+use std::{fmt, str::FromStr};
+
+use super::{Repository, reference::canonical_host};
+
+/// A registry, or the repositories of one below a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    host: String,
+    path: String,
+}
+
+impl Prefix {
+    /// Of all names of a host, which are one (`index.docker.io` is `docker.io`), and a path, where an
+    /// empty one is all of the registry. The error is a sentence for people.
+    pub fn new(host: &str, path: &str) -> Result<Self, &'static str> {
+        Ok(Self { host: canonical_host(host)?, path: path.trim_matches('/').into() })
+    }
+
+    /// `host[:port]`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path; empty for all of the registry.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether `repository` is in it. A host that only begins or ends with its name is another one.
+    #[must_use]
+    pub fn covers(&self, repository: &Repository) -> bool {
+        let below = repository.path().strip_prefix(&*self.path);
+        self.host == repository.host()
+            && (self.path.is_empty()
+                || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, path) = text.split_once('/').unwrap_or((text, ""));
+        let prefix = Self::new(host, path).map_err(|why| format!("{text:?}: {why}"))?;
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let segment = |segment: &str| {
+            segment.bytes().all(|byte| word(byte) || b"._-".contains(&byte))
+                && segment.bytes().next().is_some_and(word)
+        };
+        if prefix.path.is_empty() || prefix.path.split('/').all(segment) {
+            Ok(prefix)
+        } else {
+            Err(format!(
+                "{text:?}: its path is none of a repository: a-z, 0-9, ., _ and - between slashes"
+            ))
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        if self.path.is_empty() { Ok(()) } else { write!(f, "/{}", self.path) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::oci::Reference;
+
+    #[rstest]
+    #[case("r.example.com", "r.example.com/a", true)]
+    #[case("r.example.com", "r.example.com:5000/a", false)]
+    #[case("r.example.com:5000", "r.example.com:5000/a", true)]
+    #[case("r.example.com", "r.example.com.evil.tld/a", false)]
+    #[case("example.com", "r.example.com/a", false)]
+    #[case("r.example.com/team", "r.example.com/team", true)]
+    #[case("r.example.com/team/", "r.example.com/team/app", true)]
+    #[case("r.example.com/team", "r.example.com/team-b/app", false)]
+    #[case("r.example.com/team", "r.example.com/other/team", false)]
+    #[case("R.Example.com:443", "r.example.com/a", true)]
+    #[case("docker.io", "index.docker.io/library/debian", true)]
+    #[case("registry-1.docker.io/library", "debian", true)]
+    #[case("docker.io/acme", "docker.io/acme/app", true)]
+    #[case("docker.io/acme", "debian", false)]
+    fn covers(#[case] prefix: &str, #[case] repository: &str, #[case] covered: bool) {
+        let prefix: Prefix = prefix.parse().unwrap();
+        let reference: Reference = format!("{repository}:x").parse().unwrap();
+        assert_eq!(prefix.covers(reference.repository()), covered, "{prefix}");
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("*")]
+    #[case("*.example.com")]
+    #[case("https://r.example.com")]
+    #[case("user@r.example.com")]
+    #[case("r.example.com/*")]
+    #[case("r.example.com/a/../b")]
+    #[case("r.example.com/a//b")]
+    #[case("r.example.com/A")]
+    #[case("r.example.com/a:1")]
+    fn refuses(#[case] text: &str) {
+        assert!(text.parse::<Prefix>().is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! A credential: what proves who asks, and where it came from.
+
+use std::fmt;
+
+use secrecy::SecretString;
+
+/// A credential, and where it came from.
+#[derive(Clone)]
+pub struct Credential {
+    /// Name of the Secret that it was read from, for messages.
+    pub secret: String,
+    /// What proves who asks.
+    pub proof: Proof,
+    /// Origin and path of the token realm that the Secret itself trusts with it, beside those that
+    /// are trusted for everyone.
+    pub token_realm: Option<String>,
+}
+
+/// What proves who asks.
+#[derive(Clone)]
+pub enum Proof {
+    /// For Basic, and for the token endpoint.
+    Password {
+        /// The user's name.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// What a token endpoint gave once, to get tokens by: `identitytoken` in a Docker config file,
+    /// `refresh_token` in OAuth.
+    IdentityToken {
+        /// The name that goes with it where it is sent as a password.
+        username: String,
+        /// The token.
+        token: SecretString,
+    },
+    /// A token for the registry itself, which is sent as it is: `registrytoken`.
+    RegistryToken(SecretString),
+}
+
+impl Credential {
+    /// A username and a password from the Secret called `secret`.
+    #[must_use]
+    pub fn of_password(secret: &str, username: &str, password: &str) -> Self {
+        let (username, password) = (username.into(), password.into());
+        Self {
+            secret: secret.into(),
+            proof: Proof::Password { username, password },
+            token_realm: None,
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
