@@ -185,6 +185,7 @@ fn lists_merge_as_jobs_and_people_need_it() {
         ".spec.target.additionalTags: set",
         ".status.conditions: map by \"type\"",
         ".status.coverage.missing: atomic",
+        ".status.pendingTags: atomic",
         ".status.platforms: atomic",
         ".status.platforms[].attestations: atomic",
         ".status.sources: atomic",

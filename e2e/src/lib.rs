@@ -13,5 +13,6 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod spec;
+pub mod tls;
 
 pub use scenario::{Scenario, scenario};

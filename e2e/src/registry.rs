@@ -14,6 +14,7 @@ use crate::{
     images::{Blob, Image, Manifest},
     process::Process,
     proxy::{Proxy, client},
+    tls::Certificates,
 };
 
 /// Somebody with a password.
@@ -55,6 +56,7 @@ pub struct Registry {
     /// What the operator talks to.
     pub proxy: Proxy,
     address: String,
+    is_tls: bool,
     login: Option<Login>,
     client: reqwest::Client,
     _process: Process,
@@ -64,6 +66,43 @@ impl Registry {
     /// Starts one that lets in whom `login` says, else everyone; its configuration and log lie in `folder`.
     pub async fn start(folder: &Path, login: Option<Login>, storage: Storage) -> Result<Self> {
         fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
+        Self::run(folder, login, storage, json!({}), client()?).await
+    }
+
+    /// Starts one that speaks TLS by `certificates`, and where it `asks_clients`, lets in only who shows one by the same
+    /// CA. It is reached directly: nothing can count what it cannot read.
+    pub async fn start_with_tls(
+        folder: &Path,
+        certificates: &Certificates,
+        asks_clients: bool,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
+        let Certificates { ca, server, client } = certificates;
+        let files = [("ca.crt", ca), ("tls.crt", &server.certificate), ("tls.key", &server.key)];
+        for (name, content) in files {
+            fs::write(folder.join(name), content)
+                .with_context(|| format!("failed to write {name}"))?;
+        }
+        let mut tls = json!({"certificate": folder.join("tls.crt"), "key": folder.join("tls.key")});
+        if asks_clients {
+            tls["clientcas"] = json!([folder.join("ca.crt")]);
+        }
+        let ca = reqwest::Certificate::from_pem(ca.as_bytes()).context("no CA")?;
+        let pair = format!("{}{}", client.certificate, client.key);
+        let identity = reqwest::Identity::from_pem(pair.as_bytes()).context("no identity")?;
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).identity(identity);
+        let client = client.build().context("failed to set up an HTTP client")?;
+        Self::run(folder, None, Storage::Memory, tls, client).await
+    }
+
+    async fn run(
+        folder: &Path,
+        login: Option<Login>,
+        storage: Storage,
+        tls: Value,
+        client: reqwest::Client,
+    ) -> Result<Self> {
+        let is_tls = tls != json!({});
         let mut config = json!({
             "version": "0.1",
             "log": {"accesslog": {"disabled": true}, "level": "info"},
@@ -71,7 +110,7 @@ impl Registry {
                 "delete": {"enabled": true},
                 "maintenance": {"uploadpurging": {"enabled": false}},
             },
-            "http": {"addr": "127.0.0.1:0", "relativeurls": true, "secret": "e2e"},
+            "http": {"addr": "127.0.0.1:0", "relativeurls": true, "secret": "e2e", "tls": tls},
         });
         match storage {
             Storage::Memory => config["storage"]["inmemory"] = json!({}),
@@ -96,13 +135,13 @@ impl Registry {
             await_some("the registry listens", SOON, async || process.find_in_logs(listening))
                 .await?;
         let proxy = Proxy::start(&address).await?;
-        Ok(Self { proxy, address, login, client: client()?, _process: process })
+        Ok(Self { proxy, address, is_tls, login, client, _process: process })
     }
 
-    /// The host of references to it: the proxy's.
+    /// The host of references to it: the proxy's, or its own where it speaks TLS.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.proxy.address()
+        if self.is_tls { &self.address } else { self.proxy.address() }
     }
 
     /// `repository:tag` (or `@digest`) as a reference to it.
@@ -221,7 +260,8 @@ impl Registry {
         media_type: Option<&str>,
         body: Vec<u8>,
     ) -> Result<Response> {
-        let url = format!("http://{}/v2/{path}", self.address);
+        let scheme = if self.is_tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}/v2/{path}", self.address);
         let accept = [
             crate::images::OCI_INDEX,
             crate::images::OCI_MANIFEST,

@@ -13,7 +13,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use multiarch_crds::v1alpha1::MultiArchImage;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     operator::Operator,
     registry::{CI, Login, READER, Registry, Storage},
     spec::{Report, Spec},
+    tls::Certificates,
 };
 
 /// The annotation that asks for a run at once.
@@ -234,10 +235,32 @@ impl Scenario {
             "type": "kubernetes.io/dockerconfigjson",
             "stringData": {".dockerconfigjson": auths.to_string()},
         });
+        self.apply_as_secret(name, secret).await
+    }
+
+    /// The same for any Secret, whose `data` is in base64 already.
+    pub async fn apply_opaque_secret(&self, name: &str, data: Value) -> Result<()> {
+        let metadata = json!({"name": name});
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
+        self.apply_as_secret(name, secret).await
+    }
+
+    async fn apply_as_secret(&self, name: &str, secret: Value) -> Result<()> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace.name);
         let applied =
             secrets.patch(name, &PatchParams::apply("e2e").force(), &Patch::Apply(secret)).await;
         applied.with_context(|| format!("failed to apply Secret {name}")).map(drop)
+    }
+
+    /// A registry of the test's that speaks TLS.
+    pub async fn start_with_tls(
+        &self,
+        certificates: &Certificates,
+        asks_clients: bool,
+    ) -> Result<Registry> {
+        let folder = self.folder.path().join("tls");
+        Registry::start_with_tls(&folder, certificates, asks_clients).await
     }
 
     /// Asks for a run at once by annotation, and waits for its end: the status echoes what was asked.

@@ -1,6 +1,6 @@
 //! Every flag and its environment variable, in one struct.
 
-use std::{net::SocketAddr, num::NonZeroU16};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
@@ -36,6 +36,11 @@ pub struct Args {
     /// operator's own Pod.
     #[arg(long, env = "MULTIARCH_ALLOW_LOOPBACK_REGISTRIES")]
     pub allow_loopback_registries: bool,
+
+    /// A file of CA certificates in PEM that may vouch for registries, beside those of the system. It is
+    /// read again when it changes.
+    #[arg(long, env = "MULTIARCH_CA_BUNDLE", value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
 
     /// The registries that objects may name, as target and as source: `registry.example.com`, or a part of one,
     /// `docker.io/library`; may be repeated. Where it is not given, objects may name any. Of hosts that are

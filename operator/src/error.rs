@@ -220,12 +220,13 @@ pub fn of_publish(error: &PublishError) -> Consequence {
 fn of_keychain(error: &KeychainError) -> Consequence {
     match error {
         // What has the credentials is not there, and one message names both.
-        KeychainError::NotFound { .. } | KeychainError::NoAccount { .. } => {
-            tried(Reason::SecretNotFound)
-        }
+        KeychainError::NotFound { .. }
+        | KeychainError::NoCertificates { .. }
+        | KeychainError::NoAccount { .. } => tried(Reason::SecretNotFound),
         KeychainError::OfAccount { source, .. } => of_keychain(source),
         KeychainError::WrongType { .. }
         | KeychainError::Malformed { .. }
+        | KeychainError::BadCertificates { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),
     }
 }

@@ -1,15 +1,22 @@
-//! Secrets → the credential for a repository: by host equality, then by the longest path prefix.
+//! Secrets → the credential for a repository, by host equality, then by the longest path prefix; and certificates.
 
+mod certificates;
 mod config;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client};
 
 use self::config::Entry;
-use crate::{oci::Repository, registry::Credential};
+use crate::{
+    oci::Repository,
+    registry::{Credential, tls::Tls},
+};
 
 pub use self::config::DockerConfig;
 
@@ -17,6 +24,7 @@ pub use self::config::DockerConfig;
 #[derive(Debug, Default)]
 pub struct Keychain {
     secrets: HashMap<String, Result<DockerConfig, KeychainError>>,
+    certificates: HashMap<String, Result<Arc<Tls>, KeychainError>>,
     account: Option<Account>,
 }
 
@@ -55,6 +63,22 @@ pub enum KeychainError {
         /// Its name.
         secret: String,
         /// What is wrong, without a word of the content.
+        why: String,
+    },
+    /// It is not there, and certificates were looked for.
+    #[error(
+        "Secret {secret} is not in this namespace: create it with ca.crt, or tls.crt and tls.key, for spec.registries[].certSecretRef"
+    )]
+    NoCertificates {
+        /// Its name.
+        secret: String,
+    },
+    /// It has no usable certificates.
+    #[error("Secret {secret} is of no use for TLS: {why}")]
+    BadCertificates {
+        /// Its name.
+        secret: String,
+        /// What is wrong, by the name of its key and without a word of the content.
         why: String,
     },
     /// The ServiceAccount is not there.
@@ -111,7 +135,7 @@ impl Keychain {
             Ok::<_, kube::Error>((name.clone(), config))
         });
         let secrets = try_join_all(read).await?.into_iter().collect();
-        Ok(Self { secrets, account })
+        Ok(Self { secrets, account, certificates: HashMap::new() })
     }
 
     /// The credential that the Secret called `secret` has for `repository`, if any.
@@ -167,7 +191,7 @@ impl Keychain {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with(secrets: HashMap<String, Result<DockerConfig, KeychainError>>) -> Self {
-        Self { secrets, account: None }
+        Self { secrets, ..Self::default() }
     }
 
     /// The same, with a ServiceAccount that has these `imagePullSecrets`, or is not there.

@@ -9,7 +9,7 @@ use multiarch_operator::{
     args::{Args, LogFormat},
     controller,
     metrics::Metrics,
-    registry::remote::{Observation, Options, Remote},
+    registry::remote::{Observation, Options, Proxies, Remote},
 };
 use tokio::{
     net::TcpListener,
@@ -31,9 +31,16 @@ async fn main() -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
-    let config = kube::Config::infer().await.context(
+    let variable = |name: &str| std::env::var(name).ok();
+    let proxies = Proxies::read(variable).map_err(anyhow::Error::msg)?;
+    let mut config = kube::Config::infer().await.context(
         "failed to find a cluster: KUBECONFIG must name a kubeconfig, where this is no Pod",
     )?;
+    // Those of the environment are for registries: a cluster is reached directly, and the client, which
+    // takes HTTPS_PROXY for the kubeconfig's own proxy-url, has no way through one.
+    let of_env = variable("HTTPS_PROXY").or_else(|| variable("https_proxy"));
+    let of_env = of_env.and_then(|text| text.parse().ok());
+    config.proxy_url = config.proxy_url.filter(|proxy| Some(proxy) != of_env.as_ref());
     let client =
         kube::Client::try_from(config).context("failed to set up the Kubernetes client")?;
 
@@ -45,6 +52,8 @@ async fn main() -> anyhow::Result<()> {
         allowed: args.allowed_registries.clone(),
         upload_hosts: args.upload_host,
         token_realms: args.token_realm,
+        ca_bundle: args.ca_bundle,
+        proxies,
         observe: Arc::new(move |request: &Observation| {
             observed.requested(&request.registry, request.method, request.status, request.elapsed);
         }),

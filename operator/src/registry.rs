@@ -5,6 +5,7 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod remote;
+pub mod tls;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -14,6 +15,7 @@ use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
 pub use credential::{Credential, Proof};
 pub use error::RegistryError;
+pub use tls::Certificates;
 
 /// A registry, as the steps see it.
 ///
@@ -149,6 +151,8 @@ pub struct Access {
     pub scopes: Vec<Scope>,
     /// The object says `plainHTTP` for this registry, and the operator's flags allow it.
     pub plain_http: bool,
+    /// The certificates that the object has for registries, and for hosts that they lead to.
+    pub certificates: Arc<Certificates>,
 }
 
 /// Rights on a repository: `repository:PATH:pull,push`.

@@ -48,6 +48,8 @@ async fn push(registry: &Distribution) -> Descriptor {
         std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}")).unwrap();
         text
     });
+    // reqwest asks for a provider even where no TLS is spoken.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let start = format!("http://{}/v2/team/app/blobs/uploads/", registry.addr);
     let started = client.post(start).send().await.unwrap();

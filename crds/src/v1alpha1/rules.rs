@@ -266,6 +266,12 @@ pub(super) fn immutable_is_complete() -> Rule {
     )
 }
 
+pub(super) fn certificates_need_tls() -> Rule {
+    Rule::new("!self.plainHTTP || !has(self.certSecretRef)").message(
+        "certSecretRef is for TLS, and plainHTTP does without it: leave out one of the two",
+    )
+}
+
 // Durations.
 
 pub(super) fn duration(example: &str) -> Rule {

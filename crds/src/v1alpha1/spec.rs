@@ -141,7 +141,7 @@ pub struct MultiArchImageSpec {
     #[serde(default)]
     pub referrers: Referrers,
     /// How to talk to registries that need something special, one for each host. Registries that are not listed are spoken to
-    /// over HTTPS, with the certificate authorities of the operator. Default: none. At most 16.
+    /// over HTTPS, with the certificate authorities of the operator's system and of its flag --ca-bundle. Default: none. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["host".into()]))]
@@ -344,6 +344,7 @@ pub struct SecretRef {
 /// How to talk to one registry.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::certificates_need_tls())]
 pub struct Registry {
     /// The host, with its port if the references have one: `registry.local:5000`. It is compared as written, so registry.local is
     /// another one than registry.local:5000. At most 180 characters.
@@ -359,4 +360,12 @@ pub struct Registry {
     /// clear. It needs the operator's flag --insecure-allow-http; without it the reason is InsecureNotAllowed. Default: false.
     #[serde(default, rename = "plainHTTP")]
     pub plain_http: bool,
+    /// A Secret with certificates for TLS to this host, of type Opaque or kubernetes.io/tls. ca.crt: the CAs, in PEM, that may
+    /// vouch for the host beside those of the system and of the operator's flag --ca-bundle. tls.crt and tls.key: the client
+    /// certificate, with its chain, and its private key, for a host that asks for one. It needs ca.crt, or the other two, or all three.
+    /// They are used for the requests of this object to this host and for nothing else; where the registry fetches tokens or blobs
+    /// from another host with such a CA, list that host, too. It is read at each run, so new certificates need no restart.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_secret_ref: Option<SecretRef>,
 }

@@ -39,6 +39,7 @@ mod referrers;
 mod credentials;
 mod registry_trouble;
 mod repair;
+mod tls;
 
 mod idle;
 mod requests;

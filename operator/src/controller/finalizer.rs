@@ -92,9 +92,13 @@ impl<R: Registry> Context<R> {
         };
         let namespace = object.namespace().unwrap_or_default();
         let secrets = access::secrets(&sources);
-        // Only the target is written to, and no ServiceAccount's Secret does that.
-        let keychain = Keychain::load(&self.client, &namespace, &secrets, None).await;
-        let keychain = match keychain {
+        let certificates = access::certificates(&sources);
+        let keychain = async {
+            // Only the target is written to, and no ServiceAccount's Secret does that.
+            let keychain = Keychain::load(&self.client, &namespace, &secrets, None).await?;
+            keychain.load_certificates(&self.client, &namespace, &certificates).await
+        };
+        let keychain = match keychain.await {
             Ok(keychain) => keychain,
             Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),
         };

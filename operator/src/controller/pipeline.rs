@@ -41,10 +41,13 @@ pub(super) async fn run<R: Registry>(
     };
     let namespace = object.namespace().unwrap_or_default();
     let secrets = access::secrets(&sources);
+    let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
     let account = sources.account.as_deref();
-    let keychain = Keychain::load(&context.client, &namespace, &secrets, account)
-        .await
-        .map_err(|source| ControllerError::Secrets { object: display(&object.metadata), source })?;
+    let keychain = Keychain::load(&context.client, &namespace, &secrets, account);
+    let keychain = keychain.await.map_err(failed)?;
+    let certificates = access::certificates(&sources);
+    let keychain = keychain.load_certificates(&context.client, &namespace, &certificates);
+    let keychain = keychain.await.map_err(failed)?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let claims = context.claims(object, previous, sources.target.repository());
     let stage = Stage::default();

@@ -205,6 +205,8 @@ fn of_content(
 #[case::not_found(KeychainError::NotFound { secret: "login".into() }, Why::SecretNotFound)]
 #[case::wrong_type(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }, Why::SecretInvalid)]
 #[case::malformed(KeychainError::Malformed { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
+#[case::no_certificates(KeychainError::NoCertificates { secret: "login".into() }, Why::SecretNotFound)]
+#[case::bad_certificates(KeychainError::BadCertificates { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]
 #[case::no_account(KeychainError::NoAccount { account: "login".into() }, Why::SecretNotFound)]
 #[case::of_account(KeychainError::OfAccount { account: "builder".into(), source: Box::new(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }) }, Why::SecretInvalid)]

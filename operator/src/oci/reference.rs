@@ -58,7 +58,7 @@ impl Repository {
     /// `host[:port]` to connect to: `registry-1.docker.io` for Docker Hub, else the host.
     #[must_use]
     pub fn api_host(&self) -> &str {
-        if self.host == DOCKER_HUB { "registry-1.docker.io" } else { &self.host }
+        api_host(&self.host)
     }
 
     /// The reference `self:tag`.
@@ -193,6 +193,12 @@ fn split_host(text: &str) -> (&str, &str) {
         }
         _ => (DOCKER_HUB, text),
     }
+}
+
+/// `host[:port]` to connect to for the registry that users call `host`.
+#[must_use]
+pub fn api_host(host: &str) -> &str {
+    if host == DOCKER_HUB { "registry-1.docker.io" } else { host }
 }
 
 /// The one spelling of a registry's `host[:port]`: lower case, the port without leading zeros and

@@ -1,6 +1,9 @@
 //! pure: the Secrets of an object → who asks for the target and for each source.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{
     resolve::ResolveError,
@@ -8,8 +11,8 @@ use super::{
 };
 use crate::{
     keychain::{Keychain, KeychainError},
-    oci::Repository,
-    registry::{Access, Credential, Scope},
+    oci::{Repository, reference::api_host},
+    registry::{Access, Certificates, Credential, Scope},
 };
 
 /// Who asks: for the target, and for each source.
@@ -26,6 +29,12 @@ pub fn secrets(sources: &Sources) -> BTreeSet<String> {
     own.chain(sources.push_secret.clone()).chain(sources.pull_secrets.iter().cloned()).collect()
 }
 
+/// The Secrets of which `sources` wants the certificates.
+#[must_use]
+pub fn certificates(sources: &Sources) -> BTreeSet<String> {
+    sources.certificates.values().cloned().collect()
+}
+
 impl AccessMap {
     /// Chooses credentials: the target's is its own Secret's and no other. A source's is its own
     /// Secret's, else the best of the pull Secrets', else the best of the `ServiceAccount`'s, else the
@@ -33,28 +42,32 @@ impl AccessMap {
     #[must_use]
     pub fn new(sources: &Sources, keychain: &Keychain) -> Self {
         let repository = sources.target.repository();
+        let tls = Held::of(sources, keychain);
         let push = match &sources.push_secret {
             Some(secret) => demand(secret, repository, keychain).map(Some),
             None => Ok(None),
         };
-        let target = push.map(|credential| Access {
-            credential,
-            scopes: vec![Scope::push(repository)],
-            plain_http: sources.plain_http(repository),
-        });
+        let access = |repository: &Repository, credential, scope| {
+            Ok(Access {
+                credential,
+                scopes: vec![scope],
+                plain_http: sources.plain_http(repository),
+                certificates: tls.for_host(repository.host())?,
+            })
+        };
+        let target =
+            push.and_then(|credential| access(repository, credential, Scope::push(repository)));
         let each = sources.sources.iter().map(|source| {
-            let access = choose(source, sources, keychain).map(|credential| {
+            let access = choose(source, sources, keychain).and_then(|credential| {
                 let repository = source.reference.repository();
                 // One token of the target's identity serves its reads and its pushes.
                 let shared = target.as_ref().ok().filter(|target| {
                     sources.target.repository() == repository
                         && same(target.credential.as_ref(), credential.as_ref())
                 });
-                shared.cloned().unwrap_or_else(|| Access {
-                    credential,
-                    scopes: vec![Scope::pull(repository)],
-                    plain_http: sources.plain_http(repository),
-                })
+                shared
+                    .cloned()
+                    .map_or_else(|| access(repository, credential, Scope::pull(repository)), Ok)
             });
             (source.name.clone(), access)
         });
@@ -77,6 +90,42 @@ impl AccessMap {
     /// Who asks for `source`.
     pub fn source(&self, source: &Source) -> Result<&Access, ResolveError> {
         self.named(&source.name).map_err(|source| ResolveError::Credential { source })
+    }
+}
+
+/// The certificates of an object, and those that it should have.
+struct Held {
+    certificates: Arc<Certificates>,
+    /// By the host that the spec names.
+    wrong: BTreeMap<String, KeychainError>,
+    /// Of a host that is neither the target's nor a source's: any of these may lead there.
+    wrong_anywhere: Option<KeychainError>,
+}
+
+impl Held {
+    fn of(sources: &Sources, keychain: &Keychain) -> Self {
+        let references = sources.sources.iter().map(|source| &source.reference);
+        let hosts: BTreeSet<_> =
+            references.chain([&sources.target]).map(|it| it.repository().host()).collect();
+        let (mut certificates, mut wrong) = (BTreeMap::new(), BTreeMap::new());
+        let mut wrong_anywhere = None;
+        for (host, secret) in &sources.certificates {
+            match keychain.certificates(secret) {
+                Ok(tls) => drop(certificates.insert(api_host(host).to_owned(), tls)),
+                Err(error) if hosts.contains(host.as_str()) => {
+                    wrong.insert(host.clone(), error);
+                }
+                Err(error) => drop(wrong_anywhere.get_or_insert(error)),
+            }
+        }
+        Self { certificates: Arc::new(Certificates::new(certificates)), wrong, wrong_anywhere }
+    }
+
+    fn for_host(&self, host: &str) -> Result<Arc<Certificates>, KeychainError> {
+        match self.wrong.get(host).or(self.wrong_anywhere.as_ref()) {
+            Some(error) => Err(error.clone()),
+            None => Ok(Arc::clone(&self.certificates)),
+        }
     }
 }
 
@@ -129,6 +178,7 @@ fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{ByteString, api::core::v1::Secret};
     use multiarch_crds::v1alpha1::{MultiArchImageSpec, SecretRef, Source as Spec, Target};
     use rstest::rstest;
 
@@ -256,6 +306,44 @@ mod tests {
         let elsewhere = sources(true, false, &[], THERE);
         let map = AccessMap::new(&elsewhere, &keychain(ALL));
         assert_eq!(map.source(&elsewhere.sources[0]).unwrap().scopes[0].path, "other");
+    }
+
+    /// Certificates go along with every access, and are missed where they may be wanted.
+    #[test]
+    fn certificates_of_each_host() {
+        let with = |hosts: &[(&str, &str)]| {
+            let named = hosts.iter().map(|(host, secret)| ((*host).into(), (*secret).into()));
+            Sources {
+                certificates: named.collect(),
+                ..sources(false, false, &[], "s.example/other:x")
+            }
+        };
+        let ca = |pem: &str| {
+            let data = [("ca.crt".to_owned(), ByteString(pem.as_bytes().to_vec()))];
+            Secret { data: Some(data.into()), ..Secret::default() }
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+        let secrets = || keychain(&[]).with_certificates([("ca", ca(&pem)), ("bad", ca(""))]);
+        let said = |map: &AccessMap| {
+            let said = |access: Result<&Access, KeychainError>| match access {
+                Ok(access) => access.certificates.for_host("r.example").is_some().to_string(),
+                Err(error) => error.to_string(),
+            };
+            [said(map.target()), said(map.named("x"))]
+        };
+        let good = AccessMap::new(&with(&[("r.example", "ca"), ("docker.io", "ca")]), &secrets());
+        assert_eq!(said(&good), ["true", "true"], "also where one is led to the other");
+        assert!(good.target().unwrap().certificates.for_host("registry-1.docker.io").is_some());
+        assert!(good.target().unwrap().certificates.for_host("s.example").is_none());
+        let [target, source] = said(&AccessMap::new(&with(&[("r.example", "bad")]), &secrets()));
+        assert!(target.starts_with("Secret bad is of no use for TLS"), "{target}");
+        assert_eq!(source, "false", "the other host is read");
+        let anywhere = with(&[("r.example", "ca"), ("auth.example", "gone")]);
+        for said in said(&AccessMap::new(&anywhere, &secrets())) {
+            assert!(said.starts_with("Secret gone is not in this namespace"), "{said}");
+        }
+        assert_eq!(certificates(&anywhere).into_iter().collect::<Vec<_>>(), ["ca", "gone"]);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Sources {
     pub timeout: Duration,
     /// Hosts that are spoken to without TLS.
     pub plain_http: BTreeSet<String>,
+    /// Hosts with certificates of their own, and the names of the Secrets that have them.
+    pub certificates: BTreeMap<String, String>,
     /// Secrets with credentials for reading sources.
     pub pull_secrets: Vec<String>,
     /// Name of the `ServiceAccount` whose Secrets read sources, too.
@@ -188,6 +190,14 @@ pub enum SpecError {
         /// How many it has.
         platforms: usize,
     },
+    /// Certificates for a host that is spoken to without TLS.
+    #[error(
+        "spec.registries[{host}]: certSecretRef is for TLS, and plainHTTP does without it: leave out one of the two"
+    )]
+    CertificatesWithoutTls {
+        /// The host.
+        host: String,
+    },
     /// An image that tenants may not name.
     #[error(
         "{field}: {reference} is in no registry that the operator may be told to use (--allowed-registries): name another one, or ask the operator's admin to allow {repository}",
@@ -235,6 +245,15 @@ impl Sources {
             sources.push(Source::parse(source, &target, tags)?);
         }
         format::check(spec)?;
+        let mut certificates = BTreeMap::new();
+        for registry in &spec.registries {
+            let Some(secret) = &registry.cert_secret_ref else { continue };
+            let host = registry.host.clone();
+            if registry.plain_http {
+                return Err(SpecError::CertificatesWithoutTls { host });
+            }
+            certificates.insert(host, secret.name.clone());
+        }
         Ok(Self {
             additional_tags: tags.clone(),
             platform_tags,
@@ -259,6 +278,7 @@ impl Sources {
                 .filter(|registry| registry.plain_http)
                 .map(|registry| registry.host.clone())
                 .collect(),
+            certificates,
             pull_secrets: spec
                 .image_pull_secrets
                 .iter()

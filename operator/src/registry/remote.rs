@@ -7,6 +7,7 @@ mod blobs;
 mod body;
 mod call;
 mod challenge;
+mod clients;
 mod copy;
 mod endpoint;
 mod failure;
@@ -14,6 +15,7 @@ mod hosts;
 mod limits;
 mod manifests;
 mod mounts;
+mod proxy;
 mod redirect;
 mod referrers;
 mod refusal;
@@ -26,7 +28,7 @@ mod trust;
 mod upload;
 mod verified;
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -35,6 +37,7 @@ use super::{Access, Copied, Place, Progress, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
+pub use proxy::Proxies;
 
 /// Registries over HTTP, for every tenant: it remembers of a host how to ask it, and tokens by who
 /// asked for them, but no credential.
@@ -65,6 +68,10 @@ pub struct Options {
     /// `--token-realm`: pairs of a registry's host and a token realm (origin and path) that may see
     /// its credentials.
     pub token_realms: Vec<(String, String)>,
+    /// `--ca-bundle`: a PEM file of CAs that are trusted like the system's, read again when it changes.
+    pub ca_bundle: Option<PathBuf>,
+    /// Those of the environment.
+    pub proxies: Proxies,
     /// Of time and of bytes.
     pub limits: Limits,
     /// Called once for each request on the wire.
@@ -96,11 +103,27 @@ pub struct Observation {
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to set up the HTTP client (are there CA certificates?)")]
-pub struct SetupError {
-    /// The cause.
-    #[source]
-    source: reqwest::Error,
+pub enum SetupError {
+    /// There is nothing to check a registry's certificate by.
+    #[error(
+        "there are no CA certificates on this system: install ca-certificates, or give --ca-bundle"
+    )]
+    NoAuthorities,
+    /// The bundle cannot be used.
+    #[error("--ca-bundle {path}: {why}")]
+    Bundle {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Anything else.
+    #[error("failed to set up the HTTP client")]
+    Client {
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
 }
 
 impl Remote {
@@ -109,8 +132,7 @@ impl Remote {
         let allow_http = options.allow_http;
         let (token_realms, upload_hosts) =
             (options.token_realms.clone(), options.upload_hosts.clone());
-        let transport =
-            transport::Transport::new(options).map_err(|source| SetupError { source })?;
+        let transport = transport::Transport::new(options)?;
         Ok(Self {
             transport: Arc::new(transport),
             hosts: hosts::Hosts::default(),
@@ -217,6 +239,8 @@ impl Default for Options {
             allowed: Vec::new(),
             upload_hosts: Vec::new(),
             token_realms: Vec::new(),
+            ca_bundle: None,
+            proxies: Proxies::default(),
             limits: Limits::default(),
             observe: Arc::new(|_| {}),
             user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
@@ -233,6 +257,8 @@ impl fmt::Debug for Options {
             .field("allowed", &self.allowed)
             .field("upload_hosts", &self.upload_hosts)
             .field("token_realms", &self.token_realms)
+            .field("ca_bundle", &self.ca_bundle)
+            .field("proxies", &self.proxies)
             .field("limits", &self.limits)
             .field("user_agent", &self.user_agent)
             .finish_non_exhaustive()

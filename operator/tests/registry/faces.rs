@@ -245,6 +245,7 @@ pub(crate) fn access(login: Option<(&str, &str)>) -> Access {
         credential: login.map(|(name, password)| Credential::of_password("push", name, password)),
         scopes: Vec::new(),
         plain_http: true,
+        ..Access::default()
     }
 }
 
@@ -439,6 +440,8 @@ impl Distribution {
     }
 
     async fn upload(&self, path: &str, bytes: &Bytes, login: bool) {
+        // reqwest asks for a provider even where no TLS is spoken; the first one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let with_login = |request: reqwest::RequestBuilder| {
             if login { request.basic_auth(USER, Some(PASSWORD)) } else { request }

@@ -59,7 +59,7 @@ impl Object {
 
     /// These registries are asked without TLS.
     pub(crate) fn by_http<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
-        let host = |host: &str| Host { host: host.into(), plain_http: true };
+        let host = |host: &str| Host { host: host.into(), plain_http: true, ..Host::default() };
         self.spec.registries = hosts.into_iter().map(host).collect();
         self
     }

@@ -102,8 +102,12 @@ fn parses() {
     spec.service_account_name = Some("builder".into());
     spec.required_platforms = vec!["linux/x86_64".into()];
     spec.registries = vec![
-        Registry { host: "r.example".into(), plain_http: true },
-        Registry { host: "s.example".into(), plain_http: false },
+        Registry { host: "r.example".into(), plain_http: true, cert_secret_ref: None },
+        Registry {
+            host: "s.example".into(),
+            plain_http: false,
+            cert_secret_ref: Some(secret("ca")),
+        },
     ];
     let sources = Sources::parse(&spec).unwrap();
     assert_eq!((sources.target.to_string().as_str(), sources.tag()), (TARGET, "1.0"));
@@ -119,6 +123,13 @@ fn parses() {
     assert_eq!(sources.account.as_deref(), Some("builder"));
     assert!(sources.plain_http(sources.target.repository()));
     assert!(!sources.plain_http(second.reference.repository()));
+    assert_eq!(sources.certificates, [("s.example".into(), "ca".into())].into());
+    spec.registries[1].plain_http = true;
+    let message = Sources::parse(&spec).unwrap_err().to_string();
+    assert!(
+        message.starts_with("spec.registries[s.example]: certSecretRef is for TLS"),
+        "{message}"
+    );
 }
 
 #[rstest]

@@ -84,18 +84,34 @@ impl Policy {
         let (address, verdict) = match url.host() {
             Some(Host::Ipv4(v4)) => (v4.to_string(), self.check(v4.into())),
             Some(Host::Ipv6(v6)) => (v6.to_string(), self.check(v6.into())),
-            Some(Host::Domain(name)) => ("loopback".into(), self.check_name(name)),
+            Some(Host::Domain(name)) => match self.check_name(name) {
+                Err(LOOPBACK) => ("loopback".into(), Err(LOOPBACK)),
+                verdict => ("a metadata service".into(), verdict),
+            },
             None => (String::new(), Ok(())),
         };
         let host = url.host_str().unwrap_or_default();
         verdict.map_err(|why| Forbidden { host: host.into(), address, why })
     }
 
-    /// `localhost` is this machine, whatever a resolver says (RFC 6761).
+    /// `localhost` is this machine, whatever a resolver says (RFC 6761), and clouds have names for
+    /// their metadata.
     fn check_name(self, name: &str) -> Result<(), &'static str> {
+        // Through a proxy, the name is all that is seen of these.
+        const METADATA_NAMES: [&str; 5] = [
+            "metadata.google.internal",
+            "metadata.goog",
+            "instance-data",
+            "instance-data.ec2.internal",
+            "metadata.tencentyun.com",
+        ];
         let name = name.trim_end_matches('.');
         let local = name == "localhost" || name.ends_with(".localhost");
-        if local && !self.allow_loopback { Err(LOOPBACK) } else { Ok(()) }
+        match name {
+            _ if local && !self.allow_loopback => Err(LOOPBACK),
+            _ if METADATA_NAMES.contains(&name) => Err(METADATA),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -204,6 +220,14 @@ mod tests {
     fn loopback_needs_the_flag(#[case] address: IpAddr) {
         assert_eq!(STRICT.check(address), Err(LOOPBACK));
         assert_eq!(LOCAL.check(address), Ok(()));
+    }
+
+    #[rstest]
+    #[case("http://metadata.google.internal/")]
+    #[case("https://METADATA.google.internal.:8443/")]
+    #[case("http://instance-data/")]
+    fn metadata_by_name(#[case] url: Url) {
+        assert_eq!(LOCAL.check_url(&url).unwrap_err().why, METADATA);
     }
 
     #[rstest]

@@ -4,7 +4,7 @@ use reqwest::{
     Method,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
-use url::{Origin, Url};
+use url::Url;
 
 use super::{
     Remote,
@@ -12,8 +12,9 @@ use super::{
     call::{Answer, Call},
     challenge::{self, Challenge, Offer},
     failure::Failure,
+    hosts::Site,
     token::{self, Identity, Key, Token},
-    transport::Hop,
+    transport::{Hop, tls_for},
 };
 use crate::registry::{Actions, RegistryError, RegistryError as E};
 
@@ -54,9 +55,9 @@ impl Remote {
     /// one, a success, or anything that is not about credentials.
     pub(super) async fn exchange(&self, call: &Call<'_>) -> Result<Answer, RegistryError> {
         let url = call.url(self.allow_http)?;
-        let origin = url.origin();
-        let mut turn = self.hosts.first(&origin).await;
-        let mut known = self.hosts.get(&origin);
+        let site = Site::of(&url, call.access);
+        let mut turn = self.hosts.first(&site).await;
+        let mut known = self.hosts.get(&site);
         let mut refused = None;
         let credential = call.credential();
         for tries_left in (0..TRIES).rev() {
@@ -64,7 +65,7 @@ impl Remote {
             let answer = self.follow(call, &url, sent.header()).await;
             let answer = answer.map_err(|failure| call.told(failure))?;
             if answer.elsewhere {
-                self.hosts.met(&origin);
+                self.hosts.met(&site);
                 drop(turn);
                 return self.elsewhere(call, answer).await;
             }
@@ -85,22 +86,22 @@ impl Remote {
                 Next::Take(challenge) if tries_left > 0 => known.challenge = Some(challenge),
                 Next::Renew if tries_left > 0 => {}
                 Next::Unauthorized => {
-                    self.learn(&origin, known.challenge.as_ref(), known.open);
+                    self.learn(&site, known.challenge.as_ref(), known.open);
                     return Err(unauthorized(call, status));
                 }
                 Next::Done => {
-                    self.learn(&origin, known.challenge.as_ref(), known.open);
+                    self.learn(&site, known.challenge.as_ref(), known.open);
                     return Ok(answer);
                 }
                 Next::Denied | Next::Take(_) | Next::Renew | Next::Ping => {
-                    self.learn(&origin, known.challenge.as_ref(), known.open);
+                    self.learn(&site, known.challenge.as_ref(), known.open);
                     if let Sent::Token { token, key, .. } = sent {
                         self.tokens.forget(*key, &token).await;
                     }
                     return Err(self.refused(call, answer).await);
                 }
             }
-            self.learn(&origin, known.challenge.as_ref(), known.open);
+            self.learn(&site, known.challenge.as_ref(), known.open);
             drop(turn.take());
             refused = sent.token();
         }
@@ -117,14 +118,15 @@ impl Remote {
         behind: u64,
     ) -> Result<Answer, RegistryError> {
         let url = call.url(self.allow_http)?;
-        let known = self.hosts.get(&url.origin());
+        let known = self.hosts.get(&Site::of(&url, call.access));
         let sent = self.prove(call, &url, known.challenge.as_ref(), None).await?;
         let authorization = sent.header().cloned();
         if let Some(authorization) = &authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         let method = call.method();
-        let hop = Hop { registry: call.host(), method: &method, url: &url, headers, body, behind };
+        let (registry, tls) = (call.host(), tls_for(call.access, &url).map(AsRef::as_ref));
+        let hop = Hop { registry, method: &method, url: &url, tls, headers, body, behind };
         let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
         if response.status().is_redirection() {
             let why = format!("a redirect of a {method}, whose body is there only once");
@@ -133,16 +135,16 @@ impl Remote {
         Ok(Answer { response, url, elsewhere: false, authorization })
     }
 
-    /// What is known of `origin` now, for everyone.
-    fn learn(&self, origin: &Origin, challenge: Option<&Challenge>, open: bool) {
-        self.hosts.learn(origin, |host| {
+    /// What is known of `site` now, for everyone.
+    fn learn(&self, site: &Site, challenge: Option<&Challenge>, open: bool) {
+        self.hosts.learn(site, |host| {
             // A slow first request must not undo what a later one has learnt.
             if challenge.is_some() {
                 host.challenge = challenge.cloned();
             }
             host.open |= open;
         });
-        self.hosts.met(origin);
+        self.hosts.met(site);
     }
 
     /// What to say of who asks, by what the host is known to want.
@@ -167,7 +169,7 @@ impl Remote {
                 Ok(Sent::Own(bearer))
             }
             (Some(Challenge::Bearer { realm, service }), credential) => {
-                let registry = at.origin();
+                let registry = Site::of(at, call.access);
                 let most = self.hosts.get(&registry).most.unwrap_or(Actions::Delete);
                 let scopes = call.scopes(most);
                 let delete = scopes.iter().any(|scope| scope.actions == Actions::Delete);
@@ -205,8 +207,12 @@ impl Remote {
             return Ok(answer);
         };
         let at = answer.url;
-        let key =
-            Key { registry: at.origin(), identity: None, challenge: (realm, service), scopes };
+        let key = Key {
+            registry: Site::of(&at, call.access),
+            identity: None,
+            challenge: (realm, service),
+            scopes,
+        };
         let (token, _) = self.token(call, &at, &key, None, None).await?;
         let followed = self.follow(call, &at, Some(token.header())).await;
         let answer = followed.map_err(|failure| call.told(failure))?;
@@ -223,6 +229,7 @@ impl Remote {
             registry: call.host(),
             method: &Method::GET,
             url: &url,
+            tls: tls_for(call.access, &url).map(AsRef::as_ref),
             headers: HeaderMap::new(),
             body: Payload::Nothing,
             behind: 0,

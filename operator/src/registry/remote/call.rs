@@ -11,9 +11,10 @@ use super::{
     Remote,
     body::Payload,
     failure::Failure,
+    hosts::Site,
     redirect::{self, authority},
     refusal::Told,
-    transport::Hop,
+    transport::{Hop, tls_for},
 };
 use crate::{
     oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
@@ -48,6 +49,7 @@ pub(super) struct Answer {
 pub(super) struct Asked<'a> {
     /// On whose behalf, as the user names it.
     pub(super) registry: &'a str,
+    pub(super) access: &'a Access,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
@@ -151,6 +153,11 @@ impl<'a> Call<'a> {
         self.access.credential.as_ref().filter(|_| self.at.is_none() || !elsewhere)
     }
 
+    /// Where that is, for what is remembered of it.
+    pub(super) fn site(&self, allow_http: bool) -> Result<Site, RegistryError> {
+        Ok(Site::of(&self.url(allow_http)?, self.access))
+    }
+
     /// The scopes of the run, with what this call needs where they lack it, and no more than `most`
     /// anywhere.
     pub(super) fn scopes(&self, most: Actions) -> Vec<Scope> {
@@ -210,6 +217,7 @@ impl Remote {
     ) -> Result<Answer, Failure> {
         let asked = Asked {
             registry: call.host(),
+            access: call.access,
             method: call.method(),
             headers: call.headers(),
             body: call.body(),
@@ -226,7 +234,7 @@ impl Remote {
         from: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
-        let Asked { registry, method, .. } = asked;
+        let Asked { registry, access, method, .. } = asked;
         let mut url = from.clone();
         let mut elsewhere = false;
         for _ in 0..=self.transport.limits().redirects {
@@ -235,7 +243,8 @@ impl Remote {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
             let body = asked.body.clone().map_or(Payload::Nothing, Payload::Bytes);
-            let hop = Hop { registry, method, url: &url, headers, body, behind: 0 };
+            let tls = tls_for(access, &url).map(AsRef::as_ref);
+            let hop = Hop { registry, method, url: &url, tls, headers, body, behind: 0 };
             let sent = self.transport.send(hop).await;
             let response =
                 sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;

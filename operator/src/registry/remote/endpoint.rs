@@ -82,6 +82,7 @@ impl Remote {
         let (realm, service) = &key.challenge;
         let mut asked = Asked {
             registry: call.host(),
+            access: call.access,
             method: Method::GET,
             headers: HeaderMap::new(),
             body: None,

@@ -3,7 +3,7 @@
 use std::{error::Error, io, sync::Arc};
 
 use super::{address::Forbidden, limits::Limits};
-use crate::registry::{RegistryError, Request};
+use crate::registry::{RegistryError, Request, tls::Tls};
 
 /// A hop that gave no answer, or a body that was not read to its end. Cloned to everyone who waited
 /// for the same token.
@@ -26,6 +26,15 @@ pub(super) enum Failure {
     Protocol(String),
 }
 
+/// How a host was to be reached.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Way<'a> {
+    /// What the object has for it.
+    pub(super) tls: Option<&'a Tls>,
+    /// There is a proxy, unless `NO_PROXY` names the host.
+    pub(super) proxied: bool,
+}
+
 /// What is told of a host that no admin has named, whatever it was: what tells a closed port from an open one, or a
 /// name that is there from one that is not, would make the operator a port scanner.
 const NO_DETAIL: &str = "no usable connection (the operator's log says more)";
@@ -36,15 +45,16 @@ impl Failure {
     }
 
     /// From the HTTP client's error, without its URL.
-    pub(super) fn of(error: reqwest::Error, limits: &Limits) -> Self {
+    pub(super) fn of(error: reqwest::Error, limits: &Limits, way: Way<'_>) -> Self {
         let error = error.without_url();
         if let Some(forbidden) = cause::<Forbidden>(&error) {
             return Self::Forbidden(forbidden.clone());
         }
         if error.is_connect() && error.is_timeout() {
-            return Self::TooSlow(format!("no connection within {:?}", limits.connect));
+            let via = if way.proxied { PROXIED } else { "" };
+            return Self::TooSlow(format!("no connection within {:?}{via}", limits.connect));
         }
-        Self::Unreachable { host: None, why: words(&error), source: Arc::new(error) }
+        Self::Unreachable { host: None, why: words(&error, way), source: Arc::new(error) }
     }
 
     /// For the log.
@@ -101,55 +111,113 @@ impl Failure {
     }
 }
 
-/// Whether a request may have reached the registry although no answer came back.
+/// Whether a request may have reached the registry although no answer came back. A handshake that
+/// failed would fail again, also where TLS 1.3 tells of it only after the request was sent.
 pub(super) fn cut_after_sending(error: &RegistryError) -> bool {
-    match error {
-        RegistryError::Unreachable { source: Some(source), .. } => {
-            cause::<reqwest::Error>(source.as_ref()).is_some_and(|error| !error.is_connect())
-        }
-        _ => false,
-    }
+    let RegistryError::Unreachable { source: Some(source), .. } = error else { return false };
+    let was_sent =
+        cause::<reqwest::Error>(source.as_ref()).is_some_and(|error| !error.is_connect());
+    was_sent && cause::<rustls::Error>(source.as_ref()).is_none()
 }
+
+const PROXIED: &str = " (through the proxy, unless NO_PROXY names the host)";
 
 /// A sentence without anything remote in it.
-fn words(error: &reqwest::Error) -> String {
+fn words(error: &reqwest::Error, way: Way<'_>) -> String {
     if let Some(tls) = cause::<rustls::Error>(error) {
-        return tls_words(tls).into();
+        return tls_words(tls, way.tls);
     }
-    if error.is_dns() {
-        return "its name was not resolved".into();
-    }
-    if let Some(io) = cause::<io::Error>(error) {
+    let via = if way.proxied { PROXIED } else { "" };
+    let why = if tunnel(error) {
+        "the proxy did not let it through".into()
+    } else if error.is_dns() {
+        "its name was not resolved".into()
+    } else if let Some(io) = cause::<io::Error>(error) {
         // The kind and not the error, which may quote what came.
-        return io.kind().to_string();
-    }
-    if error.is_connect() {
-        return "no connection".into();
-    }
-    "the connection broke before the whole answer came".into()
+        io.kind().to_string()
+    } else if error.is_connect() {
+        "no connection".into()
+    } else {
+        "the connection broke before the whole answer came".to_owned()
+    };
+    format!("{why}{via}")
 }
 
-/// What TLS failed at; a certificate's own text, such as its names, is left out.
-fn tls_words(error: &rustls::Error) -> &'static str {
-    use rustls::{CertificateError as Certificate, Error as Tls};
+/// Whether a proxy answered, and not with a tunnel. The error's type is the HTTP client's own.
+fn tunnel(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let said = error.to_string();
+        if said.starts_with("tunnel error: unsuccessful")
+            || said.ends_with("authorization required")
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// What TLS failed at, and what to do; a certificate's own text, such as its names, is left out.
+fn tls_words(error: &rustls::Error, tls: Option<&Tls>) -> String {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
     match error {
-        Tls::InvalidMessage(_) => "it does not speak TLS (is plainHTTP missing?)",
+        Tls::InvalidMessage(_) => "it does not speak TLS (is plainHTTP missing?)".into(),
         Tls::InvalidCertificate(why) => match why {
-            Certificate::UnknownIssuer => "its certificate is by an unknown issuer",
+            // The latter where a CA of the same name has another key: it was made anew.
+            Certificate::UnknownIssuer | Certificate::BadSignature => match tls {
+                Some(tls) if !tls.authorities().is_empty() => format!(
+                    "its certificate is by an unknown issuer: that CA is not in ca.crt of Secret {}",
+                    tls.secret
+                ),
+                _ => "its certificate is by an unknown issuer: name a Secret with that CA as \
+                      spec.registries[].certSecretRef, or ask the operator's admin for --ca-bundle"
+                    .into(),
+            },
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                "its certificate has expired"
+                "its certificate has expired: the registry needs a new one".into()
             }
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                "its certificate is not valid yet"
+                "its certificate is not valid yet: is a clock wrong?".into()
             }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                "its certificate is for another name"
+                "its certificate is for another name: the registry needs one with this host in its \
+                 subjectAltName"
+                    .into()
             }
-            Certificate::Revoked => "its certificate is revoked",
-            _ => "its certificate is not valid",
+            Certificate::Revoked => "its certificate is revoked".into(),
+            // The name of a variant of webpki, whose type is not within reach.
+            Certificate::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                "its certificate is a CA's own: the registry needs one that the CA has issued, or \
+                 that says basicConstraints CA:FALSE"
+                    .into()
+            }
+            _ => "its certificate is not valid".into(),
         },
-        Tls::AlertReceived(_) => "it ended the TLS handshake",
-        _ => "the TLS handshake failed",
+        Tls::AlertReceived(alert) => match (alert, tls.filter(|tls| tls.identity().is_some())) {
+            (
+                Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnknownCA
+                | Alert::CertificateUnknown
+                | Alert::CertificateExpired
+                | Alert::CertificateRevoked
+                | Alert::UnsupportedCertificate
+                | Alert::AccessDenied
+                | Alert::DecryptError,
+                Some(tls),
+            ) => format!("it refused the client certificate of Secret {}", tls.secret),
+            (Alert::CertificateRequired | Alert::BadCertificate, None) => {
+                "it wants a client certificate: name a Secret with tls.crt and tls.key as \
+                 spec.registries[].certSecretRef"
+                    .into()
+            }
+            (Alert::HandshakeFailure | Alert::ProtocolVersion, _) => {
+                "it ended the TLS handshake: it must speak TLS 1.2 or 1.3".into()
+            }
+            _ => "it ended the TLS handshake".into(),
+        },
+        _ => "the TLS handshake failed".into(),
     }
 }
 

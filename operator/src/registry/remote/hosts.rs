@@ -7,10 +7,10 @@ use std::{
 };
 
 use tokio::{sync::OwnedMutexGuard, time::timeout};
-use url::Origin;
+use url::{Origin, Url};
 
 use super::challenge::Challenge;
-use crate::registry::Actions;
+use crate::registry::{Access, Actions, tls::Fingerprint};
 
 /// Hosts come from users, so there is a bound; past it everything is learnt again.
 const MOST: usize = 4096;
@@ -19,7 +19,15 @@ const MOST: usize = 4096;
 const HEAD_START: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
-pub(super) struct Hosts(Mutex<HashMap<Origin, Host>>);
+pub(super) struct Hosts(Mutex<HashMap<Site, Host>>);
+
+/// A host, as those know it who trust and show the same certificates: to others it may be another
+/// server, and what it gives to one client certificate is not for those who have none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Site {
+    origin: Origin,
+    certificates: Option<Fingerprint>,
+}
 
 /// What is known of one host.
 #[derive(Clone, Debug, Default)]
@@ -38,21 +46,28 @@ pub(super) struct Host {
     first: Arc<tokio::sync::Mutex<()>>,
 }
 
+impl Site {
+    /// The host of `url`, to whom `access` is for.
+    pub(super) fn of(url: &Url, access: &Access) -> Self {
+        Self { origin: url.origin(), certificates: access.certificates.fingerprint() }
+    }
+}
+
 impl Hosts {
-    pub(super) fn get(&self, origin: &Origin) -> Host {
-        self.with(origin, |host| host.clone())
+    pub(super) fn get(&self, site: &Site) -> Host {
+        self.with(site, |host| host.clone())
     }
 
     /// Keeps what was learnt.
-    pub(super) fn learn(&self, origin: &Origin, learn: impl FnOnce(&mut Host)) {
-        self.with(origin, learn);
+    pub(super) fn learn(&self, site: &Site, learn: impl FnOnce(&mut Host)) {
+        self.with(site, learn);
     }
 
     /// Lets the first request to a host go alone, so that requests which start together cost one
     /// challenge and not one each. Whoever waited goes on whatever became of the first, and before
     /// it has an answer when that takes long.
-    pub(super) async fn first(&self, origin: &Origin) -> Option<OwnedMutexGuard<()>> {
-        let host = self.get(origin);
+    pub(super) async fn first(&self, site: &Site) -> Option<OwnedMutexGuard<()>> {
+        let host = self.get(site);
         if host.met {
             return None;
         }
@@ -65,15 +80,15 @@ impl Hosts {
     }
 
     /// The first answer is there.
-    pub(super) fn met(&self, origin: &Origin) {
-        self.learn(origin, |host| host.met = true);
+    pub(super) fn met(&self, site: &Site) {
+        self.learn(site, |host| host.met = true);
     }
 
-    fn with<T>(&self, origin: &Origin, act: impl FnOnce(&mut Host) -> T) -> T {
+    fn with<T>(&self, site: &Site, act: impl FnOnce(&mut Host) -> T) -> T {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if hosts.len() >= MOST && !hosts.contains_key(origin) {
+        if hosts.len() >= MOST && !hosts.contains_key(site) {
             hosts.clear();
         }
-        act(hosts.entry(origin.clone()).or_default())
+        act(hosts.entry(site.clone()).or_default())
     }
 }

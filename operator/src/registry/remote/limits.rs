@@ -23,6 +23,8 @@ pub struct Limits {
     pub rate: u64,
     /// What `rate` is measured over.
     pub rate_window: Duration,
+    /// How old what was read of the CA bundle may be.
+    pub bundle_age: Duration,
     /// Bytes of a manifest or index.
     pub manifest: u64,
     /// Bytes of an image config.
@@ -55,6 +57,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             rate: 1 << 10,
             rate_window: Duration::from_secs(30),
+            bundle_age: Duration::from_secs(10),
             manifest: MAX_BYTES,
             config: 8 << 20,
             token: 64 << 10,

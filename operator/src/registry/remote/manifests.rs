@@ -1,12 +1,12 @@
 //! Manifests: HEAD, GET and PUT by tag or digest, every body held to its digest.
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use url::Origin;
 
 use super::{
     Remote,
     call::{Answer, Call},
     failure::{self, Failure},
+    hosts::Site,
 };
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, media_type, reference},
@@ -21,17 +21,17 @@ impl Remote {
         reference: &TagOrDigest,
     ) -> Result<Option<Descriptor>, RegistryError> {
         let call = Call::manifest("HEAD", access, repository, reference, None);
-        let origin = call.url(self.allow_http)?.origin();
-        if !self.hosts.get(&origin).get_only {
+        let site = call.site(self.allow_http)?;
+        if !self.hosts.get(&site).get_only {
             let answer = self.exchange(&call).await?;
             match answer.response.status().as_u16() {
                 200..300 => {
-                    if let Some(found) = self.described(&call, &origin, reference, &answer)? {
+                    if let Some(found) = self.described(&call, &site, reference, &answer)? {
                         return Ok(Some(found));
                     }
                 }
                 404 => return Ok(None),
-                405 | 501 => self.hosts.learn(&origin, |host| host.get_only = true),
+                405 | 501 => self.hosts.learn(&site, |host| host.get_only = true),
                 _ => return Err(self.refused(&call, answer).await),
             }
         }
@@ -44,7 +44,7 @@ impl Remote {
     fn described(
         &self,
         call: &Call<'_>,
-        origin: &Origin,
+        at: &Site,
         reference: &TagOrDigest,
         answer: &Answer,
     ) -> Result<Option<Descriptor>, RegistryError> {
@@ -61,7 +61,7 @@ impl Remote {
         let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let size = length.and_then(|text| text.parse().ok());
         let (Some(digest), Some(size)) = (digest, size) else {
-            self.hosts.learn(origin, |host| host.get_only = true);
+            self.hosts.learn(at, |host| host.get_only = true);
             return Ok(None);
         };
         // Only the body can tell what goes by any other name.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::token::Identity;
-use crate::registry::Place;
+use crate::registry::{Place, tls::Fingerprint};
 
 /// Rights change: after this long a mount is tried again.
 const KEPT: Duration = Duration::from_hours(1);
@@ -24,6 +24,7 @@ pub(super) struct Key {
     host: String,
     from: String,
     identity: Option<Identity>,
+    certificates: Option<Fingerprint>,
 }
 
 impl Key {
@@ -34,6 +35,7 @@ impl Key {
             host: source.host().into(),
             from: source.path().into(),
             identity: to.access.credential.as_ref().map(Identity::of),
+            certificates: to.access.certificates.fingerprint(),
         })
     }
 }

@@ -68,8 +68,8 @@ impl Remote {
         subject: &Digest,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
         let mut call = Call::referrers(access, repository, subject);
-        let origin = call.url(self.allow_http)?.origin();
-        if self.hosts.get(&origin).no_referrers.is_some_and(|at| at.elapsed() < KEPT) {
+        let site = call.site(self.allow_http)?;
+        if self.hosts.get(&site).no_referrers.is_some_and(|at| at.elapsed() < KEPT) {
             return Ok(None);
         }
         let mut listed = Vec::new();
@@ -136,8 +136,8 @@ impl Remote {
     }
 
     fn has_no_referrers(&self, call: &Call<'_>) -> Result<(), RegistryError> {
-        let origin = call.url(self.allow_http)?.origin();
-        self.hosts.learn(&origin, |host| host.no_referrers = Some(Instant::now()));
+        let site = call.site(self.allow_http)?;
+        self.hosts.learn(&site, |host| host.no_referrers = Some(Instant::now()));
         Ok(())
     }
 
@@ -157,8 +157,8 @@ impl Remote {
         match self.store(access, repository, &by_digest, manifest).await? {
             Some(headers) if processed(&headers, subject) => {
                 let call = Call::referrers(access, repository, subject);
-                let origin = call.url(self.allow_http)?.origin();
-                self.hosts.learn(&origin, |host| host.no_referrers = None);
+                let site = call.site(self.allow_http)?;
+                self.hosts.learn(&site, |host| host.no_referrers = None);
                 return Ok(());
             }
             // It is there, and what the registry made of it is lost.

@@ -13,7 +13,7 @@ use super::{
     call::{Answer, Call},
     failure::{self, Failure},
     redirect,
-    transport::Hop,
+    transport::{Hop, tls_for},
 };
 use crate::{
     oci::{Descriptor, Digest, Repository},
@@ -210,11 +210,13 @@ impl<'a> Session<'a> {
         let (transport, url) = (self.remote.transport.clone(), self.url.clone());
         let registry = self.to.repository.host().to_owned();
         let authorization = self.authorization.clone();
+        let tls = tls_for(self.to.access, &url).cloned();
         let headers = authorization.map(|value| (reqwest::header::AUTHORIZATION, value));
         async move {
             let (method, headers) = (&Method::DELETE, HeaderMap::from_iter(headers));
             let (url, body) = (&url, Payload::Nothing);
-            let hop = Hop { registry: &registry, method, url, headers, body, behind: 0 };
+            let (registry, tls) = (registry.as_str(), tls.as_deref());
+            let hop = Hop { registry, method, url, tls, headers, body, behind: 0 };
             let _ = transport.send(hop).await;
         }
     }

@@ -18,9 +18,9 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use url::{Origin, Url, form_urlencoded};
+use url::{Url, form_urlencoded};
 
-use super::failure::Failure;
+use super::{failure::Failure, hosts::Site};
 use crate::registry::{Credential, Proof};
 
 /// What a token answer that names no lifetime is good for.
@@ -35,7 +35,7 @@ const MOST: usize = 4096;
 /// What a token was issued for. Tokens are never shared between two of these.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) registry: Origin,
+    pub(super) registry: Site,
     pub(super) identity: Option<Identity>,
     pub(super) challenge: (Url, Option<String>),
     pub(super) scopes: Vec<String>,
@@ -260,11 +260,12 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::registry::Access;
 
     fn key(scope: &str) -> Key {
         let url: Url = "https://r.example.com".parse().unwrap();
         Key {
-            registry: url.origin(),
+            registry: Site::of(&url, &Access::default()),
             identity: None,
             challenge: (url, None),
             scopes: vec![scope.into()],

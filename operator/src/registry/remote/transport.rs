@@ -5,28 +5,32 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
 use reqwest::{
-    Client, Method, RequestBuilder, Response,
-    header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue},
-    redirect,
+    Method, RequestBuilder, Response,
+    header::{CONTENT_LENGTH, HeaderMap},
 };
-use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 use url::Url;
 
 use super::{
-    Observation, Options,
+    Observation, Options, Proxies, SetupError,
     address::{Guarded, Policy},
     body::{Handed, Payload},
-    failure::Failure,
+    clients::Clients,
+    failure::{Failure, Way},
     limits::{Limits, Pace},
     redirect::authority,
 };
-use crate::oci::reference::canonical_host;
+use crate::{
+    oci::reference::canonical_host,
+    registry::{Access, tls::Tls},
+};
 
-/// The HTTP client: connections are kept and shared, nothing else is.
+/// The HTTP clients: connections are kept, and shared among those who trust and show the same
+/// certificates; nothing else is.
 pub(super) struct Transport {
-    client: Client,
+    clients: Clients,
+    proxies: Proxies,
     policy: Policy,
     /// Hosts that the admin has named.
     named: HashSet<String>,
@@ -40,6 +44,8 @@ pub(super) struct Hop<'a> {
     pub(super) registry: &'a str,
     pub(super) method: &'a Method,
     pub(super) url: &'a Url,
+    /// What the object has for the host of `url`.
+    pub(super) tls: Option<&'a Tls>,
     pub(super) headers: HeaderMap,
     pub(super) body: Payload,
     /// Bytes that the registry has to check before it answers, beside those of the body.
@@ -47,28 +53,13 @@ pub(super) struct Hop<'a> {
 }
 
 impl Transport {
-    pub(super) fn new(options: Options) -> reqwest::Result<Self> {
-        // main installs the provider; without one reqwest panics, so other callers get the same.
-        if CryptoProvider::get_default().is_none() {
-            let _ = ring::default_provider().install_default();
-        }
-        let Options { allow_loopback, allowed, limits, observe, user_agent, resolve, .. } = options;
+    pub(super) fn new(options: Options) -> Result<Self, SetupError> {
+        let policy = Policy { allow_loopback: options.allow_loopback };
+        let resolver = Guarded { policy, resolve: Arc::clone(&options.resolve) };
+        let clients = Clients::new(&options, resolver)?;
+        let Options { allowed, limits, observe, proxies, .. } = options;
         let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
-        let policy = Policy { allow_loopback };
-        let headers =
-            HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-        let client = Client::builder()
-            .default_headers(headers)
-            .user_agent(user_agent)
-            .connect_timeout(limits.connect)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // Through a proxy the policy on addresses would see the proxy's alone.
-            .no_proxy()
-            .dns_resolver(Guarded { policy, resolve })
-            .http2_max_header_list_size(u32::try_from(limits.headers).unwrap_or(u32::MAX))
-            .build()?;
-        Ok(Self { client, policy, named, limits, observe })
+        Ok(Self { clients, proxies, policy, named, limits, observe })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -78,8 +69,10 @@ impl Transport {
     /// Sends one request and waits for the headers of its answer.
     pub(super) async fn send(&self, hop: Hop<'_>) -> Result<Response, Failure> {
         self.policy.check_url(hop.url).map_err(Failure::Forbidden)?;
-        let mut request =
-            self.client.request(hop.method.clone(), hop.url.clone()).headers(hop.headers);
+        let way = Way { tls: hop.tls, proxied: self.proxies.has_one_for(hop.url) };
+        let client = self.clients.get(hop.tls).await;
+        let client = client.map_err(|error| Failure::of(error, &self.limits, way))?;
+        let mut request = client.request(hop.method.clone(), hop.url.clone()).headers(hop.headers);
         let (mut total, handed) = (0, Arc::<Handed>::default());
         if let Some((length, body)) = hop.body.watched(&handed) {
             total = length;
@@ -87,7 +80,7 @@ impl Transport {
         }
         let started = Instant::now();
         let patience = self.limits.answer(total + hop.behind);
-        let outcome = self.answer(request, total, patience, &handed).await;
+        let outcome = self.answer(request, total, patience, &handed, way).await;
         let elapsed = started.elapsed();
         let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
         let (registry, host, method) = (hop.registry, authority(hop.url), name(hop.method));
@@ -159,6 +152,7 @@ impl Transport {
         total: u64,
         patience: Duration,
         handed: &Handed,
+        way: Way<'_>,
     ) -> Result<Response, Failure> {
         let mut sending = std::pin::pin!(request.send());
         let mut pace = Pace::new(&self.limits, Instant::now());
@@ -169,7 +163,7 @@ impl Transport {
             tokio::select! {
                 biased;
                 outcome = &mut sending => {
-                    return outcome.map_err(|error| Failure::of(error, &self.limits));
+                    return outcome.map_err(|error| Failure::of(error, &self.limits, way));
                 }
                 () = handed.moved.notified(), if writing => {
                     since = Instant::now();
@@ -207,12 +201,18 @@ async fn next(
             return Err(Failure::TooSlow(limit));
         }
         let Ok(chunk) = timeout_at(pace.deadline(), response.chunk()).await else { continue };
-        let chunk = chunk.map_err(|error| Failure::of(error, limits))?;
+        let chunk = chunk.map_err(|error| Failure::of(error, limits, Way::default()))?;
         if let Some(chunk) = &chunk {
             pace.moved(chunk.len() as u64, Instant::now());
         }
         return Ok(chunk);
     }
+}
+
+/// What `access` has for the host of `url`.
+pub(super) fn tls_for<'a>(access: &'a Access, url: &Url) -> Option<&'a Arc<Tls>> {
+    let is_tls = url.scheme() == "https";
+    is_tls.then(|| access.certificates.for_host(&authority(url))).flatten()
 }
 
 fn name(method: &Method) -> &'static str {

@@ -1,0 +1,63 @@
+//! A CA of a test's own, with a certificate for a registry and one for who asks it.
+
+use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
+use serde_json::{Value, json};
+
+/// A CA, and what it has issued.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    /// The CA's own certificate, in PEM.
+    pub ca: String,
+    /// For a registry on the loopback.
+    pub server: Pair,
+    /// For who asks.
+    pub client: Pair,
+}
+
+/// A certificate and its private key, in PEM.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Certificates {
+    /// Makes them.
+    pub fn make() -> Result<Self> {
+        let mut params = named("a CA of a test")?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().context("failed to make a key")?;
+        let ca = params.self_signed(&key).context("failed to make a CA")?.pem();
+        let issuer = Issuer::new(params, key);
+        let server = CertificateParams::new(["127.0.0.1".into()]).context("no name")?;
+        let mut client = named("a client of a test")?;
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Ok(Self { ca, server: issued(&server, &issuer)?, client: issued(&client, &issuer)? })
+    }
+}
+
+impl Pair {
+    /// Both as the keys of a Secret.
+    #[must_use]
+    pub fn data(&self) -> Value {
+        json!({"tls.crt": STANDARD.encode(&self.certificate), "tls.key": STANDARD.encode(&self.key)})
+    }
+}
+
+fn named(name: &str) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new([]).context("failed to begin a certificate")?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params)
+}
+
+fn issued(params: &CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<Pair> {
+    let key = KeyPair::generate().context("failed to make a key")?;
+    let certificate = params.signed_by(&key, issuer).context("failed to issue a certificate")?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
