@@ -113,7 +113,7 @@ pub enum PublishError {
     /// The tag has other content and may not be overwritten.
     #[error(
         "{tag} names {} and not what would be published, and tagPolicy: Immutable writes a tag once: \
-         publish under another tag", shown(.named.as_ref())
+         publish under another tag, or move this one back", shown(.named.as_ref())
     )]
     Immutable {
         /// The tag.
