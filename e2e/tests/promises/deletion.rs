@@ -1,12 +1,15 @@
 //! When an object with deletionPolicy Delete is deleted, its tags go with it; images, and tags that something else has moved, stay.
 
 use anyhow::{Context, Result};
-use kube::api::DeleteParams;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, api::DeleteParams};
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
+    images::Image,
     proxy::Answer,
+    registry::CI,
     scenario,
-    scenario::Scenario,
+    scenario::{Scenario, scenario_of_two_registries, scenario_with_password},
     spec::{Report, Spec},
 };
 use serde_json::json;
@@ -138,6 +141,46 @@ async fn a_namespace_that_goes_waits_for_no_registry() -> Result<()> {
         await_gone(s).await?;
         let tries = s.registry.proxy.seen().iter().filter(|seen| seen.method == "DELETE").count();
         assert_eq!(tries, 4, "each tag once");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_gone_holds_nobody() -> Result<()> {
+    scenario_with_password(async |s| {
+        s.push("app:1", &BOTH).await?;
+        s.apply_secret("push", CI.password).await?;
+        let mut spec = spec(s, "Delete");
+        spec.spec["target"]["secretRef"] = json!({"name": "push"});
+        let app = s.apply_until(&spec, "True/Succeeded").await?;
+        let secrets: Api<Secret> = Api::namespaced(s.client.clone(), &s.namespace.name);
+        secrets.delete("push", &DeleteParams::default()).await?;
+        s.images().delete("app", &DeleteParams::default()).await?;
+        let note = await_some("an Event", 2 * SOON, async || s.told(SKIPPED).await).await?;
+        assert!(note.contains("Secret push"), "{note}");
+        await_gone(s).await?;
+        assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(app.digest()));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_copy_of_what_is_deleted() -> Result<()> {
+    scenario_of_two_registries(async |s, elsewhere| {
+        elsewhere.push("ci/app:1", &Image::oci("linux/amd64", "app")?).await?;
+        // Its registry takes no blob, and does not say so.
+        s.registry.proxy.answer("POST", "/team/app/blobs/uploads/", Answer::Never);
+        let spec = Spec::new(&s.registry, "app", "team/app:1").with("deletionPolicy", "Delete");
+        let spec = spec.source_in(elsewhere, "amd64", "ci/app:1", &["linux/amd64"], json!({}));
+        s.apply(&spec).await?;
+        await_some("an upload", SOON, async || {
+            Ok(s.registry.proxy.seen_of("/blobs/uploads/").first().map(drop))
+        })
+        .await?;
+        delete(s).await?;
+        assert_eq!(s.registry.digest("team/app:1").await?, None);
         Ok(())
     })
     .await
