@@ -7,7 +7,9 @@ use multiarch_crds::{condition::Reason, v1alpha1::SourceState};
 use crate::{
     keychain::KeychainError,
     oci::{Digest, Reference},
-    reconcile::{plan::Held, publish::PublishError, resolve::ResolveError, sources::SpecError},
+    reconcile::{
+        plan::Held, publish::PublishError, resolve::ResolveError, sources::SpecError, tags::shown,
+    },
     registry::RegistryError,
 };
 
@@ -96,7 +98,7 @@ impl Failure {
     /// counts when a look a minute later says so too.
     #[must_use]
     pub fn drifted(tag: &Reference, published: &Digest, named: Option<&Digest>) -> Self {
-        let now = named.map_or("nothing".to_owned(), ToString::to_string);
+        let now = shown(named);
         let message =
             format!("{tag} names {now} instead of {published}: looking again in a minute");
         let retry = Retry::After(Duration::from_mins(1));

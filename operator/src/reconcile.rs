@@ -47,7 +47,7 @@ use self::{
 use crate::{
     error::{self, Failure},
     keychain::Keychain,
-    oci::{Digest, Platform},
+    oci::Digest,
     registry::{Access, Registry},
 };
 
@@ -288,8 +288,7 @@ async fn stand<R: Registry>(
     let mut tagged = Tagged::default();
     if let Some(published) = &job.memory.published {
         let index = &published.digest;
-        let images = published.children.iter().map(|child| (&child.platform, &child.digest));
-        let tags = tags::of(job.sources, index, images);
+        let tags = tags::of(job.sources, index, published.images());
         let tags = tags.map_err(|source| Stop::Held(Held::Tags { source }))?;
         let at_hand = current.raw().into_iter().collect();
         let step = Step { job, access, at_hand, index, fresh: false, repeats: true };
@@ -300,12 +299,8 @@ async fn stand<R: Registry>(
 
 /// The tags beside the target's for `plan`, which is published as `index`.
 fn beside(sources: &Sources, index: &Digest, plan: &Plan) -> Result<Vec<Tag>, Stop> {
-    let parsed = plan.platforms.iter().filter_map(|image| {
-        Some((image.platform.parse::<Platform>().ok()?, image.digest.parse::<Digest>().ok()?))
-    });
-    let images: Vec<_> = parsed.collect();
-    let images = images.iter().map(|(platform, digest)| (platform, digest));
-    tags::of(sources, index, images).map_err(|source| Stop::Held(Held::Tags { source }))
+    let tags = tags::of_published(sources, index, &plan.platforms);
+    tags.map_err(|source| Stop::Held(Held::Tags { source }))
 }
 
 /// What the target's tag named where something else had moved it, in words.

@@ -18,9 +18,8 @@ use tracing::{info, warn};
 use super::{Context, ControllerError, display};
 use crate::{
     events,
-    keychain::Keychain,
     reconcile::{
-        access::{self, AccessMap},
+        access::AccessMap,
         delete::{self, Deleted},
     },
     registry::Registry,
@@ -38,9 +37,6 @@ impl<R: Registry> Context<R> {
     /// Sees to it that `object` has the finalizer just while its deletionPolicy is Delete.
     pub(super) async fn finalize(&self, object: &MultiArchImage) -> Result<(), ControllerError> {
         let wanted = object.spec.deletion_policy == DeletionPolicy::Delete;
-        if wanted == is_finalized(&object.metadata) {
-            return Ok(());
-        }
         self.set_finalizer(&object.metadata, wanted).await
     }
 
@@ -91,14 +87,8 @@ impl<R: Registry> Context<R> {
             Err(error) => return skip(error.to_string(), false),
         };
         let namespace = object.namespace().unwrap_or_default();
-        let secrets = access::secrets(&sources);
-        let certificates = access::certificates(&sources);
-        let keychain = async {
-            // Only the target is written to, and no ServiceAccount's Secret does that.
-            let keychain = Keychain::load(&self.client, &namespace, &secrets, None).await?;
-            keychain.load_certificates(&self.client, &namespace, &certificates).await
-        };
-        let keychain = match keychain.await {
+        // Only the target is written to, and no ServiceAccount's Secret does that.
+        let keychain = match self.keychain(&namespace, &sources, None).await {
             Ok(keychain) => keychain,
             Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),
         };

@@ -16,6 +16,7 @@ use crate::{
     reconcile::{
         self, Job, Stage, access,
         memory::Memory,
+        sources::Sources,
         status::{Outcome, Run},
     },
     registry::Registry,
@@ -40,13 +41,8 @@ pub(super) async fn run<R: Registry>(
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
     };
     let namespace = object.namespace().unwrap_or_default();
-    let secrets = access::secrets(&sources);
     let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
-    let account = sources.account.as_deref();
-    let keychain = Keychain::load(&context.client, &namespace, &secrets, account);
-    let keychain = keychain.await.map_err(failed)?;
-    let certificates = access::certificates(&sources);
-    let keychain = keychain.load_certificates(&context.client, &namespace, &certificates);
+    let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
     let keychain = keychain.await.map_err(failed)?;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let claims = context.claims(object, previous, sources.target.repository());
@@ -92,6 +88,19 @@ pub(super) async fn run<R: Registry>(
 }
 
 impl<R: Registry> Context<R> {
+    /// The Secrets of `namespace` that `sources` names, with those of `account`.
+    pub(super) async fn keychain(
+        &self,
+        namespace: &str,
+        sources: &Sources,
+        account: Option<&str>,
+    ) -> Result<Keychain, kube::Error> {
+        let secrets = access::secrets(sources);
+        let keychain = Keychain::load(&self.client, namespace, &secrets, account).await?;
+        let certificates = access::certificates(sources);
+        keychain.load_certificates(&self.client, namespace, &certificates).await
+    }
+
     /// Whether the watch still shows `object`, not deleted, and with the same spec.
     fn is_as_it_was(&self, object: &MultiArchImage) -> bool {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());

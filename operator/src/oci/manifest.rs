@@ -153,6 +153,11 @@ impl RawManifest {
 }
 
 impl ImageManifest {
+    /// What it is made of: its config, then its layers, bottom first.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        std::iter::once(&self.config).chain(&self.layers)
+    }
+
     /// Whether its config is of a type that tells a platform: OCI and Docker image configs, and
     /// the wasm config.
     #[must_use]

@@ -226,8 +226,7 @@ async fn find<R: Registry>(
     child: &Wanted,
 ) -> Result<Option<Content>, PublishError> {
     let target = job.sources.target.repository();
-    let source = job.sources.sources.iter().find(|source| source.name == child.source);
-    let repository = source.map(|source| source.reference.repository());
+    let repository = job.sources.named(&child.source).map(|source| source.reference.repository());
     let Some(repository) = repository.filter(|repository| *repository != target) else {
         return Ok(None);
     };
@@ -247,7 +246,7 @@ async fn find<R: Registry>(
         }
     };
     let blobs = match manifest.parse() {
-        Ok(Manifest::Image(image)) => std::iter::once(image.config).chain(image.layers).collect(),
+        Ok(Manifest::Image(image)) => image.blobs().cloned().collect(),
         Ok(Manifest::Index(_)) => Vec::new(),
         Err(_) => return Ok(None),
     };

@@ -7,7 +7,7 @@ use multiarch_crds::v1alpha1::MultiArchImageStatus;
 
 use super::{claims::Claims, look, sources::Sources, tags};
 use crate::{
-    oci::{Digest, Platform, Reference},
+    oci::{Digest, Reference},
     registry::{Access, Registry, RegistryError, Scope},
 };
 
@@ -82,12 +82,7 @@ fn left(
     status: &MultiArchImageStatus,
     index: &Reference,
 ) -> HashMap<String, Digest> {
-    let parsed = status.platforms.iter().filter_map(|image| {
-        Some((image.platform.parse::<Platform>().ok()?, image.digest.parse::<Digest>().ok()?))
-    });
-    let images: Vec<_> = parsed.collect();
-    let images = images.iter().map(|(platform, digest)| (platform, digest));
-    let tags = index.digest().map(|index| tags::of(sources, index, images));
+    let tags = index.digest().map(|index| tags::of_published(sources, index, &status.platforms));
     let tags = tags.and_then(Result::ok).unwrap_or_default();
     tags.into_iter().map(|tag| (tag.name, tag.digest)).collect()
 }

@@ -64,8 +64,7 @@ pub(super) async fn glance<R: Registry>(
         let settled = !retains || !asks_more;
         return settled.then(|| run(resolutions, Outcome::Unchanged));
     };
-    let images = published.children.iter().map(|child| (&child.platform, &child.digest));
-    let mut beside = tags::of(sources, &published.digest, images).ok()?;
+    let mut beside = tags::of(sources, &published.digest, published.images()).ok()?;
     let all = beside.len();
     beside.retain(|tag| job.claims.owner(&tag.name).is_none());
     // That nobody else keeps them any more is told by a whole run.

@@ -270,6 +270,11 @@ impl Remembered {
 }
 
 impl PublishedIndex {
+    /// Its images, each with its platform.
+    pub fn images(&self) -> impl Iterator<Item = (&Platform, &Digest)> {
+        self.children.iter().map(|child| (&child.platform, &child.digest))
+    }
+
     fn of(status: &MultiArchImageStatus, target: &Reference) -> Option<Self> {
         let reference: Reference = status.reference.as_deref()?.parse().ok()?;
         if reference.repository() != target.repository() || reference.tag() != target.tag() {

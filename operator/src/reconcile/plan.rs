@@ -107,7 +107,7 @@ pub fn plan(
         if let Some(child) = listed {
             children.push(child);
         } else {
-            let source = sources.sources.iter().find(|source| source.name == kept.source);
+            let source = sources.named(&kept.source);
             lost.extend(source.map(|source| awaited(source, [&kept.platform].into_iter())));
         }
     }

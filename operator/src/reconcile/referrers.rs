@@ -61,7 +61,7 @@ pub fn subjects<'a, R>(
     }
     let mut seen = HashSet::new();
     let moved = images.filter_map(|(digest, name)| {
-        let source = job.sources.sources.iter().find(|source| source.name == name)?;
+        let source = job.sources.named(name)?;
         let repository = source.reference.repository();
         let moved = repository != job.sources.target.repository() && seen.insert(digest);
         let image = repository.digest(digest);

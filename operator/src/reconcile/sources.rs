@@ -307,6 +307,12 @@ impl Sources {
         }
     }
 
+    /// The source called `name`.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+
     /// The tag of the target.
     #[must_use]
     pub fn tag(&self) -> &str {

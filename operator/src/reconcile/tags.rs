@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
-use multiarch_crds::v1alpha1::TagPolicy;
+use multiarch_crds::v1alpha1::{PublishedPlatform, TagPolicy};
 
 use super::sources::Sources;
 use crate::oci::{Digest, Platform, Reference, reference};
@@ -154,6 +154,19 @@ pub fn of<'a>(
     Ok(tags)
 }
 
+/// The tags beside the target's for an index called `index`, of which status shows `platforms`.
+pub fn of_published(
+    sources: &Sources,
+    index: &Digest,
+    platforms: &[PublishedPlatform],
+) -> Result<Vec<Tag>, TagsError> {
+    let parsed = platforms.iter().filter_map(|image| {
+        Some((image.platform.parse::<Platform>().ok()?, image.digest.parse::<Digest>().ok()?))
+    });
+    let images: Vec<_> = parsed.collect();
+    of(sources, index, images.iter().map(|(platform, digest)| (platform, digest)))
+}
+
 /// What the spec calls `tag` beside its template, in words.
 fn used(sources: &Sources, tag: &str) -> Option<String> {
     if sources.tag() == tag {
@@ -223,8 +236,14 @@ impl Astray<'_> {
 /// That `tag` was put back to `published`, in words.
 #[must_use]
 pub fn drift(tag: &Reference, named: Option<&Digest>, published: &Digest) -> String {
-    let instead = named.map_or("nothing".to_owned(), ToString::to_string);
+    let instead = shown(named);
     format!("{tag} names {published} again; something else had it name {instead}")
+}
+
+/// What a tag names, in words.
+#[must_use]
+pub fn shown(named: Option<&Digest>) -> String {
+    named.map_or("nothing".to_owned(), ToString::to_string)
 }
 
 /// When tags of an object were put back.

@@ -3,7 +3,7 @@
 use crate::{
     keychain::KeychainError,
     oci::{Digest, Platform, Reference},
-    reconcile::claims::Owner,
+    reconcile::{claims::Owner, tags::shown},
     registry::RegistryError,
 };
 
@@ -251,8 +251,4 @@ impl PublishError {
             _ => None,
         }
     }
-}
-
-fn shown(named: Option<&Digest>) -> String {
-    named.map_or("nothing".to_owned(), ToString::to_string)
 }

@@ -331,7 +331,7 @@ impl<R: Registry> Reader<'_, R> {
     }
 
     fn content(&self, manifest: RawManifest, image: &ImageManifest) -> Option<Content> {
-        let blobs = || std::iter::once(&image.config).chain(&image.layers).cloned().collect();
+        let blobs = || image.blobs().cloned().collect();
         let (source, repository) = (self.source.name.clone(), self.repository.clone());
         self.elsewhere.then(|| Content { source, repository, manifest, blobs: blobs() })
     }
