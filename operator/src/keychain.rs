@@ -5,12 +5,14 @@ mod config;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     sync::Arc,
 };
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::{DeserializeOwned, Error as _};
 
 use self::config::Entry;
 use crate::{
@@ -32,8 +34,15 @@ pub struct Keychain {
 #[derive(Debug)]
 struct Account {
     name: String,
-    /// Its `imagePullSecrets`; `None` where it is not there.
-    secrets: Option<Vec<String>>,
+    /// Its `imagePullSecrets`, or why they cannot be told.
+    secrets: Result<Vec<String>, KeychainError>,
+}
+
+/// What a GET of an object gave.
+enum Got<K> {
+    Found(K),
+    Absent,
+    Forbidden,
 }
 
 /// Why a Secret gives no credential.
@@ -89,6 +98,14 @@ pub enum KeychainError {
         /// Its name.
         account: String,
     },
+    /// The API server does not let the operator read it: its rights on Secrets may be bound namespace by namespace.
+    #[error(
+        "the operator has no right to read {what} of this namespace: ask its admin for a RoleBinding here that lets it `get` secrets and serviceaccounts"
+    )]
+    Forbidden {
+        /// `Secret push` or `ServiceAccount builder`.
+        what: String,
+    },
     /// A Secret that a ServiceAccount names.
     #[error("{source} (it is one of ServiceAccount {account}'s imagePullSecrets)")]
     OfAccount {
@@ -128,9 +145,10 @@ impl Keychain {
         let names: BTreeSet<&String> = names.iter().chain(of_account).collect();
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let read = names.into_iter().map(|name| async {
-            let config = match api.get_opt(name).await? {
-                Some(secret) => DockerConfig::of(name, &secret),
-                None => Err(KeychainError::NotFound { secret: name.clone() }),
+            let config = match get(&api, name).await? {
+                Got::Found(secret) => DockerConfig::of(name, &secret),
+                Got::Absent => Err(KeychainError::NotFound { secret: name.clone() }),
+                Got::Forbidden => Err(KeychainError::forbidden("Secret", name)),
             };
             Ok::<_, kube::Error>((name.clone(), config))
         });
@@ -171,11 +189,9 @@ impl Keychain {
     /// ServiceAccount, too.
     pub fn of_account(&self, repository: &Repository) -> Result<Option<Credential>, KeychainError> {
         let Some(Account { name, secrets }) = &self.account else { return Ok(None) };
-        let account = || name.clone();
-        let secrets =
-            secrets.as_ref().ok_or_else(|| KeychainError::NoAccount { account: account() })?;
+        let secrets = secrets.as_ref().map_err(Clone::clone)?;
         self.best(secrets, repository).map_err(|source| KeychainError::OfAccount {
-            account: account(),
+            account: name.clone(),
             source: Box::new(source),
         })
     }
@@ -198,7 +214,9 @@ impl Keychain {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with_account(self, name: &str, secrets: Option<&[&str]>) -> Self {
-        let secrets = secrets.map(|secrets| secrets.iter().map(|&name| name.into()).collect());
+        let absent = KeychainError::NoAccount { account: name.into() };
+        let names = |secrets: &[&str]| secrets.iter().map(|&name| name.into()).collect();
+        let secrets = secrets.map(names).ok_or(absent);
         Self { account: Some(Account { name: name.into(), secrets }), ..self }
     }
 }
@@ -210,7 +228,35 @@ impl Account {
             let secrets = account.image_pull_secrets.unwrap_or_default();
             secrets.into_iter().map(|secret| secret.name).filter(|name| !name.is_empty()).collect()
         };
-        Ok(Self { name: name.into(), secrets: api.get_opt(name).await?.map(names) })
+        let secrets = match get(&api, name).await? {
+            Got::Found(account) => Ok(names(account)),
+            Got::Absent => Err(KeychainError::NoAccount { account: name.into() }),
+            Got::Forbidden => Err(KeychainError::forbidden("ServiceAccount", name)),
+        };
+        Ok(Self { name: name.into(), secrets })
+    }
+}
+
+impl KeychainError {
+    fn forbidden(kind: &str, name: &str) -> Self {
+        Self::Forbidden { what: format!("{kind} {name}") }
+    }
+}
+
+/// Reads one object. An error never quotes it, as those of a deserialiser do.
+async fn get<K>(api: &Api<K>, name: &str) -> Result<Got<K>, kube::Error>
+where
+    K: Clone + DeserializeOwned + fmt::Debug + Resource<DynamicType = ()>,
+{
+    match api.get_opt(name).await {
+        Ok(Some(found)) => Ok(Got::Found(found)),
+        Ok(None) => Ok(Got::Absent),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Got::Forbidden),
+        Err(kube::Error::SerdeError(_)) => {
+            let what = format!("the API server's answer is no {} {name}", K::kind(&()));
+            Err(kube::Error::SerdeError(serde_json::Error::custom(what)))
+        }
+        Err(error) => Err(error),
     }
 }
 

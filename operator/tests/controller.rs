@@ -6,6 +6,7 @@ mod api;
 
 use std::{num::NonZeroU16, sync::Arc};
 
+use axum::http::StatusCode;
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
@@ -375,6 +376,34 @@ async fn a_secret_that_is_not_there_is_named() {
     api.until("a status", |api| !api.patches().is_empty()).await;
     running.stop().await;
     Scenario::Applied("False", "SecretNotFound").check(&api, "app");
+    assert!(store.requests().is_empty(), "nothing is asked without it");
+}
+
+/// Where the operator's right to Secrets is bound namespace by namespace, and here it is not.
+#[rstest]
+#[case::secret("/secrets/", ("imagePullSecrets", json!([{"name": "login"}])), "Secret login")]
+#[case::account("/serviceaccounts/", ("serviceAccountName", json!("builder")), "ServiceAccount builder")]
+#[tokio::test]
+async fn a_namespace_without_the_right_to_secrets_is_told_so(
+    #[case] part: &'static str,
+    #[case] (field, value): (&str, Value),
+    #[case] what: &str,
+) {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut object = object("team", "app");
+    object["spec"][field] = value;
+    api.apply(object);
+    api.secret("team/login", secret("u"));
+    api.refuse(part, StatusCode::FORBIDDEN);
+    let running = start(&api, &store).await;
+    api.until("a status", |api| !api.patches().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied("False", "SecretNotFound").check(&api, "app");
+    let message = ready(&api.object("team/app"))["message"].as_str().unwrap().to_owned();
+    let told = format!("the operator has no right to read {what} of this namespace");
+    assert!(message.contains(&told), "{message}");
+    assert!(message.contains("RoleBinding"), "{message}");
     assert!(store.requests().is_empty(), "nothing is asked without it");
 }
 
