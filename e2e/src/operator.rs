@@ -43,9 +43,20 @@ pub struct Operator {
 impl Operator {
     /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
     pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
+        Self::start_as(cluster, folder, namespace, NAMESPACE).await
+    }
+
+    /// The same as the ServiceAccount of that name in `home`, with what rights it has; `namespace` may be a list with
+    /// commas.
+    pub async fn start_as(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        home: &str,
+    ) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
-        fs::write(&kubeconfig, service_account_kubeconfig(cluster).await?)
+        fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
             .context("failed to write a kubeconfig")?;
         let (process, admin) = run(folder, namespace, 1).await?;
         Ok(Self {
@@ -169,9 +180,9 @@ fn listening(line: &str) -> Option<String> {
     said.then(|| fields.get("admin")?.as_str().map(ToOwned::to_owned)).flatten()
 }
 
-/// A kubeconfig of the operator's ServiceAccount, for the cluster of the administrator's.
-async fn service_account_kubeconfig(cluster: &Cluster) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, NAMESPACE);
+/// A kubeconfig of the operator's ServiceAccount in `home`, for the cluster of the administrator's.
+async fn service_account_kubeconfig(cluster: &Cluster, home: &str) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, home);
     let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec, ..TokenRequest::default() };
     let answer =

@@ -48,6 +48,7 @@ mod suspend;
 
 mod admin;
 mod rbac;
+mod rbac_of_secrets;
 mod shutdown;
 
 mod admission;
