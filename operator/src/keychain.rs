@@ -5,13 +5,15 @@ mod config;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
     sync::Arc,
 };
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::{Api, Client, Resource};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{
+    Client, Resource,
+    api::{GetParams, Request},
+};
 use serde::de::{DeserializeOwned, Error as _};
 
 use self::config::Entry;
@@ -143,9 +145,8 @@ impl Keychain {
         };
         let of_account = account.iter().flat_map(|account| account.secrets.iter().flatten());
         let names: BTreeSet<&String> = names.iter().chain(of_account).collect();
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let read = names.into_iter().map(|name| async {
-            let config = match get(&api, name).await? {
+            let config = match get(client, namespace, name).await? {
                 Got::Found(secret) => DockerConfig::of(name, &secret),
                 Got::Absent => Err(KeychainError::NotFound { secret: name.clone() }),
                 Got::Forbidden => Err(KeychainError::forbidden("Secret", name)),
@@ -223,12 +224,11 @@ impl Keychain {
 
 impl Account {
     async fn read(client: &Client, namespace: &str, name: &str) -> Result<Self, kube::Error> {
-        let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
         let names = |account: ServiceAccount| {
             let secrets = account.image_pull_secrets.unwrap_or_default();
             secrets.into_iter().map(|secret| secret.name).filter(|name| !name.is_empty()).collect()
         };
-        let secrets = match get(&api, name).await? {
+        let secrets = match get(client, namespace, name).await? {
             Got::Found(account) => Ok(names(account)),
             Got::Absent => Err(KeychainError::NoAccount { account: name.into() }),
             Got::Forbidden => Err(KeychainError::forbidden("ServiceAccount", name)),
@@ -243,19 +243,21 @@ impl KeychainError {
     }
 }
 
-/// Reads one object. An error never quotes it, as those of a deserialiser do.
-async fn get<K>(api: &Api<K>, name: &str) -> Result<Got<K>, kube::Error>
+/// Reads one object of `namespace`. The bytes are parsed here and not by the client, which logs those that it cannot
+/// parse: they may be a Secret's. Nor does an error quote them.
+async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Got<K>, kube::Error>
 where
-    K: Clone + DeserializeOwned + fmt::Debug + Resource<DynamicType = ()>,
+    K: DeserializeOwned + Resource<DynamicType = ()>,
 {
-    match api.get_opt(name).await {
-        Ok(Some(found)) => Ok(Got::Found(found)),
-        Ok(None) => Ok(Got::Absent),
+    let path = Request::new(K::url_path(&(), Some(namespace)));
+    let request = path.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+    match client.request_text(request).await {
+        Ok(json) => serde_json::from_str(&json).map(Got::Found).map_err(|_| {
+            let what = format!("the API server's answer is no {} called {name}", K::kind(&()));
+            kube::Error::SerdeError(serde_json::Error::custom(what))
+        }),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Got::Absent),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Got::Forbidden),
-        Err(kube::Error::SerdeError(_)) => {
-            let what = format!("the API server's answer is no {} {name}", K::kind(&()));
-            Err(kube::Error::SerdeError(serde_json::Error::custom(what)))
-        }
         Err(error) => Err(error),
     }
 }

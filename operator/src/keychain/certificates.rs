@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
 
 use super::{Got, Keychain, KeychainError, get};
 use crate::registry::tls::Tls;
@@ -17,9 +17,8 @@ impl Keychain {
         namespace: &str,
         names: &BTreeSet<String>,
     ) -> Result<Self, kube::Error> {
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let read = names.iter().map(|name| async {
-            let tls = match get(&api, name).await? {
+            let tls = match get(client, namespace, name).await? {
                 Got::Found(secret) => parse(name, &secret).map(Arc::new),
                 Got::Absent => Err(KeychainError::NoCertificates { secret: name.clone() }),
                 Got::Forbidden => Err(KeychainError::forbidden("Secret", name)),
