@@ -228,6 +228,7 @@ fn of_keychain(error: &KeychainError) -> Consequence {
         | KeychainError::NoAccount { .. } => tried(Reason::SecretNotFound),
         KeychainError::OfAccount { source, .. } => of_keychain(source),
         KeychainError::WrongType { .. }
+        | KeychainError::NoName { .. }
         | KeychainError::Malformed { .. }
         | KeychainError::BadCertificates { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),

@@ -108,6 +108,14 @@ pub enum KeychainError {
         /// `Secret push` or `ServiceAccount builder`.
         what: String,
     },
+    /// What a ServiceAccount names is nothing's name. The API server does not check it.
+    #[error(
+        "ServiceAccount {account} has something among its imagePullSecrets that is not the name of a Secret: a-z, 0-9, - and . only"
+    )]
+    NoName {
+        /// The ServiceAccount.
+        account: String,
+    },
     /// A Secret that a ServiceAccount names.
     #[error("{source} (it is one of ServiceAccount {account}'s imagePullSecrets)")]
     OfAccount {
@@ -229,7 +237,9 @@ impl Account {
             secrets.into_iter().map(|secret| secret.name).filter(|name| !name.is_empty()).collect()
         };
         let secrets = match get(client, namespace, name).await? {
-            Got::Found(account) => Ok(names(account)),
+            Got::Found(account) => Some(names(account))
+                .filter(|secrets: &Vec<String>| secrets.iter().all(|name| is_name(name)))
+                .ok_or_else(|| KeychainError::NoName { account: name.into() }),
             Got::Absent => Err(KeychainError::NoAccount { account: name.into() }),
             Got::Forbidden => Err(KeychainError::forbidden("ServiceAccount", name)),
         };
@@ -243,12 +253,27 @@ impl KeychainError {
     }
 }
 
+/// Whether an object may be called so: a DNS subdomain (RFC 1123).
+fn is_name(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        label.bytes().all(|byte| word(byte) || byte == b'-')
+            && label.bytes().next().is_some_and(word)
+            && label.bytes().last().is_some_and(word)
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
 /// Reads one object of `namespace`. The bytes are parsed here and not by the client, which logs those that it cannot
 /// parse: they may be a Secret's. Nor does an error quote them.
 async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Got<K>, kube::Error>
 where
     K: DeserializeOwned + Resource<DynamicType = ()>,
 {
+    // It would become another path, which may lead out of the namespace.
+    if !is_name(name) {
+        return Ok(Got::Absent);
+    }
     let path = Request::new(K::url_path(&(), Some(namespace)));
     let request = path.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
     match client.request_text(request).await {
@@ -264,6 +289,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
     use crate::oci::Reference;
 
@@ -274,6 +301,27 @@ mod tests {
     fn config(secret: &str, place: &str) -> Result<DockerConfig, KeychainError> {
         let file = serde_json::json!({"auths": {place: {"username": "u", "password": "p"}}});
         DockerConfig::parse(secret, file.to_string().as_bytes())
+    }
+
+    #[rstest]
+    #[case("push", true)]
+    #[case("push.example-1.com", true)]
+    #[case(&"a".repeat(253), true)]
+    #[case(&"a".repeat(254), false)]
+    #[case("", false)]
+    #[case(".", false)]
+    #[case("..", false)]
+    #[case("a/b", false)]
+    #[case("../../other/secrets/push", false)]
+    #[case("a%2fb", false)]
+    #[case("a?b", false)]
+    #[case("a#b", false)]
+    #[case("-a", false)]
+    #[case("a-", false)]
+    #[case("A", false)]
+    #[case("a b", false)]
+    fn names(#[case] name: &str, #[case] is: bool) {
+        assert_eq!(is_name(name), is);
     }
 
     #[test]

@@ -379,6 +379,51 @@ async fn a_secret_that_is_not_there_is_named() {
     assert!(store.requests().is_empty(), "nothing is asked without it");
 }
 
+/// CVE-2025-29781 and CVE-2026-39961: operators that read for one tenant what is in another one's namespace. A
+/// ServiceAccount's `imagePullSecrets` are of any text, which must not become a path.
+#[rstest]
+#[case::of_the_object("login", &[])]
+#[case::of_an_account("builder", &["../../other/secrets/login"])]
+#[case::of_an_account_encoded("builder", &["..%2f..%2fother%2fsecrets%2flogin"])]
+#[case::with_a_query("builder", &["login?x=/other/"])]
+#[case::of_an_account_by_slash("builder", &["other/login"])]
+#[tokio::test]
+async fn cve_2025_29781_nothing_of_another_namespace_is_read(
+    #[case] account: &str,
+    #[case] secrets: &[&str],
+) {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut object = object("team", "app");
+    let other = json!({"name": "login", "namespace": "other"});
+    if secrets.is_empty() {
+        object["spec"]["target"]["secretRef"] = other.clone();
+        object["spec"]["imagePullSecrets"] = json!([other]);
+    } else {
+        object["spec"]["serviceAccountName"] = json!(account);
+    }
+    api.apply(object);
+    api.secret("other/login", secret("u"));
+    let secrets: Vec<_> = secrets.iter().map(|name| json!({"name": name})).collect();
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "builder"},
+        "imagePullSecrets": secrets,
+    });
+    api.account("team/builder", account);
+    let running = start(&api, &store).await;
+    api.until("a status", |api| !api.patches().is_empty()).await;
+    running.stop().await;
+    for seen in api.asked() {
+        let path = format!("{}?{}", seen.path, seen.query);
+        assert!(!path.contains("other") && !path.contains(".."), "{path}");
+    }
+    let ready = ready(&api.object("team/app"));
+    assert_eq!(ready["status"], "False", "{ready}");
+    let reason = ready["reason"].as_str().unwrap();
+    assert!(["SecretNotFound", "SecretInvalid"].contains(&reason), "{ready}");
+    assert!(store.requests().is_empty(), "nothing is asked without it");
+}
+
 /// Where the operator's right to Secrets is bound namespace by namespace, and here it is not.
 #[rstest]
 #[case::secret("/secrets/", ("imagePullSecrets", json!([{"name": "login"}])), "Secret login")]

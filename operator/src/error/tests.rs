@@ -209,6 +209,7 @@ fn of_content(
 #[case::bad_certificates(KeychainError::BadCertificates { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]
 #[case::no_account(KeychainError::NoAccount { account: "login".into() }, Why::SecretNotFound)]
+#[case::no_name(KeychainError::NoName { account: "login".into() }, Why::SecretInvalid)]
 #[case::forbidden(KeychainError::Forbidden { what: "Secret login".into() }, Why::SecretNotFound)]
 #[case::of_account(KeychainError::OfAccount { account: "builder".into(), source: Box::new(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }) }, Why::SecretInvalid)]
 fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {

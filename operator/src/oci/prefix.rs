@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Repository, reference::canonical_host};
+use super::{Repository, redacted, reference::canonical_host};
 
 /// A registry, or the repositories of one below a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl FromStr for Prefix {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
-        Self::new(host, path).map_err(|why| format!("{text:?}: {why}"))
+        Self::new(host, path).map_err(|why| format!("{:?}: {why}", redacted(text)))
     }
 }
 
