@@ -84,10 +84,13 @@ fn listed(body: &[u8]) {
 /// Whether a document is an index and an image manifest at once, to Go's eyes: whatever the case.
 fn is_both(body: &[u8]) -> bool {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return false };
-    let folded: BTreeSet<_> = fields
-        .keys()
-        .map(|key| key.replace('ſ', "s").replace('\u{212a}', "k").to_lowercase())
-        .collect();
+    let fold = |c: char| match c {
+        'ſ' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    let folded: BTreeSet<String> =
+        fields.keys().map(|key| key.chars().map(fold).collect()).collect();
     let has = |key: &str| folded.contains(key);
     has("manifests") && (has("layers") || has("config") || has("fslayers"))
 }

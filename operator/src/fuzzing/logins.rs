@@ -19,7 +19,8 @@ const REALM: &str = "https://auth.example.com/token";
 
 /// A file, read in both of its formats.
 pub(super) fn dockerconfig(bytes: &[u8]) {
-    let root: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    // What is skipped unread need not be UTF-8, and then what there is cannot be told here.
+    let root: Option<Value> = serde_json::from_slice(bytes).ok();
     let secret = |type_: &str, key: &str| {
         let mut secret = Secret { type_: Some(type_.into()), ..Secret::default() };
         secret.data = Some(BTreeMap::from([(key.to_owned(), ByteString(bytes.to_vec()))]));
@@ -28,12 +29,12 @@ pub(super) fn dockerconfig(bytes: &[u8]) {
         secret
     };
     let new = secret("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
-    check(&root["auths"], || DockerConfig::of(NAME, &new));
+    check(root.as_ref().map(|root| &root["auths"]), || DockerConfig::of(NAME, &new));
     let old = secret("kubernetes.io/dockercfg", ".dockercfg");
-    check(&root, || DockerConfig::of(NAME, &old));
+    check(root.as_ref(), || DockerConfig::of(NAME, &old));
 }
 
-fn check(logins: &Value, read: impl Fn() -> Result<DockerConfig, KeychainError>) {
+fn check(logins: Option<&Value>, read: impl Fn() -> Result<DockerConfig, KeychainError>) {
     let config = match read() {
         Ok(config) => config,
         Err(error) => {
@@ -43,6 +44,7 @@ fn check(logins: &Value, read: impl Fn() -> Result<DockerConfig, KeychainError>)
         }
     };
     shows_none_of(logins, &format!("{config:?}"));
+    let Some(logins) = logins else { return };
     let none = serde_json::Map::new();
     let logins = logins.as_object().unwrap_or(&none);
     let keychain = [config, read().expect("read once more")]
@@ -137,8 +139,8 @@ fn proof(credential: &Credential) -> String {
 }
 
 /// Neither a message nor a `Debug` has a user's name, a password or a token.
-fn shows_none_of(logins: &Value, shown: &str) {
-    let logins = logins.as_object();
+fn shows_none_of(logins: Option<&Value>, shown: &str) {
+    let logins = logins.and_then(Value::as_object);
     // Where it is to be used is no secret, and may be the same word.
     let keys: String = logins.iter().flat_map(|logins| logins.keys().cloned()).collect();
     let all = logins.into_iter().flat_map(|logins| logins.values());
