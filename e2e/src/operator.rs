@@ -30,6 +30,9 @@ pub const NAMESPACE: &str = "multiarch-system";
 /// Its name, and that of the ClusterRole.
 pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
 
+/// What tests want to see.
+pub const LOG_LEVEL: &str = "info,multiarch_operator=debug";
+
 /// A running operator.
 #[derive(Debug)]
 pub struct Operator {
@@ -37,31 +40,34 @@ pub struct Operator {
     admin: String,
     folder: PathBuf,
     namespace: Option<String>,
+    log_level: &'static str,
     starts: u32,
 }
 
 impl Operator {
     /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
     pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
-        Self::start_as(cluster, folder, namespace, NAMESPACE).await
+        Self::start_as(cluster, folder, namespace, NAMESPACE, LOG_LEVEL).await
     }
 
-    /// The same as the ServiceAccount of that name in `home`, with what rights it has; `namespace` may be a list with
-    /// commas.
+    /// The same as the ServiceAccount of that name in `home`, with what rights it has, and with `--log-level`;
+    /// `namespace` may be a list with commas.
     pub async fn start_as(
         cluster: &Cluster,
         folder: &Path,
         namespace: Option<&str>,
         home: &str,
+        log_level: &'static str,
     ) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
         fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
             .context("failed to write a kubeconfig")?;
-        let (process, admin) = run(folder, namespace, 1).await?;
+        let (process, admin) = run(folder, namespace, log_level, 1).await?;
         Ok(Self {
             process,
             admin,
+            log_level,
             folder: folder.to_owned(),
             namespace: namespace.map(Into::into),
             starts: 1,
@@ -74,7 +80,7 @@ impl Operator {
         self.process.ended(SOON).await?;
         self.starts += 1;
         (self.process, self.admin) =
-            run(&self.folder, self.namespace.as_deref(), self.starts).await?;
+            run(&self.folder, self.namespace.as_deref(), self.log_level, self.starts).await?;
         Ok(())
     }
 
@@ -135,17 +141,15 @@ impl Operator {
 }
 
 /// Starts the process, and waits until it is ready: its first list of objects is done.
-async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Process, String)> {
+async fn run(
+    folder: &Path,
+    namespace: Option<&str>,
+    log_level: &str,
+    number: u32,
+) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
-        .args([
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-            "--log-level",
-            "info,multiarch_operator=debug",
-        ])
+        .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log-level", log_level])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
         .env_clear()
         .env("PATH", "/nonexistent")

@@ -235,6 +235,7 @@ async fn referrers_are_not_looked_for_in_every_run() {
 #[case::wrong_type(json!({"target": 5, "sources": []}))]
 #[case::unknown_word(json!({"target": {"image": "r.example/a:1"}, "sources": [], "publishPolicy": "Sometimes"}))]
 #[case::no_spec(Value::Null)]
+#[case::a_word_for_terminals(json!({"target": {"image": "r.example/a:1"}, "sources": [], "publishPolicy": "\u{1b}[31m\n"}))]
 #[tokio::test]
 async fn an_object_that_does_not_deserialise_stops_no_other(#[case] spec: Value) {
     let (api, store) = (Api::new(), Store::new());
@@ -259,6 +260,10 @@ async fn an_object_that_does_not_deserialise_stops_no_other(#[case] spec: Value)
     let status = &api.object("team/aaa")["status"];
     assert_eq!(status["observedGeneration"], 1);
     assert!(status["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Stalled"));
+    for condition in status["conditions"].as_array().unwrap() {
+        let message = condition["message"].as_str().unwrap();
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+    }
 
     // It is not told again.
     api.forget();

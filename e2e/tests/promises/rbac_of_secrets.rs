@@ -1,8 +1,9 @@
-//! The operator's right to Secrets, bound namespace by namespace: where it is not bound, objects are told so, and the others are served.
+//! The operator's right to Secrets, bound namespace by namespace: where it is not bound, objects are told so, and the others are served; and no log has one.
 
 use std::ffi::OsStr;
 
 use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Config,
@@ -15,7 +16,7 @@ use multiarch_e2e::{
     cluster::Cluster,
     images::Image,
     namespace::Namespace,
-    operator::{Operator, SERVICE_ACCOUNT},
+    operator::{LOG_LEVEL, NAMESPACE, Operator, SERVICE_ACCOUNT},
     registry::{CI, Registry, Storage},
     spec::{Report, Spec},
 };
@@ -131,7 +132,8 @@ async fn a_namespace_without_it_is_told_and_the_others_are_served() -> Result<()
     let registry = Registry::start(folder.path(), Some(CI), Storage::Memory).await?;
     registry.push("app:1-amd64", &Image::oci("linux/amd64", "app")?).await?;
     let watched = format!("{home},{}", without.name);
-    let started = Operator::start_as(&cluster, folder.path(), Some(&watched), home).await?;
+    let started =
+        Operator::start_as(&cluster, folder.path(), Some(&watched), home, LOG_LEVEL).await?;
     apply(&client, &without.name, &registry, "blind").await?;
     apply(&client, home, &registry, "served").await?;
     until(&client, home, "served", "True/Succeeded").await?;
@@ -163,7 +165,7 @@ async fn what_neither_the_operator_nor_its_users_may_do_is_refused() -> Result<(
     let registry = tempfile::tempdir()?;
     let registry = Registry::start(registry.path(), None, Storage::Memory).await?;
     apply(&client, &namespace.name, &registry, "app").await?;
-    let operator = Who::account(multiarch_e2e::operator::NAMESPACE);
+    let operator = Who::account(NAMESPACE);
     let operator = impersonating(&cluster, &operator.user).await?;
     let editor = format!("editor-of-{}", namespace.name);
     let to = format!("--user={editor}");
@@ -186,6 +188,34 @@ async fn what_neither_the_operator_nor_its_users_may_do_is_refused() -> Result<(
         .await?;
     let status = of(&client).get("app").await?.status.context("no status")?;
     assert_eq!(status.observed_generation, Some(1));
+    namespace.delete().await
+}
+
+/// Whoever logs, and however much: neither a registry's password nor the operator's own token.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_finest_log_has_none() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let namespace = Namespace::create(&client).await?;
+    let folder = tempfile::tempdir()?;
+    let registry = Registry::start(folder.path(), Some(CI), Storage::Memory).await?;
+    registry.push("app:1-amd64", &Image::oci("linux/amd64", "app")?).await?;
+    let watched = Some(namespace.name.as_str());
+    let operator = Operator::start_as(&cluster, folder.path(), watched, NAMESPACE, "trace").await?;
+    apply(&client, &namespace.name, &registry, "app").await?;
+    until(&client, &namespace.name, "app", "True/Succeeded").await?;
+    let logs = operator.logs()?;
+    for target in ["kube_client::", "hyper_util::", "rustls::", "multiarch_operator::"] {
+        assert!(logs.contains(target), "{target} logs nothing");
+    }
+    let kubeconfig = std::fs::read(folder.path().join("operator.kubeconfig"))?;
+    let kubeconfig: Value = serde_json::from_slice(&kubeconfig)?;
+    let token = kubeconfig["users"][0]["user"]["token"].as_str().context("no token")?;
+    let pair = STANDARD.encode(format!("{}:{}", CI.user, CI.password));
+    for secret in [token, CI.password, &pair] {
+        let found = logs.lines().find(|line| line.contains(secret));
+        assert_eq!(found, None);
+    }
     namespace.delete().await
 }
 
