@@ -47,9 +47,7 @@ fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=m
 
 corpus: doctor ## Keep the fewest files that reach what a fuzz target's corpus and finds reach (T=manifest)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make corpus T=TARGET, where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
-	cd operator/fuzz && rm -rf "found/$(T).kept" && mkdir -p "found/$(T)" "found/$(T).kept" && \
-		$(CARGO) +nightly fuzz run --fuzz-dir . "$(T)" "found/$(T).kept" "corpus/$(T)" "found/$(T)" -- -set_cover_merge=1 -use_counters=0 -max_len=4096 && \
-		rm -rf "corpus/$(T)" "found/$(T)" && mv "found/$(T).kept" "corpus/$(T)"
+	@hack/corpus.sh "$(T)"
 
 large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)
 	MULTIARCH_OPERATOR="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/multiarch-operator" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \

@@ -46,7 +46,7 @@ fn redacted(text: &str) -> String {
         let (before, behind) = (&text[..*at], &text[at + 1..]);
         behind.contains('/') || (before.contains(':') && !before.contains('/'))
     };
-    match text.match_indices('@').filter(of_user).last() {
+    match text.match_indices('@').rfind(of_user) {
         Some((at, _)) => cut(&format!("…{}", &text[at..])),
         None => cut(text),
     }

@@ -104,9 +104,10 @@ impl Case {
 }
 
 fn object(host: &str, arm64: &str, by_tls: bool) -> Value {
-    let by = match by_tls {
-        true => json!({"host": host, "certSecretRef": {"name": "tls"}}),
-        false => json!({"host": host, "plainHTTP": true}),
+    let by = if by_tls {
+        json!({"host": host, "certSecretRef": {"name": "tls"}})
+    } else {
+        json!({"host": host, "plainHTTP": true})
     };
     let mut registries = vec![by];
     if !arm64.starts_with(host) {
@@ -142,10 +143,8 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
     let front = Front::offering(server.addr, &shown, Some(&authority), &["h2"]).await;
     let proxy = Proxy::start(Some(front.addr)).await;
     let host = if case.by_tls { BY_TLS.into() } else { server.addr.to_string() };
-    let arm64 = match case.elsewhere {
-        true => format!("{}/builds:arm64", elsewhere.addr),
-        false => format!("{host}/builds:arm64"),
-    };
+    let builds = if case.elsewhere { elsewhere.addr.to_string() } else { host.clone() };
+    let arm64 = format!("{builds}/builds:arm64");
     let api = Api::new();
     api.secret("team/login", case.broken.unwrap_or_else(|| secret(&host, &case.credential)));
     let pem = |text: &str| STANDARD.encode(text);

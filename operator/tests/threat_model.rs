@@ -77,9 +77,9 @@ fn every_line_names_tests_that_exist() {
         }
         for name in named {
             let found = name.rsplit_once("::").is_some_and(|(module, test)| {
-                let texts = files(module).into_iter();
-                let texts = texts.filter_map(|file| fs::read_to_string(root().join(file)).ok());
-                texts.into_iter().any(|text| has_test(&text, test))
+                let read = |file| fs::read_to_string(root().join(file)).ok();
+                let mut found = files(module).into_iter().filter_map(read);
+                found.any(|text| has_test(&text, test))
             });
             if !found {
                 wrong.push(format!("{threat}: no test is called {name}"));
