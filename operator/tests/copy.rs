@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[macro_use]
+#[path = "registry/everywhere.rs"]
+mod everywhere;
 #[path = "registry/faces.rs"]
 mod faces;
 
@@ -11,7 +14,8 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use faces::{Client, Face, Kind, PATHS, access, remote};
+use faces::{Asks, Client, Face, Kind, PATHS, Speaks, access, remote};
+use multiarch_e2e::await_condition::{SOON, await_some};
 use multiarch_operator::{
     oci::{Descriptor, Digest, Repository},
     registry::{
@@ -32,23 +36,6 @@ fn silent() -> Progress {
 /// Bytes that are not the same twice in a row.
 fn bytes(length: usize) -> Bytes {
     (0..length).map(|at| u8::try_from((at ^ (at >> 8)) & 0xff).unwrap()).collect()
-}
-
-macro_rules! everywhere {
-    ($($promise:ident)*) => {$(
-        #[rstest]
-        #[case::memory(Kind::Memory)]
-        #[case::memory_login(Kind::MemoryLogin)]
-        #[case::http(Kind::Http)]
-        #[case::http_basic(Kind::HttpBasic)]
-        #[case::http_bearer(Kind::HttpBearer)]
-        #[case::distribution(Kind::Distribution)]
-        #[case::distribution_basic(Kind::DistributionBasic)]
-        #[tokio::test]
-        async fn $promise(#[case] kind: Kind) {
-            promise::$promise(Face::start(kind).await).await;
-        }
-    )*};
 }
 
 everywhere! {
@@ -102,14 +89,23 @@ mod promise {
 
 #[rstest]
 #[case::http(Kind::Http, Kind::Http)]
-#[case::to_distribution(Kind::Http, Kind::Distribution)]
-#[case::from_distribution(Kind::Distribution, Kind::HttpBearer)]
+#[case::to_real(Kind::Http, Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::from_real(Kind::Real(Asks::Nobody, Speaks::Plain), Kind::HttpBearer)]
 #[case::two_tokens(Kind::HttpBearer, Kind::HttpBearer)]
-#[case::with_passwords(Kind::HttpBasic, Kind::DistributionBasic)]
-#[case::distributions(Kind::DistributionBasic, Kind::Distribution)]
+#[case::with_passwords(Kind::HttpBasic, Kind::Real(Asks::Password, Speaks::Plain))]
+#[case::real_ones(Kind::Real(Asks::Password, Speaks::Tls), Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::real_tokens(
+    Kind::Real(Asks::Token, Speaks::Plain),
+    Kind::Real(Asks::Token, Speaks::MutualTls)
+)]
+#[case::real_certificates(
+    Kind::Real(Asks::Nobody, Speaks::MutualTls),
+    Kind::Real(Asks::Token, Speaks::Tls)
+)]
 #[tokio::test]
 async fn a_blob_of_another_registry_is_sent_once(#[case] from: Kind, #[case] to: Kind) {
     let (source, target) = (Face::start(from).await, Face::start(to).await);
+    let client = Face::client_of([&source, &target]);
     let (reads, writes) = (source.access(), target.access());
     let (other, app) = (source.repository(OTHER), target.repository(APP));
     for length in [0, 1, 3_000_000] {
@@ -121,7 +117,7 @@ async fn a_blob_of_another_registry_is_sent_once(#[case] from: Kind, #[case] to:
         for expected in [Copied::Uploaded, Copied::Present] {
             let from = Place { access: &reads, repository: &other };
             let to = Place { access: &writes, repository: &app };
-            let copied = target.client.copy_blob(from, to, &blob, &progress).await.unwrap();
+            let copied = client.copy_blob(from, to, &blob, &progress).await.unwrap();
             assert_eq!(copied, Some(expected), "{length} bytes");
             assert_eq!(told.load(Ordering::Relaxed), blob.size);
         }
@@ -129,6 +125,38 @@ async fn a_blob_of_another_registry_is_sent_once(#[case] from: Kind, #[case] to:
         assert_eq!(read, Some(content));
         assert_eq!(target.open_uploads(APP), 0);
     }
+}
+
+/// As when an object's timeout ends a run: the upload that was begun is cancelled, by a token that may.
+#[rstest]
+#[case::http(Kind::Http)]
+#[case::http_basic(Kind::HttpBasic)]
+#[case::http_bearer(Kind::HttpBearer)]
+#[case::real(Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::real_htpasswd(Kind::Real(Asks::Password, Speaks::Plain))]
+#[case::real_tokens(Kind::Real(Asks::Token, Speaks::Plain))]
+#[case::real_tokens_by_tls(Kind::Real(Asks::Token, Speaks::Tls))]
+#[case::real_by_mutual_tls(Kind::Real(Asks::Nobody, Speaks::MutualTls))]
+#[tokio::test]
+async fn a_copy_that_is_dropped_leaves_nothing_open(#[case] kind: Kind) {
+    let store = Store::new();
+    let blob = store.push_blob(OTHER, "x", bytes(100_000));
+    let lies = Lies { lies: vec![Lie::SilentBody], ..Lies::default() };
+    let source = serve(store, lies).await;
+    let target = Face::start(kind).await;
+    let (reads, writes) = (access(None), target.access());
+    let (other, app) = (source.repository(OTHER), target.repository(APP));
+    let from = Place { access: &reads, repository: &other };
+    let to = Place { access: &writes, repository: &app };
+    let progress = silent();
+    tokio::select! {
+        outcome = target.client.copy_blob(from, to, &blob, &progress) => panic!("{outcome:?}"),
+        // The session is known to the copy by then: it reads what it is to send.
+        () = source.until(|source| !source.requests().is_empty()) => {}
+    }
+    let closed = async || Ok((target.open_uploads(APP) == 0).then_some(()));
+    assert_eq!(target.open_uploads(APP), 1);
+    await_some("the upload is cancelled", SOON, closed).await.unwrap();
 }
 
 /// The store has one content under every host's name, so that the pipeline's tests need one.

@@ -2,31 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[macro_use]
+#[path = "registry/everywhere.rs"]
+mod everywhere;
 #[path = "registry/faces.rs"]
 mod faces;
 #[path = "registry/promises.rs"]
 mod promise;
 
-use faces::{Face, Kind};
+use faces::{Asks, Face, Kind, Speaks};
 use rstest::rstest;
-
-/// One test for each promise and each registry.
-macro_rules! everywhere {
-    ($($promise:ident)*) => {$(
-        #[rstest]
-        #[case::memory(Kind::Memory)]
-        #[case::memory_login(Kind::MemoryLogin)]
-        #[case::http(Kind::Http)]
-        #[case::http_basic(Kind::HttpBasic)]
-        #[case::http_bearer(Kind::HttpBearer)]
-        #[case::distribution(Kind::Distribution)]
-        #[case::distribution_basic(Kind::DistributionBasic)]
-        #[tokio::test]
-        async fn $promise(#[case] kind: Kind) {
-            promise::$promise(Face::start(kind).await).await;
-        }
-    )*};
-}
 
 everywhere! {
     what_is_not_there_is_none
@@ -51,7 +36,10 @@ everywhere! {
 #[case::memory(Kind::MemoryLogin)]
 #[case::http_basic(Kind::HttpBasic)]
 #[case::http_bearer(Kind::HttpBearer)]
-#[case::distribution_basic(Kind::DistributionBasic)]
+#[case::real_htpasswd(Kind::Real(Asks::Password, Speaks::Plain))]
+#[case::real_tokens(Kind::Real(Asks::Token, Speaks::Plain))]
+#[case::real_htpasswd_by_tls(Kind::Real(Asks::Password, Speaks::Tls))]
+#[case::real_tokens_by_mutual_tls(Kind::Real(Asks::Token, Speaks::MutualTls))]
 #[tokio::test]
 async fn a_wrong_or_missing_credential_is_unauthorized(#[case] kind: Kind) {
     promise::a_wrong_or_missing_credential_is_unauthorized(Face::start(kind).await).await;

@@ -1,0 +1,128 @@
+//! The distribution project's registry, in each way that people run it, and who may push there.
+
+#![allow(dead_code, reason = "each suite uses its own part")]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use multiarch_e2e::{
+    registry::{Auth, CI, Registry, Setup, Storage, Wire},
+    tls::{Certificates as Made, Pair},
+    tokens::{Tokens, User},
+};
+use multiarch_operator::registry::{
+    Access, Certificates, Credential,
+    remote::{Limits, Options, Remote},
+    tls::Tls,
+};
+
+pub(crate) const USER: &str = CI.user;
+pub(crate) const PASSWORD: &str = CI.password;
+
+/// Whom it asks for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    Nobody,
+    /// A password with each request, of a file by htpasswd.
+    Password,
+    /// A token, from a server of another origin that the admin trusts.
+    Token,
+}
+
+/// How it is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Plain,
+    /// By a CA of its own.
+    Tls,
+    /// And it wants certificates by the same CA.
+    MutualTls,
+}
+
+/// A running registry, and its token server.
+pub(crate) struct Real {
+    pub(crate) registry: Registry,
+    pub(crate) tokens: Option<Tokens>,
+    made: Made,
+    asks: Asks,
+    speaks: Speaks,
+    _folder: tempfile::TempDir,
+}
+
+impl Real {
+    pub(crate) async fn start(asks: Asks, speaks: Speaks) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Made::make().unwrap();
+        let all = "pull,push,delete";
+        let users = vec![User::new(USER, PASSWORD, &[("team/*", all)])];
+        let tokens = match asks {
+            Asks::Token => Some(Tokens::start(&made, users).await.unwrap()),
+            Asks::Nobody | Asks::Password => None,
+        };
+        let auth = match (asks, &tokens) {
+            (Asks::Token, Some(tokens)) => Auth::Token(tokens),
+            (Asks::Password, _) => Auth::Password(&[CI]),
+            _ => Auth::Everyone,
+        };
+        let wire = match speaks {
+            Speaks::Plain => Wire::Plain,
+            Speaks::Tls => Wire::Tls(&made),
+            Speaks::MutualTls => Wire::MutualTls(&made),
+        };
+        let setup = Setup { auth, wire, storage: Storage::Files, absolute: true };
+        let registry = Registry::start_as(folder.path(), &setup).await.unwrap();
+        Self { registry, tokens, made, asks, speaks, _folder: folder }
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        self.registry.address()
+    }
+
+    /// What the admin says of it.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            allow_loopback: true,
+            allow_http: true,
+            token_realms: self.token_realms(),
+            limits: Limits::default(),
+            ..Options::default()
+        }
+    }
+
+    pub(crate) fn token_realms(&self) -> Vec<(String, String)> {
+        let tokens = self.tokens.iter();
+        tokens.map(|tokens| (self.host().to_owned(), tokens.realm())).collect()
+    }
+
+    pub(crate) fn remote(&self) -> Remote {
+        Remote::new(self.options()).unwrap()
+    }
+
+    /// Who may do everything here, with what it takes to be heard.
+    pub(crate) fn who(&self) -> Access {
+        let login = (self.asks != Asks::Nobody).then_some((USER, PASSWORD));
+        self.access(login)
+    }
+
+    /// Who has this login, or none.
+    pub(crate) fn access(&self, login: Option<(&str, &str)>) -> Access {
+        let credential = login.map(|(name, word)| Credential::of_password("push", name, word));
+        let certificates = self.certificates().into_iter().map(|(host, ca, pair)| {
+            let certificate = pair.map(|pair| pair.certificate.as_bytes());
+            let key = pair.map(|pair| pair.key.as_bytes());
+            let tls = Tls::parse("registry-tls", Some(ca.as_bytes()), certificate, key).unwrap();
+            (host.to_owned(), Arc::new(tls))
+        });
+        let certificates = Arc::new(Certificates::new(certificates.collect::<BTreeMap<_, _>>()));
+        let plain_http = self.speaks == Speaks::Plain;
+        Access { credential, certificates, plain_http, ..Access::default() }
+    }
+
+    /// By host: whose certificate is trusted there, and what is shown.
+    pub(crate) fn certificates(&self) -> Vec<(&str, &str, Option<&Pair>)> {
+        let ca = self.made.ca.as_str();
+        let pair = (self.speaks == Speaks::MutualTls).then_some(&self.made.client);
+        let own = (self.speaks != Speaks::Plain).then_some((self.host(), ca, pair));
+        let tokens = self.tokens.as_ref().map(|tokens| (tokens.host(), ca, None));
+        own.into_iter().chain(tokens).collect()
+    }
+}
