@@ -188,6 +188,7 @@ fn named() -> Result<Where, String> {
         plain_http: variable("PLAIN_HTTP").is_some_and(|value| value == "1"),
         logins: logins.transpose()?,
         token_realms: realm.transpose()?.into_iter().collect(),
+        ..Where::default()
     })
 }
 

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use multiarch_e2e::{
     registry::{Auth, CI, Registry, Setup, Storage, Wire},
     tls::{Certificates as Made, Pair},
@@ -77,6 +78,10 @@ impl Real {
         self.registry.address()
     }
 
+    pub(crate) fn speaks(&self) -> Speaks {
+        self.speaks
+    }
+
     /// What the admin says of it.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -115,6 +120,26 @@ impl Real {
         let certificates = Arc::new(Certificates::new(certificates.collect::<BTreeMap<_, _>>()));
         let plain_http = self.speaks == Speaks::Plain;
         Access { credential, certificates, plain_http, ..Access::default() }
+    }
+
+    /// The same in the words of a user: a Docker config file, and a Secret for each host.
+    pub(crate) fn logins(&self) -> Option<String> {
+        let login = serde_json::json!({"username": USER, "password": PASSWORD});
+        let logins = serde_json::json!({"auths": {(self.host()): login}});
+        (self.asks != Asks::Nobody).then(|| logins.to_string())
+    }
+
+    /// A Secret with certificates for each host that wants them.
+    pub(crate) fn secrets(&self) -> Vec<(String, Secret)> {
+        let secret = |(host, ca, pair): (&str, &str, Option<&Pair>)| {
+            let mut data = BTreeMap::from([("ca.crt", ca)]);
+            data.extend(pair.iter().map(|pair| ("tls.crt", pair.certificate.as_str())));
+            data.extend(pair.iter().map(|pair| ("tls.key", pair.key.as_str())));
+            let bytes = |(key, text): (&str, &str)| (key.to_owned(), ByteString(text.into()));
+            let data = Some(data.into_iter().map(bytes).collect());
+            (host.to_owned(), Secret { data, ..Secret::default() })
+        };
+        self.certificates().into_iter().map(secret).collect()
     }
 
     /// By host: whose certificate is trusted there, and what is shown.
