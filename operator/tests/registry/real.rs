@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use multiarch_e2e::{
-    registry::{Auth, CI, Registry, Setup, Storage, Wire},
+    registry::{Auth, CI, READER, Registry, Setup, Storage, Wire},
     tls::{Certificates as Made, Pair},
     tokens::{Tokens, User},
 };
@@ -46,22 +46,34 @@ pub(crate) struct Real {
     made: Made,
     asks: Asks,
     speaks: Speaks,
+    /// It is asked by way of its proxy, which counts.
+    counted: bool,
     _folder: tempfile::TempDir,
 }
 
 impl Real {
+    /// One for [`USER`], who may do everything.
     pub(crate) async fn start(asks: Asks, speaks: Speaks) -> Self {
+        let users = vec![User::new(USER, PASSWORD, &[("team/*", "pull,push,delete")])];
+        Self::run(asks, speaks, users, false).await
+    }
+
+    /// One of which every request is written down, for `users` of its tokens, or else for [`CI`] and
+    /// [`READER`].
+    pub(crate) async fn counted(asks: Asks, users: Vec<User>) -> Self {
+        Self::run(asks, Speaks::Plain, users, true).await
+    }
+
+    async fn run(asks: Asks, speaks: Speaks, users: Vec<User>, counted: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let made = Made::make().unwrap();
-        let all = "pull,push,delete";
-        let users = vec![User::new(USER, PASSWORD, &[("team/*", all)])];
         let tokens = match asks {
             Asks::Token => Some(Tokens::start(&made, users).await.unwrap()),
             Asks::Nobody | Asks::Password => None,
         };
         let auth = match (asks, &tokens) {
             (Asks::Token, Some(tokens)) => Auth::Token(tokens),
-            (Asks::Password, _) => Auth::Password(&[CI]),
+            (Asks::Password, _) => Auth::Password(&[CI, READER]),
             _ => Auth::Everyone,
         };
         let wire = match speaks {
@@ -69,13 +81,13 @@ impl Real {
             Speaks::Tls => Wire::Tls(&made),
             Speaks::MutualTls => Wire::MutualTls(&made),
         };
-        let setup = Setup { auth, wire, storage: Storage::Files, absolute: true };
+        let setup = Setup { auth, wire, storage: Storage::Files, absolute: !counted };
         let registry = Registry::start_as(folder.path(), &setup).await.unwrap();
-        Self { registry, tokens, made, asks, speaks, _folder: folder }
+        Self { registry, tokens, made, asks, speaks, counted, _folder: folder }
     }
 
     pub(crate) fn host(&self) -> &str {
-        self.registry.address()
+        if self.counted { self.registry.proxy.address() } else { self.registry.address() }
     }
 
     pub(crate) fn speaks(&self) -> Speaks {
