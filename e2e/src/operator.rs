@@ -37,22 +37,35 @@ pub struct Operator {
     admin: String,
     folder: PathBuf,
     namespace: Option<String>,
+    flags: Vec<String>,
     starts: u32,
 }
 
 impl Operator {
     /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
     pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
+        Self::start_with(cluster, folder, namespace, &[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        flags: &[&str],
+    ) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
         fs::write(&kubeconfig, service_account_kubeconfig(cluster).await?)
             .context("failed to write a kubeconfig")?;
-        let (process, admin) = run(folder, namespace, 1).await?;
+        let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
+        let (process, admin) = run(folder, namespace, &flags, 1).await?;
         Ok(Self {
             process,
             admin,
             folder: folder.to_owned(),
             namespace: namespace.map(Into::into),
+            flags,
             starts: 1,
         })
     }
@@ -63,7 +76,7 @@ impl Operator {
         self.process.ended(SOON).await?;
         self.starts += 1;
         (self.process, self.admin) =
-            run(&self.folder, self.namespace.as_deref(), self.starts).await?;
+            run(&self.folder, self.namespace.as_deref(), &self.flags, self.starts).await?;
         Ok(())
     }
 
@@ -124,7 +137,12 @@ impl Operator {
 }
 
 /// Starts the process, and waits until it is ready: its first list of objects is done.
-async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Process, String)> {
+async fn run(
+    folder: &Path,
+    namespace: Option<&str>,
+    flags: &[String],
+    number: u32,
+) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
         .args([
@@ -136,6 +154,7 @@ async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Pro
             "info,multiarch_operator=debug",
         ])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
+        .args(flags)
         .env_clear()
         .env("PATH", "/nonexistent")
         .env("HOME", folder.join("home"))
