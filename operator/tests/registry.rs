@@ -10,7 +10,14 @@ mod faces;
 #[path = "registry/promises.rs"]
 mod promise;
 
-use faces::{Asks, Face, Kind, Speaks};
+use faces::{Asks, Face, Kind, Real, Speaks};
+use multiarch_operator::{
+    oci::Reference,
+    registry::{
+        Access, Registry, RegistryError,
+        remote::{Options, Remote},
+    },
+};
 use rstest::rstest;
 
 everywhere! {
@@ -43,4 +50,32 @@ everywhere! {
 #[tokio::test]
 async fn a_wrong_or_missing_credential_is_unauthorized(#[case] kind: Kind) {
     promise::a_wrong_or_missing_credential_is_unauthorized(Face::start(kind).await).await;
+}
+
+/// What is missing is told where the connection fails, and nothing is asked without it. Go tells so after the
+/// handshake, which may come before the request has gone out, and is then lost.
+#[rstest]
+#[case::no_ca(Speaks::Tls, false, &["unknown issuer: name a Secret with that CA as spec.registries[].certSecretRef"])]
+#[case::no_client_certificate(
+    Speaks::MutualTls, true,
+    &["it wants a client certificate: name a Secret with tls.crt", "does it want a client certificate?"]
+)]
+#[tokio::test]
+async fn who_lacks_certificates_is_told(
+    #[case] speaks: Speaks,
+    #[case] trusts: bool,
+    #[case] words: &[&str],
+) {
+    let real = Real::start(Asks::Nobody, speaks).await;
+    // How a connection failed is told of hosts that the admin has named.
+    let allowed = vec![real.host().parse().unwrap()];
+    let remote = Remote::new(Options { allowed, ..real.options() }).unwrap();
+    let lacking = if trusts { real.trusting() } else { Access::default() };
+    let image: Reference = format!("{}/team/app:1.0", real.host()).parse().unwrap();
+    let (app, tag) = (image.repository(), image.tag_or_digest());
+    let error = remote.head_manifest(&lacking, app, &tag).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(words.iter().any(|words| said.contains(words)), "{said}");
+    assert_eq!(remote.head_manifest(&real.who(), app, &tag).await.unwrap(), None);
 }

@@ -119,13 +119,18 @@ impl Real {
     /// Who may do everything here, with what it takes to be heard.
     pub(crate) fn who(&self) -> Access {
         let login = (self.asks != Asks::Nobody).then_some((USER, PASSWORD));
-        self.access(login)
+        self.access(login, true)
     }
 
-    /// Who has this login, or none.
-    pub(crate) fn access(&self, login: Option<(&str, &str)>) -> Access {
+    /// Who trusts its CA, and has nothing to show.
+    pub(crate) fn trusting(&self) -> Access {
+        self.access(None, false)
+    }
+
+    fn access(&self, login: Option<(&str, &str)>, shows: bool) -> Access {
         let credential = login.map(|(name, word)| Credential::of_password("push", name, word));
         let certificates = self.certificates().into_iter().map(|(host, ca, pair)| {
+            let pair = pair.filter(|_| shows);
             let certificate = pair.map(|pair| pair.certificate.as_bytes());
             let key = pair.map(|pair| pair.key.as_bytes());
             let tls = Tls::parse("registry-tls", Some(ca.as_bytes()), certificate, key).unwrap();
