@@ -31,7 +31,7 @@ pub const NAMESPACE: &str = "multiarch-system";
 pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
 
 /// What tests want to see.
-pub const LOG_LEVEL: &str = "info,multiarch_operator=debug";
+const LOG_LEVEL: &str = "info,multiarch_operator=debug";
 
 /// A running operator.
 #[derive(Debug)]
@@ -40,36 +40,46 @@ pub struct Operator {
     admin: String,
     folder: PathBuf,
     namespace: Option<String>,
-    log_level: &'static str,
+    flags: Vec<String>,
     starts: u32,
 }
 
 impl Operator {
     /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
     pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
-        Self::start_as(cluster, folder, namespace, NAMESPACE, LOG_LEVEL).await
+        Self::start_with(cluster, folder, namespace, &[""; 0]).await
     }
 
-    /// The same as the ServiceAccount of that name in `home`, with what rights it has, and with `--log-level`;
-    /// `namespace` may be a list with commas.
+    /// The same with more flags.
+    pub async fn start_with(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        flags: &[impl AsRef<str>],
+    ) -> Result<Self> {
+        Self::start_as(cluster, folder, namespace, NAMESPACE, flags).await
+    }
+
+    /// The same as the ServiceAccount of that name in `home`, with what rights it has; `namespace` may be a list with commas.
     pub async fn start_as(
         cluster: &Cluster,
         folder: &Path,
         namespace: Option<&str>,
         home: &str,
-        log_level: &'static str,
+        flags: &[impl AsRef<str>],
     ) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
         fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
             .context("failed to write a kubeconfig")?;
-        let (process, admin) = run(folder, namespace, log_level, 1).await?;
+        let flags: Vec<_> = flags.iter().map(|flag| flag.as_ref().to_owned()).collect();
+        let (process, admin) = run(folder, namespace, &flags, 1).await?;
         Ok(Self {
             process,
             admin,
-            log_level,
             folder: folder.to_owned(),
             namespace: namespace.map(Into::into),
+            flags,
             starts: 1,
         })
     }
@@ -80,7 +90,7 @@ impl Operator {
         self.process.ended(SOON).await?;
         self.starts += 1;
         (self.process, self.admin) =
-            run(&self.folder, self.namespace.as_deref(), self.log_level, self.starts).await?;
+            run(&self.folder, self.namespace.as_deref(), &self.flags, self.starts).await?;
         Ok(())
     }
 
@@ -144,16 +154,19 @@ impl Operator {
 async fn run(
     folder: &Path,
     namespace: Option<&str>,
-    log_level: &str,
+    flags: &[String],
     number: u32,
 ) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
-        .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log-level", log_level])
+        .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json"])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
+        .args(flags)
         .env_clear()
         .env("PATH", "/nonexistent")
         .env("HOME", folder.join("home"))
+        // A flag says otherwise.
+        .env("MULTIARCH_LOG_LEVEL", LOG_LEVEL)
         .env("KUBECONFIG", folder.join("operator.kubeconfig"));
     if let Some(namespace) = namespace {
         command.args(["--watch-namespace", namespace]);

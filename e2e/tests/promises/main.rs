@@ -40,6 +40,7 @@ mod credentials;
 mod registry_trouble;
 mod repair;
 mod tls;
+mod tokens;
 
 mod idle;
 mod requests;

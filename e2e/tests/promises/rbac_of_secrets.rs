@@ -16,7 +16,7 @@ use multiarch_e2e::{
     cluster::Cluster,
     images::Image,
     namespace::Namespace,
-    operator::{LOG_LEVEL, NAMESPACE, Operator, SERVICE_ACCOUNT},
+    operator::{Operator, SERVICE_ACCOUNT},
     registry::{CI, Registry, Storage},
     spec::{Report, Spec},
 };
@@ -133,7 +133,7 @@ async fn a_namespace_without_it_is_told_and_the_others_are_served() -> Result<()
     registry.push("app:1-amd64", &Image::oci("linux/amd64", "app")?).await?;
     let watched = format!("{home},{}", without.name);
     let started =
-        Operator::start_as(&cluster, folder.path(), Some(&watched), home, LOG_LEVEL).await?;
+        Operator::start_as(&cluster, folder.path(), Some(&watched), home, &[""; 0]).await?;
     apply(&client, &without.name, &registry, "blind").await?;
     apply(&client, home, &registry, "served").await?;
     until(&client, home, "served", "True/Succeeded").await?;
@@ -201,7 +201,7 @@ async fn the_finest_log_has_none() -> Result<()> {
     let registry = Registry::start(folder.path(), Some(CI), Storage::Memory).await?;
     registry.push("app:1-amd64", &Image::oci("linux/amd64", "app")?).await?;
     let watched = Some(namespace.name.as_str());
-    let operator = Operator::start_as(&cluster, folder.path(), watched, NAMESPACE, "trace").await?;
+    let operator = Operator::start_with(&cluster, folder.path(), watched, &["--log-level=trace"]).await?;
     apply(&client, &namespace.name, &registry, "app").await?;
     until(&client, &namespace.name, "app", "True/Succeeded").await?;
     let logs = operator.logs()?;
