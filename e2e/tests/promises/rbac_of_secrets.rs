@@ -16,7 +16,7 @@ use multiarch_e2e::{
     cluster::Cluster,
     images::Image,
     namespace::Namespace,
-    operator::{Operator, SERVICE_ACCOUNT},
+    operator::{NAMESPACE, Operator, SERVICE_ACCOUNT},
     registry::{CI, Registry, Storage},
     spec::{Report, Spec},
 };
@@ -201,7 +201,8 @@ async fn the_finest_log_has_none() -> Result<()> {
     let registry = Registry::start(folder.path(), Some(CI), Storage::Memory).await?;
     registry.push("app:1-amd64", &Image::oci("linux/amd64", "app")?).await?;
     let watched = Some(namespace.name.as_str());
-    let operator = Operator::start_with(&cluster, folder.path(), watched, &["--log-level=trace"]).await?;
+    let operator =
+        Operator::start_with(&cluster, folder.path(), watched, &["--log-level=trace"]).await?;
     apply(&client, &namespace.name, &registry, "app").await?;
     until(&client, &namespace.name, "app", "True/Succeeded").await?;
     let logs = operator.logs()?;
