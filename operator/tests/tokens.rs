@@ -31,7 +31,7 @@ fn user(who: multiarch_e2e::registry::Login, rights: &[(&str, &str)]) -> User {
     User::new(who.user, who.password, rights)
 }
 
-fn logins(real: &Real, login: Value) -> String {
+fn logins(real: &Real, login: &Value) -> String {
     json!({"auths": {(real.host()): login}}).to_string()
 }
 
@@ -96,7 +96,7 @@ async fn one_identity_has_one_token_and_mounts_all(#[case] login: Value, #[case]
         Real::counted(Asks::Token, vec![user(CI, &[("build/*", "pull"), ("team/*", ALL)])]).await;
     push(&real, "1").await;
     let remote = real.remote();
-    let mut object = object(&real, "1").with_logins(logins(&real, login), true);
+    let mut object = object(&real, "1").with_logins(logins(&real, &login), true);
     since(&real);
     object.serves(&remote, true).await;
     let (seen, tokens) = since(&real);
@@ -146,8 +146,8 @@ async fn two_identities_have_a_token_each_and_no_mounts() {
     push(&real, "1").await;
     let remote = real.remote();
     let mut object = object(&real, "1")
-        .with_logins(logins(&real, password(CI)), true)
-        .with_secret("pull", logins(&real, password(READER)));
+        .with_logins(logins(&real, &password(CI)), true)
+        .with_secret("pull", logins(&real, &password(READER)));
     object.spec.image_pull_secrets[0].name = "pull".into();
     since(&real);
     object.serves(&remote, true).await;
@@ -192,7 +192,7 @@ async fn what_is_not_given_together_is_asked_for_alone(#[case] habit: Habit) {
     let remote = real.remote();
     since(&real);
     for (version, both) in [("1", 1), ("2", 0)] {
-        let mut object = object(&real, version).with_logins(logins(&real, password(CI)), true);
+        let mut object = object(&real, version).with_logins(logins(&real, &password(CI)), true);
         object.serves(&remote, true).await;
         let (seen, tokens) = since(&real);
         assert!(!seen.iter().any(Seen::is_mount), "{seen:#?}");
