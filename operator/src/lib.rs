@@ -20,8 +20,12 @@ pub mod keychain;
 
 pub mod error;
 
+pub mod leader;
+pub mod shutdown;
+
 pub mod admin;
 pub mod args;
 pub mod backoff;
 pub mod events;
 pub mod metrics;
+pub mod selector;

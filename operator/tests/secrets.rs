@@ -14,6 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
+    leader::Term,
     metrics::{Format, Metrics},
     registry::{
         memory::{
@@ -22,9 +23,9 @@ use multiarch_operator::{
         },
         remote::{self, Observation, Remote},
     },
+    shutdown::Shutdown,
 };
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::api::Api;
@@ -101,16 +102,21 @@ async fn outputs(login: Login, lies: Vec<Lie>, credential: &Value) -> (String, V
     })
     .unwrap();
     let mut shown = format!("{remote:?}");
-    let stop = CancellationToken::new();
-    let options =
-        Options { namespaces: Vec::new(), allowed: Vec::new(), concurrent: NonZeroU16::MIN };
+    let shutdown = Shutdown::default();
+    let options = Options {
+        namespaces: Vec::new(),
+        selector: None,
+        allowed: Vec::new(),
+        concurrent: NonZeroU16::MIN,
+    };
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
-    let run = controller::run(client, remote, options, metrics.clone(), admin, stop.clone());
+    let run =
+        controller::run(client, remote, options, metrics.clone(), admin, Term::alone(&shutdown));
     let running = tokio::spawn(run);
     api.until("a status", |api| !api.patches().is_empty()).await;
     // The Events of a run are told before it ends.
-    stop.cancel();
+    shutdown.stop.cancel();
     running.await.unwrap();
     for seen in api.asked() {
         shown = format!("{shown}\n{} {} {} {}", seen.method, seen.path, seen.query, seen.body);

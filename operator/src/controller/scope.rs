@@ -14,13 +14,19 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::{Watched, causes, hint};
+use super::{Watched, hint};
+use crate::{error::causes, selector::Selector};
 
-/// Watches `namespaces`, or all where there are none. Nothing is told before each of them was listed, so that a
+/// How long one watch lasts, in seconds. A connection that died in silence is noticed as late as that, and begun again a watch
+/// costs one request.
+const LASTS: u32 = 120;
+
+/// Watches `namespaces`, or all where there are none, there only what `selector` selects. Nothing is told before each of them was listed, so that a
 /// reader of `store` never takes a part for the whole.
 pub(super) fn watch(
     client: &Client,
     namespaces: &[String],
+    selector: Option<&Selector>,
     store: Store<Watched>,
 ) -> impl Stream<Item = Result<Event<Watched>, Error>> + Send + use<> {
     let mut apis: Vec<Api<Watched>> =
@@ -29,15 +35,19 @@ pub(super) fn watch(
         apis.push(Api::all(client.clone()));
     }
     let mut merged = Merged::of(apis.len(), store);
+    let mut config = watcher::Config::default().timeout(LASTS);
+    if let Some(selector) = selector {
+        config = config.labels(&selector.to_string());
+    }
     let told = |namespace: Option<&String>, event: &Result<_, Error>| {
         if let Err(error) = event {
             let (error, hint) = (causes(error), hint(error));
             warn!(namespace, error, hint, "failed to watch MultiArchImages; trying again");
         }
     };
-    let each = apis.into_iter().enumerate().map(|(at, api)| {
+    let each = apis.into_iter().enumerate().map(move |(at, api)| {
         let namespace = namespaces.get(at).cloned();
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, config.clone()).default_backoff();
         let events = events.inspect(move |event| told(namespace.as_ref(), event));
         events.map(move |event| (at, event)).boxed()
     });

@@ -32,6 +32,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 
 use super::{Access, Copied, Place, Progress, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
@@ -47,6 +48,8 @@ pub struct Remote {
     hosts: hosts::Hosts,
     tokens: token::Tokens,
     mounts: mounts::Mounts,
+    /// Uploads that nobody waits for any more, while they are cancelled.
+    cancelled: TaskTracker,
     allow_http: bool,
     token_realms: Vec<(String, String)>,
     upload_hosts: Vec<(String, String)>,
@@ -138,10 +141,17 @@ impl Remote {
             hosts: hosts::Hosts::default(),
             tokens: token::Tokens::default(),
             mounts: mounts::Mounts::default(),
+            cancelled: TaskTracker::new(),
             allow_http,
             token_realms,
             upload_hosts,
         })
+    }
+
+    /// Waits until every upload that was begun is done with, once nobody asks any more.
+    pub async fn settle(&self) {
+        self.cancelled.close();
+        self.cancelled.wait().await;
     }
 }
 

@@ -207,6 +207,10 @@ impl Inner {
                 let Some(mut object) = self.objects.get(&key).cloned() else {
                     return found(None);
                 };
+                let version = &seen.body["metadata"]["resourceVersion"];
+                if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
+                    return failure(StatusCode::CONFLICT);
+                }
                 let mut status = seen.body["status"].clone();
                 let conditions = object["status"]["conditions"].as_array().cloned();
                 // Conditions of other managers stay.
@@ -262,7 +266,11 @@ fn json_response(value: &Value) -> Response {
 }
 
 fn failure(status: StatusCode) -> Response {
-    let reason = if status == StatusCode::NOT_FOUND { "NotFound" } else { "InternalError" };
+    let reason = match status {
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::CONFLICT => "Conflict",
+        _ => "InternalError",
+    };
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
         "message": "as the test wants it", "code": status.as_u16(),

@@ -227,7 +227,7 @@ impl Drop for Session<'_> {
         if self.open
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(self.deletion());
+            self.remote.cancelled.spawn_on(self.deletion(), &runtime);
         }
     }
 }
