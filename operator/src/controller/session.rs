@@ -1,10 +1,11 @@
 //! What the process knows of an object beside what the watch shows: failures in a row, and a status that it wrote and the watch has not brought back yet.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
+use tokio::time::Instant;
 
 use super::{Watched, lock};
 use crate::{
@@ -12,6 +13,10 @@ use crate::{
     oci::Digest,
     reconcile::{referrers::Looks, tags::Corrections},
 };
+
+/// For how long its own write is preferred to what the watch shows. A watch that is behind for longer is dead, or the data of the
+/// API server are older than they were.
+const CATCHES_UP: Duration = Duration::from_mins(5);
 
 /// Sessions are looked through for deleted objects when there are this many more than last time.
 const PRUNE: usize = 1024;
@@ -41,6 +46,7 @@ struct Session {
 struct Written {
     version: u64,
     status: MultiArchImageStatus,
+    at: Instant,
 }
 
 /// A status, and the version of the object that has it.
@@ -57,7 +63,9 @@ impl Sessions {
         let mut sessions = lock(&self.0);
         if let Some(session) = sessions.get_mut(&uid(object)) {
             match (&session.written, watched) {
-                (Some(written), Some(watched)) if written.version > watched => {
+                (Some(written), Some(watched))
+                    if written.version > watched && written.at.elapsed() < CATCHES_UP =>
+                {
                     let version = Some(written.version.to_string());
                     return Known { status: written.status.clone(), version };
                 }
@@ -75,7 +83,8 @@ impl Sessions {
         version_written: Option<&str>,
         status: MultiArchImageStatus,
     ) {
-        let written = version(version_written).map(|version| Written { version, status });
+        let written = version(version_written);
+        let written = written.map(|version| Written { version, status, at: Instant::now() });
         let mut sessions = lock(&self.0);
         let session = sessions.entry(uid(object)).or_default();
         session.written = written;
@@ -218,6 +227,14 @@ mod tests {
         assert_eq!(known(object("9", "old")), (status("new"), "10".into()));
         assert_eq!(known(object("10", "new")), (status("new"), "10".into()));
         assert_eq!(known(object("11", "edited")), (status("edited"), "11".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn does_not_prefer_it_for_ever() {
+        let sessions = Sessions::default();
+        sessions.remember(&object("9", "old"), Some("10"), status("new"));
+        tokio::time::advance(CATCHES_UP).await;
+        assert_eq!(sessions.known(&object("9", "old")).status, status("old"));
     }
 
     /// The data of the API server may be restored from a backup: then its versions begin again.

@@ -29,8 +29,9 @@ impl Term {
         Self { stop, cut, until: Until::Shutdown }
     }
 
-    /// Of a process that may work until the time in `until`.
-    pub(super) fn of_lease(shutdown: &Shutdown, until: watch::Receiver<Option<Instant>>) -> Self {
+    /// Of a process that may work until the time in `until`, which moves; `None` in it, and its end, are the end.
+    #[must_use]
+    pub fn of_lease(shutdown: &Shutdown, until: watch::Receiver<Option<Instant>>) -> Self {
         let (stop, cut) = (shutdown.stop.clone(), shutdown.cut.child_token());
         Self { stop, cut, until: Until::Lease(until) }
     }
