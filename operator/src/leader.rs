@@ -350,7 +350,7 @@ fn hint(error: &LeaseError) -> Option<&'static str> {
             "the API server refused the credential: print a new kubeconfig, or give the Pod its token",
         ),
         403 => Some(
-            "the operator lacks rights on this Lease: apply charts/multiarch-operator/templates/rbac.yaml, whose Role for Leases names it, or name another one by --leader-election-lease and --leader-election-namespace",
+            "the operator lacks rights on this Lease: apply charts/multiarch-operator/templates/rbac-leases.yaml, whose Role names it, or name another one by --leader-election-lease and --leader-election-namespace",
         ),
         404 => {
             Some("there is no such namespace: --leader-election-namespace names one that there is")

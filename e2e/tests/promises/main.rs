@@ -47,7 +47,10 @@ mod restart;
 mod suspend;
 
 mod admin;
+mod leader;
+mod outage;
 mod rbac;
+mod shards;
 mod shutdown;
 
 mod admission;
