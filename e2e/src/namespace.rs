@@ -32,13 +32,13 @@ impl Namespace {
     /// Lets the ServiceAccount `name` of the namespace `of` have a Lease here.
     pub async fn grant_leases(&self, client: &Client, of: &str, name: &str) -> Result<()> {
         let metadata = ObjectMeta { name: Some("leases".into()), ..ObjectMeta::default() };
-        let rule = PolicyRule {
+        let may = PolicyRule {
             api_groups: Some(vec!["coordination.k8s.io".into()]),
             resources: Some(vec!["leases".into()]),
             verbs: ["get", "create", "update"].map(Into::into).into(),
             ..PolicyRule::default()
         };
-        let role = Role { metadata: metadata.clone(), rules: Some(vec![rule]) };
+        let role = Role { metadata: metadata.clone(), rules: Some(vec![may]) };
         let roles: Api<Role> = Api::namespaced(client.clone(), &self.name);
         roles.create(&PostParams::default(), &role).await.context("failed to create a Role")?;
         let subject = Subject {

@@ -63,18 +63,18 @@ impl Operator {
         let (process, admin) = run(folder, namespace.as_deref(), &flags, 1).await?;
         let folder = folder.to_owned();
         let mut operator = Self { process, admin, folder, namespace, flags, starts: 1 };
-        operator.ready().await?;
+        operator.ready(SOON).await?;
         Ok(operator)
     }
 
     /// Waits until it is ready: its first list of objects is done.
-    pub async fn ready(&mut self) -> Result<()> {
+    pub async fn ready(&mut self, deadline: Duration) -> Result<()> {
         let (process, admin) = (&mut self.process, &self.admin);
         let ready = async || {
             process.find_in_logs(|_| Some(()))?;
             Ok(get(admin, "/readyz", "*/*").await?.status().is_success().then_some(()))
         };
-        let waited = await_some("the operator is ready", SOON, ready).await;
+        let waited = await_some("the operator is ready", deadline, ready).await;
         waited.with_context(|| self.process.logs().unwrap_or_default())
     }
 
@@ -93,7 +93,7 @@ impl Operator {
     /// Starts it anew after its end, and waits until it is ready.
     pub async fn restart(&mut self) -> Result<()> {
         self.relaunch().await?;
-        self.ready().await
+        self.ready(SOON).await
     }
 
     /// Starts it anew after its end, whether or not there is an API server.
@@ -101,7 +101,7 @@ impl Operator {
         self.starts += 1;
         let namespace = self.namespace.as_deref();
         (self.process, self.admin) = run(&self.folder, namespace, &self.flags, self.starts).await?;
-        self.ready().await
+        Ok(())
     }
 
     /// Sends it the signal `name` (STOP, CONT, TERM).

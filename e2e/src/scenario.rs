@@ -156,8 +156,9 @@ async fn on_stage(
     if !matches!(played, Ok(Ok(()))) {
         scenario.show();
     }
-    scenario.namespace.delete().await?;
-    played.unwrap_or_else(|panic| resume_unwind(panic))
+    let deleted = scenario.namespace.delete().await;
+    played.unwrap_or_else(|panic| resume_unwind(panic))?;
+    deleted
 }
 
 /// The requests to a registry, which tell why a test failed.

@@ -158,8 +158,9 @@ fn election(args: &Args) -> anyhow::Result<Option<leader::Options>> {
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {
-    // What the watch says of its failures, we say with a hint.
-    let directives = format!("kube_runtime::watcher=off,{}", args.log_level);
+    // What the client and the watch say of their failures, we say with a hint.
+    let directives =
+        format!("kube_client::client=off,kube_runtime::watcher=off,{}", args.log_level);
     let filter = EnvFilter::try_new(directives).with_context(|| {
         format!("--log-level: {:?} is neither a level nor a directive", args.log_level)
     })?;

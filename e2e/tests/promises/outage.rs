@@ -44,7 +44,7 @@ async fn an_api_server_that_was_away_is_followed_again() -> Result<()> {
         s.registry.push(&tag_of("app:1", ONE[0]), &Image::oci(ONE[0], "news")?).await?;
 
         s.cluster.start_api_server().await?;
-        second.ready().await?;
+        second.ready(LATER).await?;
         s.push("new:1", &ONE).await?;
         s.apply(&s.spec("new", "new:1", &ONE)).await?;
         until(s, "new", |image| image.ready() == "True/Succeeded").await?;
@@ -77,13 +77,13 @@ async fn a_kind_that_is_removed_and_comes_back_is_worked_on() -> Result<()> {
         is_alive(&s.operator, 200).await?;
 
         s.cluster.kubectl(["apply", "--server-side", "--filename", &crds]).await?;
-        let established = ["wait", "--for=condition=Established", "--timeout=30s", "--filename"];
-        s.cluster.kubectl(established.into_iter().chain([&*crds])).await?;
+        let established = ["wait", "--for=condition=Established", "--timeout=30s", "crd"];
+        s.cluster.kubectl(established.into_iter().chain(["multiarchimages.multiarch.dev"])).await?;
         s.apply(&s.spec("app", "app:1", &ONE)).await?;
         let again = until(s, "app", |image| image.ready() == "True/Succeeded").await?;
         assert_ne!(again.metadata.uid, before.metadata.uid);
         assert_eq!(again.digest(), before.digest(), "the tag is as it was");
-        second.ready().await?;
+        second.ready(LATER).await?;
         Ok(())
     })
     .await
