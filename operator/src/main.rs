@@ -16,7 +16,7 @@ use multiarch_operator::{
 };
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 /// How long uploads that were cut off may take to be cancelled, and open requests to the admin server to be answered, at
@@ -88,7 +88,12 @@ async fn main() -> anyhow::Result<()> {
                 let controller = Arc::clone(&controller);
                 async move { controller.work(term).await }
             };
-            leader::run(clients.lease, election, &shutdown, leads, work).await?;
+            let led = leader::run(clients.lease, election, &shutdown, leads, work).await;
+            if let Err(error) = led {
+                error!(%error, "ending at once");
+                // Not by way of main's end, which waits for what does not stop.
+                std::process::exit(1);
+            }
         }
     }
     watching.abort();

@@ -1,5 +1,5 @@
 //! The controller from term to term, and through what becomes of an API server: nothing is lost, and nothing old is written over what is new.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[path = "controller/api.rs"]
 mod api;
@@ -362,9 +362,9 @@ async fn a_copy_that_is_cut_off_is_not_shown_for_ever(#[case] shutdown: bool) {
     let copies = move |_: &Api| requests.requests().iter().any(|request| request.method == "PUT");
     api.until_later("a copy", copies).await;
     if shutdown {
-        reign.cut().await
+        reign.cut().await;
     } else {
-        reign.lose().await
+        reign.lose().await;
     }
     let shown = condition(&api, "app", "Reconciling")["message"].as_str().unwrap().to_owned();
     assert_eq!(shown.starts_with("the operator was stopped while"), shutdown, "{shown}");

@@ -8,7 +8,7 @@ use multiarch_e2e::{
     Scenario,
     await_condition::{SOON, await_some},
     images::Image,
-    proxy::Answer,
+    proxy::{Answer, Seen},
     scenario,
     scenario::{scenario_of_two_registries, scenario_with},
     spec::{Report, Spec},
@@ -68,7 +68,7 @@ async fn what_is_at_hand_is_finished() -> Result<()> {
         );
         s.apply(&spec).await?;
         let uploads =
-            async || Ok(s.registry.proxy.seen().iter().any(|seen| seen.is_upload()).then_some(()));
+            async || Ok(s.registry.proxy.seen().iter().any(Seen::is_upload).then_some(()));
         await_some("it uploads", SOON, uploads).await?;
         let status = s.operator.terminate(SOON).await?;
         assert!(status.success(), "{status}");
@@ -98,7 +98,7 @@ async fn what_cannot_be_finished_is_cut_off() -> Result<()> {
             json!({}),
         );
         s.apply(&spec).await?;
-        let begun = || s.registry.proxy.seen().into_iter().filter(|seen| seen.is_start()).count();
+        let begun = || s.registry.proxy.seen().into_iter().filter(Seen::is_start).count();
         let uploads = async || Ok((begun() > 0).then_some(()));
         await_some("it uploads", SOON, uploads).await?;
         let status = s.operator.terminate(GRACE).await?;

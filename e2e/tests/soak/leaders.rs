@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -32,8 +32,8 @@ const SETTLED: Duration = Duration::from_mins(5);
 const MOVES: usize = 20;
 
 /// The digests of all images that were ever pushed for a platform of an object, in order.
-#[derive(Clone, Default)]
-struct Pushed(Arc<Mutex<HashMap<(usize, &'static str), Vec<String>>>>);
+#[derive(Default)]
+struct Pushed(Mutex<HashMap<(usize, &'static str), Vec<String>>>);
 
 impl Pushed {
     fn add(&self, object: usize, platform: &'static str, digest: String) {

@@ -47,11 +47,12 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     }
     if let Outcome::Served { published, platforms, .. } = &run.outcome {
         status.reference = Some(published.reference().to_string());
-        status.repository = Some(published.reference().repository().to_string());
         status.digest = Some(published.digest().to_string());
         status.media_type = Some(published.media_type().to_owned());
         status.platforms = with_configs(platforms, &previous.platforms);
     }
+    let reference = status.reference.as_ref().and_then(|reference| reference.parse().ok());
+    status.repository = reference.map(|reference: Reference| reference.repository().to_string());
     if let Outcome::Served { tags, .. } | Outcome::Stands { tags } = &run.outcome {
         let target = status.reference.as_ref().and_then(|reference| reference.parse().ok());
         let target = target.and_then(|target: Reference| target.tag().map(ToOwned::to_owned));
