@@ -371,3 +371,43 @@ pub fn identity() -> String {
     let (host, (head, low, mid, high, tail)) = (host.trim(), parts);
     format!("{host}_{head:08x}-{low:04x}-{mid:04x}-{high:04x}-{tail:012x}")
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::credential(401, Some("kubeconfig"))]
+    #[case::rights(403, Some("rbac-leases.yaml"))]
+    #[case::namespace(404, Some("--leader-election-namespace"))]
+    #[case::away(503, None)]
+    fn says_what_to_do(#[case] code: u16, #[case] words: Option<&str>) {
+        let status = Status { code, message: "why".into(), ..Status::default() };
+        let source = kube::Error::Api(Box::new(status));
+        let error = LeaseError::Refused { verb: "create", lease: "a/b".into(), source };
+        assert!(causes(&error).starts_with("failed to create Lease a/b: "), "{}", causes(&error));
+        let hint = hint(&error);
+        assert_eq!(hint.is_some(), words.is_some(), "{hint:?}");
+        assert!(words.is_none_or(|words| hint.is_some_and(|hint| hint.contains(words))));
+    }
+
+    #[test]
+    fn an_answer_that_is_late_has_no_hint() {
+        let limit = Duration::from_secs(5);
+        let error = LeaseError::Late { verb: "read", lease: "a/b".into(), limit };
+        assert_eq!(causes(&error), "failed to read Lease a/b: no answer within 5s");
+        assert_eq!(hint(&error), None);
+    }
+
+    #[test]
+    fn no_two_processes_are_called_the_same() {
+        let (one, other) = (identity(), identity());
+        assert_ne!(one, other);
+        let (_, id) = one.rsplit_once('_').unwrap();
+        let parts: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12], "{one}");
+    }
+}

@@ -16,8 +16,8 @@ use multiarch_e2e::{
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 /// Times that a test can wait for.
 const SHORT: &[&str] = &[
-    "--leader-election-lease-duration=4s",
-    "--leader-election-renew-deadline=2s",
+    "--leader-election-lease-duration=6s",
+    "--leader-election-renew-deadline=4s",
     "--leader-election-retry-period=500ms",
 ];
 
@@ -68,13 +68,14 @@ async fn a_leader_that_is_held_up_is_followed_and_writes_nothing_when_it_wakes()
         await_some("it reads", SOON, reads).await?;
         s.operator.signal("STOP").await?;
         let published = s.until_ready("app", "True/Succeeded").await?;
-        assert!(second.leads().await?);
+        second.await_lead(SOON).await?;
 
         s.registry.proxy.forget();
         s.operator.signal("CONT").await?;
         s.operator.await_log("lost the lease", SOON).await?;
         s.operator.await_log("standing by", SOON).await?;
-        assert!(!s.operator.leads().await? && second.leads().await?);
+        second.await_lead(SOON).await?;
+        assert!(!s.operator.leads().await?);
         let seen = s.registry.proxy.seen();
         assert!(seen.iter().all(|seen| !seen.is_manifest_put()), "{seen:?}");
         assert_eq!(s.registry.digest("app:1").await?.as_deref(), Some(published.digest()));

@@ -77,12 +77,11 @@ async fn a_leader_that_is_killed_again_and_again() -> Result<()> {
                 }
                 looked += usize::from(look(s, &pushed, (object + step) % objects).await?);
             }
-            let (leader, other) = if s.operator.leads().await? {
+            let (leader, other) = if first_leads(&s.operator, &second).await? {
                 (&mut s.operator, &second)
             } else {
                 (&mut second, &s.operator)
             };
-            ensure!(leader.leads().await? && !other.leads().await?, "one of the two leads");
             leader.kill().await?;
             let killed = Instant::now();
             let begun = other.runs().await?;
@@ -103,6 +102,20 @@ async fn a_leader_that_is_killed_again_and_again() -> Result<()> {
         no_panic(&second)
     })
     .await
+}
+
+/// Waits until one of the two leads, and tells whether that is the first.
+async fn first_leads(first: &Operator, second: &Operator) -> Result<bool> {
+    let one = async || match (first.leads().await?, second.leads().await?) {
+        // Asked one after the other.
+        (true, true) => {
+            ensure!(!first.leads().await?, "both lead");
+            Ok(None)
+        }
+        (false, false) => Ok(None),
+        (first, _) => Ok(Some(first)),
+    };
+    await_some("one of the two leads", TAKEOVER, one).await
 }
 
 /// The name of an object, and what it publishes to.
