@@ -49,6 +49,7 @@ mod suspend;
 
 mod admin;
 mod rbac;
+mod rbac_of_secrets;
 mod shutdown;
 
 mod admission;

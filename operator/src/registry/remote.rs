@@ -11,6 +11,8 @@ mod clients;
 mod copy;
 mod endpoint;
 mod failure;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzzing;
 mod hosts;
 mod lately;
 mod limits;

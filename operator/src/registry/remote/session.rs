@@ -222,7 +222,10 @@ impl Drop for Session<'_> {
 
 /// How many bytes a `Range` of `0-END` says the registry has.
 pub(super) fn taken(answer: &Answer) -> Option<u64> {
-    let range = answer.response.headers().get(RANGE)?.to_str().ok()?;
+    range(answer.response.headers().get(RANGE)?.to_str().ok()?)
+}
+
+pub(super) fn range(range: &str) -> Option<u64> {
     let range = range.strip_prefix("bytes=").unwrap_or(range);
     range.strip_prefix("0-")?.parse::<u64>().ok()?.checked_add(1)
 }
