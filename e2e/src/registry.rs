@@ -254,8 +254,8 @@ impl Registry {
             Own::Nothing => request,
             Own::Password(login) => request.basic_auth(login.user, Some(login.password)),
             Own::Token(signer) => {
-                let parts = ["/manifests/", "/blobs/"].iter();
-                let repository = parts.filter_map(|part| path.split_once(part)).next();
+                let mut parts = ["/manifests/", "/blobs/"].iter();
+                let repository = parts.find_map(|part| path.split_once(part));
                 let (repository, _) =
                     repository.with_context(|| format!("no repository: {path}"))?;
                 request.bearer_auth(signer.of_everything(repository)?)
