@@ -1,6 +1,15 @@
 //! A real distribution registry of a test's own, behind the proxy that counts, and what CI would do with it: push, tag, delete.
 
-use std::{fs, path::Path};
+mod storage;
+mod whole;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use self::{storage::Backup, whole::Whole};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -56,10 +65,11 @@ pub struct Registry {
     /// What the operator talks to.
     pub proxy: Proxy,
     address: String,
+    folder: PathBuf,
     is_tls: bool,
     login: Option<Login>,
     client: reqwest::Client,
-    _process: Process,
+    process: Arc<Process>,
 }
 
 impl Registry {
@@ -115,7 +125,7 @@ impl Registry {
         match storage {
             Storage::Memory => config["storage"]["inmemory"] = json!({}),
             Storage::Files => {
-                let files = folder.join("storage");
+                let files = folder.join(STORAGE);
                 config["storage"]["filesystem"] = json!({"rootdirectory": files});
             }
         }
@@ -125,17 +135,25 @@ impl Registry {
             config["auth"] = json!({"htpasswd": {"realm": "e2e", "path": htpasswd}});
         }
         // JSON is YAML.
-        let file = folder.join("registry.yaml");
-        fs::write(&file, config.to_string())
+        fs::write(folder.join(CONFIGURATION), config.to_string())
             .context("failed to write the registry's configuration")?;
-        let mut command = Command::new(tool("registry")?);
-        command.arg("serve").arg(&file);
-        let mut process = Process::start(command, &folder.join("registry.log"))?;
-        let address =
-            await_some("the registry listens", SOON, async || process.find_in_logs(listening))
-                .await?;
+        let (process, address) = serve(folder, 1).await?;
         let proxy = Proxy::start(&address).await?;
-        Ok(Self { proxy, address, is_tls, login, client, _process: process })
+        let (folder, process) = (folder.to_owned(), Arc::new(process));
+        Ok(Self { proxy, address, folder, is_tls, login, client, process })
+    }
+
+    /// The same registry under another host: behind one more proxy, which knows nothing of what the other one was told.
+    pub async fn another_host(&self) -> Result<Self> {
+        Ok(Self {
+            proxy: self.proxy.another().await?,
+            address: self.address.clone(),
+            folder: self.folder.clone(),
+            is_tls: self.is_tls,
+            login: self.login,
+            client: self.client.clone(),
+            process: Arc::clone(&self.process),
+        })
     }
 
     /// The host of references to it: the proxy's, or its own where it speaks TLS.
@@ -173,6 +191,9 @@ impl Registry {
     /// Pushes `image` under `to` (repository:tag), past the proxy.
     pub async fn push(&self, to: &str, image: &Image) -> Result<()> {
         let (repository, tag) = split(to)?;
+        for config in image.configs()? {
+            self.proxy.know_config(&config);
+        }
         for blob in &image.blobs {
             self.put_blob(repository, blob).await?;
         }
@@ -281,6 +302,20 @@ impl Registry {
         }
         request.send().await.with_context(|| format!("{method} {url}"))
     }
+}
+
+const CONFIGURATION: &str = "registry.yaml";
+const STORAGE: &str = "storage";
+
+/// Starts the process whose configuration lies in `folder`, for the time that `number` counts, and waits until it listens.
+async fn serve(folder: &Path, number: u32) -> Result<(Process, String)> {
+    let mut command = Command::new(tool("registry")?);
+    command.arg("serve").arg(folder.join(CONFIGURATION));
+    let mut process = Process::start(command, &folder.join(format!("registry-{number}.log")))?;
+    let listens =
+        await_some("the registry listens", SOON, async || process.find_in_logs(listening));
+    let address = listens.await?;
+    Ok((process, address))
 }
 
 /// The repository, and the tag or digest.
