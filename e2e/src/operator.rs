@@ -59,8 +59,17 @@ impl Operator {
 
     /// Kills it as `kill -9` does, and starts it anew.
     pub async fn kill_and_restart(&mut self) -> Result<()> {
-        self.process.signal("KILL").await?;
-        self.process.ended(SOON).await?;
+        self.kill().await?;
+        self.restart().await
+    }
+
+    /// Kills it as `kill -9` does.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts it anew, once it has ended.
+    pub async fn restart(&mut self) -> Result<()> {
         self.starts += 1;
         (self.process, self.admin) =
             run(&self.folder, self.namespace.as_deref(), self.starts).await?;

@@ -24,6 +24,7 @@ use axum::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
+    sync::{Notify, futures::Notified},
     task::JoinHandle,
 };
 
@@ -66,6 +67,7 @@ struct Upstream {
     client: reqwest::Client,
     book: Arc<Mutex<Book>>,
     at_work: Arc<AtomicUsize>,
+    asked: Arc<Notify>,
     host: String,
 }
 
@@ -94,6 +96,7 @@ impl Proxy {
             client: client()?,
             book: Arc::new(Mutex::new(book)),
             at_work: Arc::default(),
+            asked: Arc::default(),
             host: host.clone(),
         };
         let server = Mutex::new(serve(address, upstream.clone())?);
@@ -121,6 +124,12 @@ impl Proxy {
         self.book().seen.clone()
     }
 
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.book().seen.len()
+    }
+
     /// Those of them whose path contains `part`.
     #[must_use]
     pub fn seen_of(&self, part: &str) -> Vec<Seen> {
@@ -136,6 +145,11 @@ impl Proxy {
     /// Counts from nothing again.
     pub fn forget(&self) {
         self.book().seen.clear();
+    }
+
+    /// Waits for the first request after this call.
+    pub fn next_request(&self) -> Notified<'_> {
+        self.upstream.asked.notified()
     }
 
     /// How many requests are at work.
@@ -257,6 +271,7 @@ async fn forward(State(upstream): State<Upstream>, request: Request) -> Response
         book.seen.push(seen);
         (book.seen.len() - 1, answer, refused)
     };
+    upstream.asked.notify_waiters();
     let response = match (answer, refused) {
         (Some(answer), _) => answer.give(&upstream, request).await,
         (None, Some(refused)) => refused,

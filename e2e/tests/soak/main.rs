@@ -3,4 +3,6 @@
 //! One program, so that all share one control plane and are linked once.
 
 mod engine;
+
+mod kills;
 mod matrix;
