@@ -50,6 +50,12 @@ pub const READER: Login = Login {
     htpasswd: "reader:$2a$04$ThYSDPBCpn6dj.3uPp3QPO.u0UwA.cRF0Sm0ilW1VYceVLpK.kL4u\n",
 };
 
+/// Who is let in beside [`READER`] where there are two.
+pub const BOTH: Login = Login {
+    htpasswd: "ci:$2a$04$t0fBwWt9jslnES8AjiHzeOIlybKrp2Bo3cHSJD0q6gjv3FlPjR/ru\nreader:$2a$04$ThYSDPBCpn6dj.3uPp3QPO.u0UwA.cRF0Sm0ilW1VYceVLpK.kL4u\n",
+    ..CI
+};
+
 /// Where a registry keeps what it is given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Storage {
@@ -70,6 +76,7 @@ pub struct Registry {
     login: Option<Login>,
     client: reqwest::Client,
     process: Arc<Process>,
+    starts: u32,
 }
 
 impl Registry {
@@ -140,7 +147,7 @@ impl Registry {
         let (process, address) = serve(folder, 1).await?;
         let proxy = Proxy::start(&address).await?;
         let (folder, process) = (folder.to_owned(), Arc::new(process));
-        Ok(Self { proxy, address, folder, is_tls, login, client, process })
+        Ok(Self { proxy, address, folder, is_tls, login, client, process, starts: 1 })
     }
 
     /// The same registry under another host: behind one more proxy, which knows nothing of what the other one was told.
@@ -153,6 +160,7 @@ impl Registry {
             login: self.login,
             client: self.client.clone(),
             process: Arc::clone(&self.process),
+            starts: self.starts,
         })
     }
 

@@ -24,7 +24,7 @@ use crate::{
     namespace::Namespace,
     objects::Objects,
     operator::Operator,
-    registry::{CI, Login, READER, Registry, Storage},
+    registry::{BOTH, CI, Login, READER, Registry, Storage},
     spec::Spec,
     tls::Certificates,
 };
@@ -78,6 +78,14 @@ pub async fn scenario_of_two_passwords(
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
 ) -> Result<()> {
     with_one_elsewhere(LOCKED, Some(READER), play).await
+}
+
+/// Plays `play` with a registry that lets in two, each with a password.
+pub async fn scenario_of_two_tenants(
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let props = Props { login: Some(BOTH), ..OPEN };
+    on_stage(Cluster::shared().await?, props, play).await
 }
 
 /// The same with room for layers that fill a memory.

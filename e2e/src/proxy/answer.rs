@@ -23,6 +23,8 @@ pub enum Answer {
     Status(u16, Vec<(&'static str, &'static str)>),
     /// A status with an error of the spec's form.
     Error(u16, &'static str),
+    /// A status, a media type, and a body of it.
+    Body(u16, &'static str, &'static str),
     /// A status that asks to come again after so many seconds.
     Later(u16, u64),
     /// The same by date, as RFC 9110 has it.
@@ -64,6 +66,11 @@ impl Answer {
                 response.body(Body::empty()).unwrap_or_default()
             }
             Self::Error(status, code) => refusal(status, code),
+            Self::Body(status, media_type, body) => {
+                let response = Response::builder().status(status);
+                let response = response.header(header::CONTENT_TYPE, media_type);
+                response.body(Body::from(body)).unwrap_or_default()
+            }
             Self::Later(status, seconds) => later(status, &seconds.to_string()),
             Self::LaterByDate(status, seconds) => {
                 let at = Timestamp::now() + Duration::from_secs(seconds);
@@ -122,7 +129,7 @@ impl Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(status, _) => write!(f, "{status}"),
+            Self::Status(status, _) | Self::Body(status, ..) => write!(f, "{status}"),
             Self::Error(status, code) => write!(f, "{status} {code}"),
             Self::Later(status, seconds) => write!(f, "{status}, again after {seconds} s"),
             Self::LaterByDate(status, seconds) => {

@@ -43,10 +43,14 @@ impl Registry {
         Ok(count)
     }
 
-    /// Copies its files aside. Nobody may write meanwhile.
-    pub fn back_up(&self) -> Result<Backup> {
-        let backup = self.folder.join("backup");
-        copy(&self.storage(), &backup)?;
+    /// Copies its files aside, as the backup called `name`. Nobody may write meanwhile.
+    pub fn back_up(&self, name: &str) -> Result<Backup> {
+        let backup = self.folder.join("backups").join(name);
+        if self.storage().exists() {
+            copy(&self.storage(), &backup)?;
+        } else {
+            fs::create_dir_all(&backup).context("failed to make a folder")?;
+        }
         Ok(Backup(backup))
     }
 
@@ -58,7 +62,8 @@ impl Registry {
         let storage = self.storage();
         fs::remove_dir_all(&storage).context("failed to remove the registry's files")?;
         copy(&backup.0, &storage)?;
-        let (process, address) = serve(&self.folder, 2).await?;
+        self.starts += 1;
+        let (process, address) = serve(&self.folder, self.starts).await?;
         self.proxy.lead_to(&address);
         (self.process, self.address) = (Arc::new(process), address);
         Ok(())

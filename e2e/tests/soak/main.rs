@@ -4,5 +4,9 @@
 
 mod engine;
 
+mod disk;
 mod kills;
 mod matrix;
+mod outage;
+mod partition;
+mod tenants;
