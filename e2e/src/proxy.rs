@@ -41,7 +41,7 @@ use self::{
 #[derive(Debug, Default)]
 struct Book {
     seen: Vec<Seen>,
-    /// What has succeeded since the start.
+    /// What has succeeded since the start, or since they were forgotten.
     done: BTreeSet<Operation>,
     rules: Vec<Rule>,
     configs: BTreeSet<String>,
@@ -144,7 +144,9 @@ impl Proxy {
 
     /// Counts from nothing again.
     pub fn forget(&self) {
-        self.book().seen.clear();
+        let mut book = self.book();
+        book.seen.clear();
+        book.done.clear();
     }
 
     /// Waits for the first request after this call.

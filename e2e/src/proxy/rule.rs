@@ -15,8 +15,6 @@ pub struct Rule {
     authorization: Option<String>,
     after: Option<Operation>,
     answer: Answer,
-    /// So many requests are let pass before.
-    passes: usize,
     /// How often it is followed yet.
     times: usize,
     /// It is followed for each so many requests.
@@ -56,7 +54,6 @@ impl Rule {
             authorization: None,
             after: None,
             answer,
-            passes: 0,
             times: usize::MAX,
             each: 1,
             matched: 0,
@@ -79,12 +76,6 @@ impl Rule {
     #[must_use]
     pub fn after(self, operation: Operation) -> Self {
         Self { after: Some(operation), ..self }
-    }
-
-    /// Only after so many requests.
-    #[must_use]
-    pub fn not_first(self, passes: usize) -> Self {
-        Self { passes, ..self }
     }
 
     /// No more than so many times.
@@ -134,7 +125,7 @@ impl Rule {
             return None;
         }
         self.matched += 1;
-        if self.matched <= self.passes || !(self.matched - self.passes).is_multiple_of(self.each) {
+        if !self.matched.is_multiple_of(self.each) {
             return None;
         }
         self.times = self.times.saturating_sub(1);

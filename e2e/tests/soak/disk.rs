@@ -39,14 +39,14 @@ async fn that_is_full_leaves_the_tag_and_is_told() -> Result<()> {
         let before = s.registry.whole("team/app:1").await?;
         build(s, elsewhere, "version 2").await?;
 
-        // There is room for one more blob.
+        // There is room for one more blob, or for those that come at once.
         let proxy = &s.registry.proxy;
-        let full = || Answer::Body(500, "application/json", FULL);
-        for operation in [Operation::PutBlob, Operation::PutManifest, Operation::PutTag] {
-            let first = usize::from(operation == Operation::PutBlob);
-            proxy.follow(Rule::of(operation, full()).not_first(first));
+        for operation in
+            [Operation::PostUpload, Operation::PutBlob, Operation::PutManifest, Operation::PutTag]
+        {
+            let full = Answer::Body(500, "application/json", FULL);
+            proxy.follow(Rule::of(operation, full).after(Operation::PutBlob));
         }
-        proxy.follow(Rule::of(Operation::PostUpload, full()).after(Operation::PutBlob));
         proxy.forget();
         let image = s.request("app").await?;
         ensure!(
