@@ -3,6 +3,7 @@
 mod address;
 mod again;
 mod auth;
+mod begin;
 mod blobs;
 mod body;
 mod call;
