@@ -15,5 +15,6 @@ pub mod registry;
 pub mod scale;
 pub mod spec;
 pub mod tls;
+pub mod tokens;
 
 pub use scenario::{Scenario, scenario};

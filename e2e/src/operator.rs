@@ -30,6 +30,9 @@ pub const NAMESPACE: &str = "multiarch-system";
 /// Its name, and that of the ClusterRole.
 pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
 
+/// What tests want to see.
+const LOG_LEVEL: &str = "info,multiarch_operator=debug";
+
 /// A running operator.
 #[derive(Debug)]
 pub struct Operator {
@@ -54,9 +57,20 @@ impl Operator {
         namespace: Option<&str>,
         flags: &[impl AsRef<str>],
     ) -> Result<Self> {
+        Self::start_as(cluster, folder, namespace, NAMESPACE, flags).await
+    }
+
+    /// The same as the ServiceAccount of that name in `home`, with what rights it has; `namespace` may be a list with commas.
+    pub async fn start_as(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        home: &str,
+        flags: &[impl AsRef<str>],
+    ) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
-        fs::write(&kubeconfig, service_account_kubeconfig(cluster).await?)
+        fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
             .context("failed to write a kubeconfig")?;
         let namespace = namespace.map(ToOwned::to_owned);
         let flags: Vec<_> = flags.iter().map(|flag| flag.as_ref().to_owned()).collect();
@@ -196,19 +210,14 @@ async fn run(
 ) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
-        .args([
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-            "--log-level",
-            "info,multiarch_operator=debug",
-        ])
+        .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json"])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
         .args(flags)
         .env_clear()
         .env("PATH", "/nonexistent")
         .env("HOME", folder.join("home"))
+        // A flag says otherwise.
+        .env("MULTIARCH_LOG_LEVEL", LOG_LEVEL)
         .env("KUBECONFIG", folder.join("operator.kubeconfig"));
     if let Some(namespace) = namespace {
         command.args(["--watch-namespace", namespace]);
@@ -233,9 +242,9 @@ fn listening(line: &str) -> Option<String> {
     said.then(|| fields.get("admin")?.as_str().map(ToOwned::to_owned)).flatten()
 }
 
-/// A kubeconfig of the operator's ServiceAccount, for the cluster of the administrator's.
-async fn service_account_kubeconfig(cluster: &Cluster) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, NAMESPACE);
+/// A kubeconfig of the operator's ServiceAccount in `home`, for the cluster of the administrator's.
+async fn service_account_kubeconfig(cluster: &Cluster, home: &str) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, home);
     let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec, ..TokenRequest::default() };
     let answer =

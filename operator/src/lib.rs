@@ -20,6 +20,8 @@ pub mod keychain;
 
 pub mod error;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod leader;
 pub mod shutdown;
 

@@ -40,6 +40,7 @@ mod credentials;
 mod registry_trouble;
 mod repair;
 mod tls;
+mod tokens;
 
 mod idle;
 mod requests;
@@ -50,6 +51,7 @@ mod admin;
 mod leader;
 mod outage;
 mod rbac;
+mod rbac_of_secrets;
 mod shards;
 mod shutdown;
 

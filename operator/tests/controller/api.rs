@@ -51,10 +51,10 @@ struct Inner {
     seen: Vec<Seen>,
     /// Who watches which namespace, or all.
     watchers: Vec<(Option<String>, mpsc::UnboundedSender<String>)>,
+    broken: Option<(&'static str, StatusCode)>,
     /// What was told so far, and from which version on.
     told: Vec<(u64, Option<String>, String)>,
     oldest: u64,
-    broken: Option<&'static str>,
     /// Watches tell nothing, and do not end.
     silent: bool,
     /// There is no such kind.
@@ -192,7 +192,12 @@ impl Api {
 
     /// Answers requests for paths that contain `part` with HTTP 500.
     pub(crate) fn break_path(&self, part: &'static str) {
-        self.state().broken = Some(part);
+        self.refuse(part, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    /// Answers requests for paths that contain `part` with this status.
+    pub(crate) fn refuse(&self, part: &'static str, status: StatusCode) {
+        self.state().broken = Some((part, status));
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -288,8 +293,8 @@ impl Inner {
     }
 
     fn answer(&mut self, seen: &Seen) -> Response {
-        if self.broken.is_some_and(|part| seen.path.contains(part)) {
-            return failure(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some((_, status)) = self.broken.filter(|(part, _)| seen.path.contains(part)) {
+            return failure(status);
         }
         let parts: Vec<_> = seen.path.trim_matches('/').split('/').collect();
         let lists = match parts.as_slice() {
@@ -390,6 +395,7 @@ fn json_response(value: &Value) -> Response {
 fn failure(status: StatusCode) -> Response {
     let reason = match status {
         StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::FORBIDDEN => "Forbidden",
         StatusCode::CONFLICT => "Conflict",
         StatusCode::GATEWAY_TIMEOUT => "Timeout",
         _ => "InternalError",
