@@ -270,12 +270,9 @@ async fn reconcile_object<R: Registry>(
         return Ok(Action::await_change());
     }
     let interval = Duration::from(object.spec.interval).max(MIN_INTERVAL);
-    let delay = crate::backoff::delay(
-        retry(&run).unwrap_or(Retry::Interval),
-        failures,
-        interval,
-        fastrand::f64(),
-    );
+    let after = |retry| crate::backoff::delay(retry, failures, interval, fastrand::f64());
+    let delays = (after(retry(&run).unwrap_or(Retry::Interval)), after(Retry::Interval));
+    let delay = context.sessions.put_off(object, retry(&run), delays, tokio::time::Instant::now());
     Ok(Action::requeue(delay))
 }
 

@@ -4,7 +4,8 @@ mod certificates;
 mod config;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -26,6 +27,8 @@ pub struct Keychain {
     secrets: HashMap<String, Result<DockerConfig, KeychainError>>,
     certificates: HashMap<String, Result<Arc<Tls>, KeychainError>>,
     account: Option<Account>,
+    /// The versions that they were read at; `None` of what is not there.
+    versions: BTreeMap<String, Option<String>>,
 }
 
 /// The ServiceAccount that an object names.
@@ -128,14 +131,29 @@ impl Keychain {
         let names: BTreeSet<&String> = names.iter().chain(of_account).collect();
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let read = names.into_iter().map(|name| async {
-            let config = match api.get_opt(name).await? {
+            let found = api.get_opt(name).await?;
+            let version = found.as_ref().map(version);
+            let config = match found {
                 Some(secret) => DockerConfig::of(name, &secret),
                 None => Err(KeychainError::NotFound { secret: name.clone() }),
             };
-            Ok::<_, kube::Error>((name.clone(), config))
+            Ok::<_, kube::Error>((name.clone(), config, version))
         });
-        let secrets = try_join_all(read).await?.into_iter().collect();
-        Ok(Self { secrets, account, certificates: HashMap::new() })
+        let read = try_join_all(read).await?;
+        let mut keychain = Self { account, ..Self::default() };
+        for (name, config, version) in read {
+            keychain.versions.insert(name.clone(), version);
+            keychain.secrets.insert(name, config);
+        }
+        Ok(keychain)
+    }
+
+    /// Another number where a Secret is another one, came or went since.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.versions.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The credential that the Secret called `secret` has for `repository`, if any.
@@ -212,6 +230,11 @@ impl Account {
         };
         Ok(Self { name: name.into(), secrets: api.get_opt(name).await?.map(names) })
     }
+}
+
+/// Of a Secret made anew, too: versions are the cluster's.
+fn version(secret: &Secret) -> String {
+    secret.metadata.resource_version.clone().unwrap_or_default()
 }
 
 #[cfg(test)]

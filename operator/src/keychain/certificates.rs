@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
-use super::{Keychain, KeychainError};
+use super::{Keychain, KeychainError, version};
 use crate::registry::tls::Tls;
 
 impl Keychain {
@@ -19,13 +19,18 @@ impl Keychain {
     ) -> Result<Self, kube::Error> {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let read = names.iter().map(|name| async {
-            let tls = match api.get_opt(name).await? {
+            let found = api.get_opt(name).await?;
+            let version = found.as_ref().map(version);
+            let tls = match found {
                 Some(secret) => parse(name, &secret).map(Arc::new),
                 None => Err(KeychainError::NoCertificates { secret: name.clone() }),
             };
-            Ok::<_, kube::Error>((name.clone(), tls))
+            Ok::<_, kube::Error>((name.clone(), tls, version))
         });
-        self.certificates = try_join_all(read).await?.into_iter().collect();
+        for (name, tls, version) in try_join_all(read).await? {
+            self.versions.insert(name.clone(), version);
+            self.certificates.insert(name, tls);
+        }
         Ok(self)
     }
 

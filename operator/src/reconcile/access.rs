@@ -12,7 +12,7 @@ use super::{
 use crate::{
     keychain::{Keychain, KeychainError},
     oci::{Repository, reference::api_host},
-    registry::{Access, Certificates, Credential, Scope},
+    registry::{Access, Certificates, Credential, Object, Scope},
 };
 
 /// Who asks: for the target, and for each source.
@@ -47,12 +47,15 @@ impl AccessMap {
             Some(secret) => demand(secret, repository, keychain).map(Some),
             None => Ok(None),
         };
+        // Of two that name one tag, one is worked on at a time.
+        let object = Object::of(&sources.target);
         let access = |repository: &Repository, credential, scope| {
             Ok(Access {
                 credential,
                 scopes: vec![scope],
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
+                object,
             })
         };
         let target =

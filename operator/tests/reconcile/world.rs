@@ -44,6 +44,8 @@ pub(crate) struct World {
     generation: i64,
     requested_at: Option<String>,
     failures: u32,
+    /// What was refused is put off from now on.
+    pub(crate) put_off: bool,
     corrections: Corrections,
     looks: Looks,
     cut_off: Option<(i64, Digest)>,
@@ -102,6 +104,7 @@ impl World {
             generation: 1,
             requested_at: None,
             failures: 0,
+            put_off: false,
             corrections: Corrections::default(),
             looks: Looks::default(),
             cut_off: None,
@@ -236,6 +239,7 @@ impl World {
             keychain: &keychain,
             memory: &memory,
             requested,
+            put_off: self.put_off,
             looks: &looks,
             claims: &self.claims,
             corrections: &corrections,
@@ -267,7 +271,7 @@ impl World {
             self.corrections.count(self.now);
         }
         self.failures = match retry {
-            Some(Retry::Backoff | Retry::After(_)) => self.failures + 1,
+            Some(Retry::Backoff | Retry::After(_) | Retry::Refused { .. }) => self.failures + 1,
             Some(Retry::Interval) | None => 0,
         };
         let about = About {

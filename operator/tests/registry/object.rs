@@ -89,6 +89,7 @@ impl Object {
             keychain: &Keychain::with(logins.collect::<HashMap<_, _>>()),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
+            put_off: false,
             looks: &Looks::default(),
             claims: &Claims::default(),
             corrections: &Corrections::default(),

@@ -12,6 +12,7 @@ use url::Url;
 use super::{
     Remote,
     auth::unauthorized,
+    budget::Kind,
     call::{Asked, Call},
     failure::Failure,
     refusal::Told,
@@ -83,6 +84,7 @@ impl Remote {
         let mut asked = Asked {
             registry: call.host(),
             access: call.access,
+            kind: Kind::Request,
             method: Method::GET,
             headers: HeaderMap::new(),
             body: None,

@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::{
-    Remote, again,
+    Remote,
     body::Payload,
+    budget::{Asker, Kind, Slot},
     call::{Answer, Call},
     failure::{self, Failure},
     redirect,
@@ -73,7 +74,11 @@ impl Remote {
                 | E::RepositoryNotFound { .. }
                 | E::Protocol { .. },
             ) => return Ok(Mount::Refused(None)),
-            Err(error) if again::passing(&error) => return Ok(Mount::Refused(None)),
+            Err(error @ (E::Unavailable { .. } | E::Unreachable { .. }))
+                if self.passing(&error).is_some() =>
+            {
+                return Ok(Mount::Refused(None));
+            }
             Err(error) => return Err(error),
         };
         match answer.response.status().as_u16() {
@@ -105,10 +110,10 @@ impl Remote {
                 return Err(RegistryError::RepositoryNotFound { host, request, answer });
             }
             let tries = self.transport.limits().tries;
-            if !again::passing(&error) || (failures >= tries && !cut) {
+            let Some(wait) = self.passing(&error).filter(|_| failures < tries || cut) else {
                 return Err(error);
-            }
-            self.pause(failures).await;
+            };
+            self.pause(failures, wait).await;
         }
         unreachable!("a count without end ended")
     }
@@ -157,6 +162,14 @@ impl<'a> Session<'a> {
     pub(super) fn handed_to(mut self, to: Place<'a>) -> Self {
         self.to = to;
         self
+    }
+
+    /// A place for its requests with bytes.
+    pub(super) async fn place(&self) -> Result<Slot, RegistryError> {
+        let (access, tls) = (self.to.access, tls_for(self.to.access, &self.url));
+        let at = (&self.url, tls.map(AsRef::as_ref));
+        let place = self.remote.transport.place(Asker::of(access), at).await;
+        place.map_err(|failure| self.call("PUT").told(failure))
     }
 
     /// PATCH or PUT of it, where it goes on now; a PUT ends the upload.
@@ -209,6 +222,7 @@ impl<'a> Session<'a> {
     fn deletion(&self) -> impl Future<Output = ()> + Send + 'static {
         let (transport, url) = (self.remote.transport.clone(), self.url.clone());
         let registry = self.to.repository.host().to_owned();
+        let (asker, kind) = (Asker::of(self.to.access), Kind::Cleanup);
         let authorization = self.authorization.clone();
         let tls = tls_for(self.to.access, &url).cloned();
         let headers = authorization.map(|value| (reqwest::header::AUTHORIZATION, value));
@@ -216,7 +230,7 @@ impl<'a> Session<'a> {
             let (method, headers) = (&Method::DELETE, HeaderMap::from_iter(headers));
             let (url, body) = (&url, Payload::Nothing);
             let (registry, tls) = (registry.as_str(), tls.as_deref());
-            let hop = Hop { registry, method, url, tls, headers, body, behind: 0 };
+            let hop = Hop { registry, asker, kind, method, url, tls, headers, body, behind: 0 };
             let _ = transport.send(hop).await;
         }
     }
