@@ -150,9 +150,8 @@ impl Budgets {
         let (sent, probes, state) = (now(), Probes::default(), State::Waits);
         let mut slot = Slot { budgets: Arc::clone(self), key, ticket, sent, probes, state };
         loop {
-            let mut notified = std::pin::pin!(changed.notified());
             // From here on, also what changes before it is awaited.
-            notified.as_mut().enable();
+            let notified = changed.notified();
             match self.look(&slot, kind, now())? {
                 Look::Go(probes) => {
                     (slot.sent, slot.probes, slot.state) = (now(), probes, State::Goes);
@@ -277,11 +276,14 @@ impl Slot {
         }
         let times = (self.sent, now);
         match (status, wait) {
-            (429, wait) => account.hold.told(times, status, wait, fastrand::f64()),
+            (429, wait) => {
+                let wait = wait.ok_or(self.budgets.limits.backoff);
+                account.hold.told(times, status, wait, fastrand::f64());
+            }
             // Its word to one, and for a while what everyone goes by.
             (503, Some(wait)) => {
-                account.hold.told(times, status, Some(wait), 0.0);
-                site.hold.told(times, status, Some(wait.min(OTHERS)), 0.0);
+                account.hold.told(times, status, Ok(wait), 0.0);
+                site.hold.told(times, status, Ok(wait.min(OTHERS)), 0.0);
             }
             _ => account.hold.answered(self.sent),
         }
@@ -297,8 +299,9 @@ impl Slot {
         let Known { sites, accounts } = &mut *known;
         let site = sites.entry(self.key.site.clone()).or_default();
         let Some(account) = accounts.get_mut(&self.key) else { return };
-        let mut away = site.connects.tell(connects.then_some(failure), self.probes.connects);
-        away |= account.answers.tell(answers.then_some(failure), self.probes.answers);
+        let first = self.budgets.limits.away;
+        let mut away = site.connects.tell(connects.then_some(failure), self.probes.connects, first);
+        away |= account.answers.tell(answers.then_some(failure), self.probes.answers, first);
         // Who was connected to is there.
         if !connects && failure.was_connected() {
             site.connects.answered();
@@ -342,7 +345,7 @@ impl Outages {
     }
 
     /// Counts `failure`, where it is of this kind. Whether the host is taken to be away since.
-    fn tell(&mut self, failure: Option<&Failure>, probe: bool) -> bool {
+    fn tell(&mut self, failure: Option<&Failure>, probe: bool, first: Duration) -> bool {
         let Some(failure) = failure else {
             if probe {
                 self.circuit.abandoned();
@@ -350,7 +353,7 @@ impl Outages {
             return false;
         };
         self.last = Some(failure.clone());
-        self.circuit.failed(now(), probe, fastrand::f64())
+        self.circuit.failed(now(), probe, (first, fastrand::f64()))
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Limits {
     /// Requests a second to one host on behalf of one identity (`--registry-qps`). Docker Hub has its own, where that is
     /// less.
     pub a_second: f64,
+    /// A host that does not answer is left alone for so long at first; twice as long each time that it still does not,
+    /// up to a minute.
+    pub away: Duration,
     /// A longer pause than this, which a registry asks for, ends the run instead of keeping it waiting.
     pub patience: Duration,
     /// Bytes that are sent at once after a registry refused a blob as a whole.
@@ -75,6 +78,7 @@ impl Default for Limits {
             backoff: Duration::from_millis(500),
             at_once: 8,
             a_second: 20.0,
+            away: Duration::from_secs(2),
             patience: Duration::from_secs(5),
             chunk: 64 << 20,
             chunk_least: 5 << 20,

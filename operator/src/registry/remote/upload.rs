@@ -84,7 +84,8 @@ impl<'a> Upload<'a> {
                 Err(broken) => broken,
             };
             failures += 1;
-            let looks = broken.then == Then::Look || (broken.then == Then::Resume && broken.whole);
+            let looks = broken.then == Then::Look
+                || (broken.then == Then::Resume && broken.whole && !broken.is_limited());
             if looks && self.there().await {
                 // A refusal may have left it open, a lost answer has not.
                 if broken.then == Then::Look {
@@ -271,6 +272,11 @@ impl<'a> Upload<'a> {
 }
 
 impl Broken {
+    /// The registry takes nothing now, so that it has not taken this.
+    fn is_limited(&self) -> bool {
+        matches!(self.error.status(), Some(429 | 503))
+    }
+
     /// Nothing is done about it.
     fn fails(error: RegistryError) -> Self {
         Self { error, then: Then::Fail, mark: None, whole: false, wait: Duration::ZERO }

@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 /// Failures in a row, with no answer between them, after which a host is taken to be away.
 const FAILURES: u32 = 3;
-/// How long it is left alone at first; doubles each time that it still does not answer.
-const FIRST: Duration = Duration::from_secs(2);
-/// And never longer.
-pub(super) const MOST: Duration = Duration::from_mins(1);
+/// It is never left alone for longer.
+const MOST: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
@@ -55,15 +53,22 @@ impl Circuit {
         *self = Self::default();
     }
 
-    /// It did not answer a request. `chance` in 0..1 is what the pause is cut by, so that operators which
-    /// failed together do not come back together. Whether it is taken to be away since this failure.
-    pub(super) fn failed(&mut self, now: Instant, probe: bool, chance: f64) -> bool {
+    /// It did not answer a request. It is left alone for `first`, and twice as long each time that it still does not
+    /// answer, less what `chance` in 0..1 takes off: operators which failed together should not come back together.
+    /// Whether it is taken to be away since this failure.
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        probe: bool,
+        (first, chance): (Duration, f64),
+    ) -> bool {
+        let pause = |step| pause(first, step, chance);
         let since = *self.since.get_or_insert(now);
         if let Some(open) = &mut self.open {
             // What was on its way when it was found to be away says nothing new.
             if probe {
                 let step = open.step + 1;
-                *open = Open { until: now + pause(step, chance), step, probing: false };
+                *open = Open { until: now + pause(step), step, probing: false };
             }
             return false;
         }
@@ -72,7 +77,7 @@ impl Circuit {
         if self.failures < FAILURES {
             return false;
         }
-        self.open = Some(Open { until: now + pause(0, chance), step: 0, probing: false });
+        self.open = Some(Open { until: now + pause(0), step: 0, probing: false });
         true
     }
 
@@ -90,8 +95,8 @@ impl Circuit {
 }
 
 /// Half of it is chance.
-fn pause(step: u32, chance: f64) -> Duration {
-    let whole = FIRST.saturating_mul(1 << step.min(10)).min(MOST);
+fn pause(first: Duration, step: u32, chance: f64) -> Duration {
+    let whole = first.saturating_mul(1 << step.min(10)).min(MOST);
     whole.mul_f64(1.0 - 0.5 * chance.clamp(0.0, 1.0))
 }
 
@@ -100,14 +105,15 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const FIRST: (Duration, f64) = (Duration::from_secs(2), 0.0);
 
     /// One that has just been found to be away, and when.
     fn away() -> (Circuit, Instant) {
         let (mut circuit, now) = (Circuit::default(), Instant::now());
-        assert!(!circuit.failed(now, false, 0.0));
-        assert!(!circuit.failed(now, false, 0.0));
+        assert!(!circuit.failed(now, false, FIRST));
+        assert!(!circuit.failed(now, false, FIRST));
         assert_eq!(circuit.enter(now), Ok(false), "two may be chance");
-        assert!(circuit.failed(now, false, 0.0));
+        assert!(circuit.failed(now, false, FIRST));
         (circuit, now)
     }
 
@@ -135,7 +141,7 @@ mod tests {
             }
             pauses.push((now - asked).as_secs());
             assert_eq!(circuit.enter(now), Ok(true));
-            assert!(!circuit.failed(now, true, 0.0), "it is known to be away");
+            assert!(!circuit.failed(now, true, FIRST), "it is known to be away");
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(circuit.check(now), Err(Away { since: first }), "since when is told truly");
@@ -145,8 +151,8 @@ mod tests {
     fn an_answer_between_failures_means_that_it_is_there() {
         let (mut circuit, now) = (Circuit::default(), Instant::now());
         for _ in 0..10 {
-            circuit.failed(now, false, 0.0);
-            circuit.failed(now, false, 0.0);
+            circuit.failed(now, false, FIRST);
+            circuit.failed(now, false, FIRST);
             circuit.answered();
         }
         assert_eq!(circuit.enter(now), Ok(false));
@@ -156,7 +162,7 @@ mod tests {
     fn what_was_on_its_way_already_says_nothing_new() {
         let (mut circuit, now) = away();
         for _ in 0..20 {
-            assert!(!circuit.failed(now + SECOND, false, 0.0));
+            assert!(!circuit.failed(now + SECOND, false, FIRST));
         }
         assert_eq!(circuit.enter(now + 2 * SECOND), Ok(true));
     }
@@ -172,8 +178,8 @@ mod tests {
 
     #[test]
     fn half_of_a_pause_is_chance() {
-        assert_eq!(pause(3, 0.0), 16 * SECOND);
-        assert_eq!(pause(3, 1.0), 8 * SECOND);
-        assert_eq!(pause(u32::MAX, 0.0), MOST);
+        assert_eq!(pause(2 * SECOND, 3, 0.0), 16 * SECOND);
+        assert_eq!(pause(2 * SECOND, 3, 1.0), 8 * SECOND);
+        assert_eq!(pause(2 * SECOND, u32::MAX, 0.0), MOST);
     }
 }

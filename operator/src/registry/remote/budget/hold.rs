@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The first pause where the registry names none; doubles each time that it says so again.
-const FIRST: Duration = Duration::from_secs(1);
-/// And never longer.
+/// A pause is never longer where the registry names none.
 const MOST: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
@@ -27,23 +25,23 @@ pub(super) struct Held {
 }
 
 impl Hold {
-    /// A request that went at `sent` was answered with `status`, and `wait` where that said how long. `chance` in
-    /// 0..1 is what an unsaid pause is cut by.
+    /// A request that went at `sent` was answered with `status`, which asks for a pause of `wait`. Where it does not
+    /// say how long, it is of `Err(first)`, twice as long each time that it says so again, and less by chance.
     pub(super) fn told(
         &mut self,
         (sent, now): (Instant, Instant),
         status: u16,
-        wait: Option<Duration>,
+        wait: Result<Duration, Duration>,
         chance: f64,
     ) {
-        let said = wait.is_some();
-        let wait = wait.unwrap_or_else(|| {
+        let said = wait.is_ok();
+        let wait = wait.unwrap_or_else(|first| {
             // Requests that were on their way together were refused together, and that is once.
             if self.held.is_none_or(|held| sent >= held.from) {
                 self.unsaid += 1;
             }
             let step = self.unsaid.saturating_sub(1).min(10);
-            FIRST.saturating_mul(1 << step).min(MOST).mul_f64(1.0 - 0.5 * chance.clamp(0.0, 1.0))
+            first.saturating_mul(1 << step).min(MOST).mul_f64(1.0 - 0.5 * chance.clamp(0.0, 1.0))
         });
         let until = now + wait;
         if self.held.is_none_or(|held| held.until < until) {
@@ -83,9 +81,9 @@ mod tests {
     #[test]
     fn what_it_asks_for_is_kept_and_never_made_shorter() {
         let (mut hold, now) = (Hold::default(), Instant::now());
-        hold.told((now, now), 429, Some(60 * SECOND), 1.0);
-        hold.told((now, now + SECOND), 429, Some(2 * SECOND), 1.0);
-        hold.told((now, now + SECOND), 429, None, 1.0);
+        hold.told((now, now), 429, Ok(60 * SECOND), 1.0);
+        hold.told((now, now + SECOND), 429, Ok(2 * SECOND), 1.0);
+        hold.told((now, now + SECOND), 429, Err(SECOND), 1.0);
         assert_eq!(seconds(&hold, now), Some(60));
         assert!(hold.at(now).unwrap().said);
         hold.answered(now);
@@ -98,7 +96,7 @@ mod tests {
         let (mut hold, mut now) = (Hold::default(), Instant::now());
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            hold.told((now, now), 429, None, 0.0);
+            hold.told((now, now), 429, Err(SECOND), 0.0);
             let pause = seconds(&hold, now).unwrap();
             pauses.push(pause);
             now += Duration::from_secs(pause);
@@ -106,7 +104,7 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         hold.answered(now);
         assert!(hold.is_over(now));
-        hold.told((now, now), 429, None, 0.0);
+        hold.told((now, now), 429, Err(SECOND), 0.0);
         assert_eq!(seconds(&hold, now), Some(1));
     }
 
@@ -114,7 +112,7 @@ mod tests {
     fn what_is_refused_together_is_refused_once() {
         let (mut hold, now) = (Hold::default(), Instant::now());
         for _ in 0..8 {
-            hold.told((now, now + SECOND), 429, None, 0.0);
+            hold.told((now, now + SECOND), 429, Err(SECOND), 0.0);
         }
         assert_eq!(seconds(&hold, now + SECOND), Some(1));
     }
