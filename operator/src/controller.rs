@@ -7,6 +7,7 @@ mod pipeline;
 mod report;
 mod scope;
 mod session;
+mod workers;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -15,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -23,15 +24,16 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
-        controller::{Action, Config as ControllerConfig},
-        reflector, watcher,
+        controller::{Action, Config as ControllerConfig, Error},
+        reflector::{self, ObjectRef},
+        watcher,
     },
 };
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use self::{busy::Busy, claims::Freed, report::Reporter, session::Sessions};
+use self::{busy::Busy, claims::Freed, report::Reporter, session::Sessions, workers::Workers};
 use crate::{
     admin::Admin,
     error::Retry,
@@ -79,6 +81,7 @@ struct Context<R> {
     objects: reflector::Store<Watched>,
     freed: Freed,
     busy: Busy,
+    workers: Workers<ObjectRef<Watched>>,
 }
 
 impl<R> Context<R> {
@@ -125,6 +128,7 @@ pub async fn run<R: Registry>(
     let (store, writer) = reflector::store();
     let (freed, waiting) = claims::channel(store.clone());
     let deleted = freed.clone();
+    let (workers, called) = Workers::new(options.concurrent);
     let ready = admin.clone();
     let objects = scope::watch(&client, &options.namespaces, store.clone())
         // Not by the store's own signal: of several that wait for it, it wakes only the last.
@@ -144,6 +148,7 @@ pub async fn run<R: Registry>(
         objects: store.clone(),
         freed,
         busy: Busy::default(),
+        workers: workers.clone(),
         client,
         registry,
         allowed: options.allowed,
@@ -158,20 +163,26 @@ pub async fn run<R: Registry>(
         }
     };
     let controller = Controller::for_stream(objects, store)
+        // One that has to wait for a worker is done, until it is called.
         .with_config(ControllerConfig::default().concurrency(options.concurrent.get()))
-        .reconcile_on(waiting)
+        .reconcile_on(stream::select(waiting, called))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, Arc::new(context))
-        .for_each(|result| async move {
+        .for_each(move |result| {
             match result {
                 Ok((object, action)) => debug!(%object, ?action, "done"),
-                // A deleted object, or the watch's own errors, which were logged above.
-                Err(kube::runtime::controller::Error::ReconcilerFailed(error, object)) => {
+                Err(Error::ReconcilerFailed(error, object)) => {
                     let error = causes(&error);
                     warn!(%object, error, "the run has no outcome; trying again");
                 }
+                Err(Error::ObjectNotFound(object)) => {
+                    debug!(%object, "it is deleted");
+                    workers.forget(&object.into_kind_unchecked(()));
+                }
+                // The watch's own errors, which were logged above.
                 Err(error) => debug!(%error, "nothing to do"),
             }
+            std::future::ready(())
         });
     tokio::select! {
         () = controller => {}
@@ -195,9 +206,18 @@ async fn reconcile<R: Registry>(
     object: Arc<Watched>,
     context: Arc<Context<R>>,
 ) -> Result<Action, ControllerError> {
-    if object.meta().deletion_timestamp.is_some() {
+    let is_deleted = object.meta().deletion_timestamp.is_some();
+    let itself = ObjectRef::from_obj(&*object);
+    if is_deleted && !finalizer::is_finalized(object.meta()) {
+        context.workers.forget(&itself);
+        return Ok(Action::await_change());
+    }
+    let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
+    let Some(_worker) = context.workers.enter(&itself, &hosts.unwrap_or_default()) else {
+        return Ok(Action::await_change());
+    };
+    if is_deleted {
         return match &object.0 {
-            _ if !finalizer::is_finalized(object.meta()) => Ok(Action::await_change()),
             Ok(object) => context.finish(object).await,
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
