@@ -9,7 +9,7 @@ use multiarch_operator::{
     args::{Args, LogFormat},
     controller,
     metrics::Metrics,
-    registry::remote::{Observation, Options, Proxies, Remote},
+    registry::remote::{Limits, Observation, Options, Proxies, Remote},
 };
 use tokio::{
     net::TcpListener,
@@ -54,8 +54,12 @@ async fn main() -> anyhow::Result<()> {
         token_realms: args.token_realm,
         ca_bundle: args.ca_bundle,
         proxies,
+        limits: Limits { a_second: args.registry_qps, ..Limits::default() },
         observe: Arc::new(move |request: &Observation| {
             observed.requested(&request.registry, request.method, request.status, request.elapsed);
+            if let Some(left) = request.left {
+                observed.left(&request.registry, left);
+            }
         }),
         user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
         ..Options::default()
