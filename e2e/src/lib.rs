@@ -14,5 +14,6 @@ pub mod proxy;
 pub mod registry;
 pub mod spec;
 pub mod tls;
+pub mod tokens;
 
 pub use scenario::{Scenario, scenario};

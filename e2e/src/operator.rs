@@ -30,6 +30,9 @@ pub const NAMESPACE: &str = "multiarch-system";
 /// Its name, and that of the ClusterRole.
 pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
 
+/// What tests want to see.
+const LOG_LEVEL: &str = "info,multiarch_operator=debug";
+
 /// A running operator.
 #[derive(Debug)]
 pub struct Operator {
@@ -37,22 +40,46 @@ pub struct Operator {
     admin: String,
     folder: PathBuf,
     namespace: Option<String>,
+    flags: Vec<String>,
     starts: u32,
 }
 
 impl Operator {
     /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
     pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
+        Self::start_with(cluster, folder, namespace, &[""; 0]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        flags: &[impl AsRef<str>],
+    ) -> Result<Self> {
+        Self::start_as(cluster, folder, namespace, NAMESPACE, flags).await
+    }
+
+    /// The same as the ServiceAccount of that name in `home`, with what rights it has; `namespace` may be a list with commas.
+    pub async fn start_as(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        home: &str,
+        flags: &[impl AsRef<str>],
+    ) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
-        fs::write(&kubeconfig, service_account_kubeconfig(cluster).await?)
+        fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
             .context("failed to write a kubeconfig")?;
-        let (process, admin) = run(folder, namespace, 1).await?;
+        let flags: Vec<_> = flags.iter().map(|flag| flag.as_ref().to_owned()).collect();
+        let (process, admin) = run(folder, namespace, &flags, 1).await?;
         Ok(Self {
             process,
             admin,
             folder: folder.to_owned(),
             namespace: namespace.map(Into::into),
+            flags,
             starts: 1,
         })
     }
@@ -63,7 +90,7 @@ impl Operator {
         self.process.ended(SOON).await?;
         self.starts += 1;
         (self.process, self.admin) =
-            run(&self.folder, self.namespace.as_deref(), self.starts).await?;
+            run(&self.folder, self.namespace.as_deref(), &self.flags, self.starts).await?;
         Ok(())
     }
 
@@ -124,21 +151,22 @@ impl Operator {
 }
 
 /// Starts the process, and waits until it is ready: its first list of objects is done.
-async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Process, String)> {
+async fn run(
+    folder: &Path,
+    namespace: Option<&str>,
+    flags: &[String],
+    number: u32,
+) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
-        .args([
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-            "--log-level",
-            "info,multiarch_operator=debug",
-        ])
+        .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json"])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
+        .args(flags)
         .env_clear()
         .env("PATH", "/nonexistent")
         .env("HOME", folder.join("home"))
+        // A flag says otherwise.
+        .env("MULTIARCH_LOG_LEVEL", LOG_LEVEL)
         .env("KUBECONFIG", folder.join("operator.kubeconfig"));
     if let Some(namespace) = namespace {
         command.args(["--watch-namespace", namespace]);
@@ -169,9 +197,9 @@ fn listening(line: &str) -> Option<String> {
     said.then(|| fields.get("admin")?.as_str().map(ToOwned::to_owned)).flatten()
 }
 
-/// A kubeconfig of the operator's ServiceAccount, for the cluster of the administrator's.
-async fn service_account_kubeconfig(cluster: &Cluster) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, NAMESPACE);
+/// A kubeconfig of the operator's ServiceAccount in `home`, for the cluster of the administrator's.
+async fn service_account_kubeconfig(cluster: &Cluster, home: &str) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, home);
     let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec, ..TokenRequest::default() };
     let answer =

@@ -245,12 +245,14 @@ fn of_write(error: &PublishError) -> Consequence {
 
 fn of_keychain(error: &KeychainError) -> Consequence {
     match error {
-        // What has the credentials is not there, and one message names both.
+        // What has the credentials is not there to the operator, and one message names both.
         KeychainError::NotFound { .. }
+        | KeychainError::Forbidden { .. }
         | KeychainError::NoCertificates { .. }
         | KeychainError::NoAccount { .. } => tried(Reason::SecretNotFound),
         KeychainError::OfAccount { source, .. } => of_keychain(source),
         KeychainError::WrongType { .. }
+        | KeychainError::NoName { .. }
         | KeychainError::Malformed { .. }
         | KeychainError::BadCertificates { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),

@@ -20,6 +20,9 @@ pub mod keychain;
 
 pub mod error;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
+
 pub mod admin;
 pub mod args;
 pub mod backoff;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -159,7 +160,7 @@ impl Metrics {
     /// A registry was asked; `code` is `None` where no answer came.
     pub fn requested(&self, host: &str, method: &str, code: Option<u16>, elapsed: Duration) {
         let registry = self.bounded(host);
-        let (method, code) = (method.to_owned(), code.unwrap_or(0).to_string());
+        let (method, code) = (method.to_owned(), code.map_or_else(|| "0".into(), bounded_code));
         let labels = RequestLabels { registry: registry.clone(), method, code };
         self.requests.get_or_create(&labels).inc();
         let durations = self.request_durations.get_or_create(&HostLabels { registry });
@@ -197,6 +198,12 @@ impl Metrics {
             OTHER.to_owned()
         }
     }
+}
+
+/// A status is a registry's to choose: one that has no name is counted by its class.
+fn bounded_code(code: u16) -> String {
+    let named = StatusCode::from_u16(code).is_ok_and(|code| code.canonical_reason().is_some());
+    if named { code.to_string() } else { format!("{}xx", code / 100) }
 }
 
 impl Format {
@@ -324,6 +331,21 @@ mod tests {
         let open =
             metrics.render(Format::accepted_by("application/openmetrics-text;version=1.0.0"));
         assert!(open.ends_with("# EOF\n"), "{open}");
+    }
+
+    #[test]
+    fn bounds_the_codes_that_a_registry_can_answer_with() {
+        let metrics = Metrics::new();
+        for code in 100..1000 {
+            metrics.requested("r.example.com", "HEAD", Some(code), Duration::ZERO);
+        }
+        metrics.requested("r.example.com", "HEAD", None, Duration::ZERO);
+        let text = metrics.render(Format::OpenMetrics);
+        let series = text.lines().filter(|line| line.contains("requests_total{")).count();
+        assert!(series < 80, "{series} series of one registry and method");
+        for code in ["0", "200", "429", "503", "5xx", "9xx"] {
+            assert!(text.contains(&format!(r#"code="{code}"}}"#)), "{text}");
+        }
     }
 
     #[test]

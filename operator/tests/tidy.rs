@@ -47,7 +47,15 @@ fn files(folders: &[&str]) -> Vec<File> {
 }
 
 fn everything() -> Vec<File> {
-    files(&["crds/src", "crds/tests", "operator/src", "operator/tests", "e2e/src", "e2e/tests"])
+    files(&[
+        "crds/src",
+        "crds/tests",
+        "operator/src",
+        "operator/tests",
+        "operator/fuzz/fuzz_targets",
+        "e2e/src",
+        "e2e/tests",
+    ])
 }
 
 fn is_test(path: &str) -> bool {

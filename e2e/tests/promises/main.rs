@@ -40,6 +40,7 @@ mod credentials;
 mod registry_trouble;
 mod repair;
 mod tls;
+mod tokens;
 
 mod idle;
 mod requests;
@@ -48,6 +49,7 @@ mod suspend;
 
 mod admin;
 mod rbac;
+mod rbac_of_secrets;
 mod shutdown;
 
 mod admission;

@@ -16,7 +16,7 @@ use multiarch_e2e::{
 use tokio::process::Command;
 
 /// group, resource, subresource, and the verbs that are allowed.
-type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
+pub(crate) type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 const ALLOWED: [Right; 10] = [
     // patch: for finalizers.
@@ -114,14 +114,14 @@ async fn the_kubeconfig_that_the_readme_makes_is_the_operators() -> Result<()> {
 }
 
 /// Of whom it is asked what they may do.
-struct Who {
-    user: String,
+pub(crate) struct Who {
+    pub(crate) user: String,
     groups: Vec<String>,
 }
 
 impl Who {
     /// The operator's ServiceAccount in `namespace`.
-    fn account(namespace: &str) -> Self {
+    pub(crate) fn account(namespace: &str) -> Self {
         let groups = ["system:authenticated", "system:serviceaccounts"].map(ToOwned::to_owned);
         let own = format!("system:serviceaccounts:{namespace}");
         Self {
@@ -131,7 +131,12 @@ impl Who {
     }
 
     /// Checks that in `namespace` each verb is allowed that `rights` has, and no other.
-    async fn may_exactly(&self, client: &Client, namespace: &str, rights: &[Right]) -> Result<()> {
+    pub(crate) async fn may_exactly(
+        &self,
+        client: &Client,
+        namespace: &str,
+        rights: &[Right],
+    ) -> Result<()> {
         for (group, resource, subresource, allowed) in rights {
             for verb in VERBS {
                 let attributes = ResourceAttributes {

@@ -73,9 +73,11 @@ impl Reporter {
             stalled: Stalled::Now,
             retry: Retry::Interval,
         };
+        // It quotes the spec, which may hold what a terminal obeys.
+        let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let why: String = invalid.error.chars().map(shown).collect();
         let message = format!(
-            "the object does not fit the API of this operator's version ({}): compare it with `kubectl explain mai`, and the CRD with the operator's version",
-            invalid.error
+            "the object does not fit the API of this operator's version ({why}): compare it with `kubectl explain mai`, and the CRD with the operator's version"
         );
         let about = About {
             generation: object.metadata.generation,

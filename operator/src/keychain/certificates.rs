@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
 
-use super::{Keychain, KeychainError, version};
+use super::{Got, Keychain, KeychainError, get, version};
 use crate::registry::tls::Tls;
 
 impl Keychain {
@@ -17,13 +17,13 @@ impl Keychain {
         namespace: &str,
         names: &BTreeSet<String>,
     ) -> Result<Self, kube::Error> {
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let read = names.iter().map(|name| async {
-            let found = api.get_opt(name).await?;
-            let version = found.as_ref().map(version);
-            let tls = match found {
-                Some(secret) => parse(name, &secret).map(Arc::new),
-                None => Err(KeychainError::NoCertificates { secret: name.clone() }),
+            let got = get(client, namespace, name).await?;
+            let version = version(&got);
+            let tls = match got {
+                Got::Found(secret) => parse(name, &secret).map(Arc::new),
+                Got::Absent => Err(KeychainError::NoCertificates { secret: name.clone() }),
+                Got::Forbidden => Err(KeychainError::forbidden("Secret", name)),
             };
             Ok::<_, kube::Error>((name.clone(), tls, version))
         });

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// A credential, and where it came from.
 #[derive(Clone)]
@@ -47,6 +47,25 @@ impl Credential {
             secret: secret.into(),
             proof: Proof::Password { username, password },
             token_realm: None,
+        }
+    }
+}
+
+impl PartialEq for Proof {
+    /// Whether a registry takes both for the same who.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
+        match (self, other) {
+            (
+                Self::Password { username, password },
+                Self::Password { username: name, password: word },
+            ) => username == name && same(password, word),
+            (
+                Self::IdentityToken { username, token },
+                Self::IdentityToken { username: name, token: other },
+            ) => username == name && same(token, other),
+            (Self::RegistryToken(token), Self::RegistryToken(other)) => same(token, other),
+            _ => false,
         }
     }
 }

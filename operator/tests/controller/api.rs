@@ -49,7 +49,7 @@ struct Inner {
     seen: Vec<Seen>,
     /// Who watches which namespace, or all.
     watchers: Vec<(Option<String>, mpsc::UnboundedSender<String>)>,
-    broken: Option<&'static str>,
+    broken: Option<(&'static str, StatusCode)>,
 }
 
 impl Api {
@@ -109,7 +109,12 @@ impl Api {
 
     /// Answers requests for paths that contain `part` with HTTP 500.
     pub(crate) fn break_path(&self, part: &'static str) {
-        self.state().broken = Some(part);
+        self.refuse(part, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    /// Answers requests for paths that contain `part` with this status.
+    pub(crate) fn refuse(&self, part: &'static str, status: StatusCode) {
+        self.state().broken = Some((part, status));
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -175,8 +180,8 @@ impl Inner {
     }
 
     fn answer(&mut self, seen: &Seen) -> Response {
-        if self.broken.is_some_and(|part| seen.path.contains(part)) {
-            return failure(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some((_, status)) = self.broken.filter(|(part, _)| seen.path.contains(part)) {
+            return failure(status);
         }
         let parts: Vec<_> = seen.path.trim_matches('/').split('/').collect();
         let lists = match parts.as_slice() {
@@ -262,7 +267,11 @@ fn json_response(value: &Value) -> Response {
 }
 
 fn failure(status: StatusCode) -> Response {
-    let reason = if status == StatusCode::NOT_FOUND { "NotFound" } else { "InternalError" };
+    let reason = match status {
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::FORBIDDEN => "Forbidden",
+        _ => "InternalError",
+    };
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
         "message": "as the test wants it", "code": status.as_u16(),

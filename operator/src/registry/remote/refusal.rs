@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
@@ -80,7 +79,7 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The known codes of an error body, each once, in its order.
-fn codes(body: &Bytes) -> Vec<String> {
+pub(super) fn codes(body: &[u8]) -> Vec<String> {
     #[derive(Default, Deserialize)]
     struct Body {
         errors: Vec<One>,
@@ -118,7 +117,7 @@ mod tests {
     #[case("<html>", &[])]
     #[case("", &[])]
     fn only_known_codes_are_shown(#[case] body: &'static str, #[case] expected: &[&str]) {
-        assert_eq!(codes(&Bytes::from(body)), expected);
+        assert_eq!(codes(body.as_bytes()), expected);
     }
 
     #[rstest]
