@@ -278,7 +278,40 @@ async fn a_short_pause_is_waited_for() {
     assert_eq!(asked.iter().filter(|asked| asked.starts_with("HEAD")).count(), 2, "{asked:?}");
 }
 
-/// Where only one is left to say so, 429 without a word on how long is asked again soon, and not for ever.
+/// What passes is asked again within the run, and what does not is not (ARCHITECTURE.md has the whole table).
+#[rstest]
+#[case(408, 4)]
+#[case(429, 4)]
+#[case(500, 4)]
+#[case(502, 4)]
+#[case(504, 4)]
+#[case(400, 1)]
+#[case(403, 1)]
+#[case(412, 1)]
+#[case(501, 1)]
+#[case(503, 1)]
+#[tokio::test]
+async fn reads_are_repeated(#[case] status: u16, #[case] times: usize) {
+    let refused = |method| Lie::Refused(method, status, "UNSUPPORTED");
+    let scene = Scene::of(limits()).await;
+    let config = scene.blob(APP, 1);
+    let (access, app) = (asker(None, 1), &scene.app);
+    scene.server.lie([refused("GET")]);
+    scene.get(None).await.unwrap_err();
+    assert_eq!(scene.asked(), times);
+    scene.remote.get_blob(&access, app, &config).await.unwrap_err();
+    assert_eq!(scene.asked(), 2 * times);
+    scene.server.lie([refused("HEAD")]);
+    scene.remote.blob_exists(&access, app, &config).await.unwrap_err();
+    assert_eq!(scene.asked(), 3 * times);
+    // By 501 it says that it knows no HEAD of manifests.
+    if status != 501 {
+        scene.head(None, 1).await.unwrap_err();
+        assert_eq!(scene.asked(), 4 * times);
+    }
+}
+
+/// A 429 without a word on how long is asked again soon, and not for ever.
 #[tokio::test]
 async fn a_429_without_retry_after_is_asked_again_a_few_times() {
     let scene = Scene::of(limits()).await;

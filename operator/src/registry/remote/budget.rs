@@ -222,7 +222,7 @@ impl Budgets {
         let since =
             SignedDuration::try_from(since).ok().and_then(|since| then.checked_add(since).ok());
         let why = outages.last.clone().unwrap_or_else(|| Failure::protocol("nothing"));
-        Failure::Away { since: since.unwrap_or(then), why: Box::new(why) }
+        Failure::Away { since: Some(since.unwrap_or(then)), why: Box::new(why) }
     }
 
     fn account<'a>(&self, known: &'a mut Known, key: &Key, url: &Url) -> &'a mut Account {

@@ -32,7 +32,7 @@ pub(super) enum Failure {
     /// Nothing was asked: the registry had said that it will give nothing before that.
     NoneLeft { wait: Duration },
     /// Nothing was asked: the host has failed others in this way since then.
-    Away { since: Timestamp, why: Box<Failure> },
+    Away { since: Option<Timestamp>, why: Box<Failure> },
 }
 
 /// How a host was to be reached.
@@ -81,7 +81,8 @@ impl Failure {
             Self::NoneLeft { .. } => "nothing left".into(),
             Self::Away { since, why } => {
                 // To the second, so that it is the same each time.
-                format!("{}, since {since:.0}; it is asked again within a minute", why.words())
+                let since = since.map(|since| format!(", since {since:.0}")).unwrap_or_default();
+                format!("{}{since}; it is asked again within a minute", why.words())
             }
         }
     }
@@ -118,7 +119,10 @@ impl Failure {
                 let source = Arc::new(io::Error::from(io::ErrorKind::TimedOut));
                 Self::Unreachable { host: None, why, source }
             }
-            Self::Away { since, why } => Self::Away { since, why: Box::new(why.without_detail()) },
+            // Since when tells of others who have asked.
+            Self::Away { why, .. } => {
+                Self::Away { since: None, why: Box::new(why.without_detail()) }
+            }
             other => other,
         }
     }
