@@ -13,7 +13,7 @@ use multiarch_operator::{
     oci::Descriptor,
     registry::{
         Copied, Place, Progress, Registry, RegistryError,
-        memory::{Lie, Lies, Server, Store, serve},
+        memory::{Lie, Lies, Server, Store, serve, server::LimitLie},
         remote::{Limits, Remote},
     },
 };
@@ -194,7 +194,13 @@ async fn tries_are_bounded() {
     assert_eq!(scene.asked().matches('P').count(), 4);
     let scene = Scene::of([Lie::PutRefused(429, "")]).await;
     scene.fails(&[]).await;
-    assert_eq!(scene.asked(), "HOPD", "a rate limit is the caller's to wait for");
+    assert_eq!(scene.asked(), "HOPGDOPGDOPGDOPD");
+    let scene = Scene::of([Lie::RateLimited("60".into())]).await;
+    scene.fails(&["limits the rate"]).await;
+    assert_eq!(scene.asked(), "H", "a longer pause is the object's to wait for");
+    let scene = Scene::of([Lie::Limit(LimitLie::To("PUT", "60".into()))]).await;
+    scene.fails(&["limits the rate"]).await;
+    assert_eq!(scene.asked(), "HOPD", "and what was begun is ended all the same");
 }
 
 #[tokio::test]

@@ -3,26 +3,33 @@
 use std::sync::Arc;
 
 use reqwest::{
-    Method, Response,
+    Method,
     header::{HeaderMap, LOCATION},
 };
 use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::{
     Remote,
     body::Payload,
+    budget::{Asker, Kind},
+    call::Asked,
     failure::Failure,
     redirect,
-    transport::{Hop, Transport},
+    transport::{Hop, Reply, Transport},
 };
 use crate::registry::tls::Tls;
 
 /// An upload that is being begun.
 struct Begin {
     transport: Arc<Transport>,
+    /// What goes on although nobody waits for it.
+    cancelled: TaskTracker,
     upload_hosts: Vec<(String, String)>,
     registry: String,
+    asker: Asker,
+    kind: Kind,
     url: Url,
     tls: Option<Arc<Tls>>,
     headers: HeaderMap,
@@ -31,29 +38,32 @@ struct Begin {
 /// The answer to it. Whoever drops it ends what it has begun.
 struct Begun {
     of: Arc<Begin>,
-    answer: Option<Response>,
+    answer: Option<Reply>,
 }
 
 impl Remote {
     /// POST to `url`. Where its future is dropped, the session that comes of it is ended.
     pub(super) async fn begin(
         &self,
-        registry: &str,
+        asked: &Asked<'_>,
         url: &Url,
         tls: Option<Arc<Tls>>,
         headers: HeaderMap,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Reply, Failure> {
         let of = Arc::new(Begin {
             transport: Arc::clone(&self.transport),
+            cancelled: self.cancelled.clone(),
             upload_hosts: self.upload_hosts.clone(),
-            registry: registry.into(),
+            registry: asked.registry.into(),
+            asker: Asker::of(asked.access),
+            kind: asked.kind,
             url: url.clone(),
             tls,
             headers,
         });
         let (tell, told) = oneshot::channel();
-        tokio::spawn(async move {
-            let sent = of.send(&Method::POST, &of.url).await;
+        self.cancelled.spawn(async move {
+            let sent = of.send(of.kind, &Method::POST, &of.url).await;
             // Nobody may wait for it any more: then it is dropped here.
             let _ = tell.send(sent.map(|answer| Begun { of, answer: Some(answer) }));
         });
@@ -64,16 +74,16 @@ impl Remote {
 }
 
 impl Begin {
-    async fn send(&self, method: &Method, url: &Url) -> Result<Response, Failure> {
-        let (registry, tls) = (self.registry.as_str(), self.tls.as_deref());
+    async fn send(&self, kind: Kind, method: &Method, url: &Url) -> Result<Reply, Failure> {
+        let (registry, asker, tls) = (self.registry.as_str(), self.asker, self.tls.as_deref());
         let (headers, body) = (self.headers.clone(), Payload::Nothing);
-        let hop = Hop { registry, method, url, tls, headers, body, behind: 0 };
+        let hop = Hop { registry, asker, kind, method, url, tls, headers, body, behind: 0 };
         self.transport.send(hop).await
     }
 }
 
 impl Begun {
-    fn taken(mut self) -> Option<Response> {
+    fn taken(mut self) -> Option<Reply> {
         self.answer.take()
     }
 
@@ -93,10 +103,11 @@ impl Drop for Begun {
             && let Ok(runtime) = Handle::try_current()
         {
             let of = Arc::clone(&self.of);
-            runtime.spawn(async move {
+            let ending = async move {
                 // Whether it could is of no consequence: the registry forgets the session by itself in time.
-                let _ = of.send(&Method::DELETE, &session).await;
-            });
+                let _ = of.send(Kind::Cleanup, &Method::DELETE, &session).await;
+            };
+            self.of.cancelled.spawn_on(ending, &runtime);
         }
     }
 }
