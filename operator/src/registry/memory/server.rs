@@ -134,6 +134,7 @@ impl Server {
     /// What it does wrong from now on, instead of what it did so far.
     pub fn lie(&self, lies: impl IntoIterator<Item = Lie>) {
         self.shared.lies().lies = lies.into_iter().collect();
+        self.shared.answered.notify_waiters();
     }
 
     /// Whom it asks for what from now on.
@@ -295,7 +296,14 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let answer = respond_to(&shared, &seen, &target, received);
     shared.answered.notify_waiters();
-    answer
+    loop {
+        let released = shared.answered.notified();
+        let held = |lie: &Lie| matches!(lie, Lie::HeldBack(method) if *method == seen.method);
+        if !shared.lies().lies.iter().any(held) {
+            return answer;
+        }
+        released.await;
+    }
 }
 
 fn respond_to(
