@@ -14,7 +14,7 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::ConstGauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
@@ -22,8 +22,10 @@ use prometheus_client::{
 };
 
 /// How many registries have label values of their own: a host is tenant input, so its values are
-/// bounded, and later ones are counted under `other`.
+/// bounded, and later ones are counted together.
 const REGISTRIES: usize = 64;
+/// What those are counted under.
+const OTHER: &str = "other";
 
 /// The metrics of the process.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Metrics {
     pushes: Family<PushLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
+    leader: Family<LeaseLabels, Gauge>,
+    left: Family<HostLabels, Gauge>,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -84,6 +88,11 @@ struct HostLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LeaseLabels {
+    lease: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
     name: String,
@@ -119,6 +128,12 @@ impl Metrics {
             Unit::Seconds,
             request_durations.clone(),
         );
+        let leader = Family::<LeaseLabels, Gauge>::default();
+        let help = "Whether this process holds the Lease, and works: 1 or 0";
+        registry.register("leader", help, leader.clone());
+        let left = Family::<HostLabels, Gauge>::default();
+        let help = "What registries last said is left of a limit on requests, whoever asked";
+        registry.register("registry_ratelimit_remaining", help, left.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -129,6 +144,8 @@ impl Metrics {
             pushes,
             requests,
             request_durations,
+            leader,
+            left,
             hosts: Mutex::default(),
             objects,
         }
@@ -138,6 +155,12 @@ impl Metrics {
     pub fn gauge_objects(&self, list: impl Fn() -> Vec<ObjectGauges> + Send + Sync + 'static) {
         // A second call has no effect: there is one watch in the process.
         let _ = self.objects.set(List(Box::new(list)));
+    }
+
+    /// This process holds the Lease called `lease`, or does not.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        let labels = LeaseLabels { lease: lease.to_owned() };
+        self.leader.get_or_create(&labels).set(i64::from(leads));
     }
 
     /// A run over an object took `elapsed`.
@@ -160,6 +183,16 @@ impl Metrics {
         durations.observe(elapsed.as_secs_f64());
     }
 
+    /// A registry said that so much is left of a limit on requests.
+    pub fn left(&self, host: &str, remaining: u64) {
+        let registry = self.bounded(host);
+        // Of several the last word would be nobody's.
+        if registry != OTHER {
+            let remaining = i64::try_from(remaining).unwrap_or(i64::MAX);
+            self.left.get_or_create(&HostLabels { registry }).set(remaining);
+        }
+    }
+
     /// All metrics, in `format`.
     #[must_use]
     pub fn render(&self, format: Format) -> String {
@@ -178,7 +211,7 @@ impl Metrics {
         if hosts.contains(host) || (hosts.len() < REGISTRIES && hosts.insert(host.to_owned())) {
             host.to_owned()
         } else {
-            "other".to_owned()
+            OTHER.to_owned()
         }
     }
 }
@@ -301,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn tells_who_leads() {
+        let metrics = Metrics::new();
+        let has = |line: &str| metrics.render(Format::Text).contains(line);
+        assert!(!has("multiarch_leader{"), "without an election there is no leader");
+        for leads in [false, true, false] {
+            metrics.leads("multiarch-operator", leads);
+            let value = u8::from(leads);
+            assert!(has(&format!("multiarch_leader{{lease=\"multiarch-operator\"}} {value}\n")));
+        }
+    }
+
+    #[test]
     fn writes_text_for_scrapers_that_ask_for_nothing_else() {
         let metrics = Metrics::new();
         metrics.pushed("success");
@@ -341,5 +386,18 @@ mod tests {
         let other =
             r#"multiarch_registry_requests_total{registry="other",method="HEAD",code="200"} 36"#;
         assert!(text.contains(other), "{text}");
+    }
+
+    #[test]
+    fn shows_what_is_left_of_a_limit() {
+        let metrics = Metrics::new();
+        metrics.left("docker.io", 76);
+        metrics.left("docker.io", 75);
+        for n in 0..100 {
+            metrics.left(&format!("r{n}.example.com"), u64::MAX);
+        }
+        let text = metrics.render(Format::Text);
+        let line = r#"multiarch_registry_ratelimit_remaining{registry="docker.io"} 75"#;
+        assert!(text.contains(line) && !text.contains(OTHER), "{text}");
     }
 }

@@ -116,6 +116,7 @@ impl Object {
             keychain: &Keychain::with(logins).with_certificates(certificates),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
+            put_off: false,
             looks: &Looks::default(),
             claims: &Claims::default(),
             corrections: &Corrections::default(),
