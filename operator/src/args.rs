@@ -27,6 +27,11 @@ pub struct Args {
     #[arg(long, env = "MULTIARCH_CONCURRENT", value_name = "N", default_value = "8")]
     pub concurrent: NonZeroU16,
 
+    /// How many MiB of manifests and image configs are kept of what was read, so that objects which
+    /// name the same images read them once. 0 keeps none.
+    #[arg(long, env = "MULTIARCH_CACHE_MIB", value_name = "MIB", default_value = "16")]
+    pub cache_mib: usize,
+
     /// Allow objects to say plainHTTP for a registry: content and credentials then cross the
     /// network unencrypted.
     #[arg(long, env = "MULTIARCH_INSECURE_ALLOW_HTTP")]

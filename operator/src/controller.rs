@@ -7,11 +7,12 @@ mod pipeline;
 mod report;
 mod scope;
 mod session;
+mod spread;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU16,
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,7 +28,7 @@ use kube::{
         reflector, watcher,
     },
 };
-use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec};
+use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -44,6 +45,8 @@ use crate::{
     },
     registry::Registry,
 };
+
+pub use self::spread::SPREAD;
 
 /// The annotation that asks for a run now: any value that is not the last one.
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
@@ -66,6 +69,9 @@ pub struct Options {
     pub allowed: Vec<Prefix>,
     /// How many objects are worked on at once.
     pub concurrent: NonZeroU16,
+    /// Over how much time objects with which all was well are spread after a start; no longer than an
+    /// interval, for each of them.
+    pub spread: Duration,
 }
 
 /// What every run shares.
@@ -79,9 +85,22 @@ struct Context<R> {
     objects: reflector::Store<Watched>,
     freed: Freed,
     busy: Busy,
+    spread: Duration,
+    /// When the first object was looked at: when all were listed.
+    begun: OnceLock<Instant>,
 }
 
 impl<R> Context<R> {
+    /// How long `object` waits for its first look since the start.
+    fn wait(&self, object: &MultiArchImage) -> Option<Duration> {
+        let since_start = self.begun.get_or_init(Instant::now).elapsed();
+        let generation = object.metadata.generation;
+        let status = object.status.as_ref().filter(|_| !self.sessions.has_run(object))?;
+        let may_wait = spread::may_wait(status, generation, is_requested(object, status));
+        let uid = object.uid().filter(|_| may_wait)?;
+        spread::wait(&uid, interval(object), self.spread, since_start)
+    }
+
     /// What `spec` asks for, where objects may ask for it.
     fn sources(&self, spec: &MultiArchImageSpec) -> Result<Sources, SpecError> {
         let sources = Sources::parse(spec)?;
@@ -144,6 +163,8 @@ pub async fn run<R: Registry>(
         objects: store.clone(),
         freed,
         busy: Busy::default(),
+        spread: options.spread,
+        begun: OnceLock::new(),
         client,
         registry,
         allowed: options.allowed,
@@ -202,6 +223,9 @@ async fn reconcile<R: Registry>(
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
     }
+    if let Some(wait) = object.0.as_ref().ok().and_then(|object| context.wait(object)) {
+        return Ok(Action::requeue(wait));
+    }
     let begun = Instant::now();
     let action = match &object.0 {
         Ok(object) => reconcile_object(object, &context).await,
@@ -228,7 +252,7 @@ async fn reconcile_object<R: Registry>(
     };
     let mut previous = context.sessions.status(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
-    let requested = requested_at.is_some() && requested_at != previous.last_handled_reconcile_at;
+    let requested = is_requested(object, &previous);
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
@@ -269,11 +293,10 @@ async fn reconcile_object<R: Registry>(
     if object.spec.suspend {
         return Ok(Action::await_change());
     }
-    let interval = Duration::from(object.spec.interval).max(MIN_INTERVAL);
     let delay = crate::backoff::delay(
         retry(&run).unwrap_or(Retry::Interval),
         failures,
-        interval,
+        interval(object),
         fastrand::f64(),
     );
     Ok(Action::requeue(delay))
@@ -289,6 +312,17 @@ fn on_error<R: Registry>(
     let delay =
         crate::backoff::delay(Retry::Backoff, failures, Duration::from_mins(1), fastrand::f64());
     Action::requeue(delay)
+}
+
+/// Whether a person asks for a run of `object`, and has not had it yet.
+fn is_requested(object: &MultiArchImage, status: &MultiArchImageStatus) -> bool {
+    let asked = object.annotations().get(REQUESTED_AT);
+    asked.is_some() && asked != status.last_handled_reconcile_at.as_ref()
+}
+
+/// How often `object` is looked at.
+fn interval(object: &MultiArchImage) -> Duration {
+    Duration::from(object.spec.interval).max(MIN_INTERVAL)
 }
 
 fn retry(run: &Run) -> Option<Retry> {

@@ -9,7 +9,10 @@ use multiarch_operator::{
     args::{Args, LogFormat},
     controller,
     metrics::Metrics,
-    registry::remote::{Observation, Options, Proxies, Remote},
+    registry::{
+        remote::{Observation, Options, Proxies, Remote},
+        shared::{Shared, Use},
+    },
 };
 use tokio::{
     net::TcpListener,
@@ -46,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::new());
     let observed = Arc::clone(&metrics);
-    let registry = Remote::new(Options {
+    let remote = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
         allowed: args.allowed_registries.clone(),
@@ -60,6 +63,9 @@ async fn main() -> anyhow::Result<()> {
         user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
         ..Options::default()
     })?;
+    let observed = Arc::clone(&metrics);
+    let observe = Arc::new(move |of: &Use| observed.shared(of));
+    let registry = Shared::new(remote, args.cache_mib.saturating_mul(1 << 20), observe);
 
     let stop = CancellationToken::new();
     let listener = TcpListener::bind(args.admin_listen)
@@ -73,6 +79,7 @@ async fn main() -> anyhow::Result<()> {
         namespaces: args.watch_namespace,
         allowed: args.allowed_registries,
         concurrent: args.concurrent,
+        spread: controller::SPREAD,
     };
     let controller = controller::run(client, registry, options, metrics, admin, stop.clone());
     let stopped = async {

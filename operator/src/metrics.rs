@@ -13,12 +13,14 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::ConstGauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
     registry::{Registry, Unit},
 };
+
+use crate::registry::shared::{Of, Use};
 
 /// How many registries have label values of their own: a host is tenant input, so its values are
 /// bounded, and later ones are counted under `other`.
@@ -32,6 +34,8 @@ pub struct Metrics {
     pushes: Family<PushLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
+    shared: Family<SharedLabels, Counter>,
+    cache: Gauge,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -83,6 +87,12 @@ struct HostLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SharedLabels {
+    of: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
     name: String,
@@ -118,6 +128,12 @@ impl Metrics {
             Unit::Seconds,
             request_durations.clone(),
         );
+        let shared = Family::<SharedLabels, Counter>::default();
+        let help = "Questions to registries, by whether their answer was known (hit) or not (miss)";
+        registry.register("shared_requests", help, shared.clone());
+        let cache = Gauge::default();
+        let help = "Bytes of manifests and configs that are kept, of --cache-mib";
+        registry.register_with_unit("shared_cache", help, Unit::Bytes, cache.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -128,6 +144,8 @@ impl Metrics {
             pushes,
             requests,
             request_durations,
+            shared,
+            cache,
             hosts: Mutex::default(),
             objects,
         }
@@ -157,6 +175,18 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
         let durations = self.request_durations.get_or_create(&HostLabels { registry });
         durations.observe(elapsed.as_secs_f64());
+    }
+
+    /// A registry was to be asked for what may have been known.
+    pub fn shared(&self, asked: &Use) {
+        let of = match asked.of {
+            Of::Reference => "reference",
+            Of::Manifest => "manifest",
+            Of::Config => "config",
+        };
+        let result = if asked.hit { "hit" } else { "miss" };
+        self.shared.get_or_create(&SharedLabels { of, result }).inc();
+        self.cache.set(i64::try_from(asked.kept).unwrap_or(i64::MAX));
     }
 
     /// All metrics, in `format`.
@@ -307,6 +337,21 @@ mod tests {
         let open =
             metrics.render(Format::accepted_by("application/openmetrics-text;version=1.0.0"));
         assert!(open.ends_with("# EOF\n"), "{open}");
+    }
+
+    #[test]
+    fn counts_what_was_known() {
+        let metrics = Metrics::new();
+        metrics.shared(&Use { of: Of::Manifest, hit: false, kept: 0 });
+        metrics.shared(&Use { of: Of::Manifest, hit: true, kept: 700 });
+        let text = metrics.render(Format::Text);
+        for line in [
+            r#"multiarch_shared_requests_total{of="manifest",result="hit"} 1"#,
+            r#"multiarch_shared_requests_total{of="manifest",result="miss"} 1"#,
+            "multiarch_shared_cache_bytes 700",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     #[test]

@@ -5,14 +5,17 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod remote;
+pub mod shared;
 pub mod tls;
 
 use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
+pub(crate) use credential::Identity;
 pub use credential::{Credential, Proof};
 pub use error::RegistryError;
 pub use tls::Certificates;
@@ -153,6 +156,10 @@ pub struct Access {
     pub plain_http: bool,
     /// The certificates that the object has for registries, and for hosts that they lead to.
     pub certificates: Arc<Certificates>,
+    /// From when on an answer to the same question is as good as an answer to this one: what a
+    /// reference names may be told from what was answered to another call since. `None`: it is
+    /// asked anew.
+    pub since: Option<Instant>,
 }
 
 /// Rights on a repository: `repository:PATH:pull,push`.
@@ -195,6 +202,12 @@ impl Access {
             None => self.scopes.push(scope),
         }
         self
+    }
+
+    /// The same, for a question that answers since then are good for.
+    #[must_use]
+    pub fn since(&self, since: Instant) -> Self {
+        Self { since: Some(since), ..self.clone() }
     }
 
     /// The credential in words, for messages.

@@ -21,6 +21,10 @@ macro_rules! everywhere {
         #[case::http_bearer(Kind::HttpBearer)]
         #[case::distribution(Kind::Distribution)]
         #[case::distribution_basic(Kind::DistributionBasic)]
+        #[case::shared_memory(Kind::SharedMemory)]
+        #[case::shared_http(Kind::SharedHttp)]
+        #[case::shared_http_bearer(Kind::SharedHttpBearer)]
+        #[case::shared_distribution(Kind::SharedDistribution)]
         #[tokio::test]
         async fn $promise(#[case] kind: Kind) {
             promise::$promise(Face::start(kind).await).await;
@@ -52,6 +56,8 @@ everywhere! {
 #[case::http_basic(Kind::HttpBasic)]
 #[case::http_bearer(Kind::HttpBearer)]
 #[case::distribution_basic(Kind::DistributionBasic)]
+#[case::shared_memory(Kind::SharedMemoryLogin)]
+#[case::shared_http_bearer(Kind::SharedHttpBearer)]
 #[tokio::test]
 async fn a_wrong_or_missing_credential_is_unauthorized(#[case] kind: Kind) {
     promise::a_wrong_or_missing_credential_is_unauthorized(Face::start(kind).await).await;

@@ -8,6 +8,7 @@ use std::{
     io,
     num::NonZeroU16,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -102,8 +103,12 @@ async fn outputs(login: Login, lies: Vec<Lie>, credential: &Value) -> (String, V
     .unwrap();
     let mut shown = format!("{remote:?}");
     let stop = CancellationToken::new();
-    let options =
-        Options { namespaces: Vec::new(), allowed: Vec::new(), concurrent: NonZeroU16::MIN };
+    let options = Options {
+        namespaces: Vec::new(),
+        allowed: Vec::new(),
+        concurrent: NonZeroU16::MIN,
+        spread: Duration::ZERO,
+    };
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
     let run = controller::run(client, remote, options, metrics.clone(), admin, stop.clone());

@@ -9,13 +9,14 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 use tracing::warn;
 
-use super::{Context, ControllerError, causes, display};
+use super::{Context, ControllerError, causes, display, interval};
 use crate::{
     error::{self, Failure},
     keychain::Keychain,
     reconcile::{
         self, Job, Stage, access,
         memory::Memory,
+        since::Since,
         sources::Sources,
         status::{Outcome, Run},
     },
@@ -47,7 +48,13 @@ pub(super) async fn run<R: Registry>(
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let claims = context.claims(object, previous, sources.target.repository());
     let stage = Stage::default();
-    let now = Timestamp::now();
+    let (now, begun) = (Timestamp::now(), tokio::time::Instant::now());
+    // Who waits for the run wants to know what is now.
+    let since = if requested || !memory.current {
+        Since::anew(begun)
+    } else {
+        Since::interval(begun, interval(object))
+    };
     let (corrections, looks) =
         (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
@@ -60,6 +67,7 @@ pub(super) async fn run<R: Registry>(
         claims: &claims,
         corrections: &corrections,
         now,
+        since,
         stage: &stage,
     };
     let timeout = Duration::from(object.spec.timeout);

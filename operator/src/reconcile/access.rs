@@ -53,6 +53,7 @@ impl AccessMap {
                 scopes: vec![scope],
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
+                since: None,
             })
         };
         let target =

@@ -18,12 +18,14 @@ use multiarch_operator::{
         claims::Claims,
         memory::Memory,
         referrers::Looks,
+        since::Since,
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
     },
     registry::remote::Remote,
 };
+use tokio::time::Instant;
 
 /// The Secret with every credential that an object has.
 pub(crate) const SECRET: &str = "push";
@@ -93,6 +95,7 @@ impl Object {
             claims: &Claims::default(),
             corrections: &Corrections::default(),
             now: self.now,
+            since: Since::anew(Instant::now()),
             stage: &Stage::default(),
         };
         let run = reconcile::run(&job).await;
