@@ -3,6 +3,7 @@
 mod busy;
 mod claims;
 mod finalizer;
+mod gauges;
 mod pipeline;
 mod report;
 mod scope;
@@ -12,7 +13,7 @@ mod spread;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU16,
-    sync::{Arc, OnceLock, PoisonError},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -32,11 +33,19 @@ use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImag
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use self::{busy::Busy, claims::Freed, report::Reporter, session::Sessions};
+pub use self::spread::SPREAD;
+use self::{
+    busy::Busy,
+    claims::Freed,
+    gauges::{count_push, gauges},
+    report::Reporter,
+    session::Sessions,
+    spread::Spread,
+};
 use crate::{
     admin::Admin,
     error::Retry,
-    metrics::{Metrics, ObjectGauges},
+    metrics::Metrics,
     oci::Prefix,
     reconcile::{
         self,
@@ -45,8 +54,6 @@ use crate::{
     },
     registry::Registry,
 };
-
-pub use self::spread::SPREAD;
 
 /// The annotation that asks for a run now: any value that is not the last one.
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
@@ -85,22 +92,10 @@ struct Context<R> {
     objects: reflector::Store<Watched>,
     freed: Freed,
     busy: Busy,
-    spread: Duration,
-    /// When the first object was looked at: when all were listed.
-    begun: OnceLock<Instant>,
+    spread: Spread,
 }
 
 impl<R> Context<R> {
-    /// How long `object` waits for its first look since the start.
-    fn wait(&self, object: &MultiArchImage) -> Option<Duration> {
-        let since_start = self.begun.get_or_init(Instant::now).elapsed();
-        let generation = object.metadata.generation;
-        let status = object.status.as_ref().filter(|_| !self.sessions.has_run(object))?;
-        let may_wait = spread::may_wait(status, generation, is_requested(object, status));
-        let uid = object.uid().filter(|_| may_wait)?;
-        spread::wait(&uid, interval(object), self.spread, since_start)
-    }
-
     /// What `spec` asks for, where objects may ask for it.
     fn sources(&self, spec: &MultiArchImageSpec) -> Result<Sources, SpecError> {
         let sources = Sources::parse(spec)?;
@@ -163,8 +158,7 @@ pub async fn run<R: Registry>(
         objects: store.clone(),
         freed,
         busy: Busy::default(),
-        spread: options.spread,
-        begun: OnceLock::new(),
+        spread: Spread::over(options.spread),
         client,
         registry,
         allowed: options.allowed,
@@ -223,7 +217,9 @@ async fn reconcile<R: Registry>(
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
     }
-    if let Some(wait) = object.0.as_ref().ok().and_then(|object| context.wait(object)) {
+    if let Ok(object) = &object.0
+        && let Some(wait) = context.spread.wait(object, &context.sessions)
+    {
         return Ok(Action::requeue(wait));
     }
     let begun = Instant::now();
@@ -327,44 +323,6 @@ fn interval(object: &MultiArchImage) -> Duration {
 
 fn retry(run: &Run) -> Option<Retry> {
     run.failure().map(|failure| failure.consequence.retry)
-}
-
-fn count_push(run: &Run, metrics: &Metrics) {
-    use multiarch_crds::condition::Reason as R;
-    match &run.outcome {
-        Outcome::Held(failure)
-            if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
-        {
-            metrics.pushed(failure.consequence.reason.as_str());
-        }
-        // Whatever became of the other tags.
-        _ if run.pushed => metrics.pushed("success"),
-        _ => {}
-    }
-}
-
-fn gauges(object: &Watched) -> Option<ObjectGauges> {
-    use multiarch_crds::condition::{Type, get};
-    let object = object.0.as_ref().ok()?;
-    let status = object.status.as_ref();
-    let value = |kind| {
-        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        match get(conditions, kind).map(|condition| condition.status.as_str()) {
-            Some("True") => 1,
-            Some("False") => 0,
-            _ => -1,
-        }
-    };
-    let missing = status
-        .and_then(|status| status.coverage.as_ref())
-        .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
-    (!object.spec.suspend).then(|| ObjectGauges {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        ready: value(Type::Ready),
-        published: value(Type::Published),
-        missing,
-    })
 }
 
 /// What to do about a watch that fails, where the API server's answer tells.

@@ -1,29 +1,53 @@
-//! pure: when an object with which all was well is looked at first after a start.
+//! When an object with which all was well is looked at first after a start.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
+    sync::OnceLock,
+    time::{Duration, Instant},
 };
 
+use kube::ResourceExt;
 use multiarch_crds::{
     condition::{Reason, Type, get},
-    v1alpha1::MultiArchImageStatus,
+    v1alpha1::{MultiArchImage, MultiArchImageStatus},
 };
 
+use super::{interval, is_requested, session::Sessions};
 use crate::reconcile::status::ready_reason;
 
 /// In the course of how much time, at most, all objects are looked at after a start.
 pub const SPREAD: Duration = Duration::from_mins(10);
 
+/// The first looks since the operator began to lead.
+#[derive(Debug)]
+pub(super) struct Spread {
+    over: Duration,
+    /// When the first object was at hand: when all were listed.
+    begun: OnceLock<Instant>,
+}
+
+impl Spread {
+    /// Over so much time.
+    pub(super) fn over(over: Duration) -> Self {
+        Self { over, begun: OnceLock::new() }
+    }
+
+    /// How much longer `object` waits for its first look; `None` where it has had it, where there is
+    /// news for it, and where its time has come.
+    pub(super) fn wait(&self, object: &MultiArchImage, sessions: &Sessions) -> Option<Duration> {
+        let since_start = self.begun.get_or_init(Instant::now).elapsed();
+        let status = object.status.as_ref().filter(|_| !sessions.has_run(object))?;
+        let requested = is_requested(object, status);
+        let may_wait = may_wait(status, object.metadata.generation, requested);
+        let uid = object.uid().filter(|_| may_wait)?;
+        wait(&uid, interval(object), self.over, since_start)
+    }
+}
+
 /// How much longer the object of `uid` waits, `since_start` after the operator began to lead:
 /// `None` where its time has come. All objects are spread over `most`, or their own interval where
 /// that is shorter; each has the same place at every start.
-pub(super) fn wait(
-    uid: &str,
-    interval: Duration,
-    most: Duration,
-    since_start: Duration,
-) -> Option<Duration> {
+fn wait(uid: &str, interval: Duration, most: Duration, since_start: Duration) -> Option<Duration> {
     let mut hasher = DefaultHasher::new();
     uid.hash(&mut hasher);
     // 32 bits are enough for milliseconds of ten minutes, and exact as a float.
@@ -34,11 +58,7 @@ pub(super) fn wait(
 
 /// Whether an object of `generation` with `status` may wait: its spec as it is was published, the
 /// last look found everything as it should be, and nobody has asked since.
-pub(super) fn may_wait(
-    status: &MultiArchImageStatus,
-    generation: Option<i64>,
-    requested: bool,
-) -> bool {
+fn may_wait(status: &MultiArchImageStatus, generation: Option<i64>, requested: bool) -> bool {
     let is_current = |kind| {
         get(&status.conditions, kind).is_some_and(|condition| {
             condition.status == "True" && condition.observed_generation == generation

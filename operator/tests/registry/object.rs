@@ -23,7 +23,7 @@ use multiarch_operator::{
         status::{self, About, Outcome, Run},
         tags::Corrections,
     },
-    registry::remote::Remote,
+    registry::{Registry, remote::Remote},
 };
 use tokio::time::Instant;
 
@@ -77,8 +77,18 @@ impl Object {
     }
 
     /// A run, an interval after the last one.
-    pub(crate) async fn run(&mut self, remote: &Remote) -> Run {
+    pub(crate) async fn run<R: Registry>(&mut self, registry: &R) -> Run {
         self.now += SignedDuration::from_mins(10);
+        self.run_at(self.now, registry, Since::anew(Instant::now())).await
+    }
+
+    /// A run at `now`.
+    pub(crate) async fn run_at<R: Registry>(
+        &mut self,
+        now: Timestamp,
+        registry: &R,
+        since: Since,
+    ) -> Run {
         let generation = Some(1);
         let sources = Sources::parse(&self.spec).unwrap();
         let logins = self
@@ -86,7 +96,7 @@ impl Object {
             .iter()
             .map(|json| (SECRET.to_owned(), DockerConfig::parse(SECRET, json.as_bytes())));
         let job = Job {
-            registry: remote,
+            registry,
             sources: &sources,
             keychain: &Keychain::with(logins.collect::<HashMap<_, _>>()),
             memory: &Memory::of(&self.status, generation, &sources),
@@ -94,12 +104,12 @@ impl Object {
             looks: &Looks::default(),
             claims: &Claims::default(),
             corrections: &Corrections::default(),
-            now: self.now,
-            since: Since::anew(Instant::now()),
+            now,
+            since,
             stage: &Stage::default(),
         };
         let run = reconcile::run(&job).await;
-        let about = About { generation, requested_at: None, failures: 0, now: self.now };
+        let about = About { generation, requested_at: None, failures: 0, now };
         self.status = status::next(&self.status, &about, &run);
         run
     }

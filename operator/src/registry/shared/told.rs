@@ -11,6 +11,8 @@ use crate::{
 pub(super) struct Told {
     asked: Instant,
     answer: Result<Option<Brief>, Failed>,
+    /// What the reference was last known to name, where the answer is a failure.
+    before: Option<Brief>,
 }
 
 /// A descriptor as a HEAD gives it, in few bytes.
@@ -27,14 +29,20 @@ pub(super) struct Failed {
 }
 
 impl Told {
-    /// `answer` to a question of `access`, which was asked then.
+    /// `answer` to a question of `access`, which was asked then, after `before` was told.
     pub(super) fn new(
         asked: Instant,
         answer: Result<Option<&Descriptor>, &RegistryError>,
         access: &Access,
+        before: Option<Self>,
     ) -> Self {
         let answer = answer.map(|named| named.map(Brief::of));
-        Self { asked, answer: answer.map_err(|error| Failed::new(error, access)) }
+        let answer = answer.map_err(|error| Failed::new(error, access));
+        let before = before.filter(|_| answer.is_err()).and_then(|told| match told.answer {
+            Ok(named) => named,
+            Err(_) => told.before,
+        });
+        Self { asked, answer, before }
     }
 
     /// What is answered to `access`, where this is good for it. That there is nothing, and failures,
@@ -54,9 +62,10 @@ impl Told {
         }
     }
 
-    /// What the reference named then.
+    /// What the reference was last known to name.
     pub(super) fn digest(&self) -> Option<&Digest> {
-        self.answer.as_ref().ok()?.as_ref().map(|named| &named.digest)
+        let named = self.answer.as_ref().map_or(&self.before, |named| named);
+        named.as_ref().map(|named| &named.digest)
     }
 }
 

@@ -92,9 +92,10 @@ impl<T> Turn<'_, T> {
         self.landed.as_ref().map(|landed| (landed, self.waited))
     }
 
-    /// Leaves an answer for the others.
-    pub(super) fn land(&mut self, answer: T) {
-        *self.landed = Some(answer);
+    /// Leaves an answer for the others, made of the last one.
+    pub(super) fn land(&mut self, answer: impl FnOnce(Option<T>) -> T) {
+        let last = self.landed.take();
+        *self.landed = Some(answer(last));
         self.slot.flights.fetch_add(1, Ordering::Release);
     }
 }
@@ -111,7 +112,7 @@ mod tests {
             return (*landed, true);
         }
         tokio::task::yield_now().await;
-        turn.land(answer);
+        turn.land(|_| answer);
         (answer, false)
     }
 
@@ -139,10 +140,10 @@ mod tests {
     async fn what_is_forgotten_reaches_nobody_who_comes_after() {
         let slots = Slots::new(8);
         let (slot, other) = (slots.get("a"), slots.get("b"));
-        other.turn().await.land(7);
+        other.turn().await.land(|_| 7);
         let mut flight = slot.turn().await;
         slots.forget(|key| *key == "a");
-        flight.land(1);
+        flight.land(|_| 1);
         assert!(slots.get("a").turn().await.landed().is_none());
         assert_eq!(slots.get("b").turn().await.landed(), Some((&7, false)));
     }
@@ -151,7 +152,7 @@ mod tests {
     async fn the_least_used_go_first() {
         let slots = Slots::new(4);
         for key in 0..4 {
-            slots.get(key).turn().await.land(key);
+            slots.get(key).turn().await.land(|_| key);
         }
         slots.get(0);
         slots.get(4);
