@@ -12,6 +12,7 @@ pub mod peers;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod scale;
 pub mod spec;
 pub mod tls;
 

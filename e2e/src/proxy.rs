@@ -1,6 +1,9 @@
 //! A reverse proxy before a registry that writes down every request, and that a test can tell to answer by itself.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -26,6 +29,8 @@ pub struct Seen {
     pub authorization: Option<String>,
     /// The length that it gives of its body.
     pub length: u64,
+    /// When it came.
+    pub at: Instant,
     /// The status of the answer.
     pub status: u16,
 }
@@ -244,8 +249,25 @@ fn seen(request: &Request) -> Seen {
         query: request.uri().query().unwrap_or_default().to_owned(),
         authorization: text(header::AUTHORIZATION),
         length: text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0),
+        at: Instant::now(),
         status: 0,
     }
+}
+
+/// The most requests of any second.
+#[must_use]
+pub fn peak(seen: &[Seen]) -> usize {
+    let mut times: Vec<_> = seen.iter().map(|seen| seen.at).collect();
+    times.sort();
+    let mut first = 0;
+    let mut most = 0;
+    for (last, at) in times.iter().enumerate() {
+        while *at - times[first] >= Duration::from_secs(1) {
+            first += 1;
+        }
+        most = most.max(last + 1 - first);
+    }
+    most
 }
 
 fn or_bad_gateway(answer: Result<Response>) -> Response {
