@@ -113,6 +113,11 @@ pub struct Args {
     )]
     pub registry_qps: f64,
 
+    /// How many MiB of manifests and image configs are kept of what was read, so that objects which
+    /// name the same images read them once. 0 keeps none.
+    #[arg(long, env = "MULTIARCH_CACHE_MIB", value_name = "MIB", default_value = "16")]
+    pub cache_mib: usize,
+
     /// Allow objects to say plainHTTP for a registry: content and credentials then cross the
     /// network unencrypted.
     #[arg(long, env = "MULTIARCH_INSECURE_ALLOW_HTTP")]

@@ -9,13 +9,17 @@ const FIRST: Duration = Duration::from_secs(2);
 /// What was refused is tried again after this at the latest, where the interval is no longer.
 const REFUSED: Duration = Duration::from_hours(6);
 
+/// The shortest that jitter makes an interval.
+pub const SHORTEST: f64 = 0.9;
+
 /// The delay before the next run. `failures` counts the failed runs in a row, the last one
 /// included; `jitter` is in 0..1 and only ever shortens (90–100 %), so that an interval is kept. Only
 /// what a registry asks for is made longer, by up to a quarter: all who were told the same should not come back at
 /// once.
 #[must_use]
 pub fn delay(retry: Retry, failures: u32, interval: Duration, jitter: f64) -> Duration {
-    let shortened = |delay: Duration| delay.mul_f64(1.0 - 0.1 * jitter.clamp(0.0, 1.0));
+    let shortened =
+        |delay: Duration| delay.mul_f64(1.0 - (1.0 - SHORTEST) * jitter.clamp(0.0, 1.0));
     match retry {
         Retry::Interval => shortened(interval),
         // `Retry-After: 0` is no leave to ask again and again.
@@ -76,7 +80,7 @@ mod tests {
             for retry in [Retry::Interval, Retry::Backoff, Retry::Refused { soon: true }, Retry::Refused { soon: false }] {
                 let (whole, delay) =
                     (delay(retry, failures, INTERVAL, 0.0), delay(retry, failures, INTERVAL, jitter));
-                prop_assert!(delay <= whole && delay >= whole.mul_f64(0.9));
+                prop_assert!(delay <= whole && delay >= whole.mul_f64(SHORTEST));
             }
         }
     }

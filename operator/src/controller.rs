@@ -3,11 +3,13 @@
 mod busy;
 mod claims;
 mod finalizer;
+mod gauges;
 mod objects;
 mod pipeline;
 mod report;
 mod scope;
 mod session;
+mod spread;
 mod work;
 mod workers;
 
@@ -29,18 +31,21 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     busy::Busy,
+    gauges::{count_push, gauges},
     report::{Reporter, Written},
     session::{Known, Sessions},
+    spread::Spread,
     workers::Workers,
 };
 pub use self::{
     objects::{Objects, watch},
+    spread::SPREAD,
     work::{Controller, run},
 };
 use crate::{
     error::Retry,
     leader::{Fenced, Term},
-    metrics::{Metrics, ObjectGauges},
+    metrics::Metrics,
     oci::Prefix,
     reconcile::{
         self,
@@ -75,6 +80,9 @@ pub struct Options {
     pub allowed: Vec<Prefix>,
     /// How many objects are worked on at once.
     pub concurrent: NonZeroU16,
+    /// Over how much time objects with which all was well are spread after a start; no longer than an
+    /// interval, for each of them.
+    pub spread: Duration,
 }
 
 /// What every run of one term shares.
@@ -93,6 +101,7 @@ struct Context<R> {
     /// The runs at hand.
     runs: TaskTracker,
     workers: Workers<ObjectRef<Watched>>,
+    spread: Spread,
 }
 
 impl<R> Context<R> {
@@ -156,6 +165,11 @@ async fn reconcile<R: Registry>(
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
     }
+    if let Ok(object) = &object.0
+        && let Some(wait) = context.spread.wait(object, &context.sessions)
+    {
+        return Ok(Action::requeue(wait));
+    }
     let begun = Instant::now();
     let action = match &object.0 {
         Ok(object) => reconcile_object(object, &context).await,
@@ -184,8 +198,7 @@ async fn reconcile_object<R: Registry>(
     };
     let mut known = context.sessions.known(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
-    let requested =
-        requested_at.is_some() && requested_at != known.status.last_handled_reconcile_at;
+    let requested = is_requested(object, &known.status);
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
@@ -224,8 +237,7 @@ async fn reconcile_object<R: Registry>(
     if object.spec.suspend {
         return Ok(Action::await_change());
     }
-    let interval = Duration::from(object.spec.interval).max(MIN_INTERVAL);
-    let after = |retry| crate::backoff::delay(retry, failures, interval, fastrand::f64());
+    let after = |retry| crate::backoff::delay(retry, failures, interval(object), fastrand::f64());
     let delays = (after(retry(&run).unwrap_or(Retry::Interval)), after(Retry::Interval));
     let delay = context.sessions.put_off(object, retry(&run), delays, tokio::time::Instant::now());
     Ok(Action::requeue(delay))
@@ -270,46 +282,19 @@ fn on_error<R: Registry>(
     Action::requeue(delay)
 }
 
+/// Whether a person asks for a run of `object`, and has not had it yet.
+fn is_requested(object: &MultiArchImage, status: &MultiArchImageStatus) -> bool {
+    let asked = object.annotations().get(REQUESTED_AT);
+    asked.is_some() && asked != status.last_handled_reconcile_at.as_ref()
+}
+
+/// How often `object` is looked at.
+fn interval(object: &MultiArchImage) -> Duration {
+    Duration::from(object.spec.interval).max(MIN_INTERVAL)
+}
+
 fn retry(run: &Run) -> Option<Retry> {
     run.failure().map(|failure| failure.consequence.retry)
-}
-
-fn count_push(run: &Run, metrics: &Metrics) {
-    use multiarch_crds::condition::Reason as R;
-    match &run.outcome {
-        Outcome::Held(failure)
-            if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
-        {
-            metrics.pushed(failure.consequence.reason.as_str());
-        }
-        // Whatever became of the other tags.
-        _ if run.pushed => metrics.pushed("success"),
-        _ => {}
-    }
-}
-
-fn gauges(object: &Watched) -> Option<ObjectGauges> {
-    use multiarch_crds::condition::{Type, get};
-    let object = object.0.as_ref().ok()?;
-    let status = object.status.as_ref();
-    let value = |kind| {
-        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        match get(conditions, kind).map(|condition| condition.status.as_str()) {
-            Some("True") => 1,
-            Some("False") => 0,
-            _ => -1,
-        }
-    };
-    let missing = status
-        .and_then(|status| status.coverage.as_ref())
-        .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
-    (!object.spec.suspend).then(|| ObjectGauges {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        ready: value(Type::Ready),
-        published: value(Type::Published),
-        missing,
-    })
 }
 
 /// What to do about a watch that fails, where the API server's answer tells.

@@ -11,7 +11,10 @@ use multiarch_operator::{
     controller::{self, Controller},
     leader::{self, Term},
     metrics::Metrics,
-    registry::remote::{Limits, Observation, Options, Proxies, Remote},
+    registry::{
+        remote::{Limits, Observation, Options, Proxies, Remote},
+        shared::{Shared, Use},
+    },
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -44,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::new());
     let observed = Arc::clone(&metrics);
-    let registry = Arc::new(Remote::new(Options {
+    let remote = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
         allowed: args.allowed_registries.clone(),
@@ -61,7 +64,12 @@ async fn main() -> anyhow::Result<()> {
         }),
         user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
         ..Options::default()
-    })?);
+    })?;
+    let observed = Arc::clone(&metrics);
+    let observe = Arc::new(move |of: &Use| observed.shared(of));
+    // A clone is the same client.
+    let kept = args.cache_mib.saturating_mul(1 << 20);
+    let registry = Arc::new(Shared::new(remote.clone(), kept, observe));
 
     let shutdown =
         Shutdown::on_signals(args.shutdown_grace).context("failed to wait for signals")?;
@@ -77,11 +85,12 @@ async fn main() -> anyhow::Result<()> {
         selector: args.watch_label_selector,
         allowed: args.allowed_registries,
         concurrent: args.concurrent,
+        spread: controller::SPREAD,
     };
     let (objects, watching) = controller::watch(clients.watch, &options, admin);
     let watching = tokio::spawn(watching);
     let (asks, metered) = (clients.asks, Arc::clone(&metrics));
-    let controller = Controller::new(asks, Arc::clone(&registry), options, metrics, objects);
+    let controller = Controller::new(asks, registry, options, metrics, objects);
     let controller = Arc::new(controller);
     match election {
         None => controller.work(Term::alone(&shutdown)).await,
@@ -103,7 +112,7 @@ async fn main() -> anyhow::Result<()> {
     watching.abort();
     end.cancel();
     // Whoever keeps a connection open does not keep the process.
-    let _ = timeout(LAST, registry.settle()).await;
+    let _ = timeout(LAST, remote.settle()).await;
     if let Ok(served) = timeout(LAST, server).await {
         served.context("the admin server panicked")?.context("the admin server failed")?;
     }

@@ -21,6 +21,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::registry::shared::{Of, Use};
+
 /// How many registries have label values of their own: a host is tenant input, so its values are
 /// bounded, and later ones are counted together.
 const REGISTRIES: usize = 64;
@@ -37,6 +39,8 @@ pub struct Metrics {
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
     leader: Family<LeaseLabels, Gauge>,
     left: Family<HostLabels, Gauge>,
+    shared: Family<SharedLabels, Counter>,
+    cache: Gauge,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -93,6 +97,12 @@ struct LeaseLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SharedLabels {
+    of: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
     name: String,
@@ -134,6 +144,12 @@ impl Metrics {
         let left = Family::<HostLabels, Gauge>::default();
         let help = "What registries last said is left of a limit on requests, whoever asked";
         registry.register("registry_ratelimit_remaining", help, left.clone());
+        let shared = Family::<SharedLabels, Counter>::default();
+        let help = "Questions to registries, by whether their answer was known (hit) or not (miss)";
+        registry.register("shared_requests", help, shared.clone());
+        let cache = Gauge::default();
+        let help = "Bytes of manifests and configs that are kept, of --cache-mib";
+        registry.register_with_unit("shared_cache", help, Unit::Bytes, cache.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -146,6 +162,8 @@ impl Metrics {
             request_durations,
             leader,
             left,
+            shared,
+            cache,
             hosts: Mutex::default(),
             objects,
         }
@@ -191,6 +209,18 @@ impl Metrics {
             let remaining = i64::try_from(remaining).unwrap_or(i64::MAX);
             self.left.get_or_create(&HostLabels { registry }).set(remaining);
         }
+    }
+
+    /// A registry was to be asked for what may have been known.
+    pub fn shared(&self, asked: &Use) {
+        let of = match asked.of {
+            Of::Reference => "reference",
+            Of::Manifest => "manifest",
+            Of::Config => "config",
+        };
+        let result = if asked.hit { "hit" } else { "miss" };
+        self.shared.get_or_create(&SharedLabels { of, result }).inc();
+        self.cache.set(i64::try_from(asked.kept).unwrap_or(i64::MAX));
     }
 
     /// All metrics, in `format`.
@@ -373,6 +403,21 @@ mod tests {
         assert!(series < 80, "{series} series of one registry and method");
         for code in ["0", "200", "429", "503", "5xx", "9xx"] {
             assert!(text.contains(&format!(r#"code="{code}"}}"#)), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_what_was_known() {
+        let metrics = Metrics::new();
+        metrics.shared(&Use { of: Of::Manifest, hit: false, kept: 0 });
+        metrics.shared(&Use { of: Of::Manifest, hit: true, kept: 700 });
+        let text = metrics.render(Format::Text);
+        for line in [
+            r#"multiarch_shared_requests_total{of="manifest",result="hit"} 1"#,
+            r#"multiarch_shared_requests_total{of="manifest",result="miss"} 1"#,
+            "multiarch_shared_cache_bytes 700",
+        ] {
+            assert!(text.contains(line), "{text}");
         }
     }
 

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod publish;
 pub mod referrers;
 pub mod resolve;
+pub mod since;
 pub mod sources;
 pub mod stage;
 pub mod status;
@@ -40,6 +41,7 @@ use self::{
     },
     referrers::Looks,
     resolve::{Answer, Resolution, ResolveError},
+    since::Since,
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
     tags::{Corrections, Tag},
@@ -74,6 +76,8 @@ pub struct Job<'a, R> {
     pub corrections: &'a Corrections,
     /// When the run began.
     pub now: Timestamp,
+    /// From when on what others were answered is believed.
+    pub since: Since,
     /// What the run is at.
     pub stage: &'a Stage,
 }
@@ -151,7 +155,8 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         return run;
     }
     job.stage.at("while reading the sources");
-    let mut resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
+    let mut resolutions =
+        resolve::resolve(job.registry, job.sources, &access, job.memory, job.since.begun).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
     while let Err(Stop::Publish(error)) = served {

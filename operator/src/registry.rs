@@ -5,6 +5,7 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod remote;
+pub mod shared;
 pub mod tls;
 
 use std::{
@@ -15,9 +16,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
+pub(crate) use credential::Identity;
 pub use credential::{Credential, Proof};
 pub use error::{Pause, RegistryError};
 pub use tls::Certificates;
@@ -161,6 +164,10 @@ pub struct Access {
     pub certificates: Arc<Certificates>,
     /// On whose behalf: where many wait for one registry, each object has its turn.
     pub object: Object,
+    /// From when on an answer to the same question is as good as an answer to this one: what a
+    /// reference names may be told from what was answered to another call since. `None`: it is
+    /// asked anew.
+    pub since: Option<Instant>,
 }
 
 /// An object, as far as a registry's client has to know one: told from others, and nothing else.
@@ -214,6 +221,12 @@ impl Access {
     pub fn allows(&self, scope: &Scope) -> bool {
         let mut known = self.scopes.iter();
         known.any(|known| known.path == scope.path && known.actions >= scope.actions)
+    }
+
+    /// The same, for a question that answers since then are good for.
+    #[must_use]
+    pub fn since(&self, since: Instant) -> Self {
+        Self { since: Some(since), ..self.clone() }
     }
 
     /// The credential in words, for messages.

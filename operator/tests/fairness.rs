@@ -5,7 +5,7 @@
 #[path = "controller/api.rs"]
 mod api;
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use multiarch_operator::{
     admin::Admin,
@@ -82,6 +82,7 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
         selector: None,
         allowed: Vec::new(),
         concurrent: NonZeroU16::new(4).unwrap(),
+        spread: Duration::ZERO,
     };
     let metrics = Arc::new(Metrics::new());
     let admin = Admin::new(metrics.clone());

@@ -10,6 +10,7 @@ use std::{
     io,
     num::NonZeroU16,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -183,6 +184,7 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
         selector: None,
         allowed: Vec::new(),
         concurrent: NonZeroU16::MIN,
+        spread: Duration::ZERO,
     };
     let admin = Admin::new(metrics.clone());
     let client_of_api = api.client().await;

@@ -68,6 +68,7 @@ impl Process {
             selector: selector.map(|selector| selector.parse().unwrap()),
             allowed: Vec::new(),
             concurrent: NonZeroU16::new(4).unwrap(),
+            spread: Duration::ZERO,
         };
         let (objects, watching) = controller::watch(api.near(), &options, admin.clone());
         let registry = Arc::new(store.clone());

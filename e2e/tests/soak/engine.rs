@@ -44,6 +44,7 @@ impl Engine {
             selector: None,
             allowed: Vec::new(),
             concurrent: NonZeroU16::new(concurrent).context("no object at once")?,
+            spread: Duration::ZERO,
         };
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
         let admin = Admin::new(Arc::clone(&metrics));

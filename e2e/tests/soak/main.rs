@@ -7,6 +7,7 @@ mod engine;
 mod disk;
 mod kills;
 mod leaders;
+mod many;
 mod matrix;
 mod outage;
 mod partition;

@@ -9,13 +9,14 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use multiarch_crds::v1alpha1::MultiArchImage;
 use tracing::warn;
 
-use super::{Context, ControllerError, display, report::Written, session::Known};
+use super::{Context, ControllerError, display, interval, report::Written, session::Known};
 use crate::{
     error::{self, Failure, causes},
     keychain::Keychain,
     reconcile::{
         self, Job, Stage, access,
         memory::Memory,
+        since::Since,
         sources::Sources,
         status::{Outcome, Run},
     },
@@ -51,6 +52,12 @@ pub(super) async fn run<R: Registry>(
     let claims = context.claims(object, &known.status, sources.target.repository(), asks).await?;
     let stage = Stage::default();
     let now = Timestamp::now();
+    // Who waits for the run wants to know what is now.
+    let since = if requested || !memory.current {
+        Since::anew(begun)
+    } else {
+        Since::interval(begun, interval(object))
+    };
     let (corrections, looks) =
         (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
@@ -64,6 +71,7 @@ pub(super) async fn run<R: Registry>(
         claims: &claims,
         corrections: &corrections,
         now,
+        since,
         stage: &stage,
     };
     let timeout = Duration::from(object.spec.timeout);

@@ -176,6 +176,11 @@ impl Sessions {
         session.failures
     }
 
+    /// Whether `object` has run since the start, as far as is known.
+    pub(super) fn has_run(&self, object: &MultiArchImage) -> bool {
+        lock(&self.0).contains_key(&uid(object))
+    }
+
     /// When tags of `object` were put back.
     pub(super) fn corrections(&self, object: &MultiArchImage) -> Corrections {
         let sessions = lock(&self.0);

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
-    Busy, Context, ControllerError, Objects, Options, Reporter, Sessions, Watched, Workers, gauges,
-    on_error, reconcile, watch,
+    Busy, Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
+    gauges, on_error, reconcile, watch,
 };
 use crate::{
     admin::Admin,
@@ -158,6 +158,7 @@ impl<R: Registry> Controller<R> {
             term: term.clone(),
             runs: runs.clone(),
             workers: workers.clone(),
+            spread: Spread::over(self.options.spread),
         })
     }
 }

@@ -60,6 +60,7 @@ impl AccessMap {
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
                 object,
+                since: None,
             })
         };
         let chosen: Vec<_> =

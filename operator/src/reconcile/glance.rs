@@ -41,7 +41,8 @@ pub(super) async fn glance<R: Registry>(
     let Job { registry, sources, memory, .. } = *job;
     let policy = sources.tag_policy;
     let run = |resolutions, outcome| Run { resolutions, ..Run::without_answers(outcome) };
-    let resolutions = resolve::glance(registry, sources, access, memory).await?;
+    let heard = job.since.heard;
+    let resolutions = resolve::glance(registry, sources, access, memory, heard).await?;
     if let Some(failure) = worst(sources, &resolutions) {
         // It may hide what was wrong before, which the digests alone do not tell.
         let waits = [Some(Reason::WaitingForPlatforms), Some(Reason::WaitingForMatch)];

@@ -1,6 +1,6 @@
 //! Why a registry did not do what it was asked, in words that name things and hold nothing remote.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Request;
 use crate::oci::{Digest, manifest::ManifestError};
@@ -9,7 +9,7 @@ use crate::oci::{Digest, manifest::ManifestError};
 ///
 /// No variant holds a remote body, a query string or a token; the codes are from the distribution
 /// spec's list (REGISTRY.md rule 7). Hosts are as the user names them.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The credential is wrong, or there is none where one is needed: told by the token endpoint
     /// (401, 403), or by a 401 to Basic.
@@ -86,7 +86,7 @@ pub enum RegistryError {
         why: String,
         /// The cause.
         #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
     /// A limit of time or of rate ran out (REGISTRY.md rule 13).
     #[error("{host} was too slow for {request}: {limit}")]

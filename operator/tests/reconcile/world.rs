@@ -20,6 +20,7 @@ use multiarch_operator::{
         claims::Claims,
         memory::Memory,
         referrers::Looks,
+        since::Since,
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
@@ -29,6 +30,7 @@ use multiarch_operator::{
         memory::{Image, Store},
     },
 };
+use tokio::time::Instant;
 
 pub(crate) const HOST: &str = "r.example";
 pub(crate) const PATH: &str = "team/app";
@@ -249,6 +251,7 @@ impl World {
             claims: &self.claims,
             corrections: &corrections,
             now: self.now,
+            since: Since::anew(Instant::now()),
             stage: &stage,
         };
         self.store.forget();

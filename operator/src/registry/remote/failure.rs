@@ -145,7 +145,7 @@ impl Failure {
                 host: host.unwrap_or(registry),
                 request,
                 why,
-                source: Some(Box::new(source)),
+                source: Some(source),
             },
             Self::TooSlow(limit) => RegistryError::TooSlow { host: registry, request, limit },
             Self::TooLarge { limit, .. } => {
