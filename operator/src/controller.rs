@@ -9,6 +9,7 @@ mod report;
 mod scope;
 mod session;
 mod work;
+mod workers;
 
 use std::{
     num::NonZeroU16,
@@ -21,7 +22,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource, ResourceExt,
     core::DeserializeGuard,
-    runtime::{controller::Action, watcher},
+    runtime::{controller::Action, reflector::ObjectRef, watcher},
 };
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus};
 use tokio_util::task::TaskTracker;
@@ -30,6 +31,7 @@ use self::{
     busy::Busy,
     report::{Reporter, Written},
     session::{Known, Sessions},
+    workers::Workers,
 };
 pub use self::{
     objects::{Objects, watch},
@@ -90,6 +92,7 @@ struct Context<R> {
     term: Term,
     /// The runs at hand.
     runs: TaskTracker,
+    workers: Workers<ObjectRef<Watched>>,
 }
 
 impl<R> Context<R> {
@@ -137,9 +140,18 @@ async fn reconcile<R: Registry>(
     context: Arc<Context<R>>,
 ) -> Result<Action, ControllerError> {
     let _at_work = context.runs.token();
-    if object.meta().deletion_timestamp.is_some() {
+    let is_deleted = object.meta().deletion_timestamp.is_some();
+    let itself = ObjectRef::from_obj(&*object);
+    if is_deleted && !finalizer::is_finalized(object.meta()) {
+        context.workers.forget(&itself);
+        return Ok(Action::await_change());
+    }
+    let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
+    let Some(_worker) = context.workers.enter(&itself, &hosts.unwrap_or_default()) else {
+        return Ok(Action::await_change());
+    };
+    if is_deleted {
         return match &object.0 {
-            _ if !finalizer::is_finalized(object.meta()) => Ok(Action::await_change()),
             Ok(object) => context.finish(object).await,
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
@@ -213,12 +225,9 @@ async fn reconcile_object<R: Registry>(
         return Ok(Action::await_change());
     }
     let interval = Duration::from(object.spec.interval).max(MIN_INTERVAL);
-    let delay = crate::backoff::delay(
-        retry(&run).unwrap_or(Retry::Interval),
-        failures,
-        interval,
-        fastrand::f64(),
-    );
+    let after = |retry| crate::backoff::delay(retry, failures, interval, fastrand::f64());
+    let delays = (after(retry(&run).unwrap_or(Retry::Interval)), after(Retry::Interval));
+    let delay = context.sessions.put_off(object, retry(&run), delays, tokio::time::Instant::now());
     Ok(Action::requeue(delay))
 }
 

@@ -11,7 +11,7 @@ use multiarch_operator::{
     controller::{self, Controller},
     leader::{self, Term},
     metrics::Metrics,
-    registry::remote::{Observation, Options, Proxies, Remote},
+    registry::remote::{Limits, Observation, Options, Proxies, Remote},
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -52,8 +52,12 @@ async fn main() -> anyhow::Result<()> {
         token_realms: args.token_realm,
         ca_bundle: args.ca_bundle,
         proxies,
+        limits: Limits { a_second: args.registry_qps, ..Limits::default() },
         observe: Arc::new(move |request: &Observation| {
             observed.requested(&request.registry, request.method, request.status, request.elapsed);
+            if let Some(left) = request.left {
+                observed.left(&request.registry, left);
+            }
         }),
         user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
         ..Options::default()

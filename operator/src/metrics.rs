@@ -22,8 +22,10 @@ use prometheus_client::{
 };
 
 /// How many registries have label values of their own: a host is tenant input, so its values are
-/// bounded, and later ones are counted under `other`.
+/// bounded, and later ones are counted together.
 const REGISTRIES: usize = 64;
+/// What those are counted under.
+const OTHER: &str = "other";
 
 /// The metrics of the process.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
     leader: Family<LeaseLabels, Gauge>,
+    left: Family<HostLabels, Gauge>,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -128,6 +131,9 @@ impl Metrics {
         let leader = Family::<LeaseLabels, Gauge>::default();
         let help = "Whether this process holds the Lease, and works: 1 or 0";
         registry.register("leader", help, leader.clone());
+        let left = Family::<HostLabels, Gauge>::default();
+        let help = "What registries last said is left of a limit on requests, whoever asked";
+        registry.register("registry_ratelimit_remaining", help, left.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -139,6 +145,7 @@ impl Metrics {
             requests,
             request_durations,
             leader,
+            left,
             hosts: Mutex::default(),
             objects,
         }
@@ -176,6 +183,16 @@ impl Metrics {
         durations.observe(elapsed.as_secs_f64());
     }
 
+    /// A registry said that so much is left of a limit on requests.
+    pub fn left(&self, host: &str, remaining: u64) {
+        let registry = self.bounded(host);
+        // Of several the last word would be nobody's.
+        if registry != OTHER {
+            let remaining = i64::try_from(remaining).unwrap_or(i64::MAX);
+            self.left.get_or_create(&HostLabels { registry }).set(remaining);
+        }
+    }
+
     /// All metrics, in `format`.
     #[must_use]
     pub fn render(&self, format: Format) -> String {
@@ -194,7 +211,7 @@ impl Metrics {
         if hosts.contains(host) || (hosts.len() < REGISTRIES && hosts.insert(host.to_owned())) {
             host.to_owned()
         } else {
-            "other".to_owned()
+            OTHER.to_owned()
         }
     }
 }
@@ -369,5 +386,18 @@ mod tests {
         let other =
             r#"multiarch_registry_requests_total{registry="other",method="HEAD",code="200"} 36"#;
         assert!(text.contains(other), "{text}");
+    }
+
+    #[test]
+    fn shows_what_is_left_of_a_limit() {
+        let metrics = Metrics::new();
+        metrics.left("docker.io", 76);
+        metrics.left("docker.io", 75);
+        for n in 0..100 {
+            metrics.left(&format!("r{n}.example.com"), u64::MAX);
+        }
+        let text = metrics.render(Format::Text);
+        let line = r#"multiarch_registry_ratelimit_remaining{registry="docker.io"} 75"#;
+        assert!(text.contains(line) && !text.contains(OTHER), "{text}");
     }
 }

@@ -64,6 +64,8 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
+    /// A registry refused what was to be written, and it is not due to be tried again.
+    pub put_off: bool,
     /// When referrers of its images were looked for.
     pub looks: &'a Looks,
     /// The tags of the target's repository that other objects keep.
@@ -81,6 +83,13 @@ impl<R> Job<'_, R> {
     fn is_exhausted(&self) -> bool {
         let is_left = self.memory.current && self.memory.reason == Some(Reason::DriftLoop);
         !self.requested && (is_left || self.corrections.are_exhausted(self.now))
+    }
+
+    /// Whether nothing but its HEADs is to be asked, unless they show something new: the answers lead to what they led
+    /// to before, or what they led to is put off.
+    fn is_settled(&self) -> bool {
+        let put_off = self.put_off && self.memory.current && !self.requested;
+        put_off || self.memory.is_settled(self.sources.tag_policy)
     }
 
     /// Whether something was pushed so short a time ago that its absence tells nothing.
@@ -132,7 +141,7 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
     let access = AccessMap::new(job.sources, job.keychain);
     let mut kept = Kept::default();
-    if job.memory.is_settled(job.sources.tag_policy) {
+    if job.is_settled() {
         job.stage.at("while asking what the sources and the tag name");
         if let Some(run) = glance::glance(job, &access, &mut kept).await {
             return run;

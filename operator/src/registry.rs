@@ -7,14 +7,19 @@ pub mod memory;
 pub mod remote;
 pub mod tls;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
 pub use credential::{Credential, Proof};
-pub use error::RegistryError;
+pub use error::{Pause, RegistryError};
 pub use tls::Certificates;
 
 /// A registry, as the steps see it.
@@ -154,7 +159,13 @@ pub struct Access {
     pub plain_http: bool,
     /// The certificates that the object has for registries, and for hosts that they lead to.
     pub certificates: Arc<Certificates>,
+    /// On whose behalf: where many wait for one registry, each object has its turn.
+    pub object: Object,
 }
+
+/// An object, as far as a registry's client has to know one: told from others, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Object(u64);
 
 /// Rights on a repository: `repository:PATH:pull,push`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -212,6 +223,16 @@ impl Access {
             Some(credential) => format!("the credential of Secret {}", credential.secret),
             None => "a request without credential".into(),
         }
+    }
+}
+
+impl Object {
+    /// The one that `name` names. Two that are taken for one share a turn, and nothing else.
+    #[must_use]
+    pub fn of(name: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 

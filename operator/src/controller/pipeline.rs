@@ -44,6 +44,8 @@ pub(super) async fn run<R: Registry>(
     let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
     let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
     let keychain = keychain.await.map_err(failed)?;
+    let begun = tokio::time::Instant::now();
+    let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
     let memory = Memory::of(&known.status, object.metadata.generation, &sources);
     let asks = context.asks_other_shards(object, &known.status, requested);
     let claims = context.claims(object, &known.status, sources.target.repository(), asks).await?;
@@ -57,6 +59,7 @@ pub(super) async fn run<R: Registry>(
         keychain: &keychain,
         memory: &memory,
         requested,
+        put_off,
         looks: &looks,
         claims: &claims,
         corrections: &corrections,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     keychain::{Keychain, KeychainError},
     oci::{Repository, reference::api_host},
-    registry::{Access, Certificates, Credential, Proof, Scope},
+    registry::{Access, Certificates, Credential, Object, Proof, Scope},
 };
 
 /// How many other repositories one token is asked for beside the target's: what is asked for is part of a
@@ -51,12 +51,15 @@ impl AccessMap {
             Some(secret) => demand(secret, repository, keychain).map(Some),
             None => Ok(None),
         };
+        // Of two that name one tag, one is worked on at a time.
+        let object = Object::of(&sources.target);
         let access = |repository: &Repository, credential, scopes| {
             Ok(Access {
                 credential,
                 scopes,
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
+                object,
             })
         };
         let chosen: Vec<_> =

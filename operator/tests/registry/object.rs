@@ -116,13 +116,14 @@ impl Object {
             keychain: &Keychain::with(logins).with_certificates(certificates),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
+            put_off: false,
             looks: &Looks::default(),
             claims: &Claims::default(),
             corrections: &Corrections::default(),
             now: self.now,
             stage: &Stage::default(),
         };
-        let run = reconcile::run(&job).await;
+        let run = Box::pin(reconcile::run(&job)).await;
         let about = About { generation, requested_at: None, failures: 0, now: self.now };
         self.status = status::next(&self.status, &about, &run);
         run
