@@ -176,9 +176,10 @@ fn election(args: &Args) -> anyhow::Result<Option<leader::Options>> {
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {
-    // What the client and the watch say of their failures, we say with a hint.
-    let directives =
-        format!("kube_client::client=off,kube_runtime::watcher=off,{}", args.log_level);
+    // What the client and the watch say of their failures, we say with a hint. Whoever looks closely has all of it.
+    let close = ["debug", "trace"].contains(&args.log_level.to_lowercase().as_str());
+    let client = if close { "" } else { "kube_client::client=off," };
+    let directives = format!("{client}kube_runtime::watcher=off,{}", args.log_level);
     let filter = EnvFilter::try_new(directives).with_context(|| {
         format!("--log-level: {:?} is neither a level nor a directive", args.log_level)
     })?;
