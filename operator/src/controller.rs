@@ -35,6 +35,7 @@ use self::{busy::Busy, claims::Freed, report::Reporter, session::Sessions};
 use crate::{
     admin::Admin,
     error::Retry,
+    keychain::providers::Providers,
     metrics::{Metrics, ObjectGauges},
     oci::Prefix,
     reconcile::{
@@ -64,6 +65,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// The registries that objects may name; any where there are none.
     pub allowed: Vec<Prefix>,
+    /// Who gives the operator's own credential, and to whom.
+    pub providers: Providers,
     /// How many objects are worked on at once.
     pub concurrent: NonZeroU16,
 }
@@ -73,6 +76,7 @@ struct Context<R> {
     client: Client,
     registry: R,
     allowed: Vec<Prefix>,
+    providers: Providers,
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,
@@ -147,6 +151,7 @@ pub async fn run<R: Registry>(
         client,
         registry,
         allowed: options.allowed,
+        providers: options.providers,
         metrics,
     };
     // kube's controller waits for the first list before it looks at the stop; nothing runs by then.

@@ -8,6 +8,7 @@ use multiarch_operator::{
     admin::Admin,
     args::{Args, LogFormat},
     controller,
+    keychain::providers::{Provider, Providers},
     metrics::Metrics,
     registry::remote::{Observation, Options, Proxies, Remote},
 };
@@ -46,6 +47,11 @@ async fn main() -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::new());
     let observed = Arc::clone(&metrics);
+    let asked = move |provider: &str, result| observed.asked_provider(provider, result);
+    let providers = credential_providers(&args)?;
+    let providers = Providers::new(providers, args.credential_provider_allow);
+    let providers = providers.observed_by(Arc::new(asked));
+    let observed = Arc::clone(&metrics);
     let registry = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
@@ -72,6 +78,7 @@ async fn main() -> anyhow::Result<()> {
     let options = controller::Options {
         namespaces: args.watch_namespace,
         allowed: args.allowed_registries,
+        providers,
         concurrent: args.concurrent,
     };
     let controller = controller::run(client, registry, options, metrics, admin, stop.clone());
@@ -93,6 +100,13 @@ async fn main() -> anyhow::Result<()> {
     server.await.context("the admin server panicked")?.context("the admin server failed")?;
     info!("stopped");
     Ok(())
+}
+
+/// Those of the kubelet's config, where there is one.
+fn credential_providers(args: &Args) -> anyhow::Result<Vec<Provider>> {
+    let (config, bin) = (&args.credential_provider_config, &args.credential_provider_bin_dir);
+    let (Some(config), Some(bin)) = (config, bin) else { return Ok(Vec::new()) };
+    Provider::read(config, bin).context("failed to use --credential-provider-config")
 }
 
 async fn signalled() -> anyhow::Result<()> {

@@ -32,6 +32,7 @@ pub struct Metrics {
     pushes: Family<PushLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
+    provider_requests: Family<ProviderLabels, Counter>,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -78,6 +79,12 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProviderLabels {
+    provider: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct HostLabels {
     registry: String,
 }
@@ -118,6 +125,9 @@ impl Metrics {
             Unit::Seconds,
             request_durations.clone(),
         );
+        let provider_requests = Family::<ProviderLabels, Counter>::default();
+        let help = "Runs of credential provider plugins, by result";
+        registry.register("credential_provider_requests", help, provider_requests.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -128,6 +138,7 @@ impl Metrics {
             pushes,
             requests,
             request_durations,
+            provider_requests,
             hosts: Mutex::default(),
             objects,
         }
@@ -157,6 +168,12 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
         let durations = self.request_durations.get_or_create(&HostLabels { registry });
         durations.observe(elapsed.as_secs_f64());
+    }
+
+    /// A credential provider of the admin's config was asked: `success`, or why it gave none.
+    pub fn asked_provider(&self, provider: &str, result: &'static str) {
+        let labels = ProviderLabels { provider: provider.into(), result };
+        self.provider_requests.get_or_create(&labels).inc();
     }
 
     /// All metrics, in `format`.

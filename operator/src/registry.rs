@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
-pub use credential::{Credential, Proof};
+pub use credential::{Credential, Origin, Proof};
 pub use error::RegistryError;
 pub use tls::Certificates;
 
@@ -201,7 +201,7 @@ impl Access {
     #[must_use]
     pub fn who(&self) -> String {
         match &self.credential {
-            Some(credential) => format!("the credential of Secret {}", credential.secret),
+            Some(credential) => format!("the credential of {}", credential.origin),
             None => "a request without credential".into(),
         }
     }

@@ -19,7 +19,7 @@ use super::{Context, ControllerError, display};
 use crate::{
     events,
     reconcile::{
-        access::AccessMap,
+        access::{self, AccessMap},
         delete::{self, Deleted},
     },
     registry::Registry,
@@ -92,6 +92,7 @@ impl<R: Registry> Context<R> {
             Ok(keychain) => keychain,
             Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),
         };
+        let keychain = keychain.ask(&self.providers, &namespace, access::of_target(&sources)).await;
         let claims = self.claims(object, &status, sources.target.repository());
         let access = AccessMap::new(&sources, &keychain);
         let access = match access.target() {

@@ -44,6 +44,8 @@ pub(super) async fn run<R: Registry>(
     let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
     let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
     let keychain = keychain.await.map_err(failed)?;
+    let provided = access::provided(&sources, &keychain);
+    let keychain = keychain.ask(&context.providers, &namespace, provided).await;
     let memory = Memory::of(previous, object.metadata.generation, &sources);
     let claims = context.claims(object, previous, sources.target.repository());
     let stage = Stage::default();

@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::{
     oci::{Label, Platform, manifest::ManifestError},
-    registry::Request,
+    registry::{Origin, Request},
 };
 
 const NOW: Stalled = Stalled::Now;
@@ -106,7 +106,11 @@ fn unusable() -> RegistryError {
 
 fn realm() -> RegistryError {
     let realm = "https://other.example/token".into();
-    RegistryError::RealmNotTrusted { host: host(), realm, secret: "login".into() }
+    RegistryError::RealmNotTrusted {
+        host: host(),
+        realm,
+        credential: Origin::Secret("login".into()),
+    }
 }
 
 fn address() -> RegistryError {

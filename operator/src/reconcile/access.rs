@@ -29,6 +29,23 @@ pub fn secrets(sources: &Sources) -> BTreeSet<String> {
     own.chain(sources.push_secret.clone()).chain(sources.pull_secrets.iter().cloned()).collect()
 }
 
+/// The repositories for which credential providers are asked: where `sources` says so, and where nothing else is for a source and
+/// the target's own credential is theirs.
+#[must_use]
+pub fn provided<'a>(sources: &'a Sources, keychain: &Keychain) -> BTreeSet<&'a Repository> {
+    let target = of_target(sources);
+    let each = sources.sources.iter().filter(|source| {
+        matches!(choose(source, sources, keychain), Ok(Choice::Provider | Choice::ProviderIfAny))
+    });
+    each.map(|source| source.reference.repository()).chain(target).collect()
+}
+
+/// The same for the target alone.
+#[must_use]
+pub fn of_target(sources: &Sources) -> Option<&Repository> {
+    sources.push_provider.then(|| sources.target.repository())
+}
+
 /// The Secrets of which `sources` wants the certificates.
 #[must_use]
 pub fn certificates(sources: &Sources) -> BTreeSet<String> {
@@ -45,12 +62,18 @@ impl AccessMap {
         let tls = Held::of(sources, keychain);
         let push = match &sources.push_secret {
             Some(secret) => demand(secret, repository, keychain).map(Some),
+            None if sources.push_provider => keychain.provided(repository).map(Some),
             None => Ok(None),
         };
-        let access = |repository: &Repository, credential, scope| {
+        let access = |repository: &Repository, credential: Option<Credential>, scope| {
+            let scopes = vec![scope];
+            // The operator's own credential goes where the operator's own CAs vouch for, wherever that leads.
+            if credential.as_ref().is_some_and(|credential| credential.origin.secret().is_none()) {
+                return Ok(Access { credential, scopes, ..Access::default() });
+            }
             Ok(Access {
                 credential,
-                scopes: vec![scope],
+                scopes,
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
             })
@@ -58,17 +81,19 @@ impl AccessMap {
         let target =
             push.and_then(|credential| access(repository, credential, Scope::push(repository)));
         let each = sources.sources.iter().map(|source| {
-            let access = choose(source, sources, keychain).and_then(|credential| {
-                let repository = source.reference.repository();
-                // One token of the target's identity serves its reads and its pushes.
-                let shared = target.as_ref().ok().filter(|target| {
-                    sources.target.repository() == repository
-                        && same(target.credential.as_ref(), credential.as_ref())
+            let repository = source.reference.repository();
+            let chosen = choose(source, sources, keychain);
+            let access =
+                chosen.and_then(|it| it.credential(repository, keychain)).and_then(|credential| {
+                    // One token of the target's identity serves its reads and its pushes.
+                    let shared = target.as_ref().ok().filter(|target| {
+                        sources.target.repository() == repository
+                            && same(target.credential.as_ref(), credential.as_ref())
+                    });
+                    shared
+                        .cloned()
+                        .map_or_else(|| access(repository, credential, Scope::pull(repository)), Ok)
                 });
-                shared
-                    .cloned()
-                    .map_or_else(|| access(repository, credential, Scope::pull(repository)), Ok)
-            });
             (source.name.clone(), access)
         });
         Self { sources: each.collect(), target }
@@ -129,30 +154,63 @@ impl Held {
     }
 }
 
+/// Who reads a source.
+enum Choice {
+    /// Whom a Secret names, or nobody.
+    Known(Option<Credential>),
+    /// Whom the credential providers give.
+    Provider,
+    /// The same where they are for it and may be asked, else nobody.
+    ProviderIfAny,
+}
+
+impl Choice {
+    fn credential(
+        self,
+        repository: &Repository,
+        keychain: &Keychain,
+    ) -> Result<Option<Credential>, KeychainError> {
+        use KeychainError as E;
+        match (self, keychain.provided(repository)) {
+            (Self::Known(credential), _) => Ok(credential),
+            (
+                Self::ProviderIfAny,
+                Err(E::ProviderNotAllowed { .. } | E::NoProvider { .. } | E::NoneGiven { .. }),
+            ) => Ok(None),
+            (Self::Provider | Self::ProviderIfAny, given) => given.map(Some),
+        }
+    }
+}
+
 fn choose(
     source: &Source,
     sources: &Sources,
     keychain: &Keychain,
-) -> Result<Option<Credential>, KeychainError> {
+) -> Result<Choice, KeychainError> {
     let repository = source.reference.repository();
     if let Some(secret) = &source.secret {
-        return demand(secret, repository, keychain).map(Some);
+        return demand(secret, repository, keychain).map(Some).map(Choice::Known);
+    }
+    if source.provider {
+        return Ok(Choice::Provider);
     }
     if let Some(credential) = keychain.best(&sources.pull_secrets, repository)? {
-        return Ok(Some(credential));
+        return Ok(Choice::Known(Some(credential)));
     }
     if let Some(credential) = keychain.of_account(repository)? {
-        return Ok(Some(credential));
+        return Ok(Choice::Known(Some(credential)));
     }
-    match &sources.push_secret {
-        // What cannot be pushed need not be read: say so, and not that a read without credential
-        // was refused.
-        Some(secret) if repository == sources.target.repository() => {
-            demand(secret, repository, keychain).map(Some)
-        }
-        Some(secret) => keychain.find(secret, repository),
-        None => Ok(None),
-    }
+    // What cannot be pushed need not be read: say so, and not that a read without credential
+    // was refused.
+    let is_target = repository == sources.target.repository();
+    Ok(match &sources.push_secret {
+        Some(secret) if is_target => Choice::Known(Some(demand(secret, repository, keychain)?)),
+        Some(secret) => Choice::Known(keychain.find(secret, repository)?),
+        None if sources.push_provider && is_target => Choice::Provider,
+        // Where the object says how its host is trusted, it means another credential or none.
+        None if sources.push_provider && !sources.has_own_tls(repository) => Choice::ProviderIfAny,
+        None => Choice::Known(None),
+    })
 }
 
 /// The credential of `secret` for `repository`, which must have one.
@@ -170,8 +228,8 @@ fn demand(
 fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
     match (a, b) {
         (None, None) => true,
-        // For one repository a Secret has one credential.
-        (Some(a), Some(b)) => a.secret == b.secret,
+        // For one repository a Secret has one credential, and so have the providers.
+        (Some(a), Some(b)) => a.origin == b.origin,
         _ => false,
     }
 }
@@ -235,7 +293,7 @@ mod tests {
     ) {
         let map = AccessMap::new(&sources, &keychain(secrets));
         let access = map.source(&sources.sources[0]).unwrap();
-        assert_eq!(access.credential.as_ref().map(|c| c.secret.as_str()), expected);
+        assert_eq!(access.credential.as_ref().and_then(|c| c.origin.secret()), expected);
     }
 
     #[rstest]
@@ -255,13 +313,13 @@ mod tests {
         let map = AccessMap::new(&sources, &keychain);
         match (map.source(&sources.sources[0]), expected) {
             (Ok(access), Ok(expected)) => {
-                assert_eq!(access.credential.as_ref().map(|c| c.secret.as_str()), expected);
+                assert_eq!(access.credential.as_ref().and_then(|c| c.origin.secret()), expected);
             }
             (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
             (got, _) => panic!("{got:?}"),
         }
         // It never pushes.
-        let pushes = map.target().unwrap().credential.as_ref().map(|c| c.secret.as_str());
+        let pushes = map.target().unwrap().credential.as_ref().and_then(|c| c.origin.secret());
         assert_eq!(pushes, sources.push_secret.as_deref());
     }
 
