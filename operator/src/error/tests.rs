@@ -5,6 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
+    keychain::providers::PluginError,
     oci::{Label, Platform, manifest::ManifestError},
     registry::{Origin, Request},
 };
@@ -163,6 +164,15 @@ fn of_a_registry(
     assert!(look.pushed().is_none());
 }
 
+/// Nobody can annotate the operator's own credential.
+#[test]
+fn a_realm_for_the_operators_credential_is_its_admins_affair() {
+    let RegistryError::RealmNotTrusted { host, realm, .. } = realm() else { unreachable!() };
+    let credential = Origin::Provider("ecr".into());
+    let said = RegistryError::RealmNotTrusted { host, realm, credential }.to_string();
+    assert!(said.contains("--token-realm") && !said.contains("annotate"), "{said}");
+}
+
 #[test]
 fn denied_is_not_there_yet_before_it_answered() {
     let error = ResolveError::Registry { reference: "x".into(), source: denied() };
@@ -221,6 +231,28 @@ fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
     let target = PublishError::Credential { source: error.clone() };
     assert_eq!(of_publish(&target), expected);
     assert!(target.pushed().is_none());
+    let source = ResolveError::Credential { source: error };
+    assert_eq!(of_source(&source, true), (SourceState::Unauthorized, expected));
+}
+
+#[rstest]
+#[case::not_allowed(KeychainError::ProviderNotAllowed { namespace: "team-b".into(), repository: "r.example/app".into() }, Why::RegistryNotAllowed, NOW, Retry::Interval, &["team-b", "secretRef", "--credential-provider-allow team-b=r.example/app"])]
+#[case::none_for_it(KeychainError::NoProvider { repository: "r.example/app".into() }, Why::RegistryNotAllowed, NOW, Retry::Interval, &["matchImages", "--credential-provider-config"])]
+#[case::none_given(KeychainError::NoneGiven { provider: "ecr".into(), repository: "r.example/app".into() }, Why::AuthenticationFailed, TRIED, Retry::Backoff, &["provider ecr"])]
+#[case::failed(KeychainError::Provider { provider: "ecr".into(), repository: "r.example/app".into(), source: PluginError::Exited { code: 3 } }, Why::AuthenticationFailed, TRIED, Retry::Backoff, &["provider ecr", "exit code 3"])]
+fn of_a_provider(
+    #[case] error: KeychainError,
+    #[case] reason: Why,
+    #[case] stalled: Stalled,
+    #[case] retry: Retry,
+    #[case] words: &[&str],
+) {
+    let expected = Consequence { reason, stalled, retry };
+    let message = error.to_string();
+    for word in words.iter().chain(&["r.example/app"]) {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+    assert_eq!(of_publish(&PublishError::Credential { source: error.clone() }), expected);
     let source = ResolveError::Credential { source: error };
     assert_eq!(of_source(&source, true), (SourceState::Unauthorized, expected));
 }

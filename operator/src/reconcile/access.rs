@@ -241,7 +241,11 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{keychain::DockerConfig, registry::Actions};
+    use crate::{
+        keychain::{DockerConfig, providers::PluginError},
+        oci::Reference,
+        registry::{Actions, Origin},
+    };
 
     /// Secrets, each with an entry for one place.
     fn keychain(secrets: &[(&str, &str)]) -> Keychain {
@@ -351,6 +355,110 @@ mod tests {
         );
     }
 
+    /// An object whose target, source, or both say `provider: Kubelet`.
+    fn of_providers(push: bool, own: bool, pull: &[&str], image: &str) -> Sources {
+        Sources { push_provider: push, ..sources(false, false, pull, image) }.with_provider(own)
+    }
+
+    impl Sources {
+        fn with_provider(mut self, provider: bool) -> Self {
+            self.sources[0].provider = provider;
+            self
+        }
+    }
+
+    /// The providers' answers for `repositories`, and for no other.
+    fn given(repositories: &[&str]) -> Vec<(Repository, Result<Credential, KeychainError>)> {
+        let credential = |of: &str| Credential {
+            origin: Origin::Provider("ecr".into()),
+            ..Credential::of_password("", "AWS", of)
+        };
+        let repository =
+            |of: &str| format!("{of}:x").parse::<Reference>().unwrap().repository().clone();
+        repositories.iter().map(|of| (repository(of), Ok(credential(of)))).collect()
+    }
+
+    fn whose(access: &Access) -> String {
+        access.credential.as_ref().map_or_else(|| "nobody".into(), |it| it.origin.to_string())
+    }
+
+    #[rstest]
+    #[case::its_own(of_providers(false, true, &["a"], HERE), &["r.example/team/app"], "nobody", "provider ecr")]
+    #[case::none_of_the_targets(sources(true, false, &[], HERE).with_provider(true), &["r.example/team/app"], "Secret push", "provider ecr")]
+    #[case::the_targets(of_providers(true, false, &[], HERE), &["r.example/team/app"], "provider ecr", "provider ecr")]
+    #[case::the_targets_elsewhere(of_providers(true, false, &[], THERE), &["r.example/team/app", "r.example/other"], "provider ecr", "provider ecr")]
+    #[case::pull_secrets_before(of_providers(true, false, &["a"], THERE), &["r.example/team/app"], "provider ecr", "Secret a")]
+    fn asks_providers_where_the_object_says_so(
+        #[case] sources: Sources,
+        #[case] asked: &[&str],
+        #[case] pushes: &str,
+        #[case] reads: &str,
+    ) {
+        let keychain = keychain(ALL);
+        let wanted: Vec<_> =
+            provided(&sources, &keychain).into_iter().map(ToString::to_string).collect();
+        let mut asked_for = asked.to_vec();
+        asked_for.sort_unstable();
+        assert_eq!(wanted, asked_for);
+        let map = AccessMap::new(&sources, &keychain.with_provided(given(asked)));
+        assert_eq!(whose(map.target().unwrap()), pushes);
+        assert_eq!(whose(map.source(&sources.sources[0]).unwrap()), reads);
+    }
+
+    /// What the target's providers are not for is read by nobody; what they fail at, or what says `provider` itself, fails.
+    #[rstest]
+    #[case::not_allowed(KeychainError::ProviderNotAllowed { namespace: "a".into(), repository: "x".into() }, true)]
+    #[case::no_provider(KeychainError::NoProvider { repository: "x".into() }, true)]
+    #[case::none_given(KeychainError::NoneGiven { provider: "ecr".into(), repository: "x".into() }, true)]
+    #[case::failed(KeychainError::Provider { provider: "ecr".into(), repository: "x".into(), source: PluginError::Exited { code: 1 } }, false)]
+    fn a_source_elsewhere_may_be_public(#[case] error: KeychainError, #[case] public: bool) {
+        let all = of_providers(true, false, &[], THERE);
+        let with = |all: &Sources| {
+            let mut given = given(&["r.example/team/app"]);
+            given.push((all.sources[0].reference.repository().clone(), Err(error.clone())));
+            AccessMap::new(all, &keychain(ALL).with_provided(given))
+        };
+        let map = with(&all);
+        match map.named("x") {
+            Ok(access) => assert!(public && whose(access) == "nobody"),
+            Err(told) => assert!(!public && told == error),
+        }
+        let own = with(&all.with_provider(true));
+        assert_eq!(own.named("x").unwrap_err(), error);
+        assert_eq!(whose(own.target().unwrap()), "provider ecr");
+    }
+
+    /// The operator's credential never goes by a connection that the object weakens: neither without TLS nor by its CAs, of
+    /// whatever host.
+    #[test]
+    fn a_providers_credential_is_for_the_operators_own_tls() {
+        let all = Sources {
+            plain_http: ["r.example".into()].into(),
+            certificates: [("auth.example".into(), "gone".into())].into(),
+            ..of_providers(true, true, &[], HERE)
+        };
+        let map =
+            AccessMap::new(&all, &keychain(&[]).with_provided(given(&["r.example/team/app"])));
+        for access in [map.target().unwrap(), map.named("x").unwrap()] {
+            assert!(!access.plain_http && access.certificates.fingerprint().is_none());
+        }
+        // Nor is it offered to a host of which the object says how it is trusted.
+        for all in [
+            Sources {
+                plain_http: ["r.example".into()].into(),
+                ..of_providers(true, false, &[], THERE)
+            },
+            Sources {
+                certificates: [("r.example".into(), "ca".into())].into(),
+                ..of_providers(true, false, &[], THERE)
+            },
+        ] {
+            let wanted: Vec<_> =
+                provided(&all, &keychain(&[])).into_iter().map(ToString::to_string).collect();
+            assert_eq!(wanted, ["r.example/team/app"]);
+        }
+    }
+
     /// One token serves the reads and the push where one identity does both.
     #[test]
     fn scopes() {
@@ -361,6 +469,10 @@ mod tests {
         let apart = sources(true, true, &[], HERE);
         let map = AccessMap::new(&apart, &keychain(ALL));
         assert_eq!(map.source(&apart.sources[0]).unwrap().scopes[0].actions, Actions::Pull);
+        let provided = of_providers(true, false, &[], HERE);
+        let given = given(&["r.example/team/app"]);
+        let map = AccessMap::new(&provided, &keychain(ALL).with_provided(given));
+        assert_eq!(map.source(&provided.sources[0]).unwrap().scopes, map.target().unwrap().scopes);
         let elsewhere = sources(true, false, &[], THERE);
         let map = AccessMap::new(&elsewhere, &keychain(ALL));
         assert_eq!(map.source(&elsewhere.sources[0]).unwrap().scopes[0].path, "other");

@@ -1,4 +1,4 @@
-//! pure: the answers of plugins, kept as long as they say and for what they say, in one namespace each; and failures, for a moment.
+//! The answers of plugins, kept as long as they say and for what they say, in one namespace each; and failures, for a moment.
 
 use std::{
     collections::HashMap,
