@@ -9,6 +9,7 @@ use std::{num::NonZeroU16, sync::Arc};
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
+    keychain::providers::Providers,
     metrics::Metrics,
     registry::memory::Store,
 };
@@ -45,6 +46,7 @@ async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&s
     let options = Options {
         namespaces: namespaces.iter().map(|&namespace| namespace.into()).collect(),
         allowed: allowed.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        providers: Providers::default(),
         concurrent: NonZeroU16::MIN,
     };
     let ticker = api.clone();

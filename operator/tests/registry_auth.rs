@@ -487,5 +487,5 @@ async fn nothing_shows_a_secret() {
         assert!(!shown.contains(secret), "{shown} shows {secret}");
     }
     let credential = Credential::of_password("push", "alice", "a-password");
-    assert_eq!(format!("{credential:?}"), "Credential { secret: \"push\", .. }");
+    assert_eq!(format!("{credential:?}"), "Credential { origin: Secret(\"push\"), .. }");
 }

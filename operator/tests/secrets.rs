@@ -14,6 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
+    keychain::providers::Providers,
     metrics::{Format, Metrics},
     registry::{
         memory::{
@@ -102,8 +103,12 @@ async fn outputs(login: Login, lies: Vec<Lie>, credential: &Value) -> (String, V
     .unwrap();
     let mut shown = format!("{remote:?}");
     let stop = CancellationToken::new();
-    let options =
-        Options { namespaces: Vec::new(), allowed: Vec::new(), concurrent: NonZeroU16::MIN };
+    let options = Options {
+        namespaces: Vec::new(),
+        allowed: Vec::new(),
+        providers: Providers::default(),
+        concurrent: NonZeroU16::MIN,
+    };
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
     let run = controller::run(client, remote, options, metrics.clone(), admin, stop.clone());

@@ -39,8 +39,10 @@ pub struct Providers {
     observe: Observe,
     kept: Mutex<Kept>,
     /// Who runs a plugin for a host now. Hosts are those of `allow`, so there are few.
-    flights: Mutex<HashMap<(Who, String), Arc<tokio::sync::Mutex<()>>>>,
+    flights: Mutex<HashMap<(Who, String), Flight>>,
 }
+
+type Flight = Arc<tokio::sync::Mutex<()>>;
 
 /// Told of each run of a plugin: the provider, and in one word what came of it.
 pub type Observe = Arc<dyn Fn(&str, &'static str) + Send + Sync>;
@@ -94,8 +96,8 @@ impl Providers {
                 }
             }
         }
-        let all = given.iter().map(|(name, logins)| (*name, &**logins));
-        if let Some(credential) = Logins::best(all, repository) {
+        let all: Vec<_> = given.iter().map(|(name, logins)| (*name, &**logins)).collect();
+        if let Some(credential) = Logins::best(&all, repository) {
             return Ok(credential);
         }
         Err(match (failed, given.first()) {
@@ -167,7 +169,7 @@ impl Providers {
         answer
     }
 
-    fn flight(&self, who: &Who, repository: &Repository) -> Arc<tokio::sync::Mutex<()>> {
+    fn flight(&self, who: &Who, repository: &Repository) -> Flight {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(flights.entry((who.clone(), repository.host().into())).or_default())
     }

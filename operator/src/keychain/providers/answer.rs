@@ -109,12 +109,9 @@ impl Logins {
     /// before shorter ones and names before globs, and among equals that of the first provider.
     ///
     /// A kubelet tries all of them in this order until one pulls. What pushes is one identity, so it is the first here.
-    pub(super) fn best<'a>(
-        providers: impl Iterator<Item = (&'a str, &'a Self)> + Clone,
-        repository: &Repository,
-    ) -> Option<Credential> {
+    pub(super) fn best(providers: &[(&str, &Self)], repository: &Repository) -> Option<Credential> {
         let all = || {
-            let each = providers.clone();
+            let each = providers.iter().copied();
             each.flat_map(|(name, logins)| logins.0.iter().map(move |login| (name, login)))
         };
         let mut best: Option<(&str, &Login)> = None;
@@ -210,7 +207,7 @@ mod tests {
         let two = logins(&[("r.io", "c"), ("r.io/team", "d")]);
         let given = |of: &str| {
             let all = [("one", &one), ("two", &two)];
-            let credential = Logins::best(all.into_iter(), &repository(of))?;
+            let credential = Logins::best(&all, &repository(of))?;
             let Proof::Password { username, password } = credential.proof else { return None };
             assert_eq!(password.expose_secret(), format!("of {username}"));
             Some(format!("{username} of {}", credential.origin))
@@ -227,8 +224,7 @@ mod tests {
         let auth =
             json!({"auth": {"https://index.docker.io/v1/": {"username": "u", "password": "p"}}});
         let logins = parse(&auth).ok().unwrap().logins;
-        let given =
-            |of: &str| Logins::best([("one", &logins)].into_iter(), &repository(of)).is_some();
+        let given = |of: &str| Logins::best(&[("one", &logins)], &repository(of)).is_some();
         assert!(given("docker.io/library/debian") && !given("localhost/app"));
     }
 }

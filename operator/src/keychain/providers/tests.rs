@@ -92,7 +92,7 @@ fn the_login_that_a_kubelet_tries_first_is_taken() {
             "auth": auth,
         });
         let logins = Answer::parse(answer.to_string().as_bytes(), version).ok().unwrap().logins;
-        let best = Logins::best([("one", &logins)].into_iter(), &repository(&image));
+        let best = Logins::best(&[("one", &logins)], &repository(&image));
         let ours = best.map(|credential| match credential.proof {
             Proof::Password { username, .. } => username,
             _ => unreachable!("plugins give passwords"),
