@@ -36,25 +36,25 @@ pub struct Operator {
     process: Process,
     admin: String,
     folder: PathBuf,
-    namespace: Option<String>,
+    flags: Vec<String>,
     starts: u32,
 }
 
 impl Operator {
     /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
     pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
+        let flags = namespace.map(|namespace| format!("--watch-namespace={namespace}"));
+        Self::start_with(cluster, folder, flags.into_iter().collect()).await
+    }
+
+    /// The same with these flags beside those of every test.
+    pub async fn start_with(cluster: &Cluster, folder: &Path, flags: Vec<String>) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
         fs::write(&kubeconfig, service_account_kubeconfig(cluster).await?)
             .context("failed to write a kubeconfig")?;
-        let (process, admin) = run(folder, namespace, 1).await?;
-        Ok(Self {
-            process,
-            admin,
-            folder: folder.to_owned(),
-            namespace: namespace.map(Into::into),
-            starts: 1,
-        })
+        let (process, admin) = run(folder, &flags, 1).await?;
+        Ok(Self { process, admin, folder: folder.to_owned(), flags, starts: 1 })
     }
 
     /// Kills it as `kill -9` does, and starts it anew.
@@ -62,8 +62,7 @@ impl Operator {
         self.process.signal("KILL").await?;
         self.process.ended(SOON).await?;
         self.starts += 1;
-        (self.process, self.admin) =
-            run(&self.folder, self.namespace.as_deref(), self.starts).await?;
+        (self.process, self.admin) = run(&self.folder, &self.flags, self.starts).await?;
         Ok(())
     }
 
@@ -124,7 +123,7 @@ impl Operator {
 }
 
 /// Starts the process, and waits until it is ready: its first list of objects is done.
-async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Process, String)> {
+async fn run(folder: &Path, flags: &[String], number: u32) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
         .args([
@@ -136,13 +135,11 @@ async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Pro
             "info,multiarch_operator=debug",
         ])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
+        .args(flags)
         .env_clear()
         .env("PATH", "/nonexistent")
         .env("HOME", folder.join("home"))
         .env("KUBECONFIG", folder.join("operator.kubeconfig"));
-    if let Some(namespace) = namespace {
-        command.args(["--watch-namespace", namespace]);
-    }
     let mut process = Process::start(command, &folder.join(format!("operator-{number}.log")))?;
     let admin =
         await_some("the operator listens", SOON, async || process.find_in_logs(listening)).await?;

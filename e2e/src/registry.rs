@@ -76,6 +76,24 @@ impl Registry {
         certificates: &Certificates,
         asks_clients: bool,
     ) -> Result<Self> {
+        Self::run_with_tls(folder, certificates, asks_clients, None).await
+    }
+
+    /// The same for whom `login` says, without certificates of clients.
+    pub async fn start_with_tls_and_password(
+        folder: &Path,
+        certificates: &Certificates,
+        login: Login,
+    ) -> Result<Self> {
+        Self::run_with_tls(folder, certificates, false, Some(login)).await
+    }
+
+    async fn run_with_tls(
+        folder: &Path,
+        certificates: &Certificates,
+        asks_clients: bool,
+        login: Option<Login>,
+    ) -> Result<Self> {
         fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
         let Certificates { ca, server, client } = certificates;
         let files = [("ca.crt", ca), ("tls.crt", &server.certificate), ("tls.key", &server.key)];
@@ -92,7 +110,7 @@ impl Registry {
         let identity = reqwest::Identity::from_pem(pair.as_bytes()).context("no identity")?;
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).identity(identity);
         let client = client.build().context("failed to set up an HTTP client")?;
-        Self::run(folder, None, Storage::Memory, tls, client).await
+        Self::run(folder, login, Storage::Memory, tls, client).await
     }
 
     async fn run(
