@@ -90,8 +90,12 @@ impl Answer {
 }
 
 impl Login {
-    /// `None` of a key that is no pattern, which a kubelet passes over, too.
+    /// `None` of a key that is no pattern, which a kubelet passes over, too; and of nobody: ACR's plugin lists that beside its
+    /// login, for a kubelet to try last.
     fn of((key, login): (String, WireLogin)) -> Option<Self> {
+        if login.username.is_empty() && login.password.is_empty() {
+            return None;
+        }
         let bare = ["https://", "http://"].into_iter().find_map(|scheme| key.strip_prefix(scheme));
         let bare = bare.unwrap_or(&key);
         let (host, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
@@ -216,6 +220,20 @@ mod tests {
         assert_eq!(given("r.io/other").as_deref(), Some("c of provider two"));
         assert_eq!(given("s.io/other").as_deref(), Some("a of provider one"));
         assert_eq!(given("r.com/other"), None);
+    }
+
+    #[test]
+    fn nobody_is_no_login() {
+        let azure = json!({"auth": {
+            "*.azurecr.*": {"username": "", "password": ""},
+            "team.azurecr.io": {"username": "00000000-0000-0000-0000-000000000000", "password": "p"},
+        }});
+        let logins = parse(&azure).ok().unwrap().logins;
+        let given = |of: &str| Logins::best(&[("acr", &logins)], &repository(of)).is_some();
+        assert!(given("team.azurecr.io/app") && !given("other.azurecr.io/app"));
+        // One without a name is a login.
+        let logins = parse(&json!({"auth": {"r.io": {"password": "p"}}})).ok().unwrap().logins;
+        assert!(Logins::best(&[("one", &logins)], &repository("r.io/app")).is_some());
     }
 
     /// A kubelet takes what has no dot for a name at Docker Hub, and would send it that login.
