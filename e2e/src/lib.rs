@@ -12,7 +12,9 @@ pub mod peers;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod scale;
 pub mod spec;
 pub mod tls;
+pub mod tokens;
 
 pub use scenario::{Scenario, scenario};

@@ -22,7 +22,7 @@ use crate::{
     cluster::Cluster,
     images::Image,
     namespace::Namespace,
-    operator::Operator,
+    operator::{NAMESPACE as SYSTEM, Operator, SERVICE_ACCOUNT},
     registry::{CI, Login, READER, Registry, Storage},
     spec::{Report, Spec},
     tls::Certificates,
@@ -44,6 +44,7 @@ pub struct Scenario {
     /// The test's operator.
     pub operator: Operator,
     folder: TempDir,
+    flags: Vec<String>,
 }
 
 /// What kind of registries a test plays with.
@@ -51,14 +52,43 @@ pub struct Scenario {
 struct Props {
     login: Option<Login>,
     storage: Storage,
+    /// Of the operator.
+    flags: &'static [&'static str],
+    /// Whether it works only while it holds a Lease, of the test's namespace.
+    elected: bool,
 }
 
-const OPEN: Props = Props { login: None, storage: Storage::Memory };
-const LOCKED: Props = Props { login: Some(CI), storage: Storage::Memory };
+const OPEN: Props = Props { login: None, storage: Storage::Memory, flags: &[], elected: false };
+const LOCKED: Props = Props { login: Some(CI), ..OPEN };
 
 /// Plays `play` with a registry that lets everyone in.
 pub async fn scenario(play: impl AsyncFnOnce(&mut Scenario) -> Result<()>) -> Result<()> {
     on_stage(Cluster::shared().await?, OPEN, play).await
+}
+
+/// The same with more flags for the operator.
+pub async fn scenario_with(
+    flags: &'static [&'static str],
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    on_stage(Cluster::shared().await?, Props { flags, ..OPEN }, play).await
+}
+
+/// The same where the operator works only while it holds a Lease, as its replicas do ([`Scenario::replica`]).
+pub async fn scenario_with_election(
+    flags: &'static [&'static str],
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    on_stage(Cluster::shared().await?, Props { flags, elected: true, ..OPEN }, play).await
+}
+
+/// The same on a control plane that it may break.
+pub async fn scenario_with_election_on_a_cluster_of_its_own(
+    flags: &'static [&'static str],
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
+    on_stage(cluster, Props { flags, elected: true, ..OPEN }, play).await
 }
 
 /// Plays `play` with a registry that asks for a password.
@@ -126,8 +156,9 @@ async fn on_stage(
     if !matches!(played, Ok(Ok(()))) {
         scenario.show();
     }
-    scenario.namespace.delete().await?;
-    played.unwrap_or_else(|panic| resume_unwind(panic))
+    let deleted = scenario.namespace.delete().await;
+    played.unwrap_or_else(|panic| resume_unwind(panic))?;
+    deleted
 }
 
 /// The requests to a registry, which tell why a test failed.
@@ -151,8 +182,26 @@ impl Scenario {
     ) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for the test")?;
         let registry = Registry::start(folder.path(), props.login, props.storage).await?;
-        let operator = Operator::start(&cluster, folder.path(), Some(&namespace.name)).await?;
-        Ok(Self { cluster, client, namespace, registry, operator, folder })
+        let mut flags: Vec<_> = props.flags.iter().map(ToString::to_string).collect();
+        if props.elected {
+            namespace.grant_leases(&client, SYSTEM, SERVICE_ACCOUNT).await?;
+            flags.push("--leader-elect".into());
+            flags.push(format!("--leader-election-namespace={}", namespace.name));
+        }
+        let watched = Some(namespace.name.as_str());
+        let operator = Operator::start_with(&cluster, folder.path(), watched, &flags).await?;
+        Ok(Self { cluster, client, namespace, registry, operator, folder, flags })
+    }
+
+    /// One more operator like the test's own.
+    pub async fn replica(&self, name: &str) -> Result<Operator> {
+        self.replica_with(name, &self.flags).await
+    }
+
+    /// One more, with flags of its own. Its files lie in a folder called `name`.
+    pub async fn replica_with(&self, name: &str, flags: &[impl AsRef<str>]) -> Result<Operator> {
+        let (folder, watched) = (self.folder.path().join(name), Some(self.namespace.name.as_str()));
+        Operator::start_with(&self.cluster, &folder, watched, flags).await
     }
 
     /// The objects in the test's namespace.

@@ -221,12 +221,14 @@ pub fn of_publish(error: &PublishError) -> Consequence {
 
 fn of_keychain(error: &KeychainError) -> Consequence {
     match error {
-        // What has the credentials is not there, and one message names both.
+        // What has the credentials is not there to the operator, and one message names both.
         KeychainError::NotFound { .. }
+        | KeychainError::Forbidden { .. }
         | KeychainError::NoCertificates { .. }
         | KeychainError::NoAccount { .. } => tried(Reason::SecretNotFound),
         KeychainError::OfAccount { source, .. } => of_keychain(source),
         KeychainError::WrongType { .. }
+        | KeychainError::NoName { .. }
         | KeychainError::Malformed { .. }
         | KeychainError::BadCertificates { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),
@@ -293,6 +295,20 @@ fn state_of(error: &RegistryError) -> SourceState {
         R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } => SourceState::Invalid,
         R::Unusable { .. } => SourceState::Unsupported,
     }
+}
+
+/// `error` and what caused it, in one line; a cause that is told already is not told twice.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !told.contains(&words) {
+            told = format!("{told}: {words}");
+        }
+        next = cause.source();
+    }
+    told
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::ConstGauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
@@ -33,6 +34,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
     provider_requests: Family<ProviderLabels, Counter>,
+    leader: Family<LeaseLabels, Gauge>,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -90,6 +92,11 @@ struct HostLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LeaseLabels {
+    lease: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
     name: String,
@@ -128,6 +135,9 @@ impl Metrics {
         let provider_requests = Family::<ProviderLabels, Counter>::default();
         let help = "Runs of credential provider plugins, by result";
         registry.register("credential_provider_requests", help, provider_requests.clone());
+        let leader = Family::<LeaseLabels, Gauge>::default();
+        let help = "Whether this process holds the Lease, and works: 1 or 0";
+        registry.register("leader", help, leader.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -139,6 +149,7 @@ impl Metrics {
             requests,
             request_durations,
             provider_requests,
+            leader,
             hosts: Mutex::default(),
             objects,
         }
@@ -148,6 +159,12 @@ impl Metrics {
     pub fn gauge_objects(&self, list: impl Fn() -> Vec<ObjectGauges> + Send + Sync + 'static) {
         // A second call has no effect: there is one watch in the process.
         let _ = self.objects.set(List(Box::new(list)));
+    }
+
+    /// This process holds the Lease called `lease`, or does not.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        let labels = LeaseLabels { lease: lease.to_owned() };
+        self.leader.get_or_create(&labels).set(i64::from(leads));
     }
 
     /// A run over an object took `elapsed`.
@@ -163,7 +180,7 @@ impl Metrics {
     /// A registry was asked; `code` is `None` where no answer came.
     pub fn requested(&self, host: &str, method: &str, code: Option<u16>, elapsed: Duration) {
         let registry = self.bounded(host);
-        let (method, code) = (method.to_owned(), code.unwrap_or(0).to_string());
+        let (method, code) = (method.to_owned(), code.map_or_else(|| "0".into(), bounded_code));
         let labels = RequestLabels { registry: registry.clone(), method, code };
         self.requests.get_or_create(&labels).inc();
         let durations = self.request_durations.get_or_create(&HostLabels { registry });
@@ -197,6 +214,12 @@ impl Metrics {
             "other".to_owned()
         }
     }
+}
+
+/// A status is a registry's to choose: one that has no name is counted by its class.
+fn bounded_code(code: u16) -> String {
+    let named = StatusCode::from_u16(code).is_ok_and(|code| code.canonical_reason().is_some());
+    if named { code.to_string() } else { format!("{}xx", code / 100) }
 }
 
 impl Format {
@@ -311,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn tells_who_leads() {
+        let metrics = Metrics::new();
+        let has = |line: &str| metrics.render(Format::Text).contains(line);
+        assert!(!has("multiarch_leader{"), "without an election there is no leader");
+        for leads in [false, true, false] {
+            metrics.leads("multiarch-operator", leads);
+            let value = u8::from(leads);
+            assert!(has(&format!("multiarch_leader{{lease=\"multiarch-operator\"}} {value}\n")));
+        }
+    }
+
+    #[test]
     fn writes_text_for_scrapers_that_ask_for_nothing_else() {
         let metrics = Metrics::new();
         metrics.pushed("success");
@@ -324,6 +359,21 @@ mod tests {
         let open =
             metrics.render(Format::accepted_by("application/openmetrics-text;version=1.0.0"));
         assert!(open.ends_with("# EOF\n"), "{open}");
+    }
+
+    #[test]
+    fn bounds_the_codes_that_a_registry_can_answer_with() {
+        let metrics = Metrics::new();
+        for code in 100..1000 {
+            metrics.requested("r.example.com", "HEAD", Some(code), Duration::ZERO);
+        }
+        metrics.requested("r.example.com", "HEAD", None, Duration::ZERO);
+        let text = metrics.render(Format::OpenMetrics);
+        let series = text.lines().filter(|line| line.contains("requests_total{")).count();
+        assert!(series < 80, "{series} series of one registry and method");
+        for code in ["0", "200", "429", "503", "5xx", "9xx"] {
+            assert!(text.contains(&format!(r#"code="{code}"}}"#)), "{text}");
+        }
     }
 
     #[test]

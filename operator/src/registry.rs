@@ -68,8 +68,8 @@ pub trait Registry: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, RegistryError>> + Send;
 
     /// Sees to it that `to` has `blob`, which `from` has, by what moves the least: a mount where
-    /// both are on one registry, a look, and only then the bytes. `None` where `from` does not
-    /// have it.
+    /// one identity asks at both ends of one registry, a look, and only then the bytes. `None` where
+    /// `from` does not have it.
     ///
     /// It is one method and not a mount, a read and an upload, because what they hand to each other
     /// stays inside then: the upload session that a refused mount leaves, the stream, and which
@@ -126,8 +126,8 @@ pub struct Place<'a> {
     pub repository: &'a Repository,
 }
 
-/// How a blob came to be at its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a blob came to be at its target, by what moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Copied {
     /// It was there already.
     Present,
@@ -147,7 +147,8 @@ pub struct Access {
     /// The credential, where the object has one for this repository.
     pub credential: Option<Credential>,
     /// What one token is asked for, where the registry wants tokens: every scope of the run that
-    /// this identity needs, so that one token serves them all.
+    /// this identity needs, so that one token serves them all. Where these are not given together, a
+    /// call gets a token for its own repository.
     pub scopes: Vec<Scope>,
     /// The object says `plainHTTP` for this registry, and the operator's flags allow it.
     pub plain_http: bool,
@@ -195,6 +196,13 @@ impl Access {
             None => self.scopes.push(scope),
         }
         self
+    }
+
+    /// Whether its scopes have all of `scope`.
+    #[must_use]
+    pub fn allows(&self, scope: &Scope) -> bool {
+        let mut known = self.scopes.iter();
+        known.any(|known| known.path == scope.path && known.actions >= scope.actions)
     }
 
     /// The credential in words, for messages.

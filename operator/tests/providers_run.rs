@@ -17,14 +17,15 @@ use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
     keychain::providers::Providers,
+    leader::Term,
     metrics::{Format, Metrics},
     registry::memory::Store,
+    shutdown::Shutdown,
 };
 use plugin::{Plugin, answer, answer_for};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::api::Api;
@@ -72,7 +73,7 @@ struct Running {
     api: Api,
     store: Store,
     metrics: Arc<Metrics>,
-    stop: CancellationToken,
+    shutdown: Shutdown,
     done: JoinHandle<()>,
 }
 
@@ -90,15 +91,17 @@ impl Running {
             .observed_by(Arc::new(move |name, result| observed.asked_provider(name, result)));
         let options = Options {
             namespaces: Vec::new(),
+            selector: None,
             allowed: Vec::new(),
-            providers,
+            providers: Arc::new(providers),
             concurrent: NonZeroU16::MIN,
         };
-        let (client, stop) = (api.client().await, CancellationToken::new());
+        let (client, shutdown) = (api.client().await, Shutdown::default());
         let admin = Admin::new(Arc::clone(&metrics));
         let observed = Arc::clone(&metrics);
-        let run = controller::run(client, store.clone(), options, observed, admin, stop.clone());
-        Self { api, store, metrics, stop, done: tokio::spawn(run) }
+        let term = Term::alone(&shutdown);
+        let run = controller::run(client, store.clone(), options, observed, admin, term);
+        Self { api, store, metrics, shutdown, done: tokio::spawn(run) }
     }
 
     /// Applies an object and waits until it has a status; then its Ready, as `True/Succeeded`, and the message.
@@ -125,7 +128,7 @@ impl Running {
 
     /// Ends it, and shows all that anybody may see of it.
     async fn stop(self) -> String {
-        self.stop.cancel();
+        self.shutdown.stop.cancel();
         self.done.await.unwrap();
         let asked = self.api.asked();
         let asked = asked.iter().map(|seen| format!("{} {} {}", seen.path, seen.query, seen.body));

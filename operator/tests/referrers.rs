@@ -7,7 +7,7 @@ mod faces;
 
 use std::time::Duration;
 
-use faces::{Face, Kind, PASSWORD, PATHS, USER, access, by, remote, tag};
+use faces::{Asks, Face, Kind, PASSWORD, PATHS, Speaks, USER, access, by, remote, tag};
 use multiarch_operator::{
     oci::{
         Descriptor, Digest, Index, Manifest, RawManifest, Repository,
@@ -303,7 +303,8 @@ async fn without_the_api_the_fallback_tag_is_written() {
 /// On distribution, which has no such API, and where it may be lied about.
 #[rstest]
 #[case::lying(Kind::Http)]
-#[case::distribution(Kind::Distribution)]
+#[case::real(Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::real_tokens(Kind::Real(Asks::Token, Speaks::Tls))]
 #[tokio::test]
 async fn a_merge_keeps_what_others_have_listed(#[case] kind: Kind) {
     let face = Face::start(kind).await;

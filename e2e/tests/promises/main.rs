@@ -41,6 +41,7 @@ mod providers;
 mod registry_trouble;
 mod repair;
 mod tls;
+mod tokens;
 
 mod idle;
 mod requests;
@@ -48,7 +49,11 @@ mod restart;
 mod suspend;
 
 mod admin;
+mod leader;
+mod outage;
 mod rbac;
+mod rbac_of_secrets;
+mod shards;
 mod shutdown;
 
 mod admission;

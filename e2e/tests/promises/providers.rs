@@ -15,7 +15,7 @@ use multiarch_e2e::{
     images::Image,
     namespace::Namespace,
     operator::Operator,
-    registry::{CI, Registry},
+    registry::{Auth, CI, Registry, Setup, Wire},
     scenario::tag_of,
     spec::{Report, Spec},
     tls::Certificates,
@@ -39,7 +39,9 @@ impl Stage {
         let folder = tempfile::tempdir().context("failed to make a folder")?;
         let made = Certificates::make()?;
         let at = folder.path().join("registry");
-        let registry = Registry::start_with_tls_and_password(&at, &made, CI).await?;
+        let logins = [CI];
+        let (auth, wire) = (Auth::Password(&logins), Wire::Tls(&made));
+        let registry = Registry::start_as(&at, &Setup { auth, wire, ..Setup::default() }).await?;
         fs::write(folder.path().join("ca.pem"), &made.ca)?;
         // A link, because a file that was just written may not be executed while another test forks.
         let script = workspace().join("operator/tests/fixtures/credential-provider");
@@ -118,7 +120,7 @@ async fn of_two_namespaces_only_the_listed_one_has_the_operators_credential() ->
     let (listed, other) = (Namespace::create(client).await?, Namespace::create(client).await?);
     let host = stage.registry.host();
     let flags = stage.flags(&[&listed, &other], &format!("{}={host}/team", listed.name));
-    let operator = Operator::start_with(&cluster, stage.folder.path(), flags).await?;
+    let operator = Operator::start_with(&cluster, stage.folder.path(), None, &flags).await?;
 
     // Nobody who is not listed has it run: neither another namespace, nor for a repository that only begins alike.
     for (namespace, app) in [(&other, "team/theirs:1"), (&listed, "team-b/app:1")] {
@@ -158,7 +160,7 @@ async fn a_plugin_that_fails_is_told_by_its_name_and_exit_code() -> Result<()> {
     says(&script, &format!("echo '{}' >&2; echo '{0}'; exit 5\n", CI.password))?;
     let allow = format!("{}={}", namespace.name, stage.registry.host());
     let flags = stage.flags(&[&namespace], &allow);
-    let operator = Operator::start_with(&cluster, stage.folder.path(), flags).await?;
+    let operator = Operator::start_with(&cluster, stage.folder.path(), None, &flags).await?;
     let image = stage.publish(&namespace, "team/app:1", "False/AuthenticationFailed").await?;
     for word in [NAME, "exit code 5", stage.registry.host()] {
         assert!(image.message().contains(word), "{}", image.message());

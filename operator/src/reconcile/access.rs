@@ -12,8 +12,12 @@ use super::{
 use crate::{
     keychain::{Keychain, KeychainError},
     oci::{Repository, reference::api_host},
-    registry::{Access, Certificates, Credential, Scope},
+    registry::{Access, Certificates, Credential, Proof, Scope},
 };
+
+/// How many other repositories one token is asked for beside the target's: what is asked for is part of a
+/// URL, and what is given part of every request, and servers bound both.
+const TOGETHER: usize = 8;
 
 /// Who asks: for the target, and for each source.
 #[derive(Debug)]
@@ -65,8 +69,7 @@ impl AccessMap {
             None if sources.push_provider => keychain.provided(repository).map(Some),
             None => Ok(None),
         };
-        let access = |repository: &Repository, credential: Option<Credential>, scope| {
-            let scopes = vec![scope];
+        let access = |repository: &Repository, credential: Option<Credential>, scopes| {
             // The operator's own credential goes where the operator's own CAs vouch for, wherever that leads.
             if credential.as_ref().is_some_and(|credential| credential.origin.secret().is_none()) {
                 return Ok(Access { credential, scopes, ..Access::default() });
@@ -78,22 +81,21 @@ impl AccessMap {
                 certificates: tls.for_host(repository.host())?,
             })
         };
+        let choose = |source: &Source| {
+            let choice = choose(source, sources, keychain);
+            choice.and_then(|it| it.credential(source.reference.repository(), keychain))
+        };
+        let chosen: Vec<_> = sources.sources.iter().map(choose).collect();
+        let scopes =
+            Scopes::of(sources, push.as_ref().ok().and_then(Option::as_ref).map(proof), &chosen);
         let target =
-            push.and_then(|credential| access(repository, credential, Scope::push(repository)));
-        let each = sources.sources.iter().map(|source| {
+            push.and_then(|credential| access(repository, credential, scopes.of_target.clone()));
+        let each = sources.sources.iter().zip(chosen).map(|(source, credential)| {
             let repository = source.reference.repository();
-            let chosen = choose(source, sources, keychain);
-            let access =
-                chosen.and_then(|it| it.credential(repository, keychain)).and_then(|credential| {
-                    // One token of the target's identity serves its reads and its pushes.
-                    let shared = target.as_ref().ok().filter(|target| {
-                        sources.target.repository() == repository
-                            && same(target.credential.as_ref(), credential.as_ref())
-                    });
-                    shared
-                        .cloned()
-                        .map_or_else(|| access(repository, credential, Scope::pull(repository)), Ok)
-                });
+            let access = credential.and_then(|credential| {
+                let scopes = scopes.for_reader(repository, credential.as_ref());
+                access(repository, credential, scopes)
+            });
             (source.name.clone(), access)
         });
         Self { sources: each.collect(), target }
@@ -115,6 +117,60 @@ impl AccessMap {
     /// Who asks for `source`.
     pub fn source(&self, source: &Source) -> Result<&Access, ResolveError> {
         self.named(&source.name).map_err(|source| ResolveError::Credential { source })
+    }
+}
+
+/// What tokens are asked with. One token of the identity that pushes serves all that it reads and
+/// writes on its registry, mounts included.
+struct Scopes<'a> {
+    target: &'a Repository,
+    /// Who pushes.
+    identity: Option<Proof>,
+    of_target: Vec<Scope>,
+    /// By the path of another repository of its registry, which the same identity reads.
+    of_others: BTreeMap<&'a str, Vec<Scope>>,
+}
+
+impl<'a> Scopes<'a> {
+    fn of(
+        sources: &'a Sources,
+        identity: Option<Proof>,
+        chosen: &[Result<Option<Credential>, KeychainError>],
+    ) -> Self {
+        let target = sources.target.repository();
+        let mut of_others = BTreeMap::new();
+        for (source, credential) in sources.sources.iter().zip(chosen) {
+            let repository = source.reference.repository();
+            if let (Some(identity), Ok(Some(credential))) = (&identity, credential)
+                && repository.host() == target.host()
+                && repository != target
+                && credential.proof == *identity
+            {
+                of_others.insert(repository.path(), vec![Scope::pull(repository)]);
+            }
+        }
+        let paths: Vec<_> = of_others.keys().copied().collect();
+        for paths in paths.chunks(TOGETHER) {
+            let reads = paths.iter().flat_map(|path| of_others[path].clone());
+            let all: Vec<_> = [Scope::push(target)].into_iter().chain(reads).collect();
+            of_others.extend(paths.iter().map(|path| (*path, all.clone())));
+        }
+        let first = of_others.values().next().cloned();
+        let of_target = first.unwrap_or_else(|| vec![Scope::push(target)]);
+        Self { target, identity, of_target, of_others }
+    }
+
+    /// Of `repository`, for who reads it by `credential`.
+    fn for_reader(&self, repository: &Repository, credential: Option<&Credential>) -> Vec<Scope> {
+        let known = if credential.map(proof) != self.identity {
+            None
+        } else if repository == self.target {
+            Some(&self.of_target)
+        } else {
+            let others = Some(&self.of_others).filter(|_| repository.host() == self.target.host());
+            others.and_then(|others| others.get(repository.path()))
+        };
+        known.cloned().unwrap_or_else(|| vec![Scope::pull(repository)])
     }
 }
 
@@ -225,13 +281,8 @@ fn demand(
     })
 }
 
-fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        // For one repository a Secret has one credential, and so have the providers.
-        (Some(a), Some(b)) => a.origin == b.origin,
-        _ => false,
-    }
+fn proof(credential: &Credential) -> Proof {
+    credential.proof.clone()
 }
 
 #[cfg(test)]
@@ -244,7 +295,7 @@ mod tests {
     use crate::{
         keychain::{DockerConfig, providers::PluginError},
         oci::Reference,
-        registry::{Actions, Origin},
+        registry::Origin,
     };
 
     /// Secrets, each with an entry for one place.
@@ -369,13 +420,13 @@ mod tests {
 
     /// The providers' answers for `repositories`, and for no other.
     fn given(repositories: &[&str]) -> Vec<(Repository, Result<Credential, KeychainError>)> {
-        let credential = |of: &str| Credential {
+        let credential = Credential {
             origin: Origin::Provider("ecr".into()),
-            ..Credential::of_password("", "AWS", of)
+            ..Credential::of_password("", "AWS", "token")
         };
         let repository =
             |of: &str| format!("{of}:x").parse::<Reference>().unwrap().repository().clone();
-        repositories.iter().map(|of| (repository(of), Ok(credential(of)))).collect()
+        repositories.iter().map(|of| (repository(of), Ok(credential.clone()))).collect()
     }
 
     fn whose(access: &Access) -> String {
@@ -459,23 +510,93 @@ mod tests {
         }
     }
 
-    /// One token serves the reads and the push where one identity does both.
+    fn scopes(access: Result<&Access, KeychainError>) -> Vec<String> {
+        access.unwrap().scopes.iter().map(ToString::to_string).collect()
+    }
+
+    const PUSH: &str = "repository:team/app:pull,push";
+    const PULL: &str = "repository:team/app:pull";
+    const OTHER: &str = "repository:other:pull";
+
+    /// One token serves the reads and the push, and lets mounts through, where one identity does all.
+    #[rstest]
+    #[case::its_own_repository(sources(true, false, &[], HERE), ALL, &[PUSH], &[PUSH])]
+    #[case::by_another(sources(true, true, &[], HERE), ALL, &[PUSH], &[PULL])]
+    #[case::another_repository(sources(true, false, &[], THERE), ALL, &[PUSH, OTHER], &[PUSH, OTHER])]
+    #[case::another_by_another(sources(true, true, &[], THERE), ALL, &[PUSH], &[OTHER])]
+    #[case::another_by_nobody(sources(true, false, &[], THERE), &[("push", "r.example/team")], &[PUSH], &[OTHER])]
+    #[case::another_registry(sources(true, false, &["own"], "s.example/other:x"), &[("push", "r.example"), ("own", "s.example")], &[PUSH], &[OTHER])]
+    #[case::nobody(sources(false, false, &[], HERE), &[], &[PUSH], &[PUSH])]
+    #[case::nobody_elsewhere(sources(false, false, &[], THERE), &[], &[PUSH], &[OTHER])]
+    fn tokens_are_asked_with(
+        #[case] sources: Sources,
+        #[case] secrets: &[(&str, &str)],
+        #[case] target: &[&str],
+        #[case] source: &[&str],
+    ) {
+        let map = AccessMap::new(&sources, &keychain(secrets));
+        assert_eq!((scopes(map.target()), scopes(map.named("x"))), (own(target), own(source)));
+    }
+
+    /// What the providers give is one identity, too, and no other repository than they were asked for is in its token.
+    #[rstest]
+    #[case::its_own_repository(of_providers(true, false, &[], HERE), &["r.example/team/app"], &[PUSH], &[PUSH])]
+    #[case::another(of_providers(true, false, &[], THERE), &["r.example/team/app", "r.example/other"], &[PUSH, OTHER], &[PUSH, OTHER])]
+    #[case::another_not_given(of_providers(true, false, &[], THERE), &["r.example/team/app"], &[PUSH], &[OTHER])]
+    fn a_providers_token_is_for_what_it_was_given_for(
+        #[case] sources: Sources,
+        #[case] asked: &[&str],
+        #[case] target: &[&str],
+        #[case] source: &[&str],
+    ) {
+        let map = AccessMap::new(&sources, &keychain(&[]).with_provided(given(asked)));
+        assert_eq!((scopes(map.target()), scopes(map.named("x"))), (own(target), own(source)));
+    }
+
+    fn own(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.into()).collect()
+    }
+
+    /// Two Secrets may have one credential: each names its own Secret, and they share a token.
     #[test]
-    fn scopes() {
-        let shared = sources(true, false, &[], HERE);
-        let map = AccessMap::new(&shared, &keychain(ALL));
-        assert_eq!(map.source(&shared.sources[0]).unwrap().scopes, map.target().unwrap().scopes);
-        assert_eq!(map.target().unwrap().scopes[0].actions, Actions::Push);
-        let apart = sources(true, true, &[], HERE);
-        let map = AccessMap::new(&apart, &keychain(ALL));
-        assert_eq!(map.source(&apart.sources[0]).unwrap().scopes[0].actions, Actions::Pull);
-        let provided = of_providers(true, false, &[], HERE);
-        let given = given(&["r.example/team/app"]);
-        let map = AccessMap::new(&provided, &keychain(ALL).with_provided(given));
-        assert_eq!(map.source(&provided.sources[0]).unwrap().scopes, map.target().unwrap().scopes);
-        let elsewhere = sources(true, false, &[], THERE);
-        let map = AccessMap::new(&elsewhere, &keychain(ALL));
-        assert_eq!(map.source(&elsewhere.sources[0]).unwrap().scopes[0].path, "other");
+    fn an_identity_is_what_a_secret_holds_and_not_its_name() {
+        let same = |name: &str| {
+            let json = r#"{"auths": {"r.example": {"username": "u", "password": "p"}}}"#;
+            (name.to_owned(), DockerConfig::parse(name, json.as_bytes()))
+        };
+        let keychain = Keychain::with(["push", "own"].map(same).into());
+        let map = AccessMap::new(&sources(true, true, &[], THERE), &keychain);
+        assert_eq!(scopes(map.target()), scopes(map.named("x")));
+        let of = |access: Result<&Access, KeychainError>| {
+            access.unwrap().credential.clone().unwrap().origin.to_string()
+        };
+        let both = ("Secret push".into(), "Secret own".into());
+        assert_eq!((of(map.target()), of(map.named("x"))), both);
+    }
+
+    /// Of many repositories each has its scope in one set, with the target's, and no set is large.
+    #[test]
+    fn many_repositories_share_a_few_tokens() {
+        let paths: Vec<_> = (0..20).map(|at| format!("r.example/other-{at:02}")).collect();
+        let mut all = sources(true, false, &[], HERE);
+        all.sources = paths
+            .iter()
+            .flat_map(|path| [format!("{path}:x"), format!("{path}:y")])
+            .map(|image| sources(true, false, &[], &image).sources.remove(0))
+            .enumerate()
+            .map(|(at, source)| Source { name: at.to_string(), ..source })
+            .collect();
+        let map = AccessMap::new(&all, &keychain(ALL));
+        let mut sets = BTreeSet::new();
+        for source in &all.sources {
+            let access = map.source(source).unwrap();
+            assert!(access.allows(&Scope::pull(source.reference.repository())));
+            assert!(access.allows(&Scope::push(all.target.repository())));
+            assert!(access.scopes.len() <= TOGETHER + 1);
+            sets.insert(access.scopes.clone());
+        }
+        assert_eq!(sets.len(), 3);
+        assert!(sets.contains(&map.target().unwrap().scopes));
     }
 
     /// Certificates go along with every access, and are missed where they may be wanted.

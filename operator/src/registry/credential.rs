@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// A credential, and where it came from.
 #[derive(Clone)]
@@ -76,6 +76,25 @@ impl fmt::Display for Origin {
         match self {
             Self::Secret(name) => write!(f, "Secret {name}"),
             Self::Provider(name) => write!(f, "provider {name}"),
+        }
+    }
+}
+
+impl PartialEq for Proof {
+    /// Whether a registry takes both for the same who.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
+        match (self, other) {
+            (
+                Self::Password { username, password },
+                Self::Password { username: name, password: word },
+            ) => username == name && same(password, word),
+            (
+                Self::IdentityToken { username, token },
+                Self::IdentityToken { username: name, token: other },
+            ) => username == name && same(token, other),
+            (Self::RegistryToken(token), Self::RegistryToken(other)) => same(token, other),
+            _ => false,
         }
     }
 }

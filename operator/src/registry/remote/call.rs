@@ -41,8 +41,6 @@ pub(super) struct Answer {
     pub(super) url: Url,
     /// Not from the origin that was asked, which has seen no credential.
     pub(super) elsewhere: bool,
-    /// What it was asked with, where it is from that origin.
-    pub(super) authorization: Option<HeaderValue>,
 }
 
 /// One request, wherever redirects lead it.
@@ -158,16 +156,28 @@ impl<'a> Call<'a> {
         Ok(Site::of(&self.url(allow_http)?, self.access))
     }
 
-    /// The scopes of the run, with what this call needs where they lack it, and no more than `most`
-    /// anywhere.
-    pub(super) fn scopes(&self, most: Actions) -> Vec<Scope> {
+    /// What it needs of its own repository, and all that the run may do there.
+    pub(super) fn scope(&self) -> Scope {
+        let path = self.repository.path();
+        let known = self.access.scopes.iter().find(|scope| scope.path == path);
+        let actions = known.map_or(self.actions, |scope| scope.actions.max(self.actions));
+        Scope { path: path.into(), actions }
+    }
+
+    /// All scopes of the run, where there are several and they have what it needs.
+    pub(super) fn scopes(&self) -> Option<Vec<Scope>> {
         let needed = Scope { path: self.repository.path().into(), actions: self.actions };
-        let mut scopes = self.access.clone().with_scope(needed).scopes;
-        for scope in &mut scopes {
-            scope.actions = scope.actions.min(most);
-        }
-        scopes.sort();
-        scopes
+        let suffice = self.access.scopes.len() > 1 && self.access.allows(&needed);
+        suffice.then(|| {
+            let mut scopes = self.access.scopes.clone();
+            scopes.sort();
+            scopes
+        })
+    }
+
+    /// Whether it needs rights on two repositories at once.
+    pub(super) fn is_mount(&self) -> bool {
+        self.request.noun == "mount"
     }
 
     pub(super) fn headers(&self) -> HeaderMap {
@@ -255,10 +265,7 @@ impl Remote {
                 status => redirect::next(&url, method, status, location),
             };
             match next {
-                Ok(None) => {
-                    let authorization = authorization.filter(|_| !elsewhere).cloned();
-                    return Ok(Answer { response, url, elsewhere, authorization });
-                }
+                Ok(None) => return Ok(Answer { response, url, elsewhere }),
                 Ok(Some(next)) => {
                     elsewhere |= next.origin() != from.origin();
                     url = next;

@@ -117,15 +117,15 @@ pub(super) fn cut_after_sending(error: &RegistryError) -> bool {
     let RegistryError::Unreachable { source: Some(source), .. } = error else { return false };
     let was_sent =
         cause::<reqwest::Error>(source.as_ref()).is_some_and(|error| !error.is_connect());
-    was_sent && cause::<rustls::Error>(source.as_ref()).is_none()
+    was_sent && tls_error(source.as_ref()).is_none()
 }
 
 const PROXIED: &str = " (through the proxy, unless NO_PROXY names the host)";
 
 /// A sentence without anything remote in it.
 fn words(error: &reqwest::Error, way: Way<'_>) -> String {
-    if let Some(tls) = cause::<rustls::Error>(error) {
-        return tls_words(tls, way.tls);
+    if let Some(tls) = tls_error(error) {
+        return tls_words(&tls, way.tls);
     }
     let via = if way.proxied { PROXIED } else { "" };
     let why = if tunnel(error) {
@@ -140,7 +140,12 @@ fn words(error: &reqwest::Error, way: Way<'_>) -> String {
     } else {
         "the connection broke before the whole answer came".to_owned()
     };
-    format!("{why}{via}")
+    // TLS 1.3 may end so what lacks a certificate: the alert is lost where it comes before the request
+    // has gone out.
+    let shows_nothing = way.tls.is_some_and(|tls| tls.identity().is_none());
+    let may_want_one = shows_nothing && error.is_request() && !error.is_connect();
+    let hint = if may_want_one { ": does it want a client certificate?" } else { "" };
+    format!("{why}{via}{hint}")
 }
 
 /// Whether a proxy answered, and not with a tunnel. The error's type is the HTTP client's own.
@@ -219,6 +224,28 @@ fn tls_words(error: &rustls::Error, tls: Option<&Tls>) -> String {
         },
         _ => "the TLS handshake failed".into(),
     }
+}
+
+/// What TLS failed at. Of an alert that ends a connection by HTTP/2 there is only the text.
+fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+    use rustls::AlertDescription as Alert;
+    if let Some(tls) = cause::<rustls::Error>(error) {
+        return Some(tls.clone());
+    }
+    let text = cause::<io::Error>(error)?.to_string();
+    let alert = match text.strip_prefix("received fatal alert: ")? {
+        "CertificateRequired" => Alert::CertificateRequired,
+        "BadCertificate" => Alert::BadCertificate,
+        "UnknownCA" => Alert::UnknownCA,
+        "CertificateUnknown" => Alert::CertificateUnknown,
+        "CertificateExpired" => Alert::CertificateExpired,
+        "CertificateRevoked" => Alert::CertificateRevoked,
+        "UnsupportedCertificate" => Alert::UnsupportedCertificate,
+        "AccessDenied" => Alert::AccessDenied,
+        "DecryptError" => Alert::DecryptError,
+        _ => Alert::InternalError,
+    };
+    Some(rustls::Error::AlertReceived(alert))
 }
 
 /// The first `E` in the chain of causes.

@@ -236,7 +236,7 @@ fn next_page(
 }
 
 /// The target of a `Link` whose relation is `next` (RFC 8288).
-fn next(value: &str) -> Option<&str> {
+pub(super) fn next(value: &str) -> Option<&str> {
     let mut rest = value;
     while let Some((_, after)) = rest.split_once('<') {
         let (target, after) = after.split_once('>')?;

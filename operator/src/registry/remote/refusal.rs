@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use reqwest::{
     Response,
     header::{HeaderMap, RETRY_AFTER},
@@ -79,7 +78,7 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The known codes of an error body, each once, in its order.
-fn codes(body: &Bytes) -> Vec<String> {
+pub(super) fn codes(body: &[u8]) -> Vec<String> {
     #[derive(Default, Deserialize)]
     struct Body {
         errors: Vec<One>,
@@ -117,7 +116,7 @@ mod tests {
     #[case("<html>", &[])]
     #[case("", &[])]
     fn only_known_codes_are_shown(#[case] body: &'static str, #[case] expected: &[&str]) {
-        assert_eq!(codes(&Bytes::from(body)), expected);
+        assert_eq!(codes(body.as_bytes()), expected);
     }
 
     #[rstest]

@@ -49,7 +49,7 @@ pub(super) struct Identity([u8; 32]);
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Token {
     header: HeaderValue,
-    ends: Instant,
+    pub(super) ends: Instant,
 }
 
 /// Why there is no token; cloned to everyone who waited for it.

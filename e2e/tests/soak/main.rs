@@ -1,0 +1,5 @@
+//! What breaks, and that it mends: a tenth in `make test`, all of it in `make soak`, which prints what was measured.
+//!
+//! One program, so that all share one control plane and are linked once.
+
+mod leaders;
