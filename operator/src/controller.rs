@@ -44,6 +44,7 @@ pub use self::{
 };
 use crate::{
     error::Retry,
+    keychain::providers::Providers,
     leader::{Fenced, Term},
     metrics::Metrics,
     oci::Prefix,
@@ -78,6 +79,8 @@ pub struct Options {
     pub selector: Option<Selector>,
     /// The registries that objects may name; any where there are none.
     pub allowed: Vec<Prefix>,
+    /// Who gives the operator's own credential, and to whom.
+    pub providers: Arc<Providers>,
     /// How many objects are worked on at once.
     pub concurrent: NonZeroU16,
     /// Over how much time objects with which all was well are spread after a start; no longer than an
@@ -92,6 +95,7 @@ struct Context<R> {
     namespaces: Vec<String>,
     selector: Option<Selector>,
     allowed: Vec<Prefix>,
+    providers: Arc<Providers>,
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,

@@ -256,6 +256,13 @@ fn of_keychain(error: &KeychainError) -> Consequence {
         | KeychainError::Malformed { .. }
         | KeychainError::BadCertificates { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),
+        // The operator's admin has to act, whatever the object's owner waits for.
+        KeychainError::ProviderNotAllowed { .. } | KeychainError::NoProvider { .. } => {
+            stalled(Reason::RegistryNotAllowed)
+        }
+        KeychainError::NoneGiven { .. } | KeychainError::Provider { .. } => {
+            tried(Reason::AuthenticationFailed)
+        }
     }
 }
 

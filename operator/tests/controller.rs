@@ -48,6 +48,7 @@ async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&s
         namespaces: namespaces.iter().map(|&namespace| namespace.into()).collect(),
         selector: None,
         allowed: allowed.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        providers: Arc::default(),
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
     };

@@ -143,7 +143,7 @@ impl<R: Registry> Controller<R> {
         runs: &TaskTracker,
         workers: &Workers<ObjectRef<Watched>>,
     ) -> Arc<Context<R>> {
-        let Options { namespaces, selector, allowed, .. } = self.options.clone();
+        let Options { namespaces, selector, allowed, providers, .. } = self.options.clone();
         Arc::new(Context {
             reporter: Reporter::new(self.client.clone()),
             sessions: Sessions::default(),
@@ -154,6 +154,7 @@ impl<R: Registry> Controller<R> {
             namespaces,
             selector,
             allowed,
+            providers,
             metrics: Arc::clone(&self.metrics),
             term: term.clone(),
             runs: runs.clone(),
