@@ -258,7 +258,7 @@ impl Remote {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
         let Asked { registry, access, method, .. } = asked;
-        let (asker, mut kind) = (Asker::of(access), asked.kind);
+        let (whose, mut kind) = (Asker::of(access), asked.kind);
         let mut url = from.clone();
         let mut elsewhere = false;
         for _ in 0..=self.transport.limits().redirects {
@@ -268,8 +268,17 @@ impl Remote {
             }
             let body = asked.body.clone().map_or(Payload::Nothing, Payload::Bytes);
             let tls = tls_for(access, &url).map(AsRef::as_ref);
-            let hop =
-                Hop { registry, asker, kind, method, url: &url, tls, headers, body, behind: 0 };
+            let hop = Hop {
+                registry,
+                asker: whose,
+                kind,
+                method,
+                url: &url,
+                tls,
+                headers,
+                body,
+                behind: 0,
+            };
             let sent = self.transport.send(hop).await;
             let response =
                 sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;
