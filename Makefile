@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e fuzz corpus conformance lint fmt crds demo large clean
+.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance lint fmt crds demo large clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -48,6 +48,10 @@ fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=m
 corpus: doctor ## Keep the fewest files that reach what a fuzz target's corpus and finds reach (T=manifest)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make corpus T=TARGET, where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
 	@hack/corpus.sh "$(T)"
+
+soak: doctor tools ## Break things for as long as it takes to be sure (half an hour or so), and print what was measured (T=kills:: for some of it)
+	$(CARGO) build $(LOCKED) --workspace --bins
+	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --package multiarch-e2e --test soak -- --nocapture --test-threads 2 $(T)
 
 large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)
 	MULTIARCH_OPERATOR="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/multiarch-operator" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \

@@ -72,26 +72,59 @@ impl Operator {
         let kubeconfig = folder.join("operator.kubeconfig");
         fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
             .context("failed to write a kubeconfig")?;
+        let namespace = namespace.map(ToOwned::to_owned);
         let flags: Vec<_> = flags.iter().map(|flag| flag.as_ref().to_owned()).collect();
-        let (process, admin) = run(folder, namespace, &flags, 1).await?;
-        Ok(Self {
-            process,
-            admin,
-            folder: folder.to_owned(),
-            namespace: namespace.map(Into::into),
-            flags,
-            starts: 1,
-        })
+        let (process, admin) = run(folder, namespace.as_deref(), &flags, 1).await?;
+        let folder = folder.to_owned();
+        let mut operator = Self { process, admin, folder, namespace, flags, starts: 1 };
+        operator.ready(SOON).await?;
+        Ok(operator)
+    }
+
+    /// Waits until it is ready: its first list of objects is done.
+    pub async fn ready(&mut self, deadline: Duration) -> Result<()> {
+        let (process, admin) = (&mut self.process, &self.admin);
+        let ready = async || {
+            process.find_in_logs(|_| Some(()))?;
+            Ok(get(admin, "/readyz", "*/*").await?.status().is_success().then_some(()))
+        };
+        let waited = await_some("the operator is ready", deadline, ready).await;
+        waited.with_context(|| self.process.logs().unwrap_or_default())
     }
 
     /// Kills it as `kill -9` does, and starts it anew.
     pub async fn kill_and_restart(&mut self) -> Result<()> {
-        self.process.signal("KILL").await?;
-        self.process.ended(SOON).await?;
+        self.kill().await?;
+        self.restart().await
+    }
+
+    /// Kills it as `kill -9` does.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts it anew after its end, and waits until it is ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.relaunch().await?;
+        self.ready(SOON).await
+    }
+
+    /// Starts it anew after its end, whether or not there is an API server.
+    pub async fn relaunch(&mut self) -> Result<()> {
         self.starts += 1;
-        (self.process, self.admin) =
-            run(&self.folder, self.namespace.as_deref(), &self.flags, self.starts).await?;
+        let namespace = self.namespace.as_deref();
+        (self.process, self.admin) = run(&self.folder, namespace, &self.flags, self.starts).await?;
         Ok(())
+    }
+
+    /// Sends it the signal `name` (STOP, CONT, TERM).
+    pub async fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name).await
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.process.ended(deadline).await
     }
 
     /// Asks it to stop, as a kubelet does, and waits for the end.
@@ -120,6 +153,17 @@ impl Operator {
             .sum())
     }
 
+    /// Whether it works: it holds its Lease.
+    pub async fn leads(&self) -> Result<bool> {
+        Ok(self.metric("multiarch_leader").await? > 0.0)
+    }
+
+    /// Waits until it works.
+    pub async fn await_lead(&self, deadline: Duration) -> Result<()> {
+        let leads = async || Ok(self.leads().await?.then_some(()));
+        await_some("it leads", deadline, leads).await
+    }
+
     /// How many runs have ended since its start.
     pub async fn runs(&self) -> Result<f64> {
         self.metric("multiarch_reconcile_duration_seconds_count").await
@@ -144,13 +188,19 @@ impl Operator {
         Ok((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// Waits until it has logged `words` since its last start.
+    pub async fn await_log(&self, words: &str, deadline: Duration) -> Result<()> {
+        let said = async || Ok(self.logs()?.contains(words).then_some(()));
+        await_some(&format!("it logs: {words}"), deadline, said).await
+    }
+
     /// What it has logged since its last start.
     pub fn logs(&self) -> Result<String> {
         self.process.logs()
     }
 }
 
-/// Starts the process, and waits until it is ready: its first list of objects is done.
+/// Starts the process, and waits until it listens.
 async fn run(
     folder: &Path,
     namespace: Option<&str>,
@@ -174,12 +224,6 @@ async fn run(
     let mut process = Process::start(command, &folder.join(format!("operator-{number}.log")))?;
     let admin =
         await_some("the operator listens", SOON, async || process.find_in_logs(listening)).await?;
-    let ready = async || {
-        process.find_in_logs(|_| Some(()))?;
-        Ok(get(&admin, "/readyz", "*/*").await?.status().is_success().then_some(()))
-    };
-    let waited = await_some("the operator is ready", SOON, ready).await;
-    waited.with_context(|| process.logs().unwrap_or_default())?;
     Ok((process, admin))
 }
 

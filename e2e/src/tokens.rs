@@ -83,8 +83,10 @@ pub struct Asked {
 pub enum Habit {
     /// Of several scopes the last one is given: GitLab.
     LastScope,
-    /// Several scopes are refused.
-    OneScope,
+    /// Several scopes are refused with this status.
+    OneScope(u16),
+    /// Scopes that are not all granted are refused: GHCR.
+    AllOrNothing,
     /// A scope with `delete` is a bad request: Quay.
     NoDelete,
     /// There is no POST.
@@ -288,16 +290,27 @@ impl Desk {
             status: 200,
         };
         let has = |habit| book.habits.contains(&habit);
+        let one_scope = book.habits.iter().find_map(|habit| match habit {
+            Habit::OneScope(status) => Some(*status),
+            _ => None,
+        });
+        let lacks = |text: &String| {
+            let scope = Scope::parse(text);
+            let granted = scope.as_ref().and_then(|scope| user.as_ref()?.granted(scope));
+            granted != scope
+        };
         let refused = if is_post && has(Habit::NoPost) {
             Some(StatusCode::NOT_FOUND)
         } else if is_post && field("grant_type") != "refresh_token" || asked.service != SERVICE {
             Some(StatusCode::BAD_REQUEST)
         } else if proof != Proof::Nothing && user.is_none() {
             Some(StatusCode::UNAUTHORIZED)
-        } else if has(Habit::OneScope) && asked.scopes.len() > 1 {
-            Some(StatusCode::FORBIDDEN)
+        } else if let (Some(status), 2..) = (one_scope, asked.scopes.len()) {
+            Some(StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN))
         } else if has(Habit::NoDelete) && asked.scopes.iter().any(|it| it.contains("delete")) {
             Some(StatusCode::BAD_REQUEST)
+        } else if has(Habit::AllOrNothing) && asked.scopes.iter().any(lacks) {
+            Some(StatusCode::FORBIDDEN)
         } else {
             None
         };

@@ -325,5 +325,19 @@ fn state_of(error: &RegistryError) -> SourceState {
     }
 }
 
+/// `error` and what caused it, in one line; a cause that is told already is not told twice.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !told.contains(&words) {
+            told = format!("{told}: {words}");
+        }
+        next = cause.source();
+    }
+    told
+}
+
 #[cfg(test)]
 mod tests;

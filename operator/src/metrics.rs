@@ -35,6 +35,7 @@ pub struct Metrics {
     pushes: Family<PushLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
+    leader: Family<LeaseLabels, Gauge>,
     left: Family<HostLabels, Gauge>,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
@@ -87,6 +88,11 @@ struct HostLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LeaseLabels {
+    lease: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
     name: String,
@@ -122,6 +128,9 @@ impl Metrics {
             Unit::Seconds,
             request_durations.clone(),
         );
+        let leader = Family::<LeaseLabels, Gauge>::default();
+        let help = "Whether this process holds the Lease, and works: 1 or 0";
+        registry.register("leader", help, leader.clone());
         let left = Family::<HostLabels, Gauge>::default();
         let help = "What registries last said is left of a limit on requests, whoever asked";
         registry.register("registry_ratelimit_remaining", help, left.clone());
@@ -135,6 +144,7 @@ impl Metrics {
             pushes,
             requests,
             request_durations,
+            leader,
             left,
             hosts: Mutex::default(),
             objects,
@@ -145,6 +155,12 @@ impl Metrics {
     pub fn gauge_objects(&self, list: impl Fn() -> Vec<ObjectGauges> + Send + Sync + 'static) {
         // A second call has no effect: there is one watch in the process.
         let _ = self.objects.set(List(Box::new(list)));
+    }
+
+    /// This process holds the Lease called `lease`, or does not.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        let labels = LeaseLabels { lease: lease.to_owned() };
+        self.leader.get_or_create(&labels).set(i64::from(leads));
     }
 
     /// A run over an object took `elapsed`.
@@ -315,6 +331,18 @@ mod tests {
         assert!(
             !text.contains(line) && text.contains(r#"_ready{namespace="team-a",name="app"} 1"#)
         );
+    }
+
+    #[test]
+    fn tells_who_leads() {
+        let metrics = Metrics::new();
+        let has = |line: &str| metrics.render(Format::Text).contains(line);
+        assert!(!has("multiarch_leader{"), "without an election there is no leader");
+        for leads in [false, true, false] {
+            metrics.leads("multiarch-operator", leads);
+            let value = u8::from(leads);
+            assert!(has(&format!("multiarch_leader{{lease=\"multiarch-operator\"}} {value}\n")));
+        }
     }
 
     #[test]

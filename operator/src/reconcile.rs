@@ -20,7 +20,7 @@ pub mod stage;
 pub mod status;
 pub mod tags;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::{
     condition::Reason,
     v1alpha1::{PublishedPlatform, TagPolicy},
@@ -94,7 +94,7 @@ impl<R> Job<'_, R> {
 
     /// Whether something was pushed so short a time ago that its absence tells nothing.
     fn is_lag_to_be_expected(&self) -> bool {
-        self.memory.pushed_at.is_some_and(|at| self.now.duration_since(at) < LAG)
+        self.memory.pushed_at.is_some_and(|at| is_within(LAG, at, self.now))
     }
 
     /// Whether `digest` was pushed under `tag` so short a time ago that it may be shown yet. A
@@ -103,6 +103,12 @@ impl<R> Job<'_, R> {
         let awaited = self.memory.awaited(tag);
         !self.requested && self.is_lag_to_be_expected() && awaited.as_ref() == Some(digest)
     }
+}
+
+/// Whether `then` is less than `span` away from `now`. What is dated later than now was dated by another clock, or by this
+/// one before it was set: it must not count for longer than anything else.
+fn is_within(span: SignedDuration, then: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(then).abs() < span
 }
 
 /// Why nothing was published.

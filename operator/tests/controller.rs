@@ -10,19 +10,20 @@ use axum::http::StatusCode;
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
+    leader::Term,
     metrics::Metrics,
     registry::memory::Store,
+    shutdown::Shutdown,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 
 /// The controller at work.
 struct Running {
-    stop: CancellationToken,
+    shutdown: Shutdown,
     done: JoinHandle<()>,
 }
 
@@ -42,9 +43,10 @@ async fn start(api: &Api, store: &Store) -> Running {
 /// With these namespaces and registries, where there are any.
 async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&str]) -> Running {
     let metrics = Arc::new(Metrics::new());
-    let stop = CancellationToken::new();
+    let shutdown = Shutdown::default();
     let options = Options {
         namespaces: namespaces.iter().map(|&namespace| namespace.into()).collect(),
+        selector: None,
         allowed: allowed.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         concurrent: NonZeroU16::MIN,
     };
@@ -58,14 +60,15 @@ async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&s
     );
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
-    let run = controller::run(client, store.clone(), options, metrics, admin, stop.clone());
-    Running { stop, done: tokio::spawn(run) }
+    let term = Term::alone(&shutdown);
+    let run = controller::run(client, store.clone(), options, metrics, admin, term);
+    Running { shutdown, done: tokio::spawn(run) }
 }
 
 impl Running {
     /// Ends it, once the runs at hand have ended.
     async fn stop(self) {
-        self.stop.cancel();
+        self.shutdown.stop.cancel();
         self.done.await.unwrap();
     }
 }
@@ -143,8 +146,9 @@ async fn status_is_applied_by_the_one_field_manager() {
     assert!(patch.query.contains("force=true"), "{}", patch.query);
     let fields: Vec<_> = patch.body.as_object().unwrap().keys().cloned().collect();
     assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
-    let this_one = json!({"name": "app", "uid": "app"});
-    assert_eq!(patch.body["metadata"], this_one, "nothing of it is applied");
+    // What it is at, and nothing that is applied.
+    let this_one = json!({"name": "app", "uid": "app", "resourceVersion": "1"});
+    assert_eq!(patch.body["metadata"], this_one);
     assert_eq!(api.events(), ["IndexPublished"]);
     // One status and one Event, and nothing was asked beside them.
     assert_eq!(api.asked().len(), 2, "{:#?}", api.asked());

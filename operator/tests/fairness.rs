@@ -10,15 +10,16 @@ use std::{num::NonZeroU16, sync::Arc};
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
+    leader::Term,
     metrics::Metrics,
     registry::{
         memory::{Lie, Lies, Server, Store, serve, server::LimitLie},
         remote::{self, Limits, Remote},
     },
+    shutdown::Shutdown,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 
@@ -61,7 +62,7 @@ fn object(name: &str, n: usize, from: &Server, to: &Server) -> Value {
 async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
     let (slow, fast) = (registry(SLOW).await, registry(OTHERS).await);
     slow.lie([Lie::Limit(LimitLie::Gate)]);
-    let (api, stop) = (Api::new(), CancellationToken::new());
+    let (api, shutdown) = (Api::new(), Shutdown::default());
     let target = if one_target { &fast } else { &slow };
     for n in 0..SLOW {
         api.apply(object(&format!("slow{n}"), n, &slow, target));
@@ -78,13 +79,15 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
     });
     let options = Options {
         namespaces: Vec::new(),
+        selector: None,
         allowed: Vec::new(),
         concurrent: NonZeroU16::new(4).unwrap(),
     };
     let metrics = Arc::new(Metrics::new());
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
-    let run = controller::run(client, remote.unwrap(), options, metrics, admin, stop.clone());
+    let run =
+        controller::run(client, remote.unwrap(), options, metrics, admin, Term::alone(&shutdown));
     let running = tokio::spawn(run);
 
     api.until("the others", |api| api.events().len() == OTHERS).await;
@@ -97,6 +100,6 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
     for n in 0..SLOW {
         assert!(target.store().tagged(&format!("slow{n}"), "1.0").is_some());
     }
-    stop.cancel();
+    shutdown.stop.cancel();
     running.await.unwrap();
 }

@@ -347,6 +347,19 @@ async fn a_copy_that_is_dropped_leaves_nothing_open() {
     assert!(scene.asked().ends_with('D'));
 }
 
+/// The registry has opened one, and has not said so yet.
+#[tokio::test]
+async fn a_copy_that_is_dropped_while_a_session_is_begun_leaves_nothing_open() {
+    let scene = Scene::of([Lie::HeldBack("POST")]).await;
+    tokio::select! {
+        outcome = scene.copy() => panic!("{outcome:?}"),
+        () = scene.target.until(|target| target.open_uploads() == 1) => {}
+    }
+    scene.target.lie([]);
+    scene.target.until(|target| target.open_uploads() == 0).await;
+    assert_eq!(scene.asked(), "HOD");
+}
+
 #[tokio::test]
 async fn a_source_on_another_host_sees_no_credential() {
     let scene = Scene::of([]).await;

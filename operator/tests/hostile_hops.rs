@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -26,7 +26,7 @@ use multiarch_operator::{
             Lie, Lies, Login, Server, Store, serve,
             server::{Realm, TokenLie, User},
         },
-        remote::{Options, Remote, Resolve},
+        remote::{Observation, Options, Remote, Resolve},
     },
 };
 use rstest::rstest;
@@ -150,10 +150,21 @@ async fn no_door_leads_to_metadata(
     let place = format!("{}:8080", url.host_str().unwrap());
     let server = serve(store(), leading(door, &to)).await;
     let upload_hosts = vec![(server.addr.to_string(), place)];
-    let options = Options { resolve: resolving("169.254.169.254"), upload_hosts, ..flags() };
+    let answered = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&answered);
+    let observe = Arc::new(move |seen: &Observation| {
+        log.lock().unwrap().extend(seen.status.map(|_| seen.host.clone()));
+    });
+    let resolve = resolving("169.254.169.254");
+    let options = Options { resolve, upload_hosts, observe, ..flags() };
     let (remote, app) = (Remote::new(options).unwrap(), server.repository(APP));
     let error = enter(door, &remote, &access(None).with_scope(Scope::pull(&app)), &app).await;
     assert!(matches!(error, RegistryError::ForbiddenAddress { .. }), "{error:?}");
+    // Nobody has answered but who led there, and the source of an upload.
+    let mut answered = std::mem::take(&mut *answered.lock().unwrap());
+    answered.retain(|host| *host != server.addr.to_string());
+    assert_eq!(answered.len(), usize::from(door == Door::Upload), "{answered:?}");
+    assert!(answered.iter().all(|host| host.starts_with("127.0.0.1:")), "{answered:?}");
 }
 
 /// The same places, named by an object itself.

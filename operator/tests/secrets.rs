@@ -16,6 +16,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
+    leader::Term,
     metrics::{Format, Metrics},
     registry::{
         memory::{
@@ -24,9 +25,9 @@ use multiarch_operator::{
         },
         remote::{self, Observation, Proxies, Remote},
     },
+    shutdown::Shutdown,
 };
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::{
@@ -176,17 +177,22 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
     })
     .unwrap();
     let mut shown = format!("{remote:?}");
-    let stop = CancellationToken::new();
-    let options =
-        Options { namespaces: Vec::new(), allowed: Vec::new(), concurrent: NonZeroU16::MIN };
+    let shutdown = Shutdown::default();
+    let options = Options {
+        namespaces: Vec::new(),
+        selector: None,
+        allowed: Vec::new(),
+        concurrent: NonZeroU16::MIN,
+    };
     let admin = Admin::new(metrics.clone());
     let client_of_api = api.client().await;
-    let run = controller::run(client_of_api, remote, options, metrics.clone(), admin, stop.clone());
+    let term = Term::alone(&shutdown);
+    let run = controller::run(client_of_api, remote, options, metrics.clone(), admin, term);
     let running = tokio::spawn(run);
     let secret_read = |api: &Api| api.asked().iter().any(|seen| seen.path.ends_with("/login"));
     api.until("a status, or no outcome", |api| !api.patches().is_empty() || secret_read(api)).await;
     // The Events of a run are told before it ends.
-    stop.cancel();
+    shutdown.stop.cancel();
     running.await.unwrap();
     for seen in api.asked() {
         shown = format!("{shown}\n{} {} {} {}", seen.method, seen.path, seen.query, seen.body);

@@ -8,6 +8,7 @@ mod faces;
 mod object;
 
 use faces::{Asks, Real};
+use multiarch_crds::v1alpha1::SourceState;
 use multiarch_e2e::{
     images::Image,
     proxy::Seen,
@@ -31,7 +32,7 @@ fn user(who: multiarch_e2e::registry::Login, rights: &[(&str, &str)]) -> User {
     User::new(who.user, who.password, rights)
 }
 
-fn logins(real: &Real, login: Value) -> String {
+fn logins(real: &Real, login: &Value) -> String {
     json!({"auths": {(real.host()): login}}).to_string()
 }
 
@@ -96,7 +97,7 @@ async fn one_identity_has_one_token_and_mounts_all(#[case] login: Value, #[case]
         Real::counted(Asks::Token, vec![user(CI, &[("build/*", "pull"), ("team/*", ALL)])]).await;
     push(&real, "1").await;
     let remote = real.remote();
-    let mut object = object(&real, "1").with_logins(logins(&real, login), true);
+    let mut object = object(&real, "1").with_logins(logins(&real, &login), true);
     since(&real);
     object.serves(&remote, true).await;
     let (seen, tokens) = since(&real);
@@ -146,8 +147,8 @@ async fn two_identities_have_a_token_each_and_no_mounts() {
     push(&real, "1").await;
     let remote = real.remote();
     let mut object = object(&real, "1")
-        .with_logins(logins(&real, password(CI)), true)
-        .with_secret("pull", logins(&real, password(READER)));
+        .with_logins(logins(&real, &password(CI)), true)
+        .with_secret("pull", logins(&real, &password(READER)));
     object.spec.image_pull_secrets[0].name = "pull".into();
     since(&real);
     object.serves(&remote, true).await;
@@ -181,7 +182,9 @@ fn each_is_whose_it_should_be(seen: &[Seen]) {
 /// each repository, and nothing else; for an hour it is not asked so again.
 #[rstest]
 #[case::gitlab(Habit::LastScope)]
-#[case::one_at_a_time(Habit::OneScope)]
+#[case::a_bad_request(Habit::OneScope(400))]
+#[case::unauthorized(Habit::OneScope(401))]
+#[case::forbidden(Habit::OneScope(403))]
 #[tokio::test]
 async fn what_is_not_given_together_is_asked_for_alone(#[case] habit: Habit) {
     let real =
@@ -192,7 +195,7 @@ async fn what_is_not_given_together_is_asked_for_alone(#[case] habit: Habit) {
     let remote = real.remote();
     since(&real);
     for (version, both) in [("1", 1), ("2", 0)] {
-        let mut object = object(&real, version).with_logins(logins(&real, password(CI)), true);
+        let mut object = object(&real, version).with_logins(logins(&real, &password(CI)), true);
         object.serves(&remote, true).await;
         let (seen, tokens) = since(&real);
         assert!(!seen.iter().any(Seen::is_mount), "{seen:#?}");
@@ -207,4 +210,39 @@ async fn what_is_not_given_together_is_asked_for_alone(#[case] habit: Habit) {
         assert_eq!(at_once.len(), both, "{asked:?}");
         assert_eq!(alone, if version == "1" { vec![PULL, PUSH] } else { vec![] });
     }
+}
+
+/// Who may read and not push is told so of the target, and his sources are read all the same.
+#[rstest]
+#[case::a_token_for_less(&[], "AccessDenied")]
+#[case::no_token(&[Habit::AllOrNothing], "AuthenticationFailed")]
+#[tokio::test]
+async fn what_fails_at_one_end_is_not_told_of_the_other(
+    #[case] habits: &[Habit],
+    #[case] reason: &str,
+) {
+    let real = Real::counted(Asks::Token, vec![user(CI, &[("build/*", "pull")])]).await;
+    real.tokens.as_ref().unwrap().behave(habits);
+    push(&real, "1").await;
+    let remote = real.remote();
+    let mut object = object(&real, "1").with_logins(logins(&real, &password(CI)), true);
+    object.run(&remote).await;
+    assert_eq!(object.ready().0, reason, "{}", object.ready().1);
+    let states = object.status.sources.iter().map(|source| source.state);
+    assert_eq!(states.collect::<Vec<_>>(), [SourceState::Resolved; 2]);
+    let reads = |seen: &Seen| seen.path.starts_with("/v2/build/") && seen.status == 200;
+    assert_eq!(since(&real).0.iter().filter(|seen| reads(seen)).count(), 4);
+
+    // The other way round, for who has no token yet.
+    let users = vec![user(CI, &[("team/*", ALL)])];
+    real.tokens.as_ref().unwrap().admit(users);
+    let another = real.remote();
+    let mut object = crate::object(&real, "1").with_logins(logins(&real, &password(CI)), true);
+    object.run(&another).await;
+    let states = object.status.sources.iter().map(|source| source.state);
+    let expected = if habits.is_empty() { SourceState::Denied } else { SourceState::Unauthorized };
+    assert_eq!(states.collect::<Vec<_>>(), [expected; 2]);
+    // Rights that were given meanwhile count from the next run on.
+    real.tokens.as_ref().unwrap().admit(vec![user(CI, &[("build/*", "pull"), ("team/*", ALL)])]);
+    object.serves(&another, true).await;
 }

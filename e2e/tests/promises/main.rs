@@ -48,8 +48,11 @@ mod restart;
 mod suspend;
 
 mod admin;
+mod leader;
+mod outage;
 mod rbac;
 mod rbac_of_secrets;
+mod shards;
 mod shutdown;
 
 mod admission;

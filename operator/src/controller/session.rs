@@ -14,6 +14,10 @@ use crate::{
     reconcile::{referrers::Looks, tags::Corrections},
 };
 
+/// For how long its own write is preferred to what the watch shows. A watch that is behind for longer is dead, or the data of the
+/// API server are older than they were.
+const CATCHES_UP: Duration = Duration::from_mins(5);
+
 /// Sessions are looked through for deleted objects when there are this many more than last time.
 const PRUNE: usize = 1024;
 
@@ -32,6 +36,8 @@ struct Session {
     written: Option<Written>,
     corrections: Corrections,
     looks: Looks,
+    /// How often in a row its status was not written, because something else had written it.
+    stale: u32,
     /// The blob that its last run of some generation was cut off in.
     cut_off: Option<(Option<i64>, Digest)>,
     /// Tries to delete its tags.
@@ -44,22 +50,34 @@ struct Session {
 struct Written {
     version: u64,
     status: MultiArchImageStatus,
+    at: Instant,
+}
+
+/// A status, and the version of the object that has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub(super) status: MultiArchImageStatus,
+    pub(super) version: Option<String>,
 }
 
 impl Sessions {
     /// The latest status: of the object as it was watched, or as it was written here since.
-    pub(super) fn status(&self, object: &MultiArchImage) -> MultiArchImageStatus {
+    pub(super) fn known(&self, object: &MultiArchImage) -> Known {
         let watched = version(object.metadata.resource_version.as_deref());
         let mut sessions = lock(&self.0);
         if let Some(session) = sessions.get_mut(&uid(object)) {
             match (&session.written, watched) {
-                (Some(written), Some(watched)) if written.version > watched => {
-                    return written.status.clone();
+                (Some(written), Some(watched))
+                    if written.version > watched && written.at.elapsed() < CATCHES_UP =>
+                {
+                    let version = Some(written.version.to_string());
+                    return Known { status: written.status.clone(), version };
                 }
                 _ => session.written = None,
             }
         }
-        object.status.clone().unwrap_or_default()
+        let status = object.status.clone().unwrap_or_default();
+        Known { status, version: object.metadata.resource_version.clone() }
     }
 
     /// `status` was written to the object, which is at `version` since.
@@ -69,8 +87,22 @@ impl Sessions {
         version_written: Option<&str>,
         status: MultiArchImageStatus,
     ) {
-        let written = version(version_written).map(|version| Written { version, status });
-        lock(&self.0).entry(uid(object)).or_default().written = written;
+        let written = version(version_written);
+        let written = written.map(|version| Written { version, status, at: Instant::now() });
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        session.written = written;
+        session.stale = 0;
+    }
+
+    /// The status of the object is not what was thought, so that nothing was written. Tells how often in a row.
+    pub(super) fn count_stale(&self, object: &MultiArchImage) -> u32 {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        // Also where the data of the API server is older than what was written here.
+        session.written = None;
+        session.stale = session.stale.saturating_add(1);
+        session.stale
     }
 
     /// A run of `object` begins, with Secrets in the state `secrets`: whether what a registry refused in the last one
@@ -240,9 +272,33 @@ mod tests {
     fn prefers_its_own_status_until_the_watch_has_caught_up() {
         let sessions = Sessions::default();
         sessions.remember(&object("9", "old"), Some("10"), status("new"));
-        assert_eq!(sessions.status(&object("9", "old")), status("new"));
-        assert_eq!(sessions.status(&object("10", "new")), status("new"));
-        assert_eq!(sessions.status(&object("11", "edited")), status("edited"));
+        let known = |object: MultiArchImage| {
+            let Known { status, version } = sessions.known(&object);
+            (status, version.unwrap())
+        };
+        assert_eq!(known(object("9", "old")), (status("new"), "10".into()));
+        assert_eq!(known(object("10", "new")), (status("new"), "10".into()));
+        assert_eq!(known(object("11", "edited")), (status("edited"), "11".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn does_not_prefer_it_for_ever() {
+        let sessions = Sessions::default();
+        sessions.remember(&object("9", "old"), Some("10"), status("new"));
+        tokio::time::advance(CATCHES_UP).await;
+        assert_eq!(sessions.known(&object("9", "old")).status, status("old"));
+    }
+
+    /// The data of the API server may be restored from a backup: then its versions begin again.
+    #[test]
+    fn forgets_its_own_status_where_that_is_not_there() {
+        let sessions = Sessions::default();
+        sessions.remember(&object("9", "old"), Some("1000"), status("new"));
+        assert_eq!(sessions.count_stale(&object("9", "old")), 1);
+        assert_eq!(sessions.known(&object("9", "old")).status, status("old"));
+        assert_eq!(sessions.count_stale(&object("9", "old")), 2);
+        sessions.remember(&object("9", "old"), Some("10"), status("new"));
+        assert_eq!(sessions.count_stale(&object("9", "old")), 1);
     }
 
     #[test]

@@ -49,9 +49,9 @@ pub async fn copy<R: Registry>(
 
     let blobs = shared(contents, &lacking);
     stage.copying(blobs.len(), lacking.len());
-    let moves: Vec<_> =
+    let copying: Vec<_> =
         blobs.iter().map(|shared| move_blob(registry, access, shared, to, stage)).collect();
-    let moved: Vec<_> = stream::iter(moves).buffer_unordered(AT_ONCE).try_collect().await?;
+    let copied: Vec<_> = stream::iter(copying).buffer_unordered(AT_ONCE).try_collect().await?;
 
     // An index in the index after the images that it lists.
     let (indexes, images): (Vec<&Content>, Vec<&Content>) = lacking
@@ -62,7 +62,7 @@ pub async fn copy<R: Registry>(
             wave.into_iter().map(|content| put_manifest(registry, to, content, stage)).collect();
         stream::iter(puts).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
-    Ok(Some(moved.into_iter().max().unwrap_or(Copied::Present)))
+    Ok(Some(copied.into_iter().max().unwrap_or(Copied::Present)))
 }
 
 /// The blobs of the contents that are `lacking`, each once, with the `contents` that name it in one

@@ -3,6 +3,7 @@
 mod address;
 mod again;
 mod auth;
+mod begin;
 mod blobs;
 mod body;
 mod budget;
@@ -37,6 +38,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 
 use super::{Access, Copied, Place, Progress, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
@@ -57,6 +59,8 @@ pub struct Remote {
     apart: Arc<lately::Lately<token::Key>>,
     /// Mounts that were refused.
     mounts: Arc<lately::Lately<mounts::Key>>,
+    /// Uploads that nobody waits for any more, while they are cancelled.
+    cancelled: TaskTracker,
     allow_http: bool,
     token_realms: Vec<(String, String)>,
     upload_hosts: Vec<(String, String)>,
@@ -151,10 +155,17 @@ impl Remote {
             tokens: Arc::default(),
             apart: Arc::default(),
             mounts: Arc::default(),
+            cancelled: TaskTracker::new(),
             allow_http,
             token_realms,
             upload_hosts,
         })
+    }
+
+    /// Waits until every upload that was begun is done with, once nobody asks any more.
+    pub async fn settle(&self) {
+        self.cancelled.close();
+        self.cancelled.wait().await;
     }
 }
 

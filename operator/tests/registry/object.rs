@@ -123,7 +123,7 @@ impl Object {
             now: self.now,
             stage: &Stage::default(),
         };
-        let run = reconcile::run(&job).await;
+        let run = Box::pin(reconcile::run(&job)).await;
         let about = About { generation, requested_at: None, failures: 0, now: self.now };
         self.status = status::next(&self.status, &about, &run);
         run

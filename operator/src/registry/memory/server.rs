@@ -291,7 +291,14 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     lies::limits::wait(&shared, &seen).await;
     let answer = respond_to(&shared, &seen, &target, received);
     shared.answered.notify_waiters();
-    answer
+    loop {
+        let released = shared.answered.notified();
+        let held = |lie: &Lie| matches!(lie, Lie::HeldBack(method) if *method == seen.method);
+        if !shared.lies().lies.iter().any(held) {
+            return answer;
+        }
+        released.await;
+    }
 }
 
 fn respond_to(

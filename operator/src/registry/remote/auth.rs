@@ -28,7 +28,7 @@ pub(super) enum Sent {
     Nothing,
     /// What the credential itself says: a password, or a token for the registry.
     Own(HeaderValue),
-    Token(Issued),
+    Token(Box<Issued>),
 }
 
 /// What follows from an answer.
@@ -58,7 +58,7 @@ impl Remote {
         let mut known = self.hosts.get(&site);
         let mut refused = None;
         // A token of the whole run that did not suffice, though one of this repository alone may.
-        let mut together: Option<Issued> = None;
+        let mut together: Option<Box<Issued>> = None;
         let credential = call.credential();
         let mut tries_left = TRIES;
         while let Some(left) = tries_left.checked_sub(1) {
@@ -108,8 +108,8 @@ impl Remote {
                     return Ok(answer);
                 }
                 (Next::Denied | Next::Take(_) | Next::Renew | Next::Ping, sent) => {
-                    for Issued { token, key, .. } in together.into_iter().chain(sent.issued()) {
-                        self.tokens.forget(key, &token).await;
+                    for issued in together.into_iter().chain(sent.issued()) {
+                        self.tokens.forget(issued.key, &issued.token).await;
                     }
                     return Err(self.refused(call, answer).await);
                 }
@@ -181,7 +181,8 @@ impl Remote {
             }
             (Some(Challenge::Bearer { realm, service }), _) => {
                 let endpoint = (realm, service.as_deref());
-                self.issue(call, at, endpoint, refused, alone).await.map(Sent::Token)
+                let issued = Box::pin(self.issue(call, at, endpoint, refused, alone)).await;
+                issued.map(|issued| Sent::Token(Box::new(issued)))
             }
         }
     }
@@ -243,7 +244,7 @@ impl Sent {
         }
     }
 
-    fn issued(self) -> Option<Issued> {
+    fn issued(self) -> Option<Box<Issued>> {
         match self {
             Self::Token(issued) => Some(issued),
             Self::Nothing | Self::Own(_) => None,
@@ -274,7 +275,7 @@ impl Sent {
                 Next::Take(offer)
             }
             (Self::Nothing | Self::Own(_), 401, _) => Next::Unauthorized,
-            (Self::Token(Issued { fresh: false, .. }), 401, _) => Next::Renew,
+            (Self::Token(issued), 401, _) if !issued.fresh => Next::Renew,
             (_, 401 | 403, _) => Next::Denied,
             _ => Next::Done,
         }

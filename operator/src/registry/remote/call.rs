@@ -56,6 +56,8 @@ pub(super) struct Asked<'a> {
     pub(super) body: Option<Bytes>,
     /// Whether a 303 is followed.
     pub(super) see_other: bool,
+    /// Whether the answer may begin an upload.
+    pub(super) begins: bool,
 }
 
 impl<'a> Call<'a> {
@@ -246,6 +248,7 @@ impl Remote {
             body: call.body(),
             // GHCR sends who asks for referrers to a page for people.
             see_other: call.request.noun != "referrers",
+            begins: call.request.method == "POST",
         };
         self.follow_with(&asked, from, authorization).await
     }
@@ -267,19 +270,15 @@ impl Remote {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
             let body = asked.body.clone().map_or(Payload::Nothing, Payload::Bytes);
-            let tls = tls_for(access, &url).map(AsRef::as_ref);
-            let hop = Hop {
-                registry,
-                asker: whose,
-                kind,
-                method,
-                url: &url,
-                tls,
-                headers,
-                body,
-                behind: 0,
+            let tls = tls_for(access, &url);
+            let sent = if asked.begins {
+                self.begin(asked, &url, tls.cloned(), headers).await
+            } else {
+                let (asker, tls) = (whose, tls.map(AsRef::as_ref));
+                let hop =
+                    Hop { registry, asker, kind, method, url: &url, tls, headers, body, behind: 0 };
+                self.transport.send(hop).await
             };
-            let sent = self.transport.send(hop).await;
             let response =
                 sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;
             let location = response.headers().get(LOCATION).map(|value| value.to_str());

@@ -93,9 +93,9 @@ impl Remote {
 
     /// `together` did not suffice for what a token of one repository does, or for a mount: GitLab's, say,
     /// have the last scope only, whatever they are asked with.
-    pub(super) fn set_apart(&self, together: Option<Issued>) {
-        if let Some(Issued { key, .. }) = together {
-            self.apart.add(key, Instant::now());
+    pub(super) fn set_apart(&self, together: Option<Box<Issued>>) {
+        if let Some(issued) = together {
+            self.apart.add(issued.key, Instant::now());
         }
     }
 

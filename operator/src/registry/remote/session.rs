@@ -226,10 +226,11 @@ impl Drop for Session<'_> {
             let (remote, Place { access, repository }) = (self.remote.clone(), self.to);
             let (access, repository) = (access.clone(), repository.clone());
             let (digest, url) = (self.digest.clone(), self.url.clone());
-            runtime.spawn(async move {
+            let ending = async move {
                 let to = Place { access: &access, repository: &repository };
                 remote.end(to, &digest, &url).await;
-            });
+            };
+            self.remote.cancelled.spawn_on(ending, &runtime);
         }
     }
 }

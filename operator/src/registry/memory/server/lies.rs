@@ -55,6 +55,8 @@ pub enum Lie {
     Silence,
     /// No answer ever comes to this method.
     SilentTo(&'static str),
+    /// What this method asks for is done, and answered when this lie is taken back.
+    HeldBack(&'static str),
     /// Headers come, and no body.
     SilentBody,
     /// Everything redirects to itself.

@@ -1,0 +1,13 @@
+//! What breaks, and that it mends: a tenth in `make test`, all of it in `make soak`, which prints what was measured.
+//!
+//! One program, so that all share one control plane and are linked once.
+
+mod engine;
+
+mod disk;
+mod kills;
+mod leaders;
+mod matrix;
+mod outage;
+mod partition;
+mod tenants;
