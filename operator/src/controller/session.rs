@@ -117,7 +117,8 @@ impl Sessions {
     ) -> bool {
         let mut sessions = lock(&self.0);
         let session = sessions.entry(uid(object)).or_default();
-        let other_secrets = session.secrets.replace(secrets).is_some_and(|then| then != secrets);
+        let other_secrets = session.secrets.is_some_and(|then| then != secrets);
+        session.secrets = Some(secrets);
         if other_secrets {
             session.failures = 0;
         }

@@ -264,8 +264,8 @@ impl RegistryError {
             Self::Unauthorized { status, .. }
             | Self::Denied { status, .. }
             | Self::Unavailable { status, .. }
-            | Self::Refused { status, .. } => Some(*status),
-            Self::Paused { pause: Pause::Asked { status }, .. } => Some(*status),
+            | Self::Refused { status, .. }
+            | Self::Paused { pause: Pause::Asked { status }, .. } => Some(*status),
             Self::RateLimited { .. } | Self::Paused { pause: Pause::NoneLeft, .. } => Some(429),
             _ => None,
         }
