@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e soak conformance lint fmt crds demo large clean
+.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance lint fmt crds demo large clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -39,6 +39,15 @@ unit: doctor ## Test what needs no cluster
 e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
 	$(CARGO) build $(LOCKED) --workspace --bins
 	$(CARGO) test $(LOCKED) --package multiarch-e2e --test promises -- --test-threads $(E2E_THREADS) $(T)
+
+fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=manifest SECONDS=600; needs nightly Rust and cargo-fuzz)
+	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make fuzz T=TARGET [SECONDS=600], where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
+	cd operator/fuzz && mkdir -p "found/$(T)" && $(CARGO) +nightly fuzz run --fuzz-dir . "$(T)" "found/$(T)" "corpus/$(T)" -- \
+		-max_total_time=$(or $(SECONDS),600) -max_len=4096 -dict="dict/$(T).dict"
+
+corpus: doctor ## Keep the fewest files that reach what a fuzz target's corpus and finds reach (T=manifest)
+	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make corpus T=TARGET, where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
+	@hack/corpus.sh "$(T)"
 
 soak: doctor tools ## Break things for as long as it takes to be sure (half an hour or so), and print what was measured (T=kills:: for some of it)
 	$(CARGO) build $(LOCKED) --workspace --bins

@@ -3,10 +3,10 @@
 use std::{
     env,
     ffi::OsStr,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Arc,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -25,8 +25,28 @@ pub const OWN_CLUSTER: &str = "MULTIARCH_E2E_KUBECONFIG";
 #[derive(Debug)]
 pub struct Cluster {
     kubeconfig: PathBuf,
-    /// Its standard input is what keeps the control plane up, so it ends with this process, however that ends.
-    supervisor: Option<Child>,
+    supervisor: Option<Arc<Mutex<Supervisor>>>,
+}
+
+/// What keeps the control plane up.
+#[derive(Debug)]
+struct Supervisor {
+    child: Child,
+    /// As long as it is open, the control plane is up: it ends with this process, however that ends.
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Supervisor {
+    /// Has `command` done.
+    fn obey(&mut self, command: &str) -> Result<()> {
+        let commands = self.commands.as_mut().context("the control plane is down")?;
+        writeln!(commands, "{command}").with_context(|| format!("failed to ask to {command}"))?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).context("failed to read what it prints")?;
+        ensure!(answer.trim() == command, "the control plane did not {command}");
+        Ok(())
+    }
 }
 
 impl Cluster {
@@ -66,31 +86,30 @@ impl Cluster {
 
     async fn supervised(mut command: Command) -> Result<Self> {
         let (supervisor, kubeconfig) = spawn_blocking(move || {
-            let mut supervisor = command
+            let mut child = command
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
                 .context("failed to start the control plane")?;
-            let mut line = String::new();
-            if let Some(stdout) = supervisor.stdout.take() {
-                BufReader::new(stdout)
-                    .read_line(&mut line)
-                    .context("failed to read what it prints")?;
-            }
+            let commands = child.stdin.take();
+            let stdout = child.stdout.take().context("the control plane prints nowhere")?;
+            let (mut answers, mut line) = (BufReader::new(stdout), String::new());
+            answers.read_line(&mut line).context("failed to read what it prints")?;
             if line.is_empty() {
                 let mut why = String::new();
-                if let Some(mut stderr) = supervisor.stderr.take() {
+                if let Some(mut stderr) = child.stderr.take() {
                     stderr.read_to_string(&mut why).context("failed to read its errors")?;
                 }
                 bail!("the control plane did not start: {}", why.trim());
             }
+            let supervisor = Supervisor { child, commands, answers };
             Ok((supervisor, PathBuf::from(line.trim())))
         })
         .await
         .context("the start of the control plane was cut short")??;
-        let cluster = Self { kubeconfig, supervisor: Some(supervisor) };
-        for file in ["rbac.yaml", "user-roles.yaml"] {
+        let cluster = Self { kubeconfig, supervisor: Some(Arc::new(Mutex::new(supervisor))) };
+        for file in ["rbac.yaml", "rbac-leases.yaml", "user-roles.yaml"] {
             cluster.apply(&templates().join(file)).await?;
         }
         Ok(cluster)
@@ -104,7 +123,7 @@ impl Cluster {
         );
         let cluster = Self { kubeconfig, supervisor: None };
         cluster.apply(&workspace().join("crds")).await?;
-        for file in ["rbac.yaml", "user-roles.yaml"] {
+        for file in ["rbac.yaml", "rbac-leases.yaml", "user-roles.yaml"] {
             cluster.apply(&templates().join(file)).await?;
         }
         Ok(cluster)
@@ -119,6 +138,25 @@ impl Cluster {
     /// A client of the administrator. It belongs to the runtime that made it.
     pub async fn client(&self) -> Result<Client> {
         client(&self.kubeconfig).await
+    }
+
+    /// Kills the API server. Its data stay, and its address is nobody else's.
+    pub async fn stop_api_server(&self) -> Result<()> {
+        self.obey("stop kube-apiserver").await
+    }
+
+    /// Starts it again, and waits until it is ready.
+    pub async fn start_api_server(&self) -> Result<()> {
+        self.obey("start kube-apiserver").await
+    }
+
+    async fn obey(&self, command: &'static str) -> Result<()> {
+        let supervisor = self.supervisor.clone();
+        let supervisor = supervisor.context("the cluster is not the test's to break")?;
+        let obeyed = spawn_blocking(move || {
+            supervisor.lock().unwrap_or_else(PoisonError::into_inner).obey(command)
+        });
+        obeyed.await.context("it was cut short")?
     }
 
     /// `kubectl` with `arguments`, as the administrator; what it prints.
@@ -146,9 +184,10 @@ impl Cluster {
 impl Drop for Cluster {
     /// Takes it down, and waits until it is, so that its folder may be removed.
     fn drop(&mut self) {
-        if let Some(mut supervisor) = self.supervisor.take() {
-            drop(supervisor.stdin.take());
-            let _ = supervisor.wait();
+        if let Some(supervisor) = self.supervisor.take() {
+            let mut supervisor = supervisor.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(supervisor.commands.take());
+            let _ = supervisor.child.wait();
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod bin;
 pub mod cluster;
 pub mod images;
 pub mod namespace;
+pub mod objects;
 pub mod operator;
 pub mod peers;
 pub mod process;
@@ -15,5 +16,6 @@ pub mod registry;
 pub mod scale;
 pub mod spec;
 pub mod tls;
+pub mod tokens;
 
 pub use scenario::{Scenario, scenario};

@@ -1,7 +1,10 @@
 //! A namespace for one test, gone with it.
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Namespace as Object;
+use k8s_openapi::api::{
+    core::v1::Namespace as Object,
+    rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, ObjectMeta, PostParams},
@@ -24,6 +27,35 @@ impl Namespace {
         let created = api.create(&PostParams::default(), &object).await;
         let name = created.context("failed to create a namespace")?.metadata.name;
         Ok(Self { name: name.context("a namespace without a name")?, api })
+    }
+
+    /// Lets the ServiceAccount `name` of the namespace `of` have a Lease here.
+    pub async fn grant_leases(&self, client: &Client, of: &str, name: &str) -> Result<()> {
+        let metadata = ObjectMeta { name: Some("leases".into()), ..ObjectMeta::default() };
+        let may = PolicyRule {
+            api_groups: Some(vec!["coordination.k8s.io".into()]),
+            resources: Some(vec!["leases".into()]),
+            verbs: ["get", "create", "update"].map(Into::into).into(),
+            ..PolicyRule::default()
+        };
+        let role = Role { metadata: metadata.clone(), rules: Some(vec![may]) };
+        let roles: Api<Role> = Api::namespaced(client.clone(), &self.name);
+        roles.create(&PostParams::default(), &role).await.context("failed to create a Role")?;
+        let subject = Subject {
+            kind: "ServiceAccount".into(),
+            name: name.into(),
+            namespace: Some(of.into()),
+            ..Subject::default()
+        };
+        let role_ref = RoleRef {
+            api_group: "rbac.authorization.k8s.io".into(),
+            kind: "Role".into(),
+            name: "leases".into(),
+        };
+        let binding = RoleBinding { metadata, role_ref, subjects: Some(vec![subject]) };
+        let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), &self.name);
+        let bound = bindings.create(&PostParams::default(), &binding).await;
+        bound.context("failed to create a RoleBinding").map(drop)
     }
 
     /// Has it deleted with all that is in it. Nobody waits for that.

@@ -30,6 +30,9 @@ pub const NAMESPACE: &str = "multiarch-system";
 /// Its name, and that of the ClusterRole.
 pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
 
+/// What tests want to see.
+const LOG_LEVEL: &str = "info,multiarch_operator=debug";
+
 /// A running operator.
 #[derive(Debug)]
 pub struct Operator {
@@ -37,34 +40,91 @@ pub struct Operator {
     admin: String,
     folder: PathBuf,
     namespace: Option<String>,
+    flags: Vec<String>,
     starts: u32,
 }
 
 impl Operator {
     /// Starts one that watches `namespace` only (or all of them), and waits until it is ready. Its files lie in `folder`.
     pub async fn start(cluster: &Cluster, folder: &Path, namespace: Option<&str>) -> Result<Self> {
+        Self::start_with(cluster, folder, namespace, &[""; 0]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        flags: &[impl AsRef<str>],
+    ) -> Result<Self> {
+        Self::start_as(cluster, folder, namespace, NAMESPACE, flags).await
+    }
+
+    /// The same as the ServiceAccount of that name in `home`, with what rights it has; `namespace` may be a list with commas.
+    pub async fn start_as(
+        cluster: &Cluster,
+        folder: &Path,
+        namespace: Option<&str>,
+        home: &str,
+        flags: &[impl AsRef<str>],
+    ) -> Result<Self> {
         fs::create_dir_all(folder.join("home")).context("failed to make a home")?;
         let kubeconfig = folder.join("operator.kubeconfig");
-        fs::write(&kubeconfig, service_account_kubeconfig(cluster).await?)
+        fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
             .context("failed to write a kubeconfig")?;
-        let (process, admin) = run(folder, namespace, 1).await?;
-        Ok(Self {
-            process,
-            admin,
-            folder: folder.to_owned(),
-            namespace: namespace.map(Into::into),
-            starts: 1,
-        })
+        let namespace = namespace.map(ToOwned::to_owned);
+        let flags: Vec<_> = flags.iter().map(|flag| flag.as_ref().to_owned()).collect();
+        let (process, admin) = run(folder, namespace.as_deref(), &flags, 1).await?;
+        let folder = folder.to_owned();
+        let mut operator = Self { process, admin, folder, namespace, flags, starts: 1 };
+        operator.ready(SOON).await?;
+        Ok(operator)
+    }
+
+    /// Waits until it is ready: its first list of objects is done.
+    pub async fn ready(&mut self, deadline: Duration) -> Result<()> {
+        let (process, admin) = (&mut self.process, &self.admin);
+        let ready = async || {
+            process.find_in_logs(|_| Some(()))?;
+            Ok(get(admin, "/readyz", "*/*").await?.status().is_success().then_some(()))
+        };
+        let waited = await_some("the operator is ready", deadline, ready).await;
+        waited.with_context(|| self.process.logs().unwrap_or_default())
     }
 
     /// Kills it as `kill -9` does, and starts it anew.
     pub async fn kill_and_restart(&mut self) -> Result<()> {
-        self.process.signal("KILL").await?;
-        self.process.ended(SOON).await?;
+        self.kill().await?;
+        self.restart().await
+    }
+
+    /// Kills it as `kill -9` does.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts it anew after its end, and waits until it is ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.relaunch().await?;
+        self.ready(SOON).await
+    }
+
+    /// Starts it anew after its end, whether or not there is an API server.
+    pub async fn relaunch(&mut self) -> Result<()> {
         self.starts += 1;
-        (self.process, self.admin) =
-            run(&self.folder, self.namespace.as_deref(), self.starts).await?;
+        let namespace = self.namespace.as_deref();
+        (self.process, self.admin) = run(&self.folder, namespace, &self.flags, self.starts).await?;
         Ok(())
+    }
+
+    /// Sends it the signal `name` (STOP, CONT, TERM).
+    pub async fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name).await
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.process.ended(deadline).await
     }
 
     /// Asks it to stop, as a kubelet does, and waits for the end.
@@ -93,6 +153,17 @@ impl Operator {
             .sum())
     }
 
+    /// Whether it works: it holds its Lease.
+    pub async fn leads(&self) -> Result<bool> {
+        Ok(self.metric("multiarch_leader").await? > 0.0)
+    }
+
+    /// Waits until it works.
+    pub async fn await_lead(&self, deadline: Duration) -> Result<()> {
+        let leads = async || Ok(self.leads().await?.then_some(()));
+        await_some("it leads", deadline, leads).await
+    }
+
     /// How many runs have ended since its start.
     pub async fn runs(&self) -> Result<f64> {
         self.metric("multiarch_reconcile_duration_seconds_count").await
@@ -117,28 +188,35 @@ impl Operator {
         Ok((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// Waits until it has logged `words` since its last start.
+    pub async fn await_log(&self, words: &str, deadline: Duration) -> Result<()> {
+        let said = async || Ok(self.logs()?.contains(words).then_some(()));
+        await_some(&format!("it logs: {words}"), deadline, said).await
+    }
+
     /// What it has logged since its last start.
     pub fn logs(&self) -> Result<String> {
         self.process.logs()
     }
 }
 
-/// Starts the process, and waits until it is ready: its first list of objects is done.
-async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Process, String)> {
+/// Starts the process, and waits until it listens.
+async fn run(
+    folder: &Path,
+    namespace: Option<&str>,
+    flags: &[String],
+    number: u32,
+) -> Result<(Process, String)> {
     let mut command = Command::new(bin::operator()?);
     command
-        .args([
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-            "--log-level",
-            "info,multiarch_operator=debug",
-        ])
+        .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json"])
         .args(["--insecure-allow-http", "--allow-loopback-registries"])
+        .args(flags)
         .env_clear()
         .env("PATH", "/nonexistent")
         .env("HOME", folder.join("home"))
+        // A flag says otherwise.
+        .env("MULTIARCH_LOG_LEVEL", LOG_LEVEL)
         .env("KUBECONFIG", folder.join("operator.kubeconfig"));
     if let Some(namespace) = namespace {
         command.args(["--watch-namespace", namespace]);
@@ -146,12 +224,6 @@ async fn run(folder: &Path, namespace: Option<&str>, number: u32) -> Result<(Pro
     let mut process = Process::start(command, &folder.join(format!("operator-{number}.log")))?;
     let admin =
         await_some("the operator listens", SOON, async || process.find_in_logs(listening)).await?;
-    let ready = async || {
-        process.find_in_logs(|_| Some(()))?;
-        Ok(get(&admin, "/readyz", "*/*").await?.status().is_success().then_some(()))
-    };
-    let waited = await_some("the operator is ready", SOON, ready).await;
-    waited.with_context(|| process.logs().unwrap_or_default())?;
     Ok((process, admin))
 }
 
@@ -169,9 +241,9 @@ fn listening(line: &str) -> Option<String> {
     said.then(|| fields.get("admin")?.as_str().map(ToOwned::to_owned)).flatten()
 }
 
-/// A kubeconfig of the operator's ServiceAccount, for the cluster of the administrator's.
-async fn service_account_kubeconfig(cluster: &Cluster) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, NAMESPACE);
+/// A kubeconfig of the operator's ServiceAccount in `home`, for the cluster of the administrator's.
+async fn service_account_kubeconfig(cluster: &Cluster, home: &str) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, home);
     let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec, ..TokenRequest::default() };
     let answer =

@@ -1,6 +1,14 @@
 //! A real distribution registry of a test's own, behind the proxy that counts, and what CI would do with it: push, tag, delete.
 
-use std::{fs, path::Path};
+mod setup;
+mod storage;
+mod whole;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -8,6 +16,11 @@ use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+pub use self::{
+    setup::{Auth, BOTH, CI, Login, READER, Setup, Storage, Wire},
+    storage::Backup,
+    whole::Whole,
+};
 use crate::{
     await_condition::{SOON, await_some},
     bin::tool,
@@ -15,40 +28,8 @@ use crate::{
     process::Process,
     proxy::{Proxy, client},
     tls::Certificates,
+    tokens::Signer,
 };
-
-/// Somebody with a password.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Login {
-    /// The name.
-    pub user: &'static str,
-    /// The password.
-    pub password: &'static str,
-    /// Both, as htpasswd writes them (bcrypt, at its lowest cost).
-    htpasswd: &'static str,
-}
-
-/// Whom the registry of a test lets in.
-pub const CI: Login = Login {
-    user: "ci",
-    password: "correct horse",
-    htpasswd: "ci:$2a$04$t0fBwWt9jslnES8AjiHzeOIlybKrp2Bo3cHSJD0q6gjv3FlPjR/ru\n",
-};
-/// Whom the registry of somebody else lets in.
-pub const READER: Login = Login {
-    user: "reader",
-    password: "battery staple",
-    htpasswd: "reader:$2a$04$ThYSDPBCpn6dj.3uPp3QPO.u0UwA.cRF0Sm0ilW1VYceVLpK.kL4u\n",
-};
-
-/// Where a registry keeps what it is given.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Storage {
-    /// In its memory.
-    Memory,
-    /// In files beside its log: for layers that fill a memory.
-    Files,
-}
 
 /// A running registry.
 #[derive(Debug)]
@@ -56,17 +37,28 @@ pub struct Registry {
     /// What the operator talks to.
     pub proxy: Proxy,
     address: String,
+    folder: PathBuf,
     is_tls: bool,
-    login: Option<Login>,
+    own: Own,
     client: reqwest::Client,
-    _process: Process,
+    process: Arc<Process>,
+    starts: u32,
+}
+
+/// What the test itself is let in by.
+#[derive(Clone, Debug)]
+enum Own {
+    Nothing,
+    Password(Login),
+    Token(Signer),
 }
 
 impl Registry {
     /// Starts one that lets in whom `login` says, else everyone; its configuration and log lie in `folder`.
     pub async fn start(folder: &Path, login: Option<Login>, storage: Storage) -> Result<Self> {
-        fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
-        Self::run(folder, login, storage, json!({}), client()?).await
+        let logins = login.as_slice();
+        let auth = if logins.is_empty() { Auth::Everyone } else { Auth::Password(logins) };
+        Self::start_as(folder, &Setup { auth, storage, ..Setup::default() }).await
     }
 
     /// Starts one that speaks TLS by `certificates`, and where it `asks_clients`, lets in only who shows one by the same
@@ -76,66 +68,42 @@ impl Registry {
         certificates: &Certificates,
         asks_clients: bool,
     ) -> Result<Self> {
-        fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
-        let Certificates { ca, server, client } = certificates;
-        let files = [("ca.crt", ca), ("tls.crt", &server.certificate), ("tls.key", &server.key)];
-        for (name, content) in files {
-            fs::write(folder.join(name), content)
-                .with_context(|| format!("failed to write {name}"))?;
-        }
-        let mut tls = json!({"certificate": folder.join("tls.crt"), "key": folder.join("tls.key")});
-        if asks_clients {
-            tls["clientcas"] = json!([folder.join("ca.crt")]);
-        }
-        let ca = reqwest::Certificate::from_pem(ca.as_bytes()).context("no CA")?;
-        let pair = format!("{}{}", client.certificate, client.key);
-        let identity = reqwest::Identity::from_pem(pair.as_bytes()).context("no identity")?;
-        let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).identity(identity);
-        let client = client.build().context("failed to set up an HTTP client")?;
-        Self::run(folder, None, Storage::Memory, tls, client).await
+        let wire =
+            if asks_clients { Wire::MutualTls(certificates) } else { Wire::Tls(certificates) };
+        Self::start_as(folder, &Setup { wire, ..Setup::default() }).await
     }
 
-    async fn run(
-        folder: &Path,
-        login: Option<Login>,
-        storage: Storage,
-        tls: Value,
-        client: reqwest::Client,
-    ) -> Result<Self> {
-        let is_tls = tls != json!({});
-        let mut config = json!({
-            "version": "0.1",
-            "log": {"accesslog": {"disabled": true}, "level": "info"},
-            "storage": {
-                "delete": {"enabled": true},
-                "maintenance": {"uploadpurging": {"enabled": false}},
-            },
-            "http": {"addr": "127.0.0.1:0", "relativeurls": true, "secret": "e2e", "tls": tls},
-        });
-        match storage {
-            Storage::Memory => config["storage"]["inmemory"] = json!({}),
-            Storage::Files => {
-                let files = folder.join("storage");
-                config["storage"]["filesystem"] = json!({"rootdirectory": files});
-            }
-        }
-        if let Some(login) = login {
-            let htpasswd = folder.join("htpasswd");
-            fs::write(&htpasswd, login.htpasswd).context("failed to write htpasswd")?;
-            config["auth"] = json!({"htpasswd": {"realm": "e2e", "path": htpasswd}});
-        }
-        // JSON is YAML.
-        let file = folder.join("registry.yaml");
-        fs::write(&file, config.to_string())
+    /// Starts one as `setup` says.
+    pub async fn start_as(folder: &Path, setup: &Setup<'_>) -> Result<Self> {
+        fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
+        fs::write(folder.join(CONFIGURATION), setup.config(folder)?.to_string())
             .context("failed to write the registry's configuration")?;
-        let mut command = Command::new(tool("registry")?);
-        command.arg("serve").arg(&file);
-        let mut process = Process::start(command, &folder.join("registry.log"))?;
-        let address =
-            await_some("the registry listens", SOON, async || process.find_in_logs(listening))
-                .await?;
+        let own = match setup.auth {
+            Auth::Everyone => Own::Nothing,
+            Auth::Password(logins) => logins.first().map_or(Own::Nothing, |it| Own::Password(*it)),
+            Auth::Token(tokens) => Own::Token(tokens.signer().clone()),
+        };
+        let certificates = setup.wire.certificates();
+        let client = certificates.map_or_else(client, Certificates::client_of)?;
+        let (process, address) = serve(folder, 1).await?;
         let proxy = Proxy::start(&address).await?;
-        Ok(Self { proxy, address, is_tls, login, client, _process: process })
+        let (is_tls, folder) = (certificates.is_some(), folder.to_owned());
+        let process = Arc::new(process);
+        Ok(Self { proxy, address, folder, is_tls, own, client, process, starts: 1 })
+    }
+
+    /// The same registry under another host: behind one more proxy, which knows nothing of what the other one was told.
+    pub async fn another_host(&self) -> Result<Self> {
+        Ok(Self {
+            proxy: self.proxy.another().await?,
+            address: self.address.clone(),
+            folder: self.folder.clone(),
+            is_tls: self.is_tls,
+            own: self.own.clone(),
+            client: self.client.clone(),
+            process: Arc::clone(&self.process),
+            starts: self.starts,
+        })
     }
 
     /// The host of references to it: the proxy's, or its own where it speaks TLS.
@@ -156,16 +124,25 @@ impl Registry {
         format!("{}/{of}", self.address)
     }
 
-    /// Whom it lets in; `None` where that is everyone.
+    /// Its own host:port, past the proxy.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Who has a password for it, and is the test itself; `None` where there are none.
     #[must_use]
     pub fn login(&self) -> Option<Login> {
-        self.login
+        match self.own {
+            Own::Password(login) => Some(login),
+            Own::Nothing | Own::Token(_) => None,
+        }
     }
 
     /// The login as a file that other tools read; `None` where everyone is let in.
     #[must_use]
     pub fn docker_config(&self) -> Option<Value> {
-        let Login { user, password, .. } = self.login?;
+        let Login { user, password, .. } = self.login()?;
         let auth = STANDARD.encode(format!("{user}:{password}"));
         Some(json!({"auths": {(self.address.as_str()): {"auth": auth}}}))
     }
@@ -173,6 +150,9 @@ impl Registry {
     /// Pushes `image` under `to` (repository:tag), past the proxy.
     pub async fn push(&self, to: &str, image: &Image) -> Result<()> {
         let (repository, tag) = split(to)?;
+        for config in image.configs()? {
+            self.proxy.know_config(&config);
+        }
         for blob in &image.blobs {
             self.put_blob(repository, blob).await?;
         }
@@ -198,6 +178,23 @@ impl Registry {
         let answer = self.send(Method::DELETE, &path, None, Vec::new()).await?;
         ensure!(answer.status() == 202, "DELETE {path}: {}", answer.status());
         Ok(())
+    }
+
+    /// How many uploads to `repository` were begun and neither ended nor cancelled. It keeps its files, or there is
+    /// nothing to look at.
+    #[must_use]
+    pub fn open_uploads(&self, repository: &str) -> usize {
+        let repositories = self.folder.join("storage/docker/registry/v2/repositories");
+        let uploads = fs::read_dir(repositories.join(repository).join("_uploads"));
+        // It keeps the folder of a cancelled upload, and forgets when that began.
+        let open = |upload: &fs::DirEntry| upload.path().join("startedat").exists();
+        uploads.map_or(0, |all| all.filter_map(Result::ok).filter(open).count())
+    }
+
+    /// Pushes `bytes` as a blob of `repository`, past the proxy.
+    pub async fn push_blob(&self, repository: &str, bytes: &[u8]) -> Result<()> {
+        let (digest, bytes) = (crate::images::digest(bytes), bytes.to_vec());
+        self.put_blob(repository, &Blob { digest, bytes }).await
     }
 
     /// Whether `repository` has the blob.
@@ -230,7 +227,7 @@ impl Registry {
         let location =
             start.headers().get(header::LOCATION).context("an upload without Location")?;
         let location = location.to_str().context("a Location that is no text")?;
-        let location = location.strip_prefix("/v2/").context("a Location on another host")?;
+        let (_, location) = location.split_once("/v2/").context("a Location elsewhere")?;
         let end = format!(
             "{location}{}digest={}",
             if location.contains('?') { '&' } else { '?' },
@@ -273,14 +270,36 @@ impl Registry {
             .request(method.clone(), &url)
             .header(header::ACCEPT, accept.join(", "))
             .body(body);
-        if let Some(login) = self.login {
-            request = request.basic_auth(login.user, Some(login.password));
-        }
+        request = match &self.own {
+            Own::Nothing => request,
+            Own::Password(login) => request.basic_auth(login.user, Some(login.password)),
+            Own::Token(signer) => {
+                let mut parts = ["/manifests/", "/blobs/"].iter();
+                let repository = parts.find_map(|part| path.split_once(part));
+                let (repository, _) =
+                    repository.with_context(|| format!("no repository: {path}"))?;
+                request.bearer_auth(signer.of_everything(repository)?)
+            }
+        };
         if let Some(media_type) = media_type {
             request = request.header(header::CONTENT_TYPE, media_type);
         }
         request.send().await.with_context(|| format!("{method} {url}"))
     }
+}
+
+const CONFIGURATION: &str = "registry.yaml";
+const STORAGE: &str = "storage";
+
+/// Starts the process whose configuration lies in `folder`, for the time that `number` counts, and waits until it listens.
+async fn serve(folder: &Path, number: u32) -> Result<(Process, String)> {
+    let mut command = Command::new(tool("registry")?);
+    command.arg("serve").arg(folder.join(CONFIGURATION));
+    let mut process = Process::start(command, &folder.join(format!("registry-{number}.log")))?;
+    let listens =
+        await_some("the registry listens", SOON, async || process.find_in_logs(listening));
+    let address = listens.await?;
+    Ok((process, address))
 }
 
 /// The repository, and the tag or digest.

@@ -1,11 +1,15 @@
 //! A CA of a test's own, with a certificate for a registry and one for who asks it.
 
+mod listener;
+
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
 use serde_json::{Value, json};
+
+pub use self::listener::Listener;
 
 /// A CA, and what it has issued.
 #[derive(Clone, Debug)]
@@ -39,6 +43,17 @@ impl Certificates {
         let mut client = named("a client of a test")?;
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         Ok(Self { ca, server: issued(&server, &issuer)?, client: issued(&client, &issuer)? })
+    }
+
+    /// An HTTP client that trusts the CA alone, and shows the certificate for who asks.
+    pub fn client_of(&self) -> Result<reqwest::Client> {
+        let ca = reqwest::Certificate::from_pem(self.ca.as_bytes()).context("no CA")?;
+        let pair = format!("{}{}", self.client.certificate, self.client.key);
+        let identity = reqwest::Identity::from_pem(pair.as_bytes()).context("no identity")?;
+        // It asks for a provider; a second installation is refused, and the first is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).identity(identity);
+        client.build().context("failed to set up an HTTP client")
     }
 }
 

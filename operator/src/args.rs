@@ -1,10 +1,14 @@
 //! Every flag and its environment variable, in one struct.
 
-use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-use crate::oci::{Prefix, reference::canonical_host};
+use crate::{
+    leader::Timing,
+    oci::{Prefix, reference::canonical_host},
+    selector::Selector,
+};
 
 /// Publishes multi-arch images from per-arch sources and keeps them true.
 ///
@@ -23,7 +27,78 @@ pub struct Args {
     )]
     pub watch_namespace: Vec<String>,
 
-    /// How many objects are worked on at once.
+    /// Watch only objects with these labels, such as `multiarch.dev/shard=a` or `multiarch.dev/shard notin (a, b)`: one shard
+    /// of several operators. All objects where it is not given.
+    #[arg(long, env = "MULTIARCH_WATCH_LABEL_SELECTOR", value_name = "SELECTOR")]
+    pub watch_label_selector: Option<Selector>,
+
+    /// Work only while this process holds a Lease, so that of several replicas one works and the others stand by.
+    #[arg(long, env = "MULTIARCH_LEADER_ELECT")]
+    pub leader_elect: bool,
+
+    /// The namespace of the Lease; where it is not given, that of the Pod: POD_NAMESPACE, or its ServiceAccount's.
+    #[arg(
+        long,
+        env = "MULTIARCH_LEADER_ELECTION_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_parser = namespace
+    )]
+    pub leader_election_namespace: Option<String>,
+
+    /// The name of the Lease, the same for all replicas of one operator; where it is not given, `multiarch-operator`, and with
+    /// --watch-label-selector a name that is made of the selector, too.
+    #[arg(
+        long,
+        env = "MULTIARCH_LEADER_ELECTION_LEASE",
+        value_name = "NAME",
+        value_parser = lease
+    )]
+    pub leader_election_lease: Option<String>,
+
+    /// How long others wait for a leader that is not heard of before one of them takes over.
+    #[arg(
+        long,
+        env = "MULTIARCH_LEADER_ELECTION_LEASE_DURATION",
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = duration
+    )]
+    pub leader_election_lease_duration: Duration,
+
+    /// How long a leader that cannot renew the Lease works on; shorter than the lease duration, so that it has stopped when
+    /// another one takes over.
+    #[arg(
+        long,
+        env = "MULTIARCH_LEADER_ELECTION_RENEW_DEADLINE",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration
+    )]
+    pub leader_election_renew_deadline: Duration,
+
+    /// How often the Lease is looked at, or renewed.
+    #[arg(
+        long,
+        env = "MULTIARCH_LEADER_ELECTION_RETRY_PERIOD",
+        value_name = "DURATION",
+        default_value = "2s",
+        value_parser = duration
+    )]
+    pub leader_election_retry_period: Duration,
+
+    /// How long runs may go on after SIGTERM before they are cut off; in a Pod, some ten seconds less than
+    /// terminationGracePeriodSeconds.
+    #[arg(
+        long,
+        env = "MULTIARCH_SHUTDOWN_GRACE",
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = duration
+    )]
+    pub shutdown_grace: Duration,
+
+    /// How many objects are worked on at once. Those that name the same registries are at most half of them, so that
+    /// a registry that is slow does not hold up the objects of others.
     #[arg(long, env = "MULTIARCH_CONCURRENT", value_name = "N", default_value = "8")]
     pub concurrent: NonZeroU16,
 
@@ -31,6 +106,17 @@ pub struct Args {
     /// name the same images read them once. 0 keeps none.
     #[arg(long, env = "MULTIARCH_CACHE_MIB", value_name = "MIB", default_value = "16")]
     pub cache_mib: usize,
+
+    /// How many requests a second go to one registry for one credential, or without one; at most eight of them at once.
+    /// Docker Hub gets five, and four at once, where this is not less.
+    #[arg(
+        long,
+        env = "MULTIARCH_REGISTRY_QPS",
+        value_name = "N",
+        default_value = "20",
+        value_parser = a_second
+    )]
+    pub registry_qps: f64,
 
     /// Allow objects to say plainHTTP for a registry: content and credentials then cross the
     /// network unencrypted.
@@ -109,6 +195,28 @@ pub enum LogFormat {
     Text,
 }
 
+/// The Lease's name where no other one is given.
+const LEASE: &str = "multiarch-operator";
+
+impl Args {
+    /// The name of the Lease.
+    #[must_use]
+    pub fn lease(&self) -> String {
+        let of_shard = || self.watch_label_selector.as_ref().map(|selector| selector.name(LEASE));
+        self.leader_election_lease.clone().or_else(of_shard).unwrap_or_else(|| LEASE.into())
+    }
+
+    /// When the Lease is taken, kept and lost.
+    pub fn timing(&self) -> Result<Timing, String> {
+        let timing = Timing {
+            lease: self.leader_election_lease_duration,
+            renew: self.leader_election_renew_deadline,
+            retry: self.leader_election_retry_period,
+        };
+        timing.check().map(|()| timing)
+    }
+}
+
 /// `HOST=URL`, with an https URL that has neither user nor query.
 fn token_realm(text: &str) -> Result<(String, String), String> {
     let (host, url) = text.split_once('=').ok_or("write HOST=URL")?;
@@ -127,6 +235,28 @@ fn namespace(text: &str) -> Result<String, String> {
     let whole = text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-');
     let fits = whole && (1..=63).contains(&text.len());
     fits.then(|| text.into()).ok_or_else(|| "a namespace is 1 to 63 of a-z, 0-9 and -".into())
+}
+
+/// A DNS subdomain.
+fn lease(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 253 && text.split('.').all(|label| namespace(label).is_ok());
+    fits.then(|| text.into())
+        .ok_or_else(|| "a Lease's name is 1 to 253 of a-z, 0-9, - and .".into())
+}
+
+/// `15s`, `1m30s`, `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration =
+        text.parse().map_err(|error| format!("{error}; write 15s or 1m30s"))?;
+    if parsed.is_negative() { Err("it is negative".into()) } else { Ok(parsed.into()) }
+}
+
+/// A number above nothing.
+fn a_second(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "write a number, such as 20 or 0.5")?;
+    let most = f64::from(u16::MAX);
+    let fits = number >= 0.001 && number <= most;
+    fits.then_some(number).ok_or_else(|| format!("it is from 0.001 to {most}"))
 }
 
 /// `HOST=HOST`.
@@ -158,9 +288,22 @@ mod tests {
         }
     }
 
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["multiarch-operator"], args].concat())
+    }
+
+    #[test]
+    fn takes_requests_a_second() {
+        let parse = |args: &[&str]| Args::try_parse_from([&["multiarch-operator"], args].concat());
+        assert_eq!(parse(&[]).unwrap().registry_qps.to_string(), "20");
+        assert_eq!(parse(&["--registry-qps=2.5"]).unwrap().registry_qps.to_string(), "2.5");
+        for wrong in ["0", "-1", "NaN", "inf", "1e9", "many", ""] {
+            assert!(parse(&[&format!("--registry-qps={wrong}")]).is_err(), "{wrong}");
+        }
+    }
+
     #[test]
     fn takes_lists_by_comma_and_by_repetition() {
-        let parse = |args: &[&str]| Args::try_parse_from([&["multiarch-operator"], args].concat());
         let args = parse(&["--watch-namespace=a,b", "--watch-namespace=c"]).unwrap();
         assert_eq!(args.watch_namespace, ["a", "b", "c"]);
         let args =
@@ -182,6 +325,38 @@ mod tests {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }
         assert!(parse(&[]).unwrap().watch_namespace.is_empty());
+    }
+
+    #[test]
+    fn has_the_times_of_other_controllers() {
+        let args = parse(&[]).unwrap();
+        let timing = args.timing().unwrap();
+        let seconds = |of: Duration| of.as_secs();
+        let timing = (seconds(timing.lease), seconds(timing.renew), seconds(timing.retry));
+        assert_eq!((args.leader_elect, timing), (false, (15, 10, 2)));
+        let args = parse(&["--leader-elect", "--leader-election-renew-deadline=1m"]).unwrap();
+        assert!(args.leader_elect && args.timing().unwrap_err().contains("longer"));
+        for wrong in [
+            "--shutdown-grace=20",
+            "--shutdown-grace=-1s",
+            "--leader-election-lease=A",
+            "--leader-election-lease=",
+            "--leader-election-namespace=a.b",
+            "--watch-label-selector=",
+            "--watch-label-selector=a in (",
+        ] {
+            assert!(parse(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_shard_has_a_lease_of_its_own() {
+        let lease = |args: &[&str]| parse(args).unwrap().lease();
+        assert_eq!(lease(&[]), "multiarch-operator");
+        let shard = lease(&["--watch-label-selector=multiarch.dev/shard=a"]);
+        let rest = lease(&["--watch-label-selector=multiarch.dev/shard notin (a)"]);
+        assert!(shard.starts_with("multiarch-operator-") && shard != rest, "{shard} {rest}");
+        assert_eq!(lease(&["--watch-label-selector=a", "--leader-election-lease=x.y"]), "x.y");
     }
 
     #[test]

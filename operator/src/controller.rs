@@ -3,49 +3,47 @@
 mod busy;
 mod claims;
 mod finalizer;
-mod gauges;
+mod objects;
 mod pipeline;
 mod report;
 mod scope;
 mod session;
 mod spread;
+mod work;
+mod workers;
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU16,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource, ResourceExt,
     core::DeserializeGuard,
-    runtime::{
-        Controller, PredicateConfig, WatchStreamExt,
-        controller::{Action, Config as ControllerConfig},
-        reflector, watcher,
-    },
+    runtime::{controller::Action, reflector::ObjectRef, watcher},
 };
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tokio_util::task::TaskTracker;
 
-pub use self::spread::SPREAD;
 use self::{
     busy::Busy,
-    claims::Freed,
-    gauges::{count_push, gauges},
-    report::Reporter,
-    session::Sessions,
+    report::{Reporter, Written},
+    session::{Known, Sessions},
     spread::Spread,
+    workers::Workers,
+};
+pub use self::{
+    objects::{Objects, watch},
+    spread::SPREAD,
+    work::{Controller, run},
 };
 use crate::{
-    admin::Admin,
     error::Retry,
-    metrics::Metrics,
+    leader::{Fenced, Term},
+    metrics::{Metrics, ObjectGauges},
     oci::Prefix,
     reconcile::{
         self,
@@ -53,6 +51,7 @@ use crate::{
         status::{Outcome, Run},
     },
     registry::Registry,
+    selector::Selector,
 };
 
 /// The annotation that asks for a run now: any value that is not the last one.
@@ -68,10 +67,13 @@ const MIN_INTERVAL: Duration = Duration::from_secs(30);
 pub type Watched = DeserializeGuard<MultiArchImage>;
 
 /// What the controller is told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The namespaces to watch; all where there are none.
     pub namespaces: Vec<String>,
+    /// The objects to watch, by their labels; all where it is not given. Those of other operators are not touched, and
+    /// their tags are theirs.
+    pub selector: Option<Selector>,
     /// The registries that objects may name; any where there are none.
     pub allowed: Vec<Prefix>,
     /// How many objects are worked on at once.
@@ -81,18 +83,23 @@ pub struct Options {
     pub spread: Duration,
 }
 
-/// What every run shares.
+/// What every run of one term shares.
 struct Context<R> {
     client: Client,
-    registry: R,
+    registry: Fenced<R>,
+    namespaces: Vec<String>,
+    selector: Option<Selector>,
     allowed: Vec<Prefix>,
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,
-    objects: reflector::Store<Watched>,
-    freed: Freed,
+    objects: Arc<Objects>,
     busy: Busy,
     spread: Spread,
+    term: Term,
+    /// The runs at hand.
+    runs: TaskTracker,
+    workers: Workers<ObjectRef<Watched>>,
 }
 
 impl<R> Context<R> {
@@ -119,6 +126,14 @@ enum ControllerError {
         #[source]
         source: kube::Error,
     },
+    #[error("the status of {object} is not what the run began with: something else has written it")]
+    Stale { object: String },
+    #[error("failed to ask for other shards' objects that publish where {object} does: {source}")]
+    Claims {
+        object: String,
+        #[source]
+        source: kube::Error,
+    },
     #[error("failed to write the finalizer of {object}: {source}")]
     Finalizer {
         object: String,
@@ -127,100 +142,32 @@ enum ControllerError {
     },
 }
 
-/// Runs until `stop`, and then until the runs at hand have ended.
-pub async fn run<R: Registry>(
-    client: Client,
-    registry: R,
-    options: Options,
-    metrics: Arc<Metrics>,
-    admin: Admin,
-    stop: CancellationToken,
-) {
-    let (store, writer) = reflector::store();
-    let (freed, waiting) = claims::channel(store.clone());
-    let deleted = freed.clone();
-    let ready = admin.clone();
-    let objects = scope::watch(&client, &options.namespaces, store.clone())
-        // Not by the store's own signal: of several that wait for it, it wakes only the last.
-        .inspect(move |event| match event {
-            Ok(watcher::Event::InitDone) => admin.set_ready(),
-            Ok(watcher::Event::Delete(object)) => deleted.of(object),
-            Ok(_) | Err(_) => {}
-        })
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(wakes, PredicateConfig::default());
-    let listed = store.clone();
-    metrics.gauge_objects(move || listed.state().iter().filter_map(|o| gauges(o)).collect());
-    let context = Context {
-        reporter: Reporter::new(client.clone()),
-        sessions: Sessions::default(),
-        objects: store.clone(),
-        freed,
-        busy: Busy::default(),
-        spread: Spread::over(options.spread),
-        client,
-        registry,
-        allowed: options.allowed,
-        metrics,
-    };
-    // kube's controller waits for the first list before it looks at the stop; nothing runs by then.
-    let stopped = stop.clone();
-    let never_listed = async move {
-        stopped.cancelled().await;
-        if ready.is_ready() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let controller = Controller::for_stream(objects, store)
-        .with_config(ControllerConfig::default().concurrency(options.concurrent.get()))
-        .reconcile_on(waiting)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, on_error, Arc::new(context))
-        .for_each(|result| async move {
-            match result {
-                Ok((object, action)) => debug!(%object, ?action, "done"),
-                // A deleted object, or the watch's own errors, which were logged above.
-                Err(kube::runtime::controller::Error::ReconcilerFailed(error, object)) => {
-                    let error = causes(&error);
-                    warn!(%object, error, "the run has no outcome; trying again");
-                }
-                Err(error) => debug!(%error, "nothing to do"),
-            }
-        });
-    tokio::select! {
-        () = controller => {}
-        () = never_listed => {}
-    }
-}
-
-/// What wakes an object: another generation, a request, its deletion. Our own status writes change
-/// none of them.
-#[allow(clippy::unnecessary_wraps, reason = "the form of kube's Predicate")]
-fn wakes(object: &Watched) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    let meta = object.meta();
-    meta.generation.hash(&mut hasher);
-    meta.deletion_timestamp.is_some().hash(&mut hasher);
-    object.annotations().get(REQUESTED_AT).hash(&mut hasher);
-    Some(hasher.finish())
-}
-
 async fn reconcile<R: Registry>(
     object: Arc<Watched>,
     context: Arc<Context<R>>,
 ) -> Result<Action, ControllerError> {
-    if object.meta().deletion_timestamp.is_some() {
-        return match &object.0 {
-            _ if !finalizer::is_finalized(object.meta()) => Ok(Action::await_change()),
-            Ok(object) => context.finish(object).await,
-            Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
-        };
+    let _at_work = context.runs.token();
+    let is_deleted = object.meta().deletion_timestamp.is_some();
+    let itself = ObjectRef::from_obj(&*object);
+    if is_deleted && !finalizer::is_finalized(object.meta()) {
+        context.workers.forget(&itself);
+        return Ok(Action::await_change());
     }
-    if let Ok(object) = &object.0
+    if !is_deleted
+        && let Ok(object) = &object.0
         && let Some(wait) = context.spread.wait(object, &context.sessions)
     {
         return Ok(Action::requeue(wait));
+    }
+    let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
+    let Some(_worker) = context.workers.enter(&itself, &hosts.unwrap_or_default()) else {
+        return Ok(Action::await_change());
+    };
+    if is_deleted {
+        return match &object.0 {
+            Ok(object) => context.finish(object).await,
+            Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
+        };
     }
     let begun = Instant::now();
     let action = match &object.0 {
@@ -228,9 +175,11 @@ async fn reconcile<R: Registry>(
         Err(invalid) => {
             let written = context.reporter.report_invalid(invalid).await;
             let object = display(&invalid.metadata);
-            written
-                .map(|()| Action::await_change())
-                .map_err(|source| ControllerError::Status { object, source })
+            match written {
+                Ok(Written::Stale) => Err(ControllerError::Stale { object }),
+                Ok(_) => Ok(Action::await_change()),
+                Err(source) => Err(ControllerError::Status { object, source }),
+            }
         }
     };
     context.metrics.ran(begun.elapsed());
@@ -246,13 +195,13 @@ async fn reconcile_object<R: Registry>(
     let Some(_alone) = context.busy.enter(&object.spec.target) else {
         return Ok(Action::requeue(AGAIN));
     };
-    let mut previous = context.sessions.status(object);
+    let mut known = context.sessions.known(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
-    let requested = is_requested(object, &previous);
+    let requested = is_requested(object, &known.status);
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        match pipeline::run(object, &mut previous, requested, context).await? {
+        match pipeline::run(object, &mut known, requested, context).await? {
             Some(run) => run,
             // What it has become by now is looked at next.
             None => return Ok(Action::requeue(Duration::ZERO)),
@@ -268,34 +217,56 @@ async fn reconcile_object<R: Registry>(
     if run.put_back {
         context.sessions.count_correction(object, about.now);
     }
-    let next = reconcile::status::next(&previous, &about, &run);
+    let previous = &known.status;
+    let next = reconcile::status::next(previous, &about, &run);
     count_push(&run, &context.metrics);
     if let Some(followed) = &run.referrers {
         context.sessions.set_looks(object, followed.looks.clone());
     }
-    if next != previous {
-        let written = context.reporter.write(object, &next).await;
-        let version = written.map_err(|source| ControllerError::Status {
-            object: display(&object.metadata),
-            source,
-        })?;
-        context.sessions.remember(object, version.as_deref(), next.clone());
-        if previous.tags.iter().any(|tag| !next.tags.contains(tag)) {
-            context.freed.of_target(&object.spec.target.image);
+    if next != *previous {
+        context.write(object, &known, next.clone()).await?;
+        if previous.tags.iter().any(|tag| !next.tags.contains(tag))
+            && let Some(repository) = claims::repository(&object.spec.target.image)
+        {
+            context.objects.freed(&repository);
         }
     }
     // What was put back or skipped is told of, also where the status is as it was.
-    context.reporter.tell(object, &previous, &next, &run).await;
+    context.reporter.tell(object, previous, &next, &run).await;
     if object.spec.suspend {
         return Ok(Action::await_change());
     }
-    let delay = crate::backoff::delay(
-        retry(&run).unwrap_or(Retry::Interval),
-        failures,
-        interval(object),
-        fastrand::f64(),
-    );
+    let after = |retry| crate::backoff::delay(retry, failures, interval(object), fastrand::f64());
+    let delays = (after(retry(&run).unwrap_or(Retry::Interval)), after(Retry::Interval));
+    let delay = context.sessions.put_off(object, retry(&run), delays, tokio::time::Instant::now());
     Ok(Action::requeue(delay))
+}
+
+impl<R: Registry> Context<R> {
+    /// Writes `next` over the status in `known`.
+    async fn write(
+        &self,
+        object: &MultiArchImage,
+        known: &Known,
+        next: MultiArchImageStatus,
+    ) -> Result<(), ControllerError> {
+        let about = || display(&object.metadata);
+        let written = self.reporter.write(object, known, &next).await;
+        match written.map_err(|source| ControllerError::Status { object: about(), source })? {
+            Written::At(version) => {
+                self.sessions.remember(object, version.as_deref(), next);
+                Ok(())
+            }
+            Written::Gone => Ok(()),
+            Written::Stale => {
+                // The watch will bring it; where it has not by the next try, it may never.
+                if self.sessions.count_stale(object) > 1 {
+                    self.objects.ask();
+                }
+                Err(ControllerError::Stale { object: about() })
+            }
+        }
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of kube's error policy")]
@@ -325,6 +296,44 @@ fn retry(run: &Run) -> Option<Retry> {
     run.failure().map(|failure| failure.consequence.retry)
 }
 
+fn count_push(run: &Run, metrics: &Metrics) {
+    use multiarch_crds::condition::Reason as R;
+    match &run.outcome {
+        Outcome::Held(failure)
+            if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
+        {
+            metrics.pushed(failure.consequence.reason.as_str());
+        }
+        // Whatever became of the other tags.
+        _ if run.pushed => metrics.pushed("success"),
+        _ => {}
+    }
+}
+
+fn gauges(object: &Watched) -> Option<ObjectGauges> {
+    use multiarch_crds::condition::{Type, get};
+    let object = object.0.as_ref().ok()?;
+    let status = object.status.as_ref();
+    let value = |kind| {
+        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+        match get(conditions, kind).map(|condition| condition.status.as_str()) {
+            Some("True") => 1,
+            Some("False") => 0,
+            _ => -1,
+        }
+    };
+    let missing = status
+        .and_then(|status| status.coverage.as_ref())
+        .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
+    (!object.spec.suspend).then(|| ObjectGauges {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        ready: value(Type::Ready),
+        published: value(Type::Published),
+        missing,
+    })
+}
+
 /// What to do about a watch that fails, where the API server's answer tells.
 fn hint(error: &watcher::Error) -> Option<&'static str> {
     use watcher::Error as E;
@@ -345,20 +354,6 @@ fn hint(error: &watcher::Error) -> Option<&'static str> {
         404 => Some("the API server does not know MultiArchImages: kubectl apply -f crds/"),
         _ => None,
     }
-}
-
-/// `error` and what caused it, in one line; a cause that is told already is not told twice.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !told.contains(&words) {
-            told = format!("{told}: {words}");
-        }
-        next = cause.source();
-    }
-    told
 }
 
 fn display(meta: &ObjectMeta) -> String {

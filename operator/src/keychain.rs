@@ -4,13 +4,18 @@ mod certificates;
 mod config;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::{Api, Client};
+use kube::{
+    Client, Resource,
+    api::{GetParams, Request},
+};
+use serde::de::{DeserializeOwned, Error as _};
 
 use self::config::Entry;
 use crate::{
@@ -26,14 +31,23 @@ pub struct Keychain {
     secrets: HashMap<String, Result<DockerConfig, KeychainError>>,
     certificates: HashMap<String, Result<Arc<Tls>, KeychainError>>,
     account: Option<Account>,
+    /// The versions that they were read at; `None` of what is not there.
+    versions: BTreeMap<String, Option<String>>,
 }
 
 /// The ServiceAccount that an object names.
 #[derive(Debug)]
 struct Account {
     name: String,
-    /// Its `imagePullSecrets`; `None` where it is not there.
-    secrets: Option<Vec<String>>,
+    /// Its `imagePullSecrets`, or why they cannot be told.
+    secrets: Result<Vec<String>, KeychainError>,
+}
+
+/// What a GET of an object gave.
+enum Got<K> {
+    Found(K),
+    Absent,
+    Forbidden,
 }
 
 /// Why a Secret gives no credential.
@@ -89,6 +103,22 @@ pub enum KeychainError {
         /// Its name.
         account: String,
     },
+    /// The API server does not let the operator read it: its rights on Secrets may be bound namespace by namespace.
+    #[error(
+        "the operator has no right to read {what} of this namespace: ask its admin for a RoleBinding here that lets it `get` secrets and serviceaccounts"
+    )]
+    Forbidden {
+        /// `Secret push` or `ServiceAccount builder`.
+        what: String,
+    },
+    /// What a ServiceAccount names is nothing's name. The API server does not check it.
+    #[error(
+        "ServiceAccount {account} has something among its imagePullSecrets that is not the name of a Secret: a-z, 0-9, - and . only"
+    )]
+    NoName {
+        /// The ServiceAccount.
+        account: String,
+    },
     /// A Secret that a ServiceAccount names.
     #[error("{source} (it is one of ServiceAccount {account}'s imagePullSecrets)")]
     OfAccount {
@@ -126,16 +156,31 @@ impl Keychain {
         };
         let of_account = account.iter().flat_map(|account| account.secrets.iter().flatten());
         let names: BTreeSet<&String> = names.iter().chain(of_account).collect();
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let read = names.into_iter().map(|name| async {
-            let config = match api.get_opt(name).await? {
-                Some(secret) => DockerConfig::of(name, &secret),
-                None => Err(KeychainError::NotFound { secret: name.clone() }),
+            let got = get(client, namespace, name).await?;
+            let version = version(&got);
+            let config = match got {
+                Got::Found(secret) => DockerConfig::of(name, &secret),
+                Got::Absent => Err(KeychainError::NotFound { secret: name.clone() }),
+                Got::Forbidden => Err(KeychainError::forbidden("Secret", name)),
             };
-            Ok::<_, kube::Error>((name.clone(), config))
+            Ok::<_, kube::Error>((name.clone(), config, version))
         });
-        let secrets = try_join_all(read).await?.into_iter().collect();
-        Ok(Self { secrets, account, certificates: HashMap::new() })
+        let read = try_join_all(read).await?;
+        let mut keychain = Self { account, ..Self::default() };
+        for (name, config, version) in read {
+            keychain.versions.insert(name.clone(), version);
+            keychain.secrets.insert(name, config);
+        }
+        Ok(keychain)
+    }
+
+    /// Another number where a Secret is another one, came or went since.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.versions.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The credential that the Secret called `secret` has for `repository`, if any.
@@ -171,11 +216,9 @@ impl Keychain {
     /// ServiceAccount, too.
     pub fn of_account(&self, repository: &Repository) -> Result<Option<Credential>, KeychainError> {
         let Some(Account { name, secrets }) = &self.account else { return Ok(None) };
-        let account = || name.clone();
-        let secrets =
-            secrets.as_ref().ok_or_else(|| KeychainError::NoAccount { account: account() })?;
+        let secrets = secrets.as_ref().map_err(Clone::clone)?;
         self.best(secrets, repository).map_err(|source| KeychainError::OfAccount {
-            account: account(),
+            account: name.clone(),
             source: Box::new(source),
         })
     }
@@ -198,24 +241,83 @@ impl Keychain {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with_account(self, name: &str, secrets: Option<&[&str]>) -> Self {
-        let secrets = secrets.map(|secrets| secrets.iter().map(|&name| name.into()).collect());
+        let absent = KeychainError::NoAccount { account: name.into() };
+        let names = |secrets: &[&str]| secrets.iter().map(|&name| name.into()).collect();
+        let secrets = secrets.map(names).ok_or(absent);
         Self { account: Some(Account { name: name.into(), secrets }), ..self }
     }
 }
 
 impl Account {
     async fn read(client: &Client, namespace: &str, name: &str) -> Result<Self, kube::Error> {
-        let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
         let names = |account: ServiceAccount| {
             let secrets = account.image_pull_secrets.unwrap_or_default();
             secrets.into_iter().map(|secret| secret.name).filter(|name| !name.is_empty()).collect()
         };
-        Ok(Self { name: name.into(), secrets: api.get_opt(name).await?.map(names) })
+        let secrets = match get(client, namespace, name).await? {
+            Got::Found(account) => Some(names(account))
+                .filter(|secrets: &Vec<String>| secrets.iter().all(|name| is_name(name)))
+                .ok_or_else(|| KeychainError::NoName { account: name.into() }),
+            Got::Absent => Err(KeychainError::NoAccount { account: name.into() }),
+            Got::Forbidden => Err(KeychainError::forbidden("ServiceAccount", name)),
+        };
+        Ok(Self { name: name.into(), secrets })
+    }
+}
+
+impl KeychainError {
+    fn forbidden(kind: &str, name: &str) -> Self {
+        Self::Forbidden { what: format!("{kind} {name}") }
+    }
+}
+
+/// Whether an object may be called so: a DNS subdomain (RFC 1123).
+fn is_name(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        label.bytes().all(|byte| word(byte) || byte == b'-')
+            && label.bytes().next().is_some_and(word)
+            && label.bytes().last().is_some_and(word)
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+/// Reads one object of `namespace`. The bytes are parsed here and not by the client, which logs those that it cannot
+/// parse: they may be a Secret's. Nor does an error quote them.
+async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Got<K>, kube::Error>
+where
+    K: DeserializeOwned + Resource<DynamicType = ()>,
+{
+    // It would become another path, which may lead out of the namespace.
+    if !is_name(name) {
+        return Ok(Got::Absent);
+    }
+    let path = Request::new(K::url_path(&(), Some(namespace)));
+    let request = path.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+    match client.request_text(request).await {
+        Ok(json) => serde_json::from_str(&json).map(Got::Found).map_err(|_| {
+            let what = format!("the API server's answer is no {} called {name}", K::kind(&()));
+            kube::Error::SerdeError(serde_json::Error::custom(what))
+        }),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Got::Absent),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Got::Forbidden),
+        Err(error) => Err(error),
+    }
+}
+
+/// What tells a Secret from what it was: also from one of the same name, since versions are the cluster's.
+fn version(got: &Got<Secret>) -> Option<String> {
+    match got {
+        Got::Found(secret) => Some(secret.metadata.resource_version.clone().unwrap_or_default()),
+        Got::Absent => None,
+        Got::Forbidden => Some("forbidden".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
     use crate::oci::Reference;
 
@@ -226,6 +328,27 @@ mod tests {
     fn config(secret: &str, place: &str) -> Result<DockerConfig, KeychainError> {
         let file = serde_json::json!({"auths": {place: {"username": "u", "password": "p"}}});
         DockerConfig::parse(secret, file.to_string().as_bytes())
+    }
+
+    #[rstest]
+    #[case("push", true)]
+    #[case("push.example-1.com", true)]
+    #[case(&"a".repeat(253), true)]
+    #[case(&"a".repeat(254), false)]
+    #[case("", false)]
+    #[case(".", false)]
+    #[case("..", false)]
+    #[case("a/b", false)]
+    #[case("../../other/secrets/push", false)]
+    #[case("a%2fb", false)]
+    #[case("a?b", false)]
+    #[case("a#b", false)]
+    #[case("-a", false)]
+    #[case("a-", false)]
+    #[case("A", false)]
+    #[case("a b", false)]
+    fn names(#[case] name: &str, #[case] is: bool) {
+        assert_eq!(is_name(name), is);
     }
 
     #[test]

@@ -20,8 +20,14 @@ pub mod keychain;
 
 pub mod error;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
+pub mod leader;
+pub mod shutdown;
+
 pub mod admin;
 pub mod args;
 pub mod backoff;
 pub mod events;
 pub mod metrics;
+pub mod selector;

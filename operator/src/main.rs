@@ -1,30 +1,36 @@
 //! The operator: parses its flags, and starts the controller and the admin server.
 
-use std::{io::IsTerminal, sync::Arc, time::Duration};
+use std::{fs, io::IsTerminal, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
+use kube::{Client, Config};
 use multiarch_operator::{
     admin::Admin,
     args::{Args, LogFormat},
-    controller,
+    controller::{self, Controller},
+    leader::{self, Term},
     metrics::Metrics,
     registry::{
-        remote::{Observation, Options, Proxies, Remote},
+        remote::{Limits, Observation, Options, Proxies, Remote},
         shared::{Shared, Use},
     },
+    shutdown::Shutdown,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
-/// How long the runs at hand may take to end after SIGTERM. A run that is cut off loses nothing: each of its writes is whole, and the
-/// next start goes on from what is there. A registry that does not answer must not hold up a rollout.
-const GRACE: Duration = Duration::from_secs(4);
+/// How long uploads that were cut off may take to be cancelled, and open requests to the admin server to be answered, at
+/// the end.
+const LAST: Duration = Duration::from_secs(1);
+/// How long the API server may be silent in the middle of an answer, and on a watch. A connection that died in silence is
+/// given up then, and what was asked is asked again.
+const ANSWER: Duration = Duration::from_secs(30);
+const WATCH: Duration = Duration::from_secs(150);
+/// Where a Pod finds the name of its namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -36,16 +42,8 @@ async fn main() -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
     let variable = |name: &str| std::env::var(name).ok();
     let proxies = Proxies::read(variable).map_err(anyhow::Error::msg)?;
-    let mut config = kube::Config::infer().await.context(
-        "failed to find a cluster: KUBECONFIG must name a kubeconfig, where this is no Pod",
-    )?;
-    // Those of the environment are for registries: a cluster is reached directly, and the client, which
-    // takes HTTPS_PROXY for the kubeconfig's own proxy-url, has no way through one.
-    let of_env = variable("HTTPS_PROXY").or_else(|| variable("https_proxy"));
-    let of_env = of_env.and_then(|text| text.parse().ok());
-    config.proxy_url = config.proxy_url.filter(|proxy| Some(proxy) != of_env.as_ref());
-    let client =
-        kube::Client::try_from(config).context("failed to set up the Kubernetes client")?;
+    let election = election(&args)?;
+    let clients = Clients::connect(&config(variable).await?)?;
 
     let metrics = Arc::new(Metrics::new());
     let observed = Arc::clone(&metrics);
@@ -57,63 +55,129 @@ async fn main() -> anyhow::Result<()> {
         token_realms: args.token_realm,
         ca_bundle: args.ca_bundle,
         proxies,
+        limits: Limits { a_second: args.registry_qps, ..Limits::default() },
         observe: Arc::new(move |request: &Observation| {
             observed.requested(&request.registry, request.method, request.status, request.elapsed);
+            if let Some(left) = request.left {
+                observed.left(&request.registry, left);
+            }
         }),
         user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
         ..Options::default()
     })?;
     let observed = Arc::clone(&metrics);
     let observe = Arc::new(move |of: &Use| observed.shared(of));
-    let registry = Shared::new(remote, args.cache_mib.saturating_mul(1 << 20), observe);
+    let room = args.cache_mib.saturating_mul(1 << 20);
+    let registry = Arc::new(Shared::new(remote.clone(), room, observe));
 
-    let stop = CancellationToken::new();
+    let shutdown =
+        Shutdown::on_signals(args.shutdown_grace).context("failed to wait for signals")?;
     let listener = TcpListener::bind(args.admin_listen)
         .await
         .with_context(|| format!("failed to listen on {} (--admin-listen)", args.admin_listen))?;
     info!(admin = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
-    let admin = Admin::new(Arc::clone(&metrics));
-    let server = tokio::spawn(admin.clone().serve(listener, stop.clone()));
+    let (admin, end) = (Admin::new(Arc::clone(&metrics)), CancellationToken::new());
+    let server = tokio::spawn(admin.clone().serve(listener, end.clone()));
 
     let options = controller::Options {
         namespaces: args.watch_namespace,
+        selector: args.watch_label_selector,
         allowed: args.allowed_registries,
         concurrent: args.concurrent,
         spread: controller::SPREAD,
     };
-    let controller = controller::run(client, registry, options, metrics, admin, stop.clone());
-    let stopped = async {
-        signalled().await?;
-        info!("stopping: the runs at hand end first");
-        stop.cancel();
-        tokio::time::sleep(GRACE).await;
-        warn!(
-            "some runs did not end within {GRACE:?}; what they pushed stays, and the next start goes on"
-        );
-        Ok(())
-    };
-    tokio::select! {
-        () = controller => {}
-        ended = stopped => return ended,
+    let (objects, watching) = controller::watch(clients.watch, &options, admin);
+    let watching = tokio::spawn(watching);
+    let (asks, metered) = (clients.asks, Arc::clone(&metrics));
+    let controller = Controller::new(asks, registry, options, metrics, objects);
+    let controller = Arc::new(controller);
+    match election {
+        None => controller.work(Term::alone(&shutdown)).await,
+        Some(election) => {
+            let lease = election.lease.clone();
+            let leads = |leads| metered.leads(&lease, leads);
+            let work = |term| {
+                let controller = Arc::clone(&controller);
+                async move { controller.work(term).await }
+            };
+            let led = leader::run(clients.lease, election, &shutdown, leads, work).await;
+            if let Err(error) = led {
+                error!(%error, "ending at once");
+                // Not by way of main's end, which waits for what does not stop.
+                std::process::exit(1);
+            }
+        }
     }
-    stop.cancel();
-    server.await.context("the admin server panicked")?.context("the admin server failed")?;
+    watching.abort();
+    end.cancel();
+    // Whoever keeps a connection open does not keep the process.
+    let _ = timeout(LAST, remote.settle()).await;
+    if let Ok(served) = timeout(LAST, server).await {
+        served.context("the admin server panicked")?.context("the admin server failed")?;
+    }
     info!("stopped");
     Ok(())
 }
 
-async fn signalled() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("failed to wait for SIGINT")?,
+/// Clients of the API server, each with its own patience.
+struct Clients {
+    watch: Client,
+    asks: Client,
+    lease: Client,
+}
+
+impl Clients {
+    fn connect(config: &Config) -> anyhow::Result<Self> {
+        let client = |config: &Config| {
+            Client::try_from(config.clone()).context("failed to set up the Kubernetes client")
+        };
+        let mut patient = config.clone();
+        patient.reset_reader_on_write = true;
+        patient.read_timeout = Some(WATCH);
+        let watch = client(&patient)?;
+        patient.read_timeout = Some(ANSWER);
+        let asks = client(&patient)?;
+        // The election has a time limit of its own for each request, and tries again by itself.
+        patient.default_retry = false;
+        let lease = client(&patient)?;
+        Ok(Self { watch, asks, lease })
     }
-    Ok(())
+}
+
+/// How the API server is reached.
+async fn config(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Config> {
+    let mut config = Config::infer().await.context(
+        "failed to find a cluster: KUBECONFIG must name a kubeconfig, where this is no Pod",
+    )?;
+    // Those of the environment are for registries: a cluster is reached directly, and the client, which
+    // takes HTTPS_PROXY for the kubeconfig's own proxy-url, has no way through one.
+    let of_env = variable("HTTPS_PROXY").or_else(|| variable("https_proxy"));
+    let of_env = of_env.and_then(|text| text.parse().ok());
+    config.proxy_url = config.proxy_url.filter(|proxy| Some(proxy) != of_env.as_ref());
+    Ok(config)
+}
+
+/// The election that the flags ask for.
+fn election(args: &Args) -> anyhow::Result<Option<leader::Options>> {
+    if !args.leader_elect {
+        return Ok(None);
+    }
+    let timing = args.timing().map_err(|why| anyhow::anyhow!("--leader-election-…: {why}"))?;
+    let of_pod =
+        || std::env::var("POD_NAMESPACE").ok().or_else(|| fs::read_to_string(POD_NAMESPACE).ok());
+    let namespace = args.leader_election_namespace.clone().or_else(of_pod);
+    let namespace = namespace.map(|namespace| namespace.trim().to_owned());
+    let namespace = namespace.filter(|namespace| !namespace.is_empty()).context(
+        "--leader-elect needs --leader-election-namespace, where this is no Pod: all replicas find their Lease there",
+    )?;
+    let (lease, identity) = (args.lease(), leader::identity());
+    Ok(Some(leader::Options { namespace, lease, identity, timing }))
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {
-    // What the watch says of its failures, we say with a hint.
-    let directives = format!("kube_runtime::watcher=off,{}", args.log_level);
+    // What the client and the watch say of their failures, we say with a hint.
+    let directives =
+        format!("kube_client::client=off,kube_runtime::watcher=off,{}", args.log_level);
     let filter = EnvFilter::try_new(directives).with_context(|| {
         format!("--log-level: {:?} is neither a level nor a directive", args.log_level)
     })?;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -23,8 +24,10 @@ use prometheus_client::{
 use crate::registry::shared::{Of, Use};
 
 /// How many registries have label values of their own: a host is tenant input, so its values are
-/// bounded, and later ones are counted under `other`.
+/// bounded, and later ones are counted together.
 const REGISTRIES: usize = 64;
+/// What those are counted under.
+const OTHER: &str = "other";
 
 /// The metrics of the process.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct Metrics {
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
     shared: Family<SharedLabels, Counter>,
     cache: Gauge,
+    leader: Family<LeaseLabels, Gauge>,
+    left: Family<HostLabels, Gauge>,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -93,6 +98,11 @@ struct SharedLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LeaseLabels {
+    lease: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
     name: String,
@@ -134,6 +144,12 @@ impl Metrics {
         let cache = Gauge::default();
         let help = "Bytes of manifests and configs that are kept, of --cache-mib";
         registry.register_with_unit("shared_cache", help, Unit::Bytes, cache.clone());
+        let leader = Family::<LeaseLabels, Gauge>::default();
+        let help = "Whether this process holds the Lease, and works: 1 or 0";
+        registry.register("leader", help, leader.clone());
+        let left = Family::<HostLabels, Gauge>::default();
+        let help = "What registries last said is left of a limit on requests, whoever asked";
+        registry.register("registry_ratelimit_remaining", help, left.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -146,6 +162,8 @@ impl Metrics {
             request_durations,
             shared,
             cache,
+            leader,
+            left,
             hosts: Mutex::default(),
             objects,
         }
@@ -155,6 +173,12 @@ impl Metrics {
     pub fn gauge_objects(&self, list: impl Fn() -> Vec<ObjectGauges> + Send + Sync + 'static) {
         // A second call has no effect: there is one watch in the process.
         let _ = self.objects.set(List(Box::new(list)));
+    }
+
+    /// This process holds the Lease called `lease`, or does not.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        let labels = LeaseLabels { lease: lease.to_owned() };
+        self.leader.get_or_create(&labels).set(i64::from(leads));
     }
 
     /// A run over an object took `elapsed`.
@@ -170,11 +194,21 @@ impl Metrics {
     /// A registry was asked; `code` is `None` where no answer came.
     pub fn requested(&self, host: &str, method: &str, code: Option<u16>, elapsed: Duration) {
         let registry = self.bounded(host);
-        let (method, code) = (method.to_owned(), code.unwrap_or(0).to_string());
+        let (method, code) = (method.to_owned(), code.map_or_else(|| "0".into(), bounded_code));
         let labels = RequestLabels { registry: registry.clone(), method, code };
         self.requests.get_or_create(&labels).inc();
         let durations = self.request_durations.get_or_create(&HostLabels { registry });
         durations.observe(elapsed.as_secs_f64());
+    }
+
+    /// A registry said that so much is left of a limit on requests.
+    pub fn left(&self, host: &str, remaining: u64) {
+        let registry = self.bounded(host);
+        // Of several the last word would be nobody's.
+        if registry != OTHER {
+            let remaining = i64::try_from(remaining).unwrap_or(i64::MAX);
+            self.left.get_or_create(&HostLabels { registry }).set(remaining);
+        }
     }
 
     /// A registry was to be asked for what may have been known.
@@ -207,9 +241,15 @@ impl Metrics {
         if hosts.contains(host) || (hosts.len() < REGISTRIES && hosts.insert(host.to_owned())) {
             host.to_owned()
         } else {
-            "other".to_owned()
+            OTHER.to_owned()
         }
     }
+}
+
+/// A status is a registry's to choose: one that has no name is counted by its class.
+fn bounded_code(code: u16) -> String {
+    let named = StatusCode::from_u16(code).is_ok_and(|code| code.canonical_reason().is_some());
+    if named { code.to_string() } else { format!("{}xx", code / 100) }
 }
 
 impl Format {
@@ -324,6 +364,18 @@ mod tests {
     }
 
     #[test]
+    fn tells_who_leads() {
+        let metrics = Metrics::new();
+        let has = |line: &str| metrics.render(Format::Text).contains(line);
+        assert!(!has("multiarch_leader{"), "without an election there is no leader");
+        for leads in [false, true, false] {
+            metrics.leads("multiarch-operator", leads);
+            let value = u8::from(leads);
+            assert!(has(&format!("multiarch_leader{{lease=\"multiarch-operator\"}} {value}\n")));
+        }
+    }
+
+    #[test]
     fn writes_text_for_scrapers_that_ask_for_nothing_else() {
         let metrics = Metrics::new();
         metrics.pushed("success");
@@ -337,6 +389,21 @@ mod tests {
         let open =
             metrics.render(Format::accepted_by("application/openmetrics-text;version=1.0.0"));
         assert!(open.ends_with("# EOF\n"), "{open}");
+    }
+
+    #[test]
+    fn bounds_the_codes_that_a_registry_can_answer_with() {
+        let metrics = Metrics::new();
+        for code in 100..1000 {
+            metrics.requested("r.example.com", "HEAD", Some(code), Duration::ZERO);
+        }
+        metrics.requested("r.example.com", "HEAD", None, Duration::ZERO);
+        let text = metrics.render(Format::OpenMetrics);
+        let series = text.lines().filter(|line| line.contains("requests_total{")).count();
+        assert!(series < 80, "{series} series of one registry and method");
+        for code in ["0", "200", "429", "503", "5xx", "9xx"] {
+            assert!(text.contains(&format!(r#"code="{code}"}}"#)), "{text}");
+        }
     }
 
     #[test]
@@ -364,5 +431,18 @@ mod tests {
         let other =
             r#"multiarch_registry_requests_total{registry="other",method="HEAD",code="200"} 36"#;
         assert!(text.contains(other), "{text}");
+    }
+
+    #[test]
+    fn shows_what_is_left_of_a_limit() {
+        let metrics = Metrics::new();
+        metrics.left("docker.io", 76);
+        metrics.left("docker.io", 75);
+        for n in 0..100 {
+            metrics.left(&format!("r{n}.example.com"), u64::MAX);
+        }
+        let text = metrics.render(Format::Text);
+        let line = r#"multiarch_registry_ratelimit_remaining{registry="docker.io"} 75"#;
+        assert!(text.contains(line) && !text.contains(OTHER), "{text}");
     }
 }

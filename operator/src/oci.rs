@@ -38,3 +38,37 @@ fn cut(text: &str) -> String {
     let end = (0..=SHOWN - '…'.len_utf8()).rev().find(|&end| text.is_char_boundary(end));
     format!("{}…", &text[..end.unwrap_or_default()])
 }
+
+/// `text` as [`cut`] cuts it, without what may be a user and a password: what stands before an `@`
+/// that is not followed by a digest.
+fn redacted(text: &str) -> String {
+    let of_user = |(at, _): &(usize, &str)| {
+        let (before, behind) = (&text[..*at], &text[at + 1..]);
+        behind.contains('/') || (before.contains(':') && !before.contains('/'))
+    };
+    match text.match_indices('@').rfind(of_user) {
+        Some((at, _)) => cut(&format!("…{}", &text[at..])),
+        None => cut(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("r.io/team/app", "r.io/team/app")]
+    #[case("r.io/team/app:1@sha256:abc", "r.io/team/app:1@sha256:abc")]
+    #[case("debian@sha256:abc", "debian@sha256:abc")]
+    #[case("user:hunter2@r.io/app:1", "…@r.io/app:1")]
+    #[case("user@r.io/app:1", "…@r.io/app:1")]
+    #[case("https://user:hunter2@r.io/app:1@sha256:abc", "…@r.io/app:1@sha256:abc")]
+    #[case("user:hun/ter2@r.io:5000/app:1", "…@r.io:5000/app:1")]
+    #[case("user:hunt@er2@r.io/app:1", "…@r.io/app:1")]
+    #[case("user:hunter2@r.io", "…@r.io")]
+    fn shows_no_user_and_no_password(#[case] text: &str, #[case] shown: &str) {
+        assert_eq!(redacted(text), shown);
+    }
+}

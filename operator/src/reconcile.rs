@@ -21,7 +21,7 @@ pub mod stage;
 pub mod status;
 pub mod tags;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::{
     condition::Reason,
     v1alpha1::{PublishedPlatform, TagPolicy},
@@ -66,6 +66,8 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
+    /// A registry refused what was to be written, and it is not due to be tried again.
+    pub put_off: bool,
     /// When referrers of its images were looked for.
     pub looks: &'a Looks,
     /// The tags of the target's repository that other objects keep.
@@ -87,9 +89,16 @@ impl<R> Job<'_, R> {
         !self.requested && (is_left || self.corrections.are_exhausted(self.now))
     }
 
+    /// Whether nothing but its HEADs is to be asked, unless they show something new: the answers lead to what they led
+    /// to before, or what they led to is put off.
+    fn is_settled(&self) -> bool {
+        let put_off = self.put_off && self.memory.current && !self.requested;
+        put_off || self.memory.is_settled(self.sources.tag_policy)
+    }
+
     /// Whether something was pushed so short a time ago that its absence tells nothing.
     fn is_lag_to_be_expected(&self) -> bool {
-        self.memory.pushed_at.is_some_and(|at| self.now.duration_since(at) < LAG)
+        self.memory.pushed_at.is_some_and(|at| is_within(LAG, at, self.now))
     }
 
     /// Whether `digest` was pushed under `tag` so short a time ago that it may be shown yet. A
@@ -98,6 +107,12 @@ impl<R> Job<'_, R> {
         let awaited = self.memory.awaited(tag);
         !self.requested && self.is_lag_to_be_expected() && awaited.as_ref() == Some(digest)
     }
+}
+
+/// Whether `then` is less than `span` away from `now`. What is dated later than now was dated by another clock, or by this
+/// one before it was set: it must not count for longer than anything else.
+fn is_within(span: SignedDuration, then: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(then).abs() < span
 }
 
 /// Why nothing was published.
@@ -130,7 +145,7 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
     let access = AccessMap::new(job.sources, job.keychain);
     let mut kept = Kept::default();
-    if job.memory.is_settled(job.sources.tag_policy) {
+    if job.is_settled() {
         job.stage.at("while asking what the sources and the tag name");
         if let Some(run) = glance::glance(job, &access, &mut kept).await {
             return run;

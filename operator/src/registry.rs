@@ -8,7 +8,12 @@ pub mod remote;
 pub mod shared;
 pub mod tls;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -17,7 +22,7 @@ use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
 pub(crate) use credential::Identity;
 pub use credential::{Credential, Proof};
-pub use error::RegistryError;
+pub use error::{Pause, RegistryError};
 pub use tls::Certificates;
 
 /// A registry, as the steps see it.
@@ -71,8 +76,8 @@ pub trait Registry: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, RegistryError>> + Send;
 
     /// Sees to it that `to` has `blob`, which `from` has, by what moves the least: a mount where
-    /// both are on one registry, a look, and only then the bytes. `None` where `from` does not
-    /// have it.
+    /// one identity asks at both ends of one registry, a look, and only then the bytes. `None` where
+    /// `from` does not have it.
     ///
     /// It is one method and not a mount, a read and an upload, because what they hand to each other
     /// stays inside then: the upload session that a refused mount leaves, the stream, and which
@@ -129,8 +134,8 @@ pub struct Place<'a> {
     pub repository: &'a Repository,
 }
 
-/// How a blob came to be at its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a blob came to be at its target, by what moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Copied {
     /// It was there already.
     Present,
@@ -150,17 +155,24 @@ pub struct Access {
     /// The credential, where the object has one for this repository.
     pub credential: Option<Credential>,
     /// What one token is asked for, where the registry wants tokens: every scope of the run that
-    /// this identity needs, so that one token serves them all.
+    /// this identity needs, so that one token serves them all. Where these are not given together, a
+    /// call gets a token for its own repository.
     pub scopes: Vec<Scope>,
     /// The object says `plainHTTP` for this registry, and the operator's flags allow it.
     pub plain_http: bool,
     /// The certificates that the object has for registries, and for hosts that they lead to.
     pub certificates: Arc<Certificates>,
+    /// On whose behalf: where many wait for one registry, each object has its turn.
+    pub object: Object,
     /// From when on an answer to the same question is as good as an answer to this one: what a
     /// reference names may be told from what was answered to another call since. `None`: it is
     /// asked anew.
     pub since: Option<Instant>,
 }
+
+/// An object, as far as a registry's client has to know one: told from others, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Object(u64);
 
 /// Rights on a repository: `repository:PATH:pull,push`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -204,6 +216,13 @@ impl Access {
         self
     }
 
+    /// Whether its scopes have all of `scope`.
+    #[must_use]
+    pub fn allows(&self, scope: &Scope) -> bool {
+        let mut known = self.scopes.iter();
+        known.any(|known| known.path == scope.path && known.actions >= scope.actions)
+    }
+
     /// The same, for a question that answers since then are good for.
     #[must_use]
     pub fn since(&self, since: Instant) -> Self {
@@ -217,6 +236,16 @@ impl Access {
             Some(credential) => format!("the credential of Secret {}", credential.secret),
             None => "a request without credential".into(),
         }
+    }
+}
+
+impl Object {
+    /// The one that `name` names. Two that are taken for one share a turn, and nothing else.
+    #[must_use]
+    pub fn of(name: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 

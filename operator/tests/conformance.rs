@@ -18,7 +18,7 @@ mod site;
 
 use std::{env, fmt::Display, fs, path::PathBuf, process::ExitCode};
 
-use faces::{Distribution, PATHS};
+use faces::{Asks, PATHS, Real, Speaks};
 use futures::{FutureExt, future::BoxFuture};
 use life::Scene;
 use multiarch_operator::{
@@ -108,7 +108,11 @@ fn checks() -> Vec<Check> {
 }
 
 fn main() -> ExitCode {
-    let pinned = variable(REGISTRY).is_none().then(|| Distribution::start(false));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pinned = variable(REGISTRY).is_none().then(|| {
+        let start = Real::start(Asks::Nobody, Speaks::Plain);
+        runtime.block_on(start)
+    });
     let at = match pinned.as_ref().map_or_else(named, |pinned| Ok(here(pinned))) {
         Ok(at) => at,
         Err(why) => {
@@ -119,7 +123,6 @@ fn main() -> ExitCode {
     let prefix = at.prefix.clone().unwrap_or_default();
     let who = if at.logins.is_some() { "the credentials of DOCKER_CONFIG" } else { "nobody" };
     println!("conformance of {} as {who}, below {prefix}", at.host);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut passed, mut failed) = (0, 0);
     let checks = checks();
     for (number, check) in checks.iter().enumerate() {
@@ -149,8 +152,8 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn here(pinned: &Distribution) -> Where {
-    let (host, prefix) = (pinned.addr.clone(), Some(unique()));
+fn here(pinned: &Real) -> Where {
+    let (host, prefix) = (pinned.host().to_owned(), Some(unique()));
     Where { host, prefix, plain_http: true, ..Where::default() }
 }
 
@@ -185,6 +188,7 @@ fn named() -> Result<Where, String> {
         plain_http: variable("PLAIN_HTTP").is_some_and(|value| value == "1"),
         logins: logins.transpose()?,
         token_realms: realm.transpose()?.into_iter().collect(),
+        ..Where::default()
     })
 }
 

@@ -6,22 +6,24 @@ mod api;
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
+use axum::http::StatusCode;
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options, SPREAD},
+    leader::Term,
     metrics::Metrics,
     registry::{memory::Store, shared::Shared},
+    shutdown::Shutdown,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 
 /// The controller at work.
 struct Running {
-    stop: CancellationToken,
+    shutdown: Shutdown,
     done: JoinHandle<()>,
 }
 
@@ -40,18 +42,22 @@ async fn start(api: &Api, store: &Store) -> Running {
 
 /// With these namespaces and registries, where there are any.
 async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&str]) -> Running {
-    let options = Options {
+    start_as(api, store, options(namespaces, allowed)).await
+}
+
+fn options(namespaces: &[&str], allowed: &[&str]) -> Options {
+    Options {
         namespaces: namespaces.iter().map(|&namespace| namespace.into()).collect(),
+        selector: None,
         allowed: allowed.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
-    };
-    start_as(api, store, options).await
+    }
 }
 
 async fn start_as(api: &Api, store: &Store, options: Options) -> Running {
     let metrics = Arc::new(Metrics::new());
-    let stop = CancellationToken::new();
+    let shutdown = Shutdown::default();
     let ticker = api.clone();
     store.fail(
         move |_| {
@@ -62,15 +68,16 @@ async fn start_as(api: &Api, store: &Store, options: Options) -> Running {
     );
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
+    let term = Term::alone(&shutdown);
     let registry = Shared::new(store.clone(), 1 << 20, Arc::new(|_| {}));
-    let run = controller::run(client, registry, options, metrics, admin, stop.clone());
-    Running { stop, done: tokio::spawn(run) }
+    let run = controller::run(client, registry, options, metrics, admin, term);
+    Running { shutdown, done: tokio::spawn(run) }
 }
 
 impl Running {
     /// Ends it, once the runs at hand have ended.
     async fn stop(self) {
-        self.stop.cancel();
+        self.shutdown.stop.cancel();
         self.done.await.unwrap();
     }
 }
@@ -148,8 +155,9 @@ async fn status_is_applied_by_the_one_field_manager() {
     assert!(patch.query.contains("force=true"), "{}", patch.query);
     let fields: Vec<_> = patch.body.as_object().unwrap().keys().cloned().collect();
     assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
-    let this_one = json!({"name": "app", "uid": "app"});
-    assert_eq!(patch.body["metadata"], this_one, "nothing of it is applied");
+    // What it is at, and nothing that is applied.
+    let this_one = json!({"name": "app", "uid": "app", "resourceVersion": "1"});
+    assert_eq!(patch.body["metadata"], this_one);
     assert_eq!(api.events(), ["IndexPublished"]);
     // One status and one Event, and nothing was asked beside them.
     assert_eq!(api.asked().len(), 2, "{:#?}", api.asked());
@@ -178,12 +186,7 @@ async fn after_a_start_what_was_well_waits_for_its_turn_and_news_do_not() {
     reported(&api, &store).await;
     api.forget();
     store.forget();
-    let options = Options {
-        namespaces: Vec::new(),
-        allowed: Vec::new(),
-        concurrent: NonZeroU16::MIN,
-        spread: SPREAD,
-    };
+    let options = Options { spread: SPREAD, ..options(&[], &[]) };
     push(&store, "second");
     api.apply(object("team", "second"));
     let running = start_as(&api, &store, options).await;
@@ -293,6 +296,7 @@ async fn referrers_are_not_looked_for_in_every_run() {
 #[case::wrong_type(json!({"target": 5, "sources": []}))]
 #[case::unknown_word(json!({"target": {"image": "r.example/a:1"}, "sources": [], "publishPolicy": "Sometimes"}))]
 #[case::no_spec(Value::Null)]
+#[case::a_word_for_terminals(json!({"target": {"image": "r.example/a:1"}, "sources": [], "publishPolicy": "\u{1b}[31m\n"}))]
 #[tokio::test]
 async fn an_object_that_does_not_deserialise_stops_no_other(#[case] spec: Value) {
     let (api, store) = (Api::new(), Store::new());
@@ -317,6 +321,10 @@ async fn an_object_that_does_not_deserialise_stops_no_other(#[case] spec: Value)
     let status = &api.object("team/aaa")["status"];
     assert_eq!(status["observedGeneration"], 1);
     assert!(status["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Stalled"));
+    for condition in status["conditions"].as_array().unwrap() {
+        let message = condition["message"].as_str().unwrap();
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+    }
 
     // It is not told again.
     api.forget();
@@ -434,6 +442,79 @@ async fn a_secret_that_is_not_there_is_named() {
     api.until("a status", |api| !api.patches().is_empty()).await;
     running.stop().await;
     Scenario::Applied("False", "SecretNotFound").check(&api, "app");
+    assert!(store.requests().is_empty(), "nothing is asked without it");
+}
+
+/// CVE-2025-29781 and CVE-2026-39961: operators that read for one tenant what is in another one's namespace. A
+/// ServiceAccount's `imagePullSecrets` are of any text, which must not become a path.
+#[rstest]
+#[case::of_the_object("login", &[])]
+#[case::of_an_account("builder", &["../../other/secrets/login"])]
+#[case::of_an_account_encoded("builder", &["..%2f..%2fother%2fsecrets%2flogin"])]
+#[case::with_a_query("builder", &["login?x=/other/"])]
+#[case::of_an_account_by_slash("builder", &["other/login"])]
+#[tokio::test]
+async fn cve_2025_29781_nothing_of_another_namespace_is_read(
+    #[case] account: &str,
+    #[case] secrets: &[&str],
+) {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut object = object("team", "app");
+    let other = json!({"name": "login", "namespace": "other"});
+    if secrets.is_empty() {
+        object["spec"]["target"]["secretRef"] = other.clone();
+        object["spec"]["imagePullSecrets"] = json!([other]);
+    } else {
+        object["spec"]["serviceAccountName"] = json!(account);
+    }
+    api.apply(object);
+    api.secret("other/login", secret("u"));
+    let secrets: Vec<_> = secrets.iter().map(|name| json!({"name": name})).collect();
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "builder"},
+        "imagePullSecrets": secrets,
+    });
+    api.account("team/builder", account);
+    let running = start(&api, &store).await;
+    api.until("a status", |api| !api.patches().is_empty()).await;
+    running.stop().await;
+    for seen in api.asked() {
+        let path = format!("{}?{}", seen.path, seen.query);
+        assert!(!path.contains("other") && !path.contains(".."), "{path}");
+    }
+    let ready = ready(&api.object("team/app"));
+    assert_eq!(ready["status"], "False", "{ready}");
+    let reason = ready["reason"].as_str().unwrap();
+    assert!(["SecretNotFound", "SecretInvalid"].contains(&reason), "{ready}");
+    assert!(store.requests().is_empty(), "nothing is asked without it");
+}
+
+/// Where the operator's right to Secrets is bound namespace by namespace, and here it is not.
+#[rstest]
+#[case::secret("/secrets/", ("imagePullSecrets", json!([{"name": "login"}])), "Secret login")]
+#[case::account("/serviceaccounts/", ("serviceAccountName", json!("builder")), "ServiceAccount builder")]
+#[tokio::test]
+async fn a_namespace_without_the_right_to_secrets_is_told_so(
+    #[case] part: &'static str,
+    #[case] (field, value): (&str, Value),
+    #[case] what: &str,
+) {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut object = object("team", "app");
+    object["spec"][field] = value;
+    api.apply(object);
+    api.secret("team/login", secret("u"));
+    api.refuse(part, StatusCode::FORBIDDEN);
+    let running = start(&api, &store).await;
+    api.until("a status", |api| !api.patches().is_empty()).await;
+    running.stop().await;
+    Scenario::Applied("False", "SecretNotFound").check(&api, "app");
+    let message = ready(&api.object("team/app"))["message"].as_str().unwrap().to_owned();
+    let told = format!("the operator has no right to read {what} of this namespace");
+    assert!(message.contains(&told), "{message}");
+    assert!(message.contains("RoleBinding"), "{message}");
     assert!(store.requests().is_empty(), "nothing is asked without it");
 }
 

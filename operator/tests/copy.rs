@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[macro_use]
+#[path = "registry/everywhere.rs"]
+mod everywhere;
 #[path = "registry/faces.rs"]
 mod faces;
 
@@ -11,7 +14,8 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use faces::{Client, Face, Kind, PATHS, access, remote};
+use faces::{Asks, Client, Face, Kind, PATHS, Speaks, access, remote};
+use multiarch_e2e::await_condition::{SOON, await_some};
 use multiarch_operator::{
     oci::{Descriptor, Digest, Repository},
     registry::{
@@ -32,23 +36,6 @@ fn silent() -> Progress {
 /// Bytes that are not the same twice in a row.
 fn bytes(length: usize) -> Bytes {
     (0..length).map(|at| u8::try_from((at ^ (at >> 8)) & 0xff).unwrap()).collect()
-}
-
-macro_rules! everywhere {
-    ($($promise:ident)*) => {$(
-        #[rstest]
-        #[case::memory(Kind::Memory)]
-        #[case::memory_login(Kind::MemoryLogin)]
-        #[case::http(Kind::Http)]
-        #[case::http_basic(Kind::HttpBasic)]
-        #[case::http_bearer(Kind::HttpBearer)]
-        #[case::distribution(Kind::Distribution)]
-        #[case::distribution_basic(Kind::DistributionBasic)]
-        #[tokio::test]
-        async fn $promise(#[case] kind: Kind) {
-            promise::$promise(Face::start(kind).await).await;
-        }
-    )*};
 }
 
 everywhere! {
@@ -102,14 +89,23 @@ mod promise {
 
 #[rstest]
 #[case::http(Kind::Http, Kind::Http)]
-#[case::to_distribution(Kind::Http, Kind::Distribution)]
-#[case::from_distribution(Kind::Distribution, Kind::HttpBearer)]
+#[case::to_real(Kind::Http, Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::from_real(Kind::Real(Asks::Nobody, Speaks::Plain), Kind::HttpBearer)]
 #[case::two_tokens(Kind::HttpBearer, Kind::HttpBearer)]
-#[case::with_passwords(Kind::HttpBasic, Kind::DistributionBasic)]
-#[case::distributions(Kind::DistributionBasic, Kind::Distribution)]
+#[case::with_passwords(Kind::HttpBasic, Kind::Real(Asks::Password, Speaks::Plain))]
+#[case::real_ones(Kind::Real(Asks::Password, Speaks::Tls), Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::real_tokens(
+    Kind::Real(Asks::Token, Speaks::Plain),
+    Kind::Real(Asks::Token, Speaks::MutualTls)
+)]
+#[case::real_certificates(
+    Kind::Real(Asks::Nobody, Speaks::MutualTls),
+    Kind::Real(Asks::Token, Speaks::Tls)
+)]
 #[tokio::test]
 async fn a_blob_of_another_registry_is_sent_once(#[case] from: Kind, #[case] to: Kind) {
     let (source, target) = (Face::start(from).await, Face::start(to).await);
+    let client = Face::client_of([&source, &target]);
     let (reads, writes) = (source.access(), target.access());
     let (other, app) = (source.repository(OTHER), target.repository(APP));
     for length in [0, 1, 3_000_000] {
@@ -121,7 +117,7 @@ async fn a_blob_of_another_registry_is_sent_once(#[case] from: Kind, #[case] to:
         for expected in [Copied::Uploaded, Copied::Present] {
             let from = Place { access: &reads, repository: &other };
             let to = Place { access: &writes, repository: &app };
-            let copied = target.client.copy_blob(from, to, &blob, &progress).await.unwrap();
+            let copied = client.copy_blob(from, to, &blob, &progress).await.unwrap();
             assert_eq!(copied, Some(expected), "{length} bytes");
             assert_eq!(told.load(Ordering::Relaxed), blob.size);
         }
@@ -129,6 +125,38 @@ async fn a_blob_of_another_registry_is_sent_once(#[case] from: Kind, #[case] to:
         assert_eq!(read, Some(content));
         assert_eq!(target.open_uploads(APP), 0);
     }
+}
+
+/// As when an object's timeout ends a run: the upload that was begun is cancelled, by a token that may.
+#[rstest]
+#[case::http(Kind::Http)]
+#[case::http_basic(Kind::HttpBasic)]
+#[case::http_bearer(Kind::HttpBearer)]
+#[case::real(Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::real_htpasswd(Kind::Real(Asks::Password, Speaks::Plain))]
+#[case::real_tokens(Kind::Real(Asks::Token, Speaks::Plain))]
+#[case::real_tokens_by_tls(Kind::Real(Asks::Token, Speaks::Tls))]
+#[case::real_by_mutual_tls(Kind::Real(Asks::Nobody, Speaks::MutualTls))]
+#[tokio::test]
+async fn a_copy_that_is_dropped_leaves_nothing_open(#[case] kind: Kind) {
+    let store = Store::new();
+    let blob = store.push_blob(OTHER, "x", bytes(100_000));
+    let lies = Lies { lies: vec![Lie::SilentBody], ..Lies::default() };
+    let source = serve(store, lies).await;
+    let target = Face::start(kind).await;
+    let (reads, writes) = (access(None), target.access());
+    let (other, app) = (source.repository(OTHER), target.repository(APP));
+    let from = Place { access: &reads, repository: &other };
+    let to = Place { access: &writes, repository: &app };
+    let progress = silent();
+    tokio::select! {
+        outcome = target.client.copy_blob(from, to, &blob, &progress) => panic!("{outcome:?}"),
+        // The session is known to the copy by then: it reads what it is to send.
+        () = source.until(|source| !source.requests().is_empty()) => {}
+    }
+    let closed = async || Ok((target.open_uploads(APP) == 0).then_some(()));
+    assert_eq!(target.open_uploads(APP), 1);
+    await_some("the upload is cancelled", SOON, closed).await.unwrap();
 }
 
 /// The store has one content under every host's name, so that the pipeline's tests need one.
@@ -265,46 +293,90 @@ async fn a_refused_mount_is_remembered(#[case] status: u16, #[case] first: &[&st
     };
     assert_eq!(sorted(wire.asked().0), sorted(expected.into_iter().map(Into::into).collect()));
     assert_eq!(wire.source.open_uploads(), 0);
-    // Another identity may have other rights, and another source too.
+    // Another identity may have other rights.
     let named = access(Some(("someone", "else")));
-    wire.copy(&access(None), &named, &wire.source.repository("team/third")).await;
+    wire.copy(&named, &named, &wire.source.repository("team/third")).await;
     let mounts = wire.source.seen().into_iter().filter(|seen| seen.query.starts_with("mount="));
     assert_eq!(mounts.count(), 1);
 }
 
-/// One token with both scopes; and where it is refused or trimmed, one for each repository.
+/// One token with both scopes; and where it is refused or trimmed, one for each repository and no
+/// mount. It is so for a run, whose every call has both scopes, and for a call that has its own.
 #[rstest]
-#[case::both(None, &[APP, OTHER], Copied::Mounted)]
-#[case::no_right_to_read(None, &[APP], Copied::Uploaded)]
-#[case::gitlab_gives_the_last_scope(Some(Lie::LastScope), &[APP, OTHER], Copied::Uploaded)]
-#[case::one_scope_or_nothing(Some(Lie::OneScope), &[APP, OTHER], Copied::Uploaded)]
+#[case::both(None, Copied::Mounted, [1, 1], [6, 7])]
+// What was good for a read may be stale when it is not good for more, so it is renewed once.
+#[case::gitlab_gives_the_last_scope(Some(Lie::LastScope), Copied::Uploaded, [2, 1], [2, 2])]
+// The read has shown that both are not given, so no mount is asked for.
+#[case::one_scope_or_nothing(Some(Lie::OneScope), Copied::Uploaded, [1, 1], [0, 1])]
 #[tokio::test]
 async fn a_mount_is_asked_for_with_both_scopes(
     #[case] lie: Option<Lie>,
-    #[case] rights: &[&str],
     #[case] expected: Copied,
+    #[case] tokens_of_both: [usize; 2],
+    #[case] mounts: [usize; 2],
+    #[values(true, false)] run: bool,
 ) {
     let wire = Wire::start().await;
-    let users = vec![User::new("a", "b", rights), User::new("reader", "c", &[OTHER])];
-    wire.source.login(Login::bearer(users));
+    wire.source.login(Login::bearer(vec![User::new("a", "b", &[APP, OTHER])]));
     wire.source.lie(lie);
     let (app, other) = (wire.source.repository(APP), wire.source.repository(OTHER));
-    let reads = access(Some(("reader", "c"))).with_scope(Scope::pull(&other));
-    let writes = access(Some(("a", "b"))).with_scope(Scope::push(&app));
-    assert_eq!(wire.copy(&reads, &writes, &app).await, [expected; 3]);
+    let (pull, push) = (Scope::pull(&other), Scope::push(&app));
+    let who = access(Some(("a", "b")));
+    let (mut reads, mut writes) =
+        (who.clone().with_scope(pull.clone()), who.with_scope(push.clone()));
+    if run {
+        (reads, writes) = (reads.with_scope(push), writes.with_scope(pull));
+        // As the sources are read before anything is copied.
+        let found = wire.remote.blob_exists(&reads, &other, &wire.blobs[0]).await;
+        assert!(found.unwrap());
+    }
+    for _ in 0..2 {
+        let copied = wire.copy(&reads, &writes, &app).await;
+        assert!(copied == [expected; 3] || copied == [Copied::Present; 3], "{copied:?}");
+    }
     let seen = wire.source.seen();
-    let tokens: Vec<_> =
+    let mut tokens: Vec<_> =
         seen.iter().filter(|seen| seen.path == "/token").map(|seen| seen.query.as_str()).collect();
     let (app, other) = ("scope=repository%3Ateam%2Fapp%3A", "scope=repository%3Ateam%2Fother%3A");
-    assert_eq!(tokens[0], format!("service=lies&{app}pull%2Cpush&{other}pull"));
+    let both = format!("service=lies&{app}pull%2Cpush&{other}pull");
+    let alone = [format!("service=lies&{app}pull%2Cpush"), format!("service=lies&{other}pull")];
+    assert_eq!(tokens[0], both);
+    let asked = tokens.iter().filter(|query| **query == both).count();
+    assert_eq!(asked, tokens_of_both[usize::from(!run)], "{tokens:?}");
+    tokens.retain(|query| *query != both);
+    tokens.sort_unstable();
     if expected == Copied::Mounted {
-        assert_eq!(tokens.len(), 1);
+        assert_eq!(tokens, [""; 0]);
     } else {
-        assert_eq!(tokens[1], format!("service=lies&{app}pull%2Cpush"));
-        assert_eq!(tokens[2], format!("service=lies&{other}pull"));
-        assert_eq!(tokens.len(), 3);
+        assert_eq!(tokens, alone, "and none is asked for twice");
     }
+    let asked = seen.iter().filter(|seen| seen.query.starts_with("mount=")).count();
+    assert_eq!(asked, mounts[usize::from(!run)], "{:#?}", wire.source.requests());
     assert_eq!(wire.source.open_uploads(), 0);
+}
+
+/// Where the identity that pushes is not the one that reads, each has a token of its own, and there is no
+/// mount: nobody has said that the one may read what the other does.
+#[tokio::test]
+async fn two_identities_have_a_token_each_and_no_mounts() {
+    let wire = Wire::start().await;
+    let users = vec![User::new("reader", "c", &[OTHER]), User::new("writer", "b", &[APP, OTHER])];
+    wire.source.login(Login::bearer(users));
+    let (app, other) = (wire.source.repository(APP), wire.source.repository(OTHER));
+    let reads = access(Some(("reader", "c"))).with_scope(Scope::pull(&other));
+    let writes = access(Some(("writer", "b"))).with_scope(Scope::push(&app));
+    assert_eq!(wire.copy(&reads, &writes, &app).await, [Copied::Uploaded; 3]);
+    let seen = wire.source.seen();
+    assert!(
+        !seen.iter().any(|seen| seen.query.contains("mount=")),
+        "{:#?}",
+        wire.source.requests()
+    );
+    let mut tokens: Vec<_> =
+        seen.iter().filter(|seen| seen.path == "/token").map(|seen| seen.query.as_str()).collect();
+    tokens.sort_unstable();
+    let app = "service=lies&scope=repository%3Ateam%2Fapp%3Apull%2Cpush";
+    assert_eq!(tokens, [app, "service=lies&scope=repository%3Ateam%2Fother%3Apull"]);
 }
 
 /// A session that a mount left behind is cancelled with the right to delete, where there is one.

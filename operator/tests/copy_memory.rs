@@ -8,7 +8,7 @@ mod faces;
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use faces::{Distribution, access, remote};
+use faces::{Asks, Real, Speaks, access, remote};
 use futures::stream;
 use multiarch_operator::{
     oci::{Descriptor, Reference, Repository},
@@ -28,8 +28,8 @@ fn chunk(at: u64) -> Bytes {
     bytes.into()
 }
 
-fn repository(registry: &Distribution) -> Repository {
-    let reference: Reference = format!("{}/team/app:any", registry.addr).parse().unwrap();
+fn repository(registry: &Real) -> Repository {
+    let reference: Reference = format!("{}/team/app:any", registry.host()).parse().unwrap();
     reference.repository().clone()
 }
 
@@ -41,7 +41,7 @@ fn memory(field: &str) -> u64 {
 }
 
 /// Puts the blob there, as it is made.
-async fn push(registry: &Distribution) -> Descriptor {
+async fn push(registry: &Real) -> Descriptor {
     let mut hash = Sha256::new();
     (0..CHUNKS).for_each(|at| hash.update(chunk(at)));
     let digest = hash.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
@@ -51,7 +51,7 @@ async fn push(registry: &Distribution) -> Descriptor {
     // reqwest asks for a provider even where no TLS is spoken.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let start = format!("http://{}/v2/team/app/blobs/uploads/", registry.addr);
+    let start = format!("http://{}/v2/team/app/blobs/uploads/", registry.host());
     let started = client.post(start).send().await.unwrap();
     let mut session: url::Url = started.headers()["location"].to_str().unwrap().parse().unwrap();
     session.query_pairs_mut().append_pair("digest", &digest);
@@ -76,7 +76,8 @@ async fn push(registry: &Distribution) -> Descriptor {
 #[tokio::test]
 async fn a_large_blob_passes_in_little_memory() {
     let started = memory("VmRSS");
-    let (source, target) = (Distribution::start(false), Distribution::start(false));
+    let source = Real::start(Asks::Nobody, Speaks::Plain).await;
+    let target = Real::start(Asks::Nobody, Speaks::Plain).await;
     let remote = remote(Limits::default());
     let blob = push(&source).await;
     let pushed = memory("VmHWM");

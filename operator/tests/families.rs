@@ -58,6 +58,7 @@ impl Face {
             plain_http: true,
             logins: Some(logins.to_string()),
             token_realms: realm.collect(),
+            ..Where::default()
         });
         let scene = scene.await;
         for platform in PLATFORMS {

@@ -10,9 +10,14 @@ mod object;
 use std::time::Duration;
 
 use faces::remote;
-use multiarch_crds::condition::Reason;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use multiarch_crds::{condition::Reason, v1alpha1::MultiArchImage};
 use multiarch_operator::{
-    reconcile::status::{Outcome, Run},
+    oci::Reference,
+    reconcile::{
+        claims::{Claimant, Claims, Owner},
+        status::{Outcome, Run},
+    },
     registry::{
         memory::{Lie, Lies, Server, Store, serve},
         remote::Limits,
@@ -92,4 +97,44 @@ async fn configs_on_another_host_are_read_and_the_index_published() {
     assert!(matches!(run.outcome, Outcome::Served { .. }), "{run:?}");
     assert_eq!(storage.seen().len(), PLATFORMS.len());
     assert!(server.store().tagged(APP, "1.0").is_some());
+}
+
+/// Who may read and not push names the tag first, older than everyone, with content of its own and with just what is there:
+/// it holds nobody off.
+#[rstest]
+#[case::content_of_its_own(&PLATFORMS[..1])]
+#[case::what_is_there(&PLATFORMS)]
+#[tokio::test]
+async fn who_may_not_push_holds_no_tag(#[case] sources: &[&str]) {
+    let server = registry([]).await;
+    let host = server.addr.to_string();
+    let image = |tag: &str| format!("{host}/{APP}:{tag}");
+    let object = |sources: &[&str]| {
+        let sources: Vec<_> = sources.iter().map(|tag| image(tag)).collect();
+        Object::new(&image("1.0"), &sources).by_http([host.as_str()])
+    };
+    let mut owner = object(&PLATFORMS);
+    owner.serves(&remote(Limits::default()), true).await;
+    let published = server.store().tagged(APP, "1.0");
+    server.lie([Lie::Refused("PUT", 403, "DENIED"), Lie::Refused("POST", 403, "DENIED")]);
+    let mut squatter = object(sources);
+    for _ in 0..3 {
+        squatter.run(&remote(Limits::default())).await;
+    }
+    let watched = |name: &str, created: i64, object: &Object| {
+        let mut watched = MultiArchImage::new(name, object.spec.clone());
+        watched.metadata.namespace = Some(format!("of-{name}"));
+        watched.metadata.uid = Some(name.into());
+        let created = jiff::Timestamp::from_second(created).unwrap();
+        watched.metadata.creation_timestamp = Some(Time(created));
+        watched
+    };
+    let (one, two) = (watched("squatter", 1, &squatter), watched("owner", 2, &owner));
+    let squats = Claimant { object: &one, status: &squatter.status };
+    let owns = Claimant { object: &two, status: &owner.status };
+    let target: Reference = image("1.0").parse().unwrap();
+    let claims = |own, other| Claims::against(own, target.repository(), [other]);
+    assert_eq!(claims(owns, squats).owner("1.0"), None, "{:#?}", squatter.status);
+    assert_eq!(claims(squats, owns).owner("1.0"), Some(&Owner::Stranger));
+    assert_eq!(server.store().tagged(APP, "1.0"), published);
 }

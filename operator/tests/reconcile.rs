@@ -12,6 +12,8 @@ mod attest;
 mod children;
 #[path = "reconcile/claims.rs"]
 mod claims;
+#[path = "reconcile/clock.rs"]
+mod clock;
 #[path = "reconcile/content.rs"]
 mod content;
 #[path = "reconcile/copying.rs"]

@@ -7,7 +7,7 @@ mod faces;
 
 use std::time::Duration;
 
-use faces::{Face, Kind, PASSWORD, PATHS, USER, access, by, remote, tag};
+use faces::{Asks, Face, Kind, PASSWORD, PATHS, Speaks, USER, access, by, remote, tag};
 use multiarch_operator::{
     oci::{
         Descriptor, Digest, Index, Manifest, RawManifest, Repository,
@@ -179,16 +179,20 @@ async fn one_name_that_is_not_there_says_nothing_of_the_api(#[case] code: &str) 
 }
 
 #[rstest]
-#[case::denied(403, "HTTP 403")]
-#[case::limited(429, "HTTP 429")]
-#[case::unavailable(503, "HTTP 503")]
+#[case::denied(403, "HTTP 403", 1)]
+#[case::limited(429, "HTTP 429", 4)]
+#[case::unavailable(503, "HTTP 503", 1)]
 #[tokio::test]
-async fn what_is_unknown_is_not_empty(#[case] status: u16, #[case] part: &str) {
+async fn what_is_unknown_is_not_empty(
+    #[case] status: u16,
+    #[case] part: &str,
+    #[case] times: usize,
+) {
     let scene = Scene::of([Lie::Referrers(status, HTML.0, HTML.1)]).await;
     let error = scene.list().await.unwrap_err();
     says(&error, &["GET referrers team/app@sha256:", part]);
     assert_eq!(error.status(), Some(status));
-    assert_eq!(scene.requests(), ["GET REFERRERS"]);
+    assert_eq!(scene.requests(), vec!["GET REFERRERS"; times]);
 }
 
 #[tokio::test]
@@ -303,7 +307,8 @@ async fn without_the_api_the_fallback_tag_is_written() {
 /// On distribution, which has no such API, and where it may be lied about.
 #[rstest]
 #[case::lying(Kind::Http)]
-#[case::distribution(Kind::Distribution)]
+#[case::real(Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::real_tokens(Kind::Real(Asks::Token, Speaks::Tls))]
 #[tokio::test]
 async fn a_merge_keeps_what_others_have_listed(#[case] kind: Kind) {
     let face = Face::start(kind).await;

@@ -2,35 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[macro_use]
+#[path = "registry/everywhere.rs"]
+mod everywhere;
 #[path = "registry/faces.rs"]
 mod faces;
 #[path = "registry/promises.rs"]
 mod promise;
 
-use faces::{Face, Kind};
+use faces::{Asks, Face, Kind, Real, Speaks};
+use multiarch_operator::{
+    oci::Reference,
+    registry::{
+        Access, Registry, RegistryError,
+        remote::{Options, Remote},
+    },
+};
 use rstest::rstest;
-
-/// One test for each promise and each registry.
-macro_rules! everywhere {
-    ($($promise:ident)*) => {$(
-        #[rstest]
-        #[case::memory(Kind::Memory)]
-        #[case::memory_login(Kind::MemoryLogin)]
-        #[case::http(Kind::Http)]
-        #[case::http_basic(Kind::HttpBasic)]
-        #[case::http_bearer(Kind::HttpBearer)]
-        #[case::distribution(Kind::Distribution)]
-        #[case::distribution_basic(Kind::DistributionBasic)]
-        #[case::shared_memory(Kind::SharedMemory)]
-        #[case::shared_http(Kind::SharedHttp)]
-        #[case::shared_http_bearer(Kind::SharedHttpBearer)]
-        #[case::shared_distribution(Kind::SharedDistribution)]
-        #[tokio::test]
-        async fn $promise(#[case] kind: Kind) {
-            promise::$promise(Face::start(kind).await).await;
-        }
-    )*};
-}
 
 everywhere! {
     what_is_not_there_is_none
@@ -55,10 +43,41 @@ everywhere! {
 #[case::memory(Kind::MemoryLogin)]
 #[case::http_basic(Kind::HttpBasic)]
 #[case::http_bearer(Kind::HttpBearer)]
-#[case::distribution_basic(Kind::DistributionBasic)]
-#[case::shared_memory(Kind::SharedMemoryLogin)]
-#[case::shared_http_bearer(Kind::SharedHttpBearer)]
+#[case::real_htpasswd(Kind::Real(Asks::Password, Speaks::Plain))]
+#[case::real_tokens(Kind::Real(Asks::Token, Speaks::Plain))]
+#[case::real_htpasswd_by_tls(Kind::Real(Asks::Password, Speaks::Tls))]
+#[case::real_tokens_by_mutual_tls(Kind::Real(Asks::Token, Speaks::MutualTls))]
+#[case::shared_memory(Kind::Shared(&Kind::MemoryLogin))]
+#[case::shared_http_bearer(Kind::Shared(&Kind::HttpBearer))]
 #[tokio::test]
 async fn a_wrong_or_missing_credential_is_unauthorized(#[case] kind: Kind) {
     promise::a_wrong_or_missing_credential_is_unauthorized(Face::start(kind).await).await;
+}
+
+/// What is missing is told where the connection fails, and nothing is asked without it. Go tells so after the
+/// handshake, which may come before the request has gone out, and is then lost.
+#[rstest]
+#[case::no_ca(Speaks::Tls, false, &["unknown issuer: name a Secret with that CA as spec.registries[].certSecretRef"])]
+#[case::no_client_certificate(
+    Speaks::MutualTls, true,
+    &["it wants a client certificate: name a Secret with tls.crt", "does it want a client certificate?"]
+)]
+#[tokio::test]
+async fn who_lacks_certificates_is_told(
+    #[case] speaks: Speaks,
+    #[case] trusts: bool,
+    #[case] words: &[&str],
+) {
+    let real = Real::start(Asks::Nobody, speaks).await;
+    // How a connection failed is told of hosts that the admin has named.
+    let allowed = vec![real.host().parse().unwrap()];
+    let remote = Remote::new(Options { allowed, ..real.options() }).unwrap();
+    let lacking = if trusts { real.trusting() } else { Access::default() };
+    let image: Reference = format!("{}/team/app:1.0", real.host()).parse().unwrap();
+    let (app, tag) = (image.repository(), image.tag_or_digest());
+    let error = remote.head_manifest(&lacking, app, &tag).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(words.iter().any(|words| said.contains(words)), "{said}");
+    assert_eq!(remote.head_manifest(&real.who(), app, &tag).await.unwrap(), None);
 }

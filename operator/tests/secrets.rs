@@ -3,6 +3,8 @@
 
 #[path = "controller/api.rs"]
 mod api;
+#[path = "tls/front.rs"]
+mod front;
 
 use std::{
     io,
@@ -15,23 +17,31 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
+    leader::Term,
     metrics::{Format, Metrics},
     registry::{
         memory::{
             Lie, Lies, Login, Store, serve,
             server::{Realm, TokenLie, User},
         },
-        remote::{self, Observation, Remote},
+        remote::{self, Observation, Proxies, Remote},
     },
+    shutdown::Shutdown,
 };
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::api::Api;
+use crate::{
+    api::Api,
+    front::{Authority, Front, Odd, Proxy},
+};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 const IDENTITY: &str = "identity-of-nobody-else";
+const PROXY: &str = "password-of-the-proxy";
+
+/// Where the registry is that speaks TLS, to who asks the proxy.
+const BY_TLS: &str = "registry.test:5000";
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -63,7 +73,49 @@ fn secret(host: &str, login: &Value) -> Value {
     })
 }
 
-fn object(host: &str) -> Value {
+/// What a case is about.
+struct Case {
+    login: Login,
+    lies: Vec<Lie>,
+    /// The Secret's entry for the registry.
+    credential: Value,
+    /// An image is on another registry, so that blobs are sent.
+    elsewhere: bool,
+    /// By TLS and HTTP/2, with a client certificate, and by a proxy that wants a password.
+    by_tls: bool,
+    /// The API server sends this in the place of the Secret.
+    broken: Option<Value>,
+    /// What all that is shown has in it.
+    says: &'static str,
+}
+
+impl Case {
+    fn of(login: Login, credential: Value) -> Self {
+        let lies = Vec::new();
+        let says = "asked a registry";
+        Self { login, lies, credential, elsewhere: false, by_tls: false, broken: None, says }
+    }
+
+    fn saying(self, says: &'static str) -> Self {
+        Self { says, ..self }
+    }
+
+    fn lying(self, lie: Lie) -> Self {
+        Self { lies: vec![lie], ..self }
+    }
+}
+
+fn object(host: &str, arm64: &str, by_tls: bool) -> Value {
+    let by = if by_tls {
+        json!({"host": host, "certSecretRef": {"name": "tls"}})
+    } else {
+        json!({"host": host, "plainHTTP": true})
+    };
+    let mut registries = vec![by];
+    if !arm64.starts_with(host) {
+        let host = arm64.split('/').next().unwrap();
+        registries.push(json!({"host": host, "plainHTTP": true}));
+    }
     json!({
         "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImage",
         "metadata": {"namespace": "team", "name": "app", "uid": "app", "generation": 1},
@@ -71,9 +123,9 @@ fn object(host: &str) -> Value {
             "target": {"image": format!("{host}/app:1.0"), "secretRef": {"name": "login"}},
             "sources": [
                 {"name": "amd64", "image": format!("{host}/app:amd64")},
-                {"name": "arm64", "image": format!("{host}/builds:arm64")},
+                {"name": "arm64", "image": arm64},
             ],
-            "registries": [{"host": host, "plainHTTP": true}],
+            "registries": registries,
             "imagePullSecrets": [{"name": "login"}],
         },
         "status": {"observedGeneration": -1},
@@ -81,20 +133,44 @@ fn object(host: &str) -> Value {
 }
 
 /// One object over one registry, until it is reported; all that anybody may see of it, and all that was sent.
-async fn outputs(login: Login, lies: Vec<Lie>, credential: &Value) -> (String, Vec<String>) {
+async fn outputs(case: Case) -> (String, Vec<String>) {
     let store = Store::new();
     store.push_image("app", "amd64", "linux/amd64");
     store.push_image("builds", "arm64", "linux/arm64");
-    let server = serve(store, Lies { login, lies }).await;
-    let host = server.addr.to_string();
+    let elsewhere = serve(store.clone(), Lies::default()).await;
+    let server = serve(store, Lies { login: case.login, lies: case.lies }).await;
+    let authority = Authority::new("ours");
+    let client = authority.client("operator");
+    let shown = authority.server(Odd::Nothing);
+    let front = Front::offering(server.addr, &shown, Some(&authority), &["h2"]).await;
+    let proxy = Proxy::start(Some(front.addr)).await;
+    let host = if case.by_tls { BY_TLS.into() } else { server.addr.to_string() };
+    let builds = if case.elsewhere { elsewhere.addr.to_string() } else { host.clone() };
+    let arm64 = format!("{builds}/builds:arm64");
     let api = Api::new();
-    api.secret("team/login", secret(&host, credential));
-    api.apply(object(&host));
+    api.secret("team/login", case.broken.unwrap_or_else(|| secret(&host, &case.credential)));
+    let pem = |text: &str| STANDARD.encode(text);
+    api.secret(
+        "team/tls",
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls"}, "type": "Opaque",
+            "data": {
+                "ca.crt": pem(&authority.pem),
+                "tls.crt": pem(&client.certificate), "tls.key": pem(&client.key),
+            },
+        }),
+    );
+    api.apply(object(&host, &arm64, case.by_tls));
     let metrics = Arc::new(Metrics::new());
     let observed = Arc::clone(&metrics);
+    let variable = |name: &str| {
+        let url = format!("http://robot:{PROXY}@{}", proxy.addr);
+        (case.by_tls && name == "HTTPS_PROXY").then_some(url)
+    };
     let remote = Remote::new(remote::Options {
         allow_loopback: true,
         allow_http: true,
+        proxies: Proxies::read(variable).unwrap(),
         observe: Arc::new(move |seen: &Observation| {
             observed.requested(&seen.registry, seen.method, seen.status, seen.elapsed);
         }),
@@ -102,37 +178,48 @@ async fn outputs(login: Login, lies: Vec<Lie>, credential: &Value) -> (String, V
     })
     .unwrap();
     let mut shown = format!("{remote:?}");
-    let stop = CancellationToken::new();
+    let shutdown = Shutdown::default();
     let options = Options {
         namespaces: Vec::new(),
+        selector: None,
         allowed: Vec::new(),
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
     };
     let admin = Admin::new(metrics.clone());
-    let client = api.client().await;
-    let run = controller::run(client, remote, options, metrics.clone(), admin, stop.clone());
+    let client_of_api = api.client().await;
+    let term = Term::alone(&shutdown);
+    let run = controller::run(client_of_api, remote, options, metrics.clone(), admin, term);
     let running = tokio::spawn(run);
-    api.until("a status", |api| !api.patches().is_empty()).await;
+    let secret_read = |api: &Api| api.asked().iter().any(|seen| seen.path.ends_with("/login"));
+    api.until("a status, or no outcome", |api| !api.patches().is_empty() || secret_read(api)).await;
     // The Events of a run are told before it ends.
-    stop.cancel();
+    shutdown.stop.cancel();
     running.await.unwrap();
     for seen in api.asked() {
         shown = format!("{shown}\n{} {} {} {}", seen.method, seen.path, seen.query, seen.body);
     }
     shown = format!("{shown}\n{}", metrics.render(Format::accepted_by("")));
-    let sent = server.seen().into_iter().filter_map(|seen| {
+    assert_eq!(case.by_tls, !proxy.asked().is_empty(), "{shown}");
+    let key = client.key.lines().filter(|line| !line.starts_with("-----")).map(ToOwned::to_owned);
+    let seen = [server.seen(), elsewhere.seen()].concat();
+    let sent = seen.into_iter().filter_map(|seen| {
         let (_, value) = seen.header("authorization").split_once(' ')?;
         Some(value.to_owned())
     });
-    (shown, sent.collect())
+    (shown, sent.chain(key).collect())
 }
+
+/// What the logs of those say that are asked to log all they can: the filter lets them through.
+const TALKATIVE: [&str; 5] = ["h2::", "hyper_util::", "reqwest::", "rustls::", "kube_client::"];
 
 #[tokio::test]
 async fn nothing_shows_a_secret() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-    tracing::subscriber::set_global_default(subscriber.with_writer(log.clone()).finish()).unwrap();
+    // As the process does it: also what is logged by `log`, as rustls and reqwest do.
+    let filter = EnvFilter::try_new("trace").unwrap();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).init();
+    rustls::crypto::ring::default_provider().install_default().unwrap();
 
     let user = |password: &str| vec![User::new("robot", password, &["app", "builds"])];
     let login = |password: &str| json!({"auth": STANDARD.encode(format!("robot:{password}"))});
@@ -143,42 +230,58 @@ async fn nothing_shows_a_secret() {
         public: Vec::new(),
         expires_in: None,
     };
-    let cases: Vec<(Login, Vec<Lie>, Value)> = vec![
-        (Login::Basic(user(PASSWORD)), vec![], login(PASSWORD)),
-        (Login::bearer(user(PASSWORD)), vec![], login(PASSWORD)),
-        (Login::bearer(user("another")), vec![], login(PASSWORD)),
-        (Login::bearer(user(IDENTITY)), vec![], json!({"identitytoken": IDENTITY})),
-        (Login::bearer(user("another")), vec![], json!({"identitytoken": IDENTITY})),
-        (Login::bearer(vec![]), vec![], json!({"registrytoken": STANDARD.encode(PASSWORD)})),
-        (Login::bearer(user(PASSWORD)), vec![Lie::InsufficientScope], login(PASSWORD)),
-        (Login::bearer(user(PASSWORD)), vec![Lie::Secrets(500)], login(PASSWORD)),
-        (Login::bearer(user(PASSWORD)), vec![Lie::Html(502)], login(PASSWORD)),
-        (
-            Login::Basic(user(PASSWORD)),
-            vec![Lie::RedirectBlobs("http://127.0.0.1:9".into())],
-            login(PASSWORD),
-        ),
-        (
-            Login::Basic(user(PASSWORD)),
-            vec![Lie::RedirectManifests("http://robot:hunter2-url@127.0.0.1:9".into())],
-            login(PASSWORD),
-        ),
-        (
-            Login::bearer(user(PASSWORD)),
-            vec![Lie::Token(TokenLie::Redirect("http://127.0.0.1:9".into()))],
-            login(PASSWORD),
-        ),
-        (realm(foreign), vec![], login(PASSWORD)),
-        (realm("http://robot:hunter2-url@127.0.0.1:9/token"), vec![], login(PASSWORD)),
-        (Login::Nobody, vec![], json!({"auth": "hunter2-not-base64"})),
+    let good = |login_by: Login| Case::of(login_by, login(PASSWORD));
+    let to = |url: &str| url.to_owned();
+    let cases = vec![
+        good(Login::Basic(user(PASSWORD))).saying("Succeeded"),
+        good(Login::bearer(user(PASSWORD))).saying("Succeeded"),
+        good(Login::bearer(user("another"))).saying("AuthenticationFailed"),
+        Case::of(Login::bearer(user(IDENTITY)), json!({"identitytoken": IDENTITY})),
+        Case::of(Login::bearer(user("another")), json!({"identitytoken": IDENTITY})),
+        Case::of(Login::bearer(vec![]), json!({"registrytoken": STANDARD.encode(PASSWORD)})),
+        good(Login::bearer(user(PASSWORD))).lying(Lie::InsufficientScope),
+        good(Login::bearer(user(PASSWORD))).lying(Lie::Secrets(500)),
+        good(Login::bearer(user(PASSWORD))).lying(Lie::Html(502)),
+        good(Login::Basic(user(PASSWORD))).lying(Lie::RedirectBlobs(to("http://127.0.0.1:9"))),
+        good(Login::Basic(user(PASSWORD)))
+            .lying(Lie::RedirectManifests(to("http://robot:hunter2-url@127.0.0.1:9"))),
+        good(Login::bearer(user(PASSWORD)))
+            .lying(Lie::Token(TokenLie::Redirect(to("http://127.0.0.1:9")))),
+        good(realm(foreign)),
+        good(realm("http://robot:hunter2-url@127.0.0.1:9/token")),
+        Case::of(Login::Nobody, json!({"auth": "hunter2-not-base64"}))
+            .saying("is not base64 of user:password"),
+        // Sessions of uploads have a state in their query, and whoever has it may write.
+        Case { elsewhere: true, ..good(Login::bearer(user(PASSWORD))) }.saying("Succeeded"),
+        Case { elsewhere: true, ..good(Login::Basic(user(PASSWORD))) }
+            .lying(Lie::Location(Some(to("http://robot:hunter2-url@127.0.0.1:9"))))
+            .saying("holds a credential"),
+        Case { by_tls: true, ..good(Login::Basic(user(PASSWORD))) }.saying("Succeeded"),
+        Case { by_tls: true, ..good(realm(&format!("https://{BY_TLS}/token"))) }
+            .saying("Succeeded"),
+        // Neither is what the client cannot parse.
+        Case {
+            broken: Some(json!({"metadata": {"name": "login"}, "data": "hunter2-no-map"})),
+            ..good(Login::Nobody)
+        }
+        .saying("the API server's answer is no Secret called login"),
     ];
-    for (at, (login, lies, credential)) in cases.into_iter().enumerate() {
-        let (shown, sent) = outputs(login, lies, &credential).await;
+    let mut talkative: Vec<_> = TALKATIVE.to_vec();
+    for (at, case) in cases.into_iter().enumerate() {
+        let says = case.says;
+        let (shown, sent) = outputs(case).await;
         let logged = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
-        assert!(logged.contains("asked a registry") || sent.is_empty(), "case {at} logs nothing");
+        talkative.retain(|target| !logged.contains(target));
         let everything = format!("{shown}\n{logged}");
-        let fixed = [PASSWORD, IDENTITY, "hunter2", "sig=secret", "a=secret", "robot:"];
-        let encoded = [format!("robot:{PASSWORD}"), format!("<token>:{IDENTITY}"), PASSWORD.into()];
+        assert!(everything.contains(says), "case {at} does not say {says}");
+        let fixed =
+            [PASSWORD, IDENTITY, PROXY, "hunter2", "sig=secret", "a=secret", "_state=", "robot:"];
+        let encoded = [
+            format!("robot:{PASSWORD}"),
+            format!("<token>:{IDENTITY}"),
+            format!("robot:{PROXY}"),
+            PASSWORD.into(),
+        ];
         let encoded = encoded.iter().map(|text| STANDARD.encode(text));
         let secrets = fixed.into_iter().map(ToOwned::to_owned).chain(encoded).chain(sent);
         for secret in secrets {
@@ -186,4 +289,5 @@ async fn nothing_shows_a_secret() {
             assert_eq!(found, None, "case {at} shows {secret}");
         }
     }
+    assert!(talkative.is_empty(), "nothing was logged by {talkative:?}");
 }

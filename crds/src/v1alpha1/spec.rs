@@ -22,6 +22,7 @@ use super::{
     status = "MultiArchImageStatus",
     derive = "PartialEq",
     selectable = ".spec.target.image",
+    selectable = ".status.repository",
     doc = "A MultiArchImage publishes one multi-platform image index under a tag, made of images that exist already, one for \
            each platform, and keeps it true: it follows its sources, checks that each is for the platform it is said to be, \
            and never publishes an index whose content is not all there.",

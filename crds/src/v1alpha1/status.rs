@@ -22,6 +22,10 @@ pub struct MultiArchImageStatus {
     /// the registry after the last push, and no failure erases it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The repository that has the published index: `registry.example.com/team/app`. It can be selected by:
+    /// `kubectl get mai -A --field-selector status.repository=...` lists all that publish to one repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// The digest of the published index: `sha256:...`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -41,6 +41,17 @@ fn bad() -> Vec<(&'static str, Value, &'static [&'static str])> {
         ("/spec/target/image", json!("registry.example.com/Team/app:1"), &["lower case"]),
         ("/spec/target/image", json!("registry.example.com/team/app"), &["tag"]),
         ("/spec/target/image", json!(digest), &["without digest"]),
+        // A user and a password are for a Secret.
+        (
+            "/spec/target/image",
+            json!("user:hunter2@registry.example.com/team/app:1"),
+            &["without digest"],
+        ),
+        (
+            "/spec/sources/0/image",
+            json!("user:hunter2@registry.example.com/team/app:1"),
+            &["64 hex digits"],
+        ),
         (
             "/spec/target/image",
             json!("registry.example.com/team/app:{tag}"),
@@ -89,6 +100,12 @@ fn bad() -> Vec<(&'static str, Value, &'static [&'static str])> {
             &["at least one source must not be optional"],
         ),
         ("/spec/sources/0/secretRef", json!({"name": "other/push"}), &["same namespace"]),
+        (
+            "/spec/target/secretRef",
+            json!({"name": "../../other/secrets/push"}),
+            &["same namespace"],
+        ),
+        ("/spec/serviceAccountName", json!("../../other/serviceaccounts/x"), &["same namespace"]),
         ("/spec/requiredPlatforms", json!(["linux"]), &["\"linux\": not a platform"]),
         ("/spec/publishPolicy", json!("Sometimes"), &["Complete", "Partial"]),
         ("/spec/removalPolicy", json!("Maybe"), &["Refuse", "Retain", "Remove"]),

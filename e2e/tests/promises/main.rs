@@ -40,6 +40,7 @@ mod credentials;
 mod registry_trouble;
 mod repair;
 mod tls;
+mod tokens;
 
 mod idle;
 mod requests;
@@ -47,7 +48,11 @@ mod restart;
 mod suspend;
 
 mod admin;
+mod leader;
+mod outage;
 mod rbac;
+mod rbac_of_secrets;
+mod shards;
 mod shutdown;
 
 mod admission;

@@ -16,9 +16,9 @@ use multiarch_e2e::{
 use tokio::process::Command;
 
 /// group, resource, subresource, and the verbs that are allowed.
-type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
+pub(crate) type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-const ALLOWED: [Right; 10] = [
+const ALLOWED: [Right; 11] = [
     // patch: for finalizers.
     ("multiarch.dev", "multiarchimages", "", &["get", "list", "watch", "patch"]),
     ("multiarch.dev", "multiarchimages", "status", &["patch"]),
@@ -26,6 +26,7 @@ const ALLOWED: [Right; 10] = [
     ("", "serviceaccounts", "", &["get"]),
     ("events.k8s.io", "events", "", &["create", "patch"]),
     ("", "namespaces", "", &["get"]),
+    ("coordination.k8s.io", "leases", "", &[]),
     ("", "configmaps", "", &[]),
     ("", "pods", "", &[]),
     ("", "serviceaccounts", "token", &[]),
@@ -40,6 +41,32 @@ async fn the_operator_may_do_what_it_must_and_nothing_more() -> Result<()> {
     let operator = Who::account(NAMESPACE);
     for at in ["default", "kube-system"] {
         operator.may_exactly(&client, at, &ALLOWED).await?;
+    }
+    Ok(())
+}
+
+/// Its own Lease, in its own namespace, and no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_may_have_its_lease() -> Result<()> {
+    let client = Cluster::shared().await?.client().await?;
+    let operator = Who::account(NAMESPACE);
+    for (name, allowed) in [
+        (SERVICE_ACCOUNT, &["create", "get", "update"][..]),
+        // Create cannot be limited to a name.
+        ("kube-controller-manager", &["create"]),
+    ] {
+        for verb in VERBS {
+            let attributes = ResourceAttributes {
+                group: Some("coordination.k8s.io".into()),
+                resource: Some("leases".into()),
+                name: Some(name.into()),
+                verb: Some(verb.into()),
+                namespace: Some(NAMESPACE.into()),
+                ..ResourceAttributes::default()
+            };
+            let may = operator.may(&client, attributes).await?;
+            assert_eq!(may, allowed.contains(&verb), "{verb} {name}");
+        }
     }
     Ok(())
 }
@@ -114,14 +141,14 @@ async fn the_kubeconfig_that_the_readme_makes_is_the_operators() -> Result<()> {
 }
 
 /// Of whom it is asked what they may do.
-struct Who {
-    user: String,
+pub(crate) struct Who {
+    pub(crate) user: String,
     groups: Vec<String>,
 }
 
 impl Who {
     /// The operator's ServiceAccount in `namespace`.
-    fn account(namespace: &str) -> Self {
+    pub(crate) fn account(namespace: &str) -> Self {
         let groups = ["system:authenticated", "system:serviceaccounts"].map(ToOwned::to_owned);
         let own = format!("system:serviceaccounts:{namespace}");
         Self {
@@ -131,7 +158,12 @@ impl Who {
     }
 
     /// Checks that in `namespace` each verb is allowed that `rights` has, and no other.
-    async fn may_exactly(&self, client: &Client, namespace: &str, rights: &[Right]) -> Result<()> {
+    pub(crate) async fn may_exactly(
+        &self,
+        client: &Client,
+        namespace: &str,
+        rights: &[Right],
+    ) -> Result<()> {
         for (group, resource, subresource, allowed) in rights {
             for verb in VERBS {
                 let attributes = ResourceAttributes {

@@ -1,13 +1,18 @@
-//! Which tags other objects keep, and who is woken when one of them lets go.
+//! Which tags other objects keep, those of other shards included, and who waits for one of them.
 
-use futures::{Stream, StreamExt, channel::mpsc, stream};
-use kube::runtime::reflector::{ObjectRef, Store};
+use std::collections::HashSet;
+
+use kube::{
+    Api, ResourceExt,
+    api::ListParams,
+    runtime::reflector::{ObjectRef, Store},
+};
 use multiarch_crds::{
-    condition::Reason,
+    condition::{Reason, Type, get},
     v1alpha1::{MultiArchImage, MultiArchImageStatus},
 };
 
-use super::{Context, Watched};
+use super::{Context, ControllerError, Watched, display};
 use crate::{
     oci::{Reference, Repository},
     reconcile::{
@@ -18,64 +23,95 @@ use crate::{
 };
 
 impl<R: Registry> Context<R> {
-    /// The tags of `repository` that objects other than `object`, whose status is `status`, keep.
-    pub(super) fn claims(
+    /// The tags of `repository` that objects other than `object`, whose status is `status`, keep. `asks`: also of objects
+    /// that this operator does not watch, because they are another shard's.
+    pub(super) async fn claims(
         &self,
         object: &MultiArchImage,
         status: &MultiArchImageStatus,
         repository: &Repository,
-    ) -> Claims {
-        let others = of_repository(&self.objects, repository);
-        let others: Vec<_> = others
+        asks: bool,
+    ) -> Result<Claims, ControllerError> {
+        let ours = of_repository(&self.objects.store, repository);
+        let ours: Vec<_> = ours
             .iter()
             .filter_map(|other| other.0.as_ref().ok())
-            .map(|other| (other, self.sessions.status(other)))
+            .map(|other| (other, self.sessions.known(other).status))
             .collect();
-        let others = others.iter().map(|(object, status)| Claimant { object, status });
-        Claims::against(Claimant { object, status }, repository, others)
-    }
-}
-
-/// Told of repositories in which an object has let go of tags.
-#[derive(Clone, Debug)]
-pub(super) struct Freed(mpsc::UnboundedSender<Repository>);
-
-impl Freed {
-    /// `object` is deleted.
-    pub(super) fn of(&self, object: &Watched) {
-        if let Ok(object) = &object.0 {
-            self.of_target(&object.spec.target.image);
-        }
-    }
-
-    /// The object that publishes to `target` keeps fewer tags.
-    pub(super) fn of_target(&self, target: &str) {
-        if let Ok(target) = target.parse::<Reference>() {
-            // Nobody listens any more where the process ends.
-            let _ = self.0.unbounded_send(target.repository().clone());
-        }
-    }
-}
-
-/// Where letting go is told, and the objects that it wakes: those that waited for it.
-pub(super) fn channel(
-    objects: Store<Watched>,
-) -> (Freed, impl Stream<Item = ObjectRef<Watched>> + Send + 'static) {
-    let (sender, freed) = mpsc::unbounded();
-    let waiting = freed.flat_map(move |repository| {
-        let others = of_repository(&objects, &repository);
-        let waits = |object: &Watched| {
-            let status = object.0.as_ref().ok()?.status.as_ref()?;
-            (ready_reason(status) == Some(Reason::TargetConflict)).then_some(())
-        };
-        let waiting: Vec<_> = others
+        let watched: HashSet<_> = ours.iter().map(|(object, _)| object.uid()).collect();
+        let theirs =
+            if asks { self.of_other_shards(object, repository).await? } else { Vec::new() };
+        let theirs: Vec<_> = theirs
             .iter()
-            .filter(|object| waits(object).is_some())
-            .map(|object| ObjectRef::from_obj(&**object))
+            .filter_map(|other| other.0.as_ref().ok())
+            .filter(|other| !watched.contains(&other.uid()))
+            .map(|other| (other, other.status.clone().unwrap_or_default()))
             .collect();
-        stream::iter(waiting)
-    });
-    (Freed(sender), waiting)
+        let others = ours.iter().chain(&theirs);
+        let others = others.map(|(object, status)| Claimant { object, status });
+        Ok(Claims::against(Claimant { object, status }, repository, others))
+    }
+
+    /// Whether a run of `object` may write a tag that it has not written, or that something else has moved. Only
+    /// then it matters what other shards have. `requested`: a person asks for the run.
+    pub(super) fn asks_other_shards(
+        &self,
+        object: &MultiArchImage,
+        status: &MultiArchImageStatus,
+        requested: bool,
+    ) -> bool {
+        let ready = get(&status.conditions, Type::Ready);
+        let is_settled = ready.is_some_and(|ready| ready.status == "True")
+            && status.observed_generation == object.metadata.generation
+            && !requested;
+        self.selector.is_some() && !is_settled
+    }
+
+    /// The objects that have published to `repository`, in the namespaces that are watched.
+    async fn of_other_shards(
+        &self,
+        object: &MultiArchImage,
+        repository: &Repository,
+    ) -> Result<Vec<Watched>, ControllerError> {
+        let params = ListParams::default().fields(&format!("status.repository={repository}"));
+        let mut found = Vec::new();
+        for api in self.apis() {
+            let listed = api.list(&params).await;
+            let listed = listed.map_err(|source| ControllerError::Claims {
+                object: display(&object.metadata),
+                source,
+            })?;
+            found.extend(listed.items);
+        }
+        Ok(found)
+    }
+
+    fn apis(&self) -> Vec<Api<Watched>> {
+        if self.namespaces.is_empty() {
+            return vec![Api::all(self.client.clone())];
+        }
+        let each = self.namespaces.iter();
+        each.map(|namespace| Api::namespaced(self.client.clone(), namespace)).collect()
+    }
+}
+
+/// The objects that wait until another one lets go of a tag in `repository`.
+pub(super) fn waiting(
+    objects: &Store<Watched>,
+    repository: &Repository,
+) -> Vec<ObjectRef<Watched>> {
+    let waits = |object: &Watched| {
+        let status = object.0.as_ref().ok().and_then(|object| object.status.as_ref());
+        status.and_then(ready_reason) == Some(Reason::TargetConflict)
+    };
+    let others = of_repository(objects, repository);
+    let waiting = others.iter().filter(|object| waits(object));
+    waiting.map(|object| ObjectRef::from_obj(&**object)).collect()
+}
+
+/// The repository that an object with this `target` publishes to.
+pub(super) fn repository(target: &str) -> Option<Repository> {
+    target.parse::<Reference>().ok().map(|target| target.repository().clone())
 }
 
 /// The objects that publish to `repository`.

@@ -15,8 +15,9 @@ use multiarch_crds::v1alpha1::{DeletionPolicy, MultiArchImage};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{Context, ControllerError, display};
+use super::{Context, ControllerError, display, report};
 use crate::{
+    error::causes,
     events,
     reconcile::{
         access::AccessMap,
@@ -37,7 +38,13 @@ impl<R: Registry> Context<R> {
     /// Sees to it that `object` has the finalizer just while its deletionPolicy is Delete.
     pub(super) async fn finalize(&self, object: &MultiArchImage) -> Result<(), ControllerError> {
         let wanted = object.spec.deletion_policy == DeletionPolicy::Delete;
-        self.set_finalizer(&object.metadata, wanted).await
+        // The version that its status is written over is another one since.
+        if let Some(written) = self.set_finalizer(&object.metadata, wanted).await?
+            && let Some(status) = report::status_of(&written)
+        {
+            self.sessions.remember(object, written.resource_version().as_deref(), status);
+        }
+        Ok(())
     }
 
     /// Deletes the tags of `object`, which is deleted, and lets it go.
@@ -78,7 +85,7 @@ impl<R: Registry> Context<R> {
 
     async fn delete_tags(&self, object: &MultiArchImage) -> Result<(), Skip> {
         let skip = |why: String, may_pass| Err(Skip { why, may_pass });
-        let status = self.sessions.status(object);
+        let status = self.sessions.known(object).status;
         if status.tags.is_empty() {
             return Ok(());
         }
@@ -92,7 +99,11 @@ impl<R: Registry> Context<R> {
             Ok(keychain) => keychain,
             Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),
         };
-        let claims = self.claims(object, &status, sources.target.repository());
+        let asks = self.selector.is_some();
+        let claims = match self.claims(object, &status, sources.target.repository(), asks).await {
+            Ok(claims) => claims,
+            Err(error) => return skip(causes(&error), true),
+        };
         let access = AccessMap::new(&sources, &keychain);
         let access = match access.target() {
             Ok(access) => access,
@@ -130,10 +141,14 @@ impl<R: Registry> Context<R> {
         }
     }
 
-    /// Adds or removes the finalizer, if the list is still as it was seen.
-    async fn set_finalizer(&self, meta: &ObjectMeta, on: bool) -> Result<(), ControllerError> {
+    /// Adds or removes the finalizer, if the list is still as it was seen; the object after it.
+    async fn set_finalizer(
+        &self,
+        meta: &ObjectMeta,
+        on: bool,
+    ) -> Result<Option<DynamicObject>, ControllerError> {
         if on == is_finalized(meta) {
-            return Ok(());
+            return Ok(None);
         }
         let seen = meta.finalizers.clone().filter(|finalizers| !finalizers.is_empty());
         let mut next = seen.clone().unwrap_or_default();
@@ -145,12 +160,12 @@ impl<R: Registry> Context<R> {
             {"op": "add", "path": "/metadata/finalizers", "value": next},
         ]);
         let patch = serde_json::from_value(patch).map(Patch::Json::<()>);
-        let (Ok(patch), Some(name)) = (patch, &meta.name) else { return Ok(()) };
+        let (Ok(patch), Some(name)) = (patch, &meta.name) else { return Ok(None) };
         let namespace = meta.namespace.clone().unwrap_or_default();
         let api: Api<DynamicObject> = self.reporter.api(&namespace);
         match api.patch(name, &PatchParams::default(), &patch).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Ok(object) => Ok(Some(object)),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(source) => Err(ControllerError::Finalizer { object: display(meta), source }),
         }
     }

@@ -6,12 +6,12 @@ use futures::future::{Either, select};
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
-use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
+use multiarch_crds::v1alpha1::MultiArchImage;
 use tracing::warn;
 
-use super::{Context, ControllerError, causes, display, interval};
+use super::{Context, ControllerError, display, interval, report::Written, session::Known};
 use crate::{
-    error::{self, Failure},
+    error::{self, Failure, causes},
     keychain::Keychain,
     reconcile::{
         self, Job, Stage, access,
@@ -29,10 +29,10 @@ const LOOK: Duration = Duration::from_secs(2);
 const PROGRESS: Duration = Duration::from_secs(30);
 
 /// Runs the pipeline over `object`, and shows how far it is while that takes long. `None` where it was
-/// cut off, because the object is deleted or another one now.
+/// cut off, because the object is deleted or another one now, or because the work ends.
 pub(super) async fn run<R: Registry>(
     object: &MultiArchImage,
-    previous: &mut MultiArchImageStatus,
+    known: &mut Known,
     requested: bool,
     context: &Context<R>,
 ) -> Result<Option<Run>, ControllerError> {
@@ -45,10 +45,13 @@ pub(super) async fn run<R: Registry>(
     let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
     let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
     let keychain = keychain.await.map_err(failed)?;
-    let memory = Memory::of(previous, object.metadata.generation, &sources);
-    let claims = context.claims(object, previous, sources.target.repository());
+    let begun = tokio::time::Instant::now();
+    let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
+    let memory = Memory::of(&known.status, object.metadata.generation, &sources);
+    let asks = context.asks_other_shards(object, &known.status, requested);
+    let claims = context.claims(object, &known.status, sources.target.repository(), asks).await?;
     let stage = Stage::default();
-    let (now, begun) = (Timestamp::now(), tokio::time::Instant::now());
+    let now = Timestamp::now();
     // Who waits for the run wants to know what is now.
     let since = if requested || !memory.current {
         Since::anew(begun)
@@ -63,6 +66,7 @@ pub(super) async fn run<R: Registry>(
         keychain: &keychain,
         memory: &memory,
         requested,
+        put_off,
         looks: &looks,
         claims: &claims,
         corrections: &corrections,
@@ -78,7 +82,18 @@ pub(super) async fn run<R: Registry>(
         held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
     };
     loop {
-        if let Ok(ended) = tokio::time::timeout(LOOK, &mut run).await {
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(LOOK, &mut run) => ended,
+            // Tags that are being written are seen through, as far as there is time.
+            () = context.term.cut().cancelled(), if stage.may_be_cut() => {
+                if !stage.may_be_cut() {
+                    continue;
+                }
+                tell_interrupted(object, known, &stage, context).await;
+                return Ok(None);
+            }
+        };
+        if let Ok(ended) = ended {
             return Ok(ended.map_or_else(|_| late(), Some));
         }
         if stage.may_be_cut() && !context.is_as_it_was(object) {
@@ -86,10 +101,13 @@ pub(super) async fn run<R: Registry>(
         }
         if stage.bytes() > told && shown.elapsed() >= PROGRESS {
             (told, shown) = (stage.bytes(), Instant::now());
-            let tell = std::pin::pin!(tell_progress(object, previous, &stage, context));
+            let tell = std::pin::pin!(tell_progress(object, known, &stage, context));
             // The copy goes on meanwhile, also where the API server is slow.
-            if let Either::Left((ended, _)) = select(&mut run, tell).await {
-                return Ok(ended.map_or_else(|_| late(), Some));
+            match select(&mut run, tell).await {
+                Either::Left((ended, _)) => return Ok(ended.map_or_else(|_| late(), Some)),
+                // What something else has published meanwhile is looked at anew.
+                Either::Right((Written::Stale, _)) if stage.may_be_cut() => return Ok(None),
+                Either::Right(_) => {}
             }
         }
     }
@@ -112,7 +130,7 @@ impl<R: Registry> Context<R> {
     /// Whether the watch still shows `object`, not deleted, and with the same spec.
     fn is_as_it_was(&self, object: &MultiArchImage) -> bool {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let now = self.objects.get(&ObjectRef::new(&name).within(&namespace));
+        let now = self.objects.store.get(&ObjectRef::new(&name).within(&namespace));
         now.is_some_and(|now| {
             let (now, then) = (now.meta(), &object.metadata);
             now.uid == then.uid
@@ -125,18 +143,47 @@ impl<R: Registry> Context<R> {
 /// Shows how far a long copy is. It is told again at the end, so a failure to write changes nothing.
 async fn tell_progress<R: Registry>(
     object: &MultiArchImage,
-    previous: &mut MultiArchImageStatus,
+    known: &mut Known,
+    stage: &Stage,
+    context: &Context<R>,
+) -> Written {
+    tell(object, known, &format!("at work {}", stage.now()), context).await
+}
+
+/// Says of a copy whose progress was shown that nobody is at it, so that this is not shown for as long as no operator
+/// runs.
+async fn tell_interrupted<R: Registry>(
+    object: &MultiArchImage,
+    known: &mut Known,
     stage: &Stage,
     context: &Context<R>,
 ) {
+    // After a loss of the lease another operator is at it.
+    if reconcile::status::is_at_work(&known.status) && context.term.holds() {
+        let message =
+            format!("the operator was stopped {}: the next one goes on from there", stage.now());
+        tell(object, known, &message, context).await;
+    }
+}
+
+async fn tell<R: Registry>(
+    object: &MultiArchImage,
+    known: &mut Known,
+    message: &str,
+    context: &Context<R>,
+) -> Written {
     let generation = object.metadata.generation;
-    let message = format!("at work {}", stage.now());
-    let next = reconcile::status::at_work(previous, generation, &message, Timestamp::now());
-    match context.reporter.write(object, &next).await {
-        Ok(version) => {
+    let next = reconcile::status::at_work(&known.status, generation, message, Timestamp::now());
+    match context.reporter.write(object, known, &next).await {
+        Ok(Written::At(version)) => {
             context.sessions.remember(object, version.as_deref(), next.clone());
-            *previous = next;
+            *known = Known { status: next, version: version.clone() };
+            Written::At(version)
         }
-        Err(error) => warn!(error = causes(&error), "failed to show how far a copy is"),
+        Ok(written) => written,
+        Err(error) => {
+            warn!(error = causes(&error), "failed to show how far a copy is");
+            Written::At(known.version.clone())
+        }
     }
 }

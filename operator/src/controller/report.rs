@@ -15,6 +15,7 @@ use multiarch_crds::{
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::session::Known;
 use crate::{
     error::{Consequence, Failure, Retry, Stalled},
     events,
@@ -23,6 +24,20 @@ use crate::{
 
 /// The one field manager, and the reporter of Events.
 const MANAGER: &str = "multiarch-operator";
+
+/// How often a status is written over an object that others change all the time, but not its status.
+const TRIES: usize = 4;
+
+/// What became of a status.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It was written; the object's version after it.
+    At(Option<String>),
+    /// The object is deleted, or is another one of the same name.
+    Gone,
+    /// Something else has written the status since, most likely another leader: nothing was written.
+    Stale,
+}
 
 /// Writes what came of runs.
 pub(super) struct Reporter {
@@ -35,13 +50,32 @@ impl Reporter {
         Self { client, resource: ApiResource::erase::<MultiArchImage>(&()) }
     }
 
-    /// Writes `next`; the object's version after it.
+    /// Writes `next` over the status in `known`, and over no other one.
     pub(super) async fn write(
         &self,
         object: &MultiArchImage,
+        known: &Known,
         next: &MultiArchImageStatus,
-    ) -> Result<Option<String>, kube::Error> {
-        self.apply(&object.metadata, next).await
+    ) -> Result<Written, kube::Error> {
+        let meta = &object.metadata;
+        let mut version = known.version.clone();
+        for _ in 0..TRIES {
+            let written = self.apply(meta, version.as_deref(), next).await?;
+            if written != Written::Stale {
+                return Ok(written);
+            }
+            let api = self.api(meta.namespace.as_deref().unwrap_or_default());
+            let live = api.get_opt(meta.name.as_deref().unwrap_or_default()).await?;
+            let Some(live) = live.filter(|live| live.metadata.uid == meta.uid) else {
+                return Ok(Written::Gone);
+            };
+            // Anybody may edit the spec, or a label.
+            if !status_of(&live).is_some_and(|status| status::is_same(&status, &known.status)) {
+                break;
+            }
+            version = live.metadata.resource_version;
+        }
+        Ok(Written::Stale)
     }
 
     /// Tells what happened between `previous` and `next`.
@@ -61,21 +95,27 @@ impl Reporter {
     }
 
     /// Reports an object that does not deserialise.
-    pub(super) async fn report_invalid(&self, invalid: &InvalidObject) -> Result<(), kube::Error> {
+    pub(super) async fn report_invalid(
+        &self,
+        invalid: &InvalidObject,
+    ) -> Result<Written, kube::Error> {
         let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
         let name = invalid.metadata.name.clone().unwrap_or_default();
-        let Some(object) = self.api(&namespace).get_opt(&name).await? else { return Ok(()) };
-        let previous = object.data.get("status").cloned().unwrap_or_default();
+        let Some(object) = self.api(&namespace).get_opt(&name).await? else {
+            return Ok(Written::Gone);
+        };
         // A status that does not deserialise either is written anew.
-        let previous: MultiArchImageStatus = serde_json::from_value(previous).unwrap_or_default();
+        let previous = status_of(&object).unwrap_or_default();
         let consequence = Consequence {
             reason: Reason::InvalidSpec,
             stalled: Stalled::Now,
             retry: Retry::Interval,
         };
+        // It quotes the spec, which may hold what a terminal obeys.
+        let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let why: String = invalid.error.chars().map(shown).collect();
         let message = format!(
-            "the object does not fit the API of this operator's version ({}): compare it with `kubectl explain mai`, and the CRD with the operator's version",
-            invalid.error
+            "the object does not fit the API of this operator's version ({why}): compare it with `kubectl explain mai`, and the CRD with the operator's version"
         );
         let about = About {
             generation: object.metadata.generation,
@@ -86,42 +126,49 @@ impl Reporter {
         let outcome = Outcome::Held(Failure { consequence, message });
         let run = Run::without_answers(outcome);
         let next = status::next(&previous, &about, &run);
+        let version = object.metadata.resource_version.as_deref();
         if next == previous {
-            return Ok(());
+            return Ok(Written::At(object.metadata.resource_version));
+        }
+        let written = self.apply(&object.metadata, version, &next).await?;
+        if !matches!(written, Written::At(_)) {
+            return Ok(written);
         }
         log(&namespace, &name, &previous, &next, &run);
-        self.apply(&object.metadata, &next).await?;
         for event in events::between(&previous, &next, &run) {
             self.publish(&event, &object.object_ref(&self.resource)).await;
         }
-        Ok(())
+        Ok(written)
     }
 
+    /// Applies `status` to the object of `meta`, if that is at `version`.
     async fn apply(
         &self,
         meta: &ObjectMeta,
+        version: Option<&str>,
         status: &MultiArchImageStatus,
-    ) -> Result<Option<String>, kube::Error> {
+    ) -> Result<Written, kube::Error> {
         let name = meta.name.as_deref().unwrap_or_default();
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let mut status = status.clone();
         // Conditions that others set are theirs to keep.
         status.conditions.retain(|condition| condition.type_.parse::<Type>().is_ok());
-        let patch = json!({
+        let mut patch = json!({
             "apiVersion": MultiArchImage::api_version(&()),
             "kind": MultiArchImage::kind(&()),
             "metadata": {"name": name, "uid": meta.uid},
             "status": status,
         });
+        if let Some(version) = version {
+            patch["metadata"]["resourceVersion"] = json!(version);
+        }
         let params = PatchParams::apply(MANAGER).force();
         let object = self.api(namespace).patch_status(name, &params, &Patch::Apply(patch)).await;
         match object {
-            Ok(object) => Ok(object.resource_version()),
-            // Deleted while it was worked on, or replaced by another one of the same name: forced, an
-            // apply has no other conflict.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                Ok(None)
-            }
+            Ok(object) => Ok(Written::At(object.resource_version())),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
+            // Another version, or another object of the same name: forced, an apply has no other conflict.
+            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
             Err(error) => Err(error),
         }
     }
@@ -143,6 +190,14 @@ impl Reporter {
 
     pub(super) fn api(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &self.resource)
+    }
+}
+
+/// The status of `object`; `None` where it does not deserialise.
+pub(super) fn status_of(object: &DynamicObject) -> Option<MultiArchImageStatus> {
+    match object.data.get("status") {
+        None => Some(MultiArchImageStatus::default()),
+        Some(status) => serde_json::from_value(status.clone()).ok(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future::ready, stream};
 use kube::{
     Api, Client, Resource,
     runtime::{
@@ -14,13 +14,19 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::{Watched, causes, hint};
+use super::{Watched, hint};
+use crate::{error::causes, selector::Selector};
 
-/// Watches `namespaces`, or all where there are none. Nothing is told before each of them was listed, so that a
+/// How long one watch lasts, in seconds. A connection that died in silence is noticed as late as that, and begun again a watch
+/// costs one request.
+const LASTS: u32 = 120;
+
+/// Watches `namespaces`, or all where there are none, there only what `selector` selects. Nothing is told before each of them was listed, so that a
 /// reader of `store` never takes a part for the whole.
 pub(super) fn watch(
     client: &Client,
     namespaces: &[String],
+    selector: Option<&Selector>,
     store: Store<Watched>,
 ) -> impl Stream<Item = Result<Event<Watched>, Error>> + Send + use<> {
     let mut apis: Vec<Api<Watched>> =
@@ -29,22 +35,32 @@ pub(super) fn watch(
         apis.push(Api::all(client.clone()));
     }
     let mut merged = Merged::of(apis.len(), store);
+    let mut config = watcher::Config::default().timeout(LASTS);
+    if let Some(selector) = selector {
+        config = config.labels(&selector.to_string());
+    }
     let told = |namespace: Option<&String>, event: &Result<_, Error>| {
         if let Err(error) = event {
             let (error, hint) = (causes(error), hint(error));
             warn!(namespace, error, hint, "failed to watch MultiArchImages; trying again");
         }
     };
-    let each = apis.into_iter().enumerate().map(|(at, api)| {
+    let each = apis.into_iter().enumerate().map(move |(at, api)| {
         let namespace = namespaces.get(at).cloned();
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        // A list that begins is no success: one that always fails is tried less and less often.
+        let begins = |event: &Result<_, _>| matches!(event, Ok(Event::Init));
+        let events = watcher(api, config.clone());
+        let events = events.filter(move |event| ready(!begins(event))).default_backoff();
         let events = events.inspect(move |event| told(namespace.as_ref(), event));
         events.map(move |event| (at, event)).boxed()
     });
     stream::select_all(each).flat_map(move |(at, event)| {
         stream::iter(match event {
             Ok(event) => merged.take(at, event).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
+            Err(error) => {
+                merged.broke_off(at);
+                vec![Err(error)]
+            }
         })
     })
 }
@@ -75,14 +91,22 @@ where
         Self { scopes, held: Some(HashMap::new()), store }
     }
 
+    /// What one watch has listed so far is no list: it lists anew.
+    fn broke_off(&mut self, at: usize) {
+        let scope = &mut self.scopes[at];
+        let fresh = std::mem::take(&mut scope.fresh);
+        match &mut self.held {
+            Some(held) => fresh.difference(&scope.known).for_each(|of| drop(held.remove(of))),
+            // They were told, so that the next list tells of those that it lacks.
+            None => scope.known.extend(fresh),
+        }
+    }
+
     /// What follows from an event of one watch for all of them together.
     fn take(&mut self, at: usize, event: Event<K>) -> Vec<Event<K>> {
         let scope = &mut self.scopes[at];
         match event {
-            Event::Init => {
-                scope.fresh.clear();
-                Vec::new()
-            }
+            Event::Init => Vec::new(),
             Event::InitApply(object) => {
                 scope.fresh.insert(ObjectRef::from_obj(&object));
                 self.apply(object)
@@ -174,6 +198,10 @@ mod tests {
                     [Event::Init].into_iter().chain(list).chain([Event::InitDone]).collect()
                 }
                 "begin" => [Event::Init].into_iter().chain(objects.map(Event::InitApply)).collect(),
+                "break" => {
+                    merged.broke_off(at);
+                    Vec::new()
+                }
                 "apply" => objects.map(Event::Apply).collect(),
                 "delete" => objects.map(Event::Delete).collect(),
                 other => panic!("{other}"),
@@ -204,6 +232,15 @@ mod tests {
     fn one_namespace_that_is_listed_again_takes_nothing_from_another() {
         let after = play(&["0 list a/x a/y", "1 list b/x", "0 begin a/x", "0 list a/x a/z"]);
         assert_eq!(after[1..], ["a/x a/y b/x", "a/x a/y b/x", "a/x a/z b/x"]);
+    }
+
+    /// What was listed before the next page failed may be deleted by now.
+    #[test]
+    fn a_list_that_broke_off_says_nothing() {
+        let after = play(&["1 list", "0 begin a/x a/y", "0 break", "0 list a/y a/z"]);
+        assert_eq!(after[3], "a/y a/z");
+        let after = play(&["0 list a/x", "1 list", "0 begin a/y", "0 break", "0 list a/z"]);
+        assert_eq!(after[1..], ["a/x", "a/x a/y", "a/x a/y", "a/z"]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What the process knows of an object beside what the watch shows: failures in a row, and a status that it wrote and the watch has not brought back yet.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
+use tokio::time::Instant;
 
 use super::{Watched, lock};
 use crate::{
@@ -12,6 +13,10 @@ use crate::{
     oci::Digest,
     reconcile::{referrers::Looks, tags::Corrections},
 };
+
+/// For how long its own write is preferred to what the watch shows. A watch that is behind for longer is dead, or the data of the
+/// API server are older than they were.
+const CATCHES_UP: Duration = Duration::from_mins(5);
 
 /// Sessions are looked through for deleted objects when there are this many more than last time.
 const PRUNE: usize = 1024;
@@ -24,9 +29,15 @@ pub(super) struct Sessions(Mutex<HashMap<String, Session>>);
 struct Session {
     generation: Option<i64>,
     failures: u32,
+    /// The Secrets of its last run.
+    secrets: Option<u64>,
+    /// What was refused is not tried again before.
+    put_off: Option<Instant>,
     written: Option<Written>,
     corrections: Corrections,
     looks: Looks,
+    /// How often in a row its status was not written, because something else had written it.
+    stale: u32,
     /// The blob that its last run of some generation was cut off in.
     cut_off: Option<(Option<i64>, Digest)>,
     /// Tries to delete its tags.
@@ -39,22 +50,34 @@ struct Session {
 struct Written {
     version: u64,
     status: MultiArchImageStatus,
+    at: Instant,
+}
+
+/// A status, and the version of the object that has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub(super) status: MultiArchImageStatus,
+    pub(super) version: Option<String>,
 }
 
 impl Sessions {
     /// The latest status: of the object as it was watched, or as it was written here since.
-    pub(super) fn status(&self, object: &MultiArchImage) -> MultiArchImageStatus {
+    pub(super) fn known(&self, object: &MultiArchImage) -> Known {
         let watched = version(object.metadata.resource_version.as_deref());
         let mut sessions = lock(&self.0);
         if let Some(session) = sessions.get_mut(&uid(object)) {
             match (&session.written, watched) {
-                (Some(written), Some(watched)) if written.version > watched => {
-                    return written.status.clone();
+                (Some(written), Some(watched))
+                    if written.version > watched && written.at.elapsed() < CATCHES_UP =>
+                {
+                    let version = Some(written.version.to_string());
+                    return Known { status: written.status.clone(), version };
                 }
                 _ => session.written = None,
             }
         }
-        object.status.clone().unwrap_or_default()
+        let status = object.status.clone().unwrap_or_default();
+        Known { status, version: object.metadata.resource_version.clone() }
     }
 
     /// `status` was written to the object, which is at `version` since.
@@ -64,12 +87,66 @@ impl Sessions {
         version_written: Option<&str>,
         status: MultiArchImageStatus,
     ) {
-        let written = version(version_written).map(|version| Written { version, status });
-        lock(&self.0).entry(uid(object)).or_default().written = written;
+        let written = version(version_written);
+        let written = written.map(|version| Written { version, status, at: Instant::now() });
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        session.written = written;
+        session.stale = 0;
+    }
+
+    /// The status of the object is not what was thought, so that nothing was written. Tells how often in a row.
+    pub(super) fn count_stale(&self, object: &MultiArchImage) -> u32 {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        // Also where the data of the API server is older than what was written here.
+        session.written = None;
+        session.stale = session.stale.saturating_add(1);
+        session.stale
+    }
+
+    /// A run of `object` begins, with Secrets in the state `secrets`: whether what a registry refused in the last one
+    /// is to be left for now. Another spec, other Secrets and a person's request have it tried again, from a short
+    /// delay on.
+    pub(super) fn is_put_off(
+        &self,
+        object: &MultiArchImage,
+        requested: bool,
+        secrets: u64,
+        now: Instant,
+    ) -> bool {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        let other_secrets = session.secrets.replace(secrets).is_some_and(|then| then != secrets);
+        if other_secrets {
+            session.failures = 0;
+        }
+        let same = !requested && !other_secrets && session.generation == object.metadata.generation;
+        session.put_off = session.put_off.filter(|until| same && now < *until);
+        session.put_off.is_some()
+    }
+
+    /// When `object` runs again, whose run asked for `retry` and is due after `delay`: at the end of its `interval`
+    /// at the latest, and what was refused is left until it is due.
+    pub(super) fn put_off(
+        &self,
+        object: &MultiArchImage,
+        retry: Option<Retry>,
+        (delay, interval): (Duration, Duration),
+        now: Instant,
+    ) -> Duration {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        if let Some(Retry::Refused { .. }) = retry {
+            session.put_off = Some(now + delay);
+        }
+        let due = session.put_off.map(|until| until.saturating_duration_since(now));
+        due.map_or(delay, |due| due.min(interval))
     }
 
     /// Counts a run that asks for `retry`: how many have failed in a row, this one included. A new
-    /// generation and a person's request start anew, corrections of tags too.
+    /// generation and a person's request start anew, corrections of tags too. One in which what was refused before was
+    /// left, and nothing else is new, counts for nothing.
     pub(super) fn count(
         &self,
         object: &MultiArchImage,
@@ -84,9 +161,16 @@ impl Sessions {
             session.failures = 0;
             session.corrections = Corrections::default();
             session.generation = object.metadata.generation;
+            session.put_off = None;
         }
+        if retry.is_none() && session.put_off.is_some() {
+            return session.failures;
+        }
+        session.put_off = None;
         session.failures = match retry {
-            Some(Retry::Backoff | Retry::After(_)) => session.failures.saturating_add(1),
+            Some(Retry::Backoff | Retry::After(_) | Retry::Refused { .. }) => {
+                session.failures.saturating_add(1)
+            }
             Some(Retry::Interval) | None => 0,
         };
         session.failures
@@ -192,9 +276,33 @@ mod tests {
     fn prefers_its_own_status_until_the_watch_has_caught_up() {
         let sessions = Sessions::default();
         sessions.remember(&object("9", "old"), Some("10"), status("new"));
-        assert_eq!(sessions.status(&object("9", "old")), status("new"));
-        assert_eq!(sessions.status(&object("10", "new")), status("new"));
-        assert_eq!(sessions.status(&object("11", "edited")), status("edited"));
+        let known = |object: MultiArchImage| {
+            let Known { status, version } = sessions.known(&object);
+            (status, version.unwrap())
+        };
+        assert_eq!(known(object("9", "old")), (status("new"), "10".into()));
+        assert_eq!(known(object("10", "new")), (status("new"), "10".into()));
+        assert_eq!(known(object("11", "edited")), (status("edited"), "11".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn does_not_prefer_it_for_ever() {
+        let sessions = Sessions::default();
+        sessions.remember(&object("9", "old"), Some("10"), status("new"));
+        tokio::time::advance(CATCHES_UP).await;
+        assert_eq!(sessions.known(&object("9", "old")).status, status("old"));
+    }
+
+    /// The data of the API server may be restored from a backup: then its versions begin again.
+    #[test]
+    fn forgets_its_own_status_where_that_is_not_there() {
+        let sessions = Sessions::default();
+        sessions.remember(&object("9", "old"), Some("1000"), status("new"));
+        assert_eq!(sessions.count_stale(&object("9", "old")), 1);
+        assert_eq!(sessions.known(&object("9", "old")).status, status("old"));
+        assert_eq!(sessions.count_stale(&object("9", "old")), 2);
+        sessions.remember(&object("9", "old"), Some("10"), status("new"));
+        assert_eq!(sessions.count_stale(&object("9", "old")), 1);
     }
 
     #[test]
@@ -209,6 +317,38 @@ mod tests {
         assert_eq!(sessions.count(&object, false, failed), 1);
         object.meta_mut().generation = Some(2);
         assert_eq!(sessions.count(&object, false, failed), 1, "a new generation starts anew");
+    }
+
+    #[test]
+    fn what_was_refused_is_left_until_it_is_due_or_something_is_new() {
+        const MINUTE: Duration = Duration::from_mins(1);
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let mut object = object("1", "");
+        let refused = Some(Retry::Refused { soon: true });
+        let refuse = |object: &MultiArchImage, delay: Duration| {
+            let failures = sessions.count(object, false, refused);
+            (failures, sessions.put_off(object, refused, (delay, 10 * MINUTE), now))
+        };
+        assert!(!sessions.is_put_off(&object, false, 7, now));
+        assert_eq!(refuse(&object, 25 * MINUTE), (1, 10 * MINUTE), "it is looked at all the same");
+        let later = now + 10 * MINUTE;
+        assert!(sessions.is_put_off(&object, false, 7, later));
+        assert_eq!(sessions.count(&object, false, None), 1, "nothing new is no success");
+        let next = sessions.put_off(&object, None, (10 * MINUTE, 10 * MINUTE), now + 20 * MINUTE);
+        assert_eq!(next, 5 * MINUTE);
+        assert!(!sessions.is_put_off(&object, false, 7, now + 25 * MINUTE), "it is due");
+        assert_eq!(refuse(&object, 50 * MINUTE).0, 2);
+
+        assert!(!sessions.is_put_off(&object, false, 8, later), "other Secrets");
+        assert_eq!(refuse(&object, MINUTE), (1, MINUTE));
+        assert!(!sessions.is_put_off(&object, true, 8, now), "a person asks");
+        refuse(&object, MINUTE);
+        object.meta_mut().generation = Some(2);
+        assert!(!sessions.is_put_off(&object, false, 8, now), "another spec");
+        refuse(&object, MINUTE);
+        assert!(sessions.is_put_off(&object, false, 8, now));
+        assert_eq!(sessions.count(&object, false, Some(Retry::Backoff)), 2);
+        assert!(!sessions.is_put_off(&object, false, 8, now), "something else failed since");
     }
 
     /// What was looked for stays, whatever becomes of the object's runs.

@@ -51,6 +51,23 @@ fn limited(retry_after: Option<Duration>) -> RegistryError {
     RegistryError::RateLimited { host: host(), request: request(), retry_after }
 }
 
+fn paused(pause: Pause, retry_after: Option<Duration>) -> RegistryError {
+    RegistryError::Paused { host: host(), request: request(), pause, retry_after }
+}
+
+/// The same answer to a PUT.
+fn to_a_write(mut error: RegistryError) -> RegistryError {
+    use RegistryError as E;
+    if let E::Denied { request, .. }
+    | E::Refused { request, .. }
+    | E::RepositoryNotFound { request, .. }
+    | E::TagImmutable { request, .. } = &mut error
+    {
+        request.method = "PUT";
+    }
+    error
+}
+
 fn unavailable(retry_after: Option<Duration>) -> RegistryError {
     let (host, request) = (host(), request());
     RegistryError::Unavailable { host, request, status: 503, codes: Vec::new(), retry_after }
@@ -123,6 +140,10 @@ fn insecure() -> RegistryError {
 #[case::denied(denied(), SourceState::Denied, Why::AccessDenied, TRIED, Retry::Backoff, &["403", "Secret login", "DENIED"])]
 #[case::limited(limited(None), SourceState::RateLimited, Why::RateLimited, NO, Retry::Backoff, &["429"])]
 #[case::limited_until(limited(WAIT), SourceState::RateLimited, Why::RateLimited, NO, Retry::After(Duration::from_secs(7)), &["429"])]
+#[case::paused(paused(Pause::Asked { status: 429 }, WAIT), SourceState::RateLimited, Why::RateLimited, NO, Retry::After(Duration::from_secs(7)), &["HTTP 429 to another request", "was not sent"])]
+#[case::paused_unsaid(paused(Pause::Asked { status: 429 }, None), SourceState::RateLimited, Why::RateLimited, NO, Retry::Backoff, &["HTTP 429"])]
+#[case::paused_by_503(paused(Pause::Asked { status: 503 }, WAIT), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::After(Duration::from_secs(7)), &["HTTP 503"])]
+#[case::none_left(paused(Pause::NoneLeft, WAIT), SourceState::RateLimited, Why::RateLimited, NO, Retry::After(Duration::from_secs(7)), &["no pulls are left"])]
 #[case::unavailable(unavailable(None), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["503"])]
 #[case::unavailable_until(unavailable(WAIT), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::After(Duration::from_secs(7)), &["503"])]
 #[case::unreachable(unreachable(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["no route"])]
@@ -209,6 +230,8 @@ fn of_content(
 #[case::bad_certificates(KeychainError::BadCertificates { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]
 #[case::no_account(KeychainError::NoAccount { account: "login".into() }, Why::SecretNotFound)]
+#[case::no_name(KeychainError::NoName { account: "login".into() }, Why::SecretInvalid)]
+#[case::forbidden(KeychainError::Forbidden { what: "Secret login".into() }, Why::SecretNotFound)]
 #[case::of_account(KeychainError::OfAccount { account: "builder".into(), source: Box::new(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }) }, Why::SecretInvalid)]
 fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
     let expected = Consequence { reason, stalled: TRIED, retry: Retry::Backoff };
@@ -242,7 +265,7 @@ fn of_a_plan(
 }
 
 #[rstest]
-#[case::refused(refused(), Why::PushFailed, NO, Retry::Backoff)]
+#[case::refused(to_a_write(refused()), Why::PushFailed, NO, Retry::Refused { soon: true })]
 #[case::protocol(protocol(), Why::PushFailed, NO, Retry::Backoff)]
 #[case::unavailable(unavailable(None), Why::PushFailed, NO, Retry::Backoff)]
 #[case::unavailable_until(
@@ -252,10 +275,10 @@ fn of_a_plan(
     Retry::After(Duration::from_secs(7))
 )]
 #[case::limited(limited(WAIT), Why::RateLimited, NO, Retry::After(Duration::from_secs(7)))]
-#[case::denied(denied(), Why::AccessDenied, TRIED, Retry::Backoff)]
+#[case::denied(to_a_write(denied()), Why::AccessDenied, TRIED, Retry::Refused { soon: true })]
 #[case::unreachable(unreachable(), Why::RegistryUnreachable, NO, Retry::Backoff)]
-#[case::no_repository(no_repository(), Why::RepositoryNotFound, NOW, Retry::Interval)]
-#[case::immutable(immutable(), Why::TagImmutable, NOW, Retry::Interval)]
+#[case::no_repository(to_a_write(no_repository()), Why::RepositoryNotFound, NOW, Retry::Refused { soon: false })]
+#[case::immutable(to_a_write(immutable()), Why::TagImmutable, NOW, Retry::Refused { soon: false })]
 fn of_a_push(
     #[case] source: RegistryError,
     #[case] reason: Why,
@@ -291,6 +314,9 @@ fn of_a_read_back(
 #[case::lagging(PublishError::Lagging { target: pinned(), pushed: true }, Why::ReadingBack, Retry::Backoff, true)]
 #[case::lagging_still(PublishError::Lagging { target: pinned(), pushed: false }, Why::ReadingBack, Retry::Backoff, false)]
 #[case::refused(PublishError::Copy { name: "a".into(), image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
+#[case::a_write_is_refused(PublishError::Copy { name: "a".into(), image: reference(), source: to_a_write(refused()) }, Why::PushFailed, Retry::Refused { soon: true }, false)]
+#[case::a_read_is_refused(PublishError::Copy { name: "a".into(), image: reference(), source: refused() }, Why::PushFailed, Retry::Backoff, false)]
+#[case::child_refused(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { name: "a".into(), image: reference(), source: to_a_write(refused()) }) }, Why::ChildMissing, Retry::Backoff, false)]
 #[case::blob_gone(PublishError::BlobGone { name: "a".into(), image: reference(), blob: digest() }, Why::WaitingForPlatforms, Retry::Interval, false)]
 #[case::child_gone(PublishError::ChildGone { image: reference() }, Why::ChildMissing, Retry::Backoff, false)]
 #[case::child_lost(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { name: "a".into(), image: reference(), source: limited(WAIT) }) }, Why::ChildMissing, Retry::After(Duration::from_secs(7)), false)]
@@ -342,6 +368,124 @@ fn what_a_person_must_act_on_weighs_most() {
     ]
     .map(|consequence| consequence.weight());
     assert!(weights.is_sorted_by(|a, b| a > b), "{weights:?}");
+}
+
+/// A reference, a host and digests as long as they may be.
+fn longest() -> (Reference, String, Digest) {
+    let host = format!("{}.example:65535", vec!["a".repeat(63); 3].join("."));
+    let digest: Digest = format!("sha512:{}", "f".repeat(128)).parse().unwrap();
+    let text = format!("{host}/{}:{}", vec!["b".repeat(50); 5].join("/"), "c".repeat(128));
+    (text.parse().unwrap(), host, digest)
+}
+
+fn every_registry_error() -> Vec<RegistryError> {
+    let (reference, host, digest) = longest();
+    let request = Request::manifest("GET", reference.repository(), &reference.tag_or_digest());
+    let secret = "s".repeat(253);
+    let credential = format!("the credential of Secret {secret}");
+    let (realm, address) = (format!("https://{host}/{}", "%20".repeat(300)), "address".into());
+    let why = "a redirect to another host (".to_owned() + &host;
+    let codes = vec!["PROJECTPOLICYVIOLATION".to_owned(); 20];
+    let named = |error: RegistryError| {
+        use RegistryError as E;
+        let (host, request) = (host.clone(), request.clone());
+        match error {
+            E::Denied { status, .. } => {
+                let (credential, codes) = (credential.clone(), codes.clone());
+                E::Denied { host, request, credential, status, codes }
+            }
+            E::Refused { status, .. } => E::Refused { host, request, status, codes: codes.clone() },
+            E::Unreachable { source, .. } => {
+                E::Unreachable { host, request, why: why.clone(), source }
+            }
+            E::Protocol { .. } => E::Protocol { host, request, why: why.clone() },
+            E::WrongDigest { .. } => {
+                let (expected, computed) = (digest.clone(), digest.clone());
+                E::WrongDigest { host, request, expected, computed }
+            }
+            E::Unusable { .. } => {
+                let (content_type, media_type) = ("t/".repeat(127), "m/".repeat(127));
+                let source = ManifestError::Contradiction { content_type, media_type };
+                E::Unusable { host, request, source }
+            }
+            E::RealmNotTrusted { .. } => {
+                E::RealmNotTrusted { host, realm: realm.clone(), secret: secret.clone() }
+            }
+            E::ForbiddenAddress { why, .. } => {
+                let address = String::clone(&address);
+                E::ForbiddenAddress { host, address, why }
+            }
+            other => other,
+        }
+    };
+    let all = [
+        unauthorized(),
+        denied(),
+        limited(WAIT),
+        unavailable(None),
+        unreachable(),
+        slow(),
+        refused(),
+        protocol(),
+        no_repository(),
+        immutable(),
+        wrong_digest(),
+        wrong_size(),
+        large(),
+        unusable(),
+        self::realm(),
+        self::address(),
+        insecure(),
+    ];
+    all.map(named).into()
+}
+
+/// Whatever is in them: one line that nothing remote has shaped, and no longer than an object or an Event may have.
+#[test]
+fn messages_are_one_line() {
+    use kube::runtime::events::EventType;
+    use multiarch_crds::condition::{self, MAX_MESSAGE, Status, Type};
+    let (target, _, digest) = longest();
+    let mut messages = Vec::new();
+    for source in every_registry_error() {
+        let reference = target.pinned_to(&digest).to_string();
+        messages.push(ResolveError::Registry { reference, source }.to_string());
+    }
+    for source in every_registry_error() {
+        messages.push(PublishError::Push { target: target.clone(), source }.to_string());
+    }
+    for source in every_registry_error() {
+        let name = "n".repeat(63);
+        let copy = PublishError::Copy { name, image: target.pinned_to(&digest), source };
+        messages.push(copy.to_string());
+        let source = Box::new(copy);
+        messages.push(PublishError::ChildLost { image: target.clone(), source }.to_string());
+    }
+    let platforms = vec!["windows(10.0.17763.1234)/amd64".to_owned(); 64];
+    let names: Vec<_> = (0..64).map(|n| format!("{n:063}")).collect();
+    let label = "l\u{1b}[31m\n".repeat(50);
+    let values = vec![(Label::of(Some("\u{1b}[31m")), names.clone()), (Label::Absent, names)];
+    messages.extend(
+        [
+            Held::Waiting { waiting: platforms.clone() },
+            Held::WouldShrink { platforms },
+            Held::Differ { label, values, more: 3 },
+        ]
+        .map(|held| held.to_string()),
+    );
+    assert!(messages.len() > 60);
+    for message in messages {
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+        let mut conditions = Vec::new();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        condition::set(&mut conditions, Type::Ready, Status::False, "X", &message, 1, now);
+        assert!(conditions[0].message.len() <= MAX_MESSAGE);
+        let event = crate::events::event(EventType::Warning, "X", "Y", message.clone());
+        assert!(event.note.unwrap().len() <= MAX_MESSAGE);
+        // What matters most comes first, and is there when it is cut.
+        let begin: String = message.chars().take(200).collect();
+        assert!(conditions[0].message.starts_with(&begin));
+    }
 }
 
 /// Statuses name reasons of the closed list, which the troubleshooting page explains one by one.

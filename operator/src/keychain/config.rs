@@ -1,6 +1,6 @@
 //! pure: a Docker config file → the credentials that it has, each for a host and a path.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
-    auths: HashMap<String, Login>,
+    auths: BTreeMap<String, Login>,
 }
 
 #[derive(Deserialize)]
@@ -84,10 +84,10 @@ impl DockerConfig {
         Self::of_logins(secret, auths)
     }
 
-    fn of_logins(secret: &str, logins: HashMap<String, Login>) -> Result<Self, KeychainError> {
+    fn of_logins(secret: &str, logins: BTreeMap<String, Login>) -> Result<Self, KeychainError> {
         let mut entries = Vec::with_capacity(logins.len());
         for (key, login) in logins {
-            // A key that names no host is for no repository.
+            // A key that names no host, or what is no repository's path, is for no repository: nor is it shown.
             let Some(place) = place(&key) else { continue };
             let why = || {
                 malformed(secret, &format!("the auth of {place} is not base64 of user:password"))
@@ -96,11 +96,9 @@ impl DockerConfig {
             let credential = Credential { secret: secret.to_owned(), proof, token_realm: None };
             entries.push(Entry { place, credential });
         }
-        // A map has no order: the longest path first, so that the first match is the best one.
-        entries.sort_by(|a, b| {
-            let (a, b) = (a.place.path(), b.place.path());
-            b.len().cmp(&a.len()).then_with(|| a.cmp(b))
-        });
+        // The longest path first, so that the first match is the best one. Of two keys for one place it is always
+        // the first by its letters, and not now this one and now that.
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.place.path().len()));
         Ok(Self { entries })
     }
 
@@ -229,6 +227,9 @@ mod tests {
     #[case::query(&["https://r.io?x"], "r.io/a", None)]
     #[case::no_way_up(&["r.io/other/../team"], "r.io/team/app", None)]
     #[case::trailing_dot(&["r.io."], "r.io/a", None)]
+    #[case::no_path_of_a_repository(&["r.io/a\n\u{1b}[31m", "r.io/a?token=x", "r.io/A"], "r.io/a", None)]
+    #[case::two_names_of_one_place(&["index.docker.io", "docker.io"], "docker.io/acme/app", Some("docker.io"))]
+    #[case::the_other_way_round(&["docker.io", "index.docker.io"], "docker.io/acme/app", Some("docker.io"))]
     fn finds_the_credential_for(
         #[case] keys: &[&str],
         #[case] of: &str,
@@ -271,6 +272,17 @@ mod tests {
     fn refuses(#[case] json: &str, #[case] why: &str) {
         let error = DockerConfig::parse("push", json.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("Secret push"), "{error}");
+    }
+
+    /// What stands there is its owner's text, and may be a credential in the wrong place.
+    #[rstest]
+    #[case("r.io/a\\n\\u001b[31m")]
+    #[case("r.io/a?token=hunter2")]
+    #[case("https://user:hunter2@r.io")]
+    fn shows_no_key_that_is_no_place(#[case] key: &str) {
+        let json = format!(r#"{{"auths":{{"{key}":{{"auth":"%%%"}}}}}}"#);
+        let config = DockerConfig::parse("push", json.as_bytes()).unwrap();
+        assert!(config.entries.is_empty(), "{config:?}");
     }
 
     #[test]

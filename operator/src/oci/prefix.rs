@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Repository, reference::canonical_host};
+use super::{Repository, redacted, reference::canonical_host};
 
 /// A registry, or the repositories of one below a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +11,19 @@ pub struct Prefix {
     path: String,
 }
 
+/// The longest path that a repository has, in bytes.
+const LONGEST: usize = 255;
+
 impl Prefix {
     /// Of all names of a host, which are one (`index.docker.io` is `docker.io`), and a path, where an
     /// empty one is all of the registry. The error is a sentence for people.
     pub fn new(host: &str, path: &str) -> Result<Self, &'static str> {
-        Ok(Self { host: canonical_host(host)?, path: path.trim_matches('/').into() })
+        let (host, path) = (canonical_host(host)?, path.trim_matches('/'));
+        if path.is_empty() || (path.len() <= LONGEST && path.split('/').all(is_segment)) {
+            Ok(Self { host, path: path.into() })
+        } else {
+            Err("its path is none of a repository: a-z, 0-9, ., _ and - between slashes")
+        }
     }
 
     /// `host[:port]`.
@@ -40,23 +48,18 @@ impl Prefix {
     }
 }
 
+/// Whether it may stand between the slashes of a repository's path.
+fn is_segment(segment: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    segment.bytes().all(|byte| word(byte) || b"._-".contains(&byte))
+        && segment.bytes().next().is_some_and(word)
+}
+
 impl FromStr for Prefix {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
-        let prefix = Self::new(host, path).map_err(|why| format!("{text:?}: {why}"))?;
-        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let segment = |segment: &str| {
-            segment.bytes().all(|byte| word(byte) || b"._-".contains(&byte))
-                && segment.bytes().next().is_some_and(word)
-        };
-        if prefix.path.is_empty() || prefix.path.split('/').all(segment) {
-            Ok(prefix)
-        } else {
-            Err(format!(
-                "{text:?}: its path is none of a repository: a-z, 0-9, ., _ and - between slashes"
-            ))
-        }
+        Self::new(host, path).map_err(|why| format!("{:?}: {why}", redacted(text)))
     }
 }
 

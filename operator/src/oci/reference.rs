@@ -4,7 +4,7 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use oci_client::{ParseError, Reference as Grammar};
 
-use super::{Digest, cut};
+use super::{Digest, redacted};
 
 /// A repository on a registry, in canonical spelling: Docker Hub is always `docker.io`, and its
 /// official images are under `library/`.
@@ -36,7 +36,8 @@ pub enum TagOrDigest {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not an image reference: {why}")]
 pub struct ReferenceError {
-    /// The string as it was given, cut to a length that is safe to show.
+    /// The string as it was given, without a user's name and password, cut to a length that is safe
+    /// to show.
     pub text: String,
     /// What is wrong with it, for people.
     pub why: String,
@@ -122,7 +123,7 @@ impl Reference {
 impl FromStr for Reference {
     type Err = ReferenceError;
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        parse(text).map_err(|why| ReferenceError { text: cut(text), why: why.into() })
+        parse(text).map_err(|why| ReferenceError { text: redacted(text), why: why.into() })
     }
 }
 

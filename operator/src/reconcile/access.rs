@@ -12,8 +12,12 @@ use super::{
 use crate::{
     keychain::{Keychain, KeychainError},
     oci::{Repository, reference::api_host},
-    registry::{Access, Certificates, Credential, Scope},
+    registry::{Access, Certificates, Credential, Object, Proof, Scope},
 };
+
+/// How many other repositories one token is asked for beside the target's: what is asked for is part of a
+/// URL, and what is given part of every request, and servers bound both.
+const TOGETHER: usize = 8;
 
 /// Who asks: for the target, and for each source.
 #[derive(Debug)]
@@ -47,28 +51,29 @@ impl AccessMap {
             Some(secret) => demand(secret, repository, keychain).map(Some),
             None => Ok(None),
         };
-        let access = |repository: &Repository, credential, scope| {
+        // Of two that name one tag, one is worked on at a time.
+        let object = Object::of(&sources.target);
+        let access = |repository: &Repository, credential, scopes| {
             Ok(Access {
                 credential,
-                scopes: vec![scope],
+                scopes,
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
+                object,
                 since: None,
             })
         };
+        let chosen: Vec<_> =
+            sources.sources.iter().map(|source| choose(source, sources, keychain)).collect();
+        let scopes =
+            Scopes::of(sources, push.as_ref().ok().and_then(Option::as_ref).map(proof), &chosen);
         let target =
-            push.and_then(|credential| access(repository, credential, Scope::push(repository)));
-        let each = sources.sources.iter().map(|source| {
-            let access = choose(source, sources, keychain).and_then(|credential| {
-                let repository = source.reference.repository();
-                // One token of the target's identity serves its reads and its pushes.
-                let shared = target.as_ref().ok().filter(|target| {
-                    sources.target.repository() == repository
-                        && same(target.credential.as_ref(), credential.as_ref())
-                });
-                shared
-                    .cloned()
-                    .map_or_else(|| access(repository, credential, Scope::pull(repository)), Ok)
+            push.and_then(|credential| access(repository, credential, scopes.of_target.clone()));
+        let each = sources.sources.iter().zip(chosen).map(|(source, credential)| {
+            let repository = source.reference.repository();
+            let access = credential.and_then(|credential| {
+                let scopes = scopes.for_reader(repository, credential.as_ref());
+                access(repository, credential, scopes)
             });
             (source.name.clone(), access)
         });
@@ -91,6 +96,60 @@ impl AccessMap {
     /// Who asks for `source`.
     pub fn source(&self, source: &Source) -> Result<&Access, ResolveError> {
         self.named(&source.name).map_err(|source| ResolveError::Credential { source })
+    }
+}
+
+/// What tokens are asked with. One token of the identity that pushes serves all that it reads and
+/// writes on its registry, mounts included.
+struct Scopes<'a> {
+    target: &'a Repository,
+    /// Who pushes.
+    identity: Option<Proof>,
+    of_target: Vec<Scope>,
+    /// By the path of another repository of its registry, which the same identity reads.
+    of_others: BTreeMap<&'a str, Vec<Scope>>,
+}
+
+impl<'a> Scopes<'a> {
+    fn of(
+        sources: &'a Sources,
+        identity: Option<Proof>,
+        chosen: &[Result<Option<Credential>, KeychainError>],
+    ) -> Self {
+        let target = sources.target.repository();
+        let mut of_others = BTreeMap::new();
+        for (source, credential) in sources.sources.iter().zip(chosen) {
+            let repository = source.reference.repository();
+            if let (Some(identity), Ok(Some(credential))) = (&identity, credential)
+                && repository.host() == target.host()
+                && repository != target
+                && credential.proof == *identity
+            {
+                of_others.insert(repository.path(), vec![Scope::pull(repository)]);
+            }
+        }
+        let paths: Vec<_> = of_others.keys().copied().collect();
+        for paths in paths.chunks(TOGETHER) {
+            let reads = paths.iter().flat_map(|path| of_others[path].clone());
+            let all: Vec<_> = [Scope::push(target)].into_iter().chain(reads).collect();
+            of_others.extend(paths.iter().map(|path| (*path, all.clone())));
+        }
+        let first = of_others.values().next().cloned();
+        let of_target = first.unwrap_or_else(|| vec![Scope::push(target)]);
+        Self { target, identity, of_target, of_others }
+    }
+
+    /// Of `repository`, for who reads it by `credential`.
+    fn for_reader(&self, repository: &Repository, credential: Option<&Credential>) -> Vec<Scope> {
+        let known = if credential.map(proof) != self.identity {
+            None
+        } else if repository == self.target {
+            Some(&self.of_target)
+        } else {
+            let others = Some(&self.of_others).filter(|_| repository.host() == self.target.host());
+            others.and_then(|others| others.get(repository.path()))
+        };
+        known.cloned().unwrap_or_else(|| vec![Scope::pull(repository)])
     }
 }
 
@@ -168,13 +227,8 @@ fn demand(
     })
 }
 
-fn same(a: Option<&Credential>, b: Option<&Credential>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        // For one repository a Secret has one credential.
-        (Some(a), Some(b)) => a.secret == b.secret,
-        _ => false,
-    }
+fn proof(credential: &Credential) -> Proof {
+    credential.proof.clone()
 }
 
 #[cfg(test)]
@@ -184,7 +238,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{keychain::DockerConfig, registry::Actions};
+    use crate::keychain::DockerConfig;
 
     /// Secrets, each with an entry for one place.
     fn keychain(secrets: &[(&str, &str)]) -> Keychain {
@@ -294,19 +348,77 @@ mod tests {
         );
     }
 
-    /// One token serves the reads and the push where one identity does both.
+    fn scopes(access: Result<&Access, KeychainError>) -> Vec<String> {
+        access.unwrap().scopes.iter().map(ToString::to_string).collect()
+    }
+
+    const PUSH: &str = "repository:team/app:pull,push";
+    const PULL: &str = "repository:team/app:pull";
+    const OTHER: &str = "repository:other:pull";
+
+    /// One token serves the reads and the push, and lets mounts through, where one identity does all.
+    #[rstest]
+    #[case::its_own_repository(sources(true, false, &[], HERE), ALL, &[PUSH], &[PUSH])]
+    #[case::by_another(sources(true, true, &[], HERE), ALL, &[PUSH], &[PULL])]
+    #[case::another_repository(sources(true, false, &[], THERE), ALL, &[PUSH, OTHER], &[PUSH, OTHER])]
+    #[case::another_by_another(sources(true, true, &[], THERE), ALL, &[PUSH], &[OTHER])]
+    #[case::another_by_nobody(sources(true, false, &[], THERE), &[("push", "r.example/team")], &[PUSH], &[OTHER])]
+    #[case::another_registry(sources(true, false, &["own"], "s.example/other:x"), &[("push", "r.example"), ("own", "s.example")], &[PUSH], &[OTHER])]
+    #[case::nobody(sources(false, false, &[], HERE), &[], &[PUSH], &[PUSH])]
+    #[case::nobody_elsewhere(sources(false, false, &[], THERE), &[], &[PUSH], &[OTHER])]
+    fn tokens_are_asked_with(
+        #[case] sources: Sources,
+        #[case] secrets: &[(&str, &str)],
+        #[case] target: &[&str],
+        #[case] source: &[&str],
+    ) {
+        let map = AccessMap::new(&sources, &keychain(secrets));
+        assert_eq!((scopes(map.target()), scopes(map.named("x"))), (own(target), own(source)));
+    }
+
+    fn own(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.into()).collect()
+    }
+
+    /// Two Secrets may have one credential: each names its own Secret, and they share a token.
     #[test]
-    fn scopes() {
-        let shared = sources(true, false, &[], HERE);
-        let map = AccessMap::new(&shared, &keychain(ALL));
-        assert_eq!(map.source(&shared.sources[0]).unwrap().scopes, map.target().unwrap().scopes);
-        assert_eq!(map.target().unwrap().scopes[0].actions, Actions::Push);
-        let apart = sources(true, true, &[], HERE);
-        let map = AccessMap::new(&apart, &keychain(ALL));
-        assert_eq!(map.source(&apart.sources[0]).unwrap().scopes[0].actions, Actions::Pull);
-        let elsewhere = sources(true, false, &[], THERE);
-        let map = AccessMap::new(&elsewhere, &keychain(ALL));
-        assert_eq!(map.source(&elsewhere.sources[0]).unwrap().scopes[0].path, "other");
+    fn an_identity_is_what_a_secret_holds_and_not_its_name() {
+        let same = |name: &str| {
+            let json = r#"{"auths": {"r.example": {"username": "u", "password": "p"}}}"#;
+            (name.to_owned(), DockerConfig::parse(name, json.as_bytes()))
+        };
+        let keychain = Keychain::with(["push", "own"].map(same).into());
+        let map = AccessMap::new(&sources(true, true, &[], THERE), &keychain);
+        assert_eq!(scopes(map.target()), scopes(map.named("x")));
+        let of = |access: Result<&Access, KeychainError>| {
+            access.unwrap().credential.clone().unwrap().secret
+        };
+        assert_eq!((of(map.target()), of(map.named("x"))), ("push".into(), "own".into()));
+    }
+
+    /// Of many repositories each has its scope in one set, with the target's, and no set is large.
+    #[test]
+    fn many_repositories_share_a_few_tokens() {
+        let paths: Vec<_> = (0..20).map(|at| format!("r.example/other-{at:02}")).collect();
+        let mut all = sources(true, false, &[], HERE);
+        all.sources = paths
+            .iter()
+            .flat_map(|path| [format!("{path}:x"), format!("{path}:y")])
+            .map(|image| sources(true, false, &[], &image).sources.remove(0))
+            .enumerate()
+            .map(|(at, source)| Source { name: at.to_string(), ..source })
+            .collect();
+        let map = AccessMap::new(&all, &keychain(ALL));
+        let mut sets = BTreeSet::new();
+        for source in &all.sources {
+            let access = map.source(source).unwrap();
+            assert!(access.allows(&Scope::pull(source.reference.repository())));
+            assert!(access.allows(&Scope::push(all.target.repository())));
+            assert!(access.scopes.len() <= TOGETHER + 1);
+            sets.insert(access.scopes.clone());
+        }
+        assert_eq!(sets.len(), 3);
+        assert!(sets.contains(&map.target().unwrap().scopes));
     }
 
     /// Certificates go along with every access, and are missed where they may be wanted.

@@ -214,7 +214,7 @@ async fn put_back<R: Registry>(
         return Err(PublishError::ChildGone { image });
     };
     match copy::copy(job, access, &[content]).await {
-        Ok(copied) => Ok(copied.then_some(image)),
+        Ok(copied) => Ok(copied.map(|_| image)),
         Err(source) => Err(PublishError::ChildLost { image, source: Box::new(source) }),
     }
 }

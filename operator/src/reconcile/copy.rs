@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     oci::{Descriptor, Digest, Reference, TagOrDigest, media_type},
-    registry::{Place, Registry, RegistryError},
+    registry::{Copied, Place, Registry, RegistryError},
 };
 
 /// How many blobs, or manifests, are moved at once.
@@ -27,12 +27,12 @@ struct Shared<'a> {
 
 /// Copies `contents` into the target's repository: every blob once, and no manifest before all
 /// blobs are there. What was published before and still is there is not copied again. Returns
-/// whether anything was.
+/// the most that had to be done for a blob; `None` where nothing was copied.
 pub async fn copy<R: Registry>(
     job: &Job<'_, R>,
     access: &AccessMap,
     contents: &[Content],
-) -> Result<bool, PublishError> {
+) -> Result<Option<Copied>, PublishError> {
     let Job { registry, sources, memory, stage, .. } = *job;
     let to = Place {
         access: access.target().map_err(|source| PublishError::Credential { source })?,
@@ -44,14 +44,14 @@ pub async fn copy<R: Registry>(
     let answers: Vec<_> = stream::iter(asks).buffered(LOOKS_AT_ONCE).try_collect().await?;
     let lacking: Vec<&Content> = answers.into_iter().flatten().collect();
     if lacking.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
 
     let blobs = shared(contents, &lacking);
     stage.copying(blobs.len(), lacking.len());
-    let moves: Vec<_> =
+    let copying: Vec<_> =
         blobs.iter().map(|shared| move_blob(registry, access, shared, to, stage)).collect();
-    stream::iter(moves).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    let copied: Vec<_> = stream::iter(copying).buffer_unordered(AT_ONCE).try_collect().await?;
 
     // An index in the index after the images that it lists.
     let (indexes, images): (Vec<&Content>, Vec<&Content>) = lacking
@@ -62,7 +62,7 @@ pub async fn copy<R: Registry>(
             wave.into_iter().map(|content| put_manifest(registry, to, content, stage)).collect();
         stream::iter(puts).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
-    Ok(true)
+    Ok(Some(copied.into_iter().max().unwrap_or(Copied::Present)))
 }
 
 /// The blobs of the contents that are `lacking`, each once, with the `contents` that name it in one
@@ -113,7 +113,7 @@ async fn move_blob<R: Registry>(
     shared: &Shared<'_>,
     to: Place<'_>,
     stage: &Stage,
-) -> Result<(), PublishError> {
+) -> Result<Copied, PublishError> {
     let _sending = stage.sending(&shared.blob.digest);
     for content in &shared.of {
         let from = Place {
@@ -124,9 +124,9 @@ async fn move_blob<R: Registry>(
         };
         let progress = stage.progress();
         let copied = registry.copy_blob(from, to, shared.blob, &progress).await;
-        if copied.map_err(|source| content.failed(source))?.is_some() {
+        if let Some(how) = copied.map_err(|source| content.failed(source))? {
             stage.copied();
-            return Ok(());
+            return Ok(how);
         }
     }
     let (name, image) = (shared.of[0].source.clone(), shared.of[0].image());

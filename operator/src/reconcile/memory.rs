@@ -11,12 +11,14 @@ use multiarch_crds::{
 use super::{
     resolve::{Answer, Resolution},
     sources::{Source, Sources},
+    status,
     tags::Tag,
 };
 use crate::oci::{Digest, Platform, Reference};
 
 /// What the status says of earlier runs. A status that does not parse is no memory.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one thing that a status says")]
 pub struct Memory {
     /// What was last read back under the tag that the spec names now.
     pub published: Option<PublishedIndex>,
@@ -26,6 +28,8 @@ pub struct Memory {
     pub reason: Option<Reason>,
     /// The generation that the status speaks of is the one at hand.
     pub current: bool,
+    /// The last run did not come to its end, so that nothing tells what it found.
+    pub interrupted: bool,
     /// Ready is True.
     pub ready: bool,
     /// What is published was published for the generation at hand.
@@ -89,6 +93,7 @@ impl Memory {
             pushed_at: status.last_publish_time.as_ref().map(|time| time.0),
             reason,
             current: status.observed_generation == generation,
+            interrupted: status::is_at_work(status),
             ready: ready.is_some_and(|ready| ready.status == "True"),
             serves: published.is_some_and(|published| published.observed_generation == generation),
             tags: status.tags.clone(),
@@ -126,6 +131,7 @@ impl Memory {
         let tag_is_known = self.published.is_some();
         // A tag that could not be written is tried again.
         self.current
+            && !self.interrupted
             && self.pending.is_empty()
             && self.reason.is_some_and(|reason| match reason {
                 R::Succeeded
@@ -196,6 +202,12 @@ impl Memory {
     /// Whether the tag called `name` was not yet seen to name what it is to name.
     fn is_pending(&self, name: &str) -> bool {
         self.pending.iter().any(|tag| tag.name == name)
+    }
+
+    /// Whether the last push to the tag called `name` was refused.
+    #[must_use]
+    pub fn was_refused(&self, name: &str) -> bool {
+        self.pending.iter().any(|tag| tag.name == name && tag.digest.is_none())
     }
 
     /// What was pushed under the tag called `name`, for the spec as it is, and was not seen there

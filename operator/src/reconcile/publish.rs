@@ -6,7 +6,7 @@ pub mod tags;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use multiarch_crds::v1alpha1::PublishedPlatform;
+use multiarch_crds::v1alpha1::{PublishedPlatform, RemovalPolicy, TagPolicy};
 
 pub use self::error::PublishError;
 use super::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, RawManifest, Reference},
-    registry::{Access, Registry},
+    registry::{Access, Copied, Registry},
 };
 
 /// How long a registry may go on answering with what the tag named before (REGISTRY.md rule 11).
@@ -30,6 +30,9 @@ pub const LAG: SignedDuration = SignedDuration::from_mins(2);
 /// How long what was seen in the target's repository is taken to be there: registries collect what
 /// no tag names within the hour (REGISTRY.md rule 9).
 const SEEN: Duration = Duration::from_mins(10);
+
+/// What mounts may take for the tag to be written without another look at it.
+const SHORT: Duration = Duration::from_secs(30);
 
 /// Pauses before the tag is asked for once more after a push, where the registry lags.
 const READ_BACK: [Duration; 4] =
@@ -128,7 +131,7 @@ pub async fn publish<R: Registry>(
         children::keep(job, access, &children.planned, kept).await?;
     }
     let access = access.target().map_err(|source| PublishError::Credential { source })?;
-    if copied || is_long_ago || kept.referrers.is_some() {
+    if is_asked_again(job, copied) || kept.referrers.is_some() {
         let named = look::named(registry, access, &sources.target).await?;
         if named.as_ref() != before {
             return Err(PublishError::Moved { tag: sources.target.clone(), named });
@@ -143,6 +146,21 @@ pub async fn publish<R: Registry>(
     let replaced = before.cloned();
     let (reference, pushed) = (target, true);
     Ok(Some(Published { reference, digest, media_type, pushed, replaced }))
+}
+
+/// Whether the tag is asked for once more before it is written, where that much was `copied` since it was
+/// looked at: something else may have moved it meanwhile, and no registry compares for us. Mounts take
+/// little longer than the look would, so that only where others write the tag, or it is written once,
+/// they are not taken for nothing.
+fn is_asked_again<R>(job: &Job<'_, R>, copied: Option<Copied>) -> bool {
+    let Job { sources, stage, .. } = *job;
+    let is_ours =
+        sources.tag_policy == TagPolicy::Enforce && sources.removal_policy != RemovalPolicy::Retain;
+    match copied {
+        None => stage.lasts() >= SEEN,
+        Some(Copied::Present | Copied::Mounted) => !is_ours || stage.lasts() >= SHORT,
+        Some(Copied::Uploaded) => true,
+    }
 }
 
 /// Whether `wanted` may be put under the target's tag, which names `named`. `false` where what was

@@ -51,6 +51,8 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
         status.media_type = Some(published.media_type().to_owned());
         status.platforms = with_configs(platforms, &previous.platforms);
     }
+    let reference = status.reference.as_ref().and_then(|reference| reference.parse().ok());
+    status.repository = reference.map(|reference: Reference| reference.repository().to_string());
     if let Outcome::Served { tags, .. } | Outcome::Stands { tags } = &run.outcome {
         let target = status.reference.as_ref().and_then(|reference| reference.parse().ok());
         let target = target.and_then(|target: Reference| target.tag().map(ToOwned::to_owned));
@@ -124,6 +126,13 @@ pub fn at_work(
     status
 }
 
+/// Whether `status` shows a run that goes on, or one that did not come to its end.
+#[must_use]
+pub fn is_at_work(status: &MultiArchImageStatus) -> bool {
+    let shown = condition::get(&status.conditions, Type::Reconciling);
+    shown.is_some_and(|shown| shown.reason == Reason::Progressing.as_str())
+}
+
 /// What was published, in words.
 fn has(reference: &str, platforms: usize) -> String {
     let plural = if platforms == 1 { "" } else { "s" };
@@ -134,6 +143,18 @@ fn has(reference: &str, platforms: usize) -> String {
 #[must_use]
 pub fn ready_reason(status: &MultiArchImageStatus) -> Option<Reason> {
     condition::get(&status.conditions, Type::Ready)?.reason.parse().ok()
+}
+
+/// Whether two statuses say the same, apart from conditions that others set, and however they were written.
+#[must_use]
+pub fn is_same(one: &MultiArchImageStatus, other: &MultiArchImageStatus) -> bool {
+    let plain = |status: &MultiArchImageStatus| {
+        let mut status = status.clone();
+        status.conditions.retain(|condition| condition.type_.parse::<Type>().is_ok());
+        status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+        serde_json::to_value(&status).ok()
+    };
+    plain(one) == plain(other)
 }
 
 fn sources(previous: &[SourceStatus], run: &Run, now: Timestamp) -> Vec<SourceStatus> {

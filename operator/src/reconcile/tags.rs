@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::v1alpha1::{PublishedPlatform, TagPolicy};
 
-use super::sources::Sources;
+use super::{is_within, sources::Sources};
 use crate::oci::{Digest, Platform, Reference, reference};
 
 /// What the images of an index are tagged as: `{tag}-{arch}{variant}`.
@@ -257,14 +257,14 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 impl Corrections {
     /// Counts one.
     pub fn count(&mut self, now: Timestamp) {
-        self.0.retain(|then| now.duration_since(*then) < HOUR);
+        self.0.retain(|then| is_within(HOUR, *then, now));
         self.0.push(now);
     }
 
     /// Whether there were too many of them lately.
     #[must_use]
     pub fn are_exhausted(&self, now: Timestamp) -> bool {
-        self.0.iter().filter(|then| now.duration_since(**then) < HOUR).count() >= TOO_MANY
+        self.0.iter().filter(|then| is_within(HOUR, **then, now)).count() >= TOO_MANY
     }
 }
 
@@ -273,6 +273,21 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    /// The clock may have been set since.
+    #[test]
+    fn corrections_count_for_an_hour_on_either_side() {
+        let (mut corrections, noon) = (Corrections::default(), Timestamp::UNIX_EPOCH);
+        (0..3).for_each(|_| corrections.count(noon));
+        for minutes in [-59, 0, 59] {
+            assert!(corrections.are_exhausted(noon + SignedDuration::from_mins(minutes)));
+        }
+        for minutes in [-60, 60] {
+            assert!(!corrections.are_exhausted(noon + SignedDuration::from_mins(minutes)));
+        }
+        corrections.count(noon - HOUR);
+        assert!(!corrections.are_exhausted(noon), "the others are forgotten");
+    }
 
     #[rstest]
     #[case("{tag}-{arch}{variant}", "linux/arm", Ok("1.0-armv7"))]

@@ -73,6 +73,25 @@ impl Identity {
     }
 }
 
+impl PartialEq for Proof {
+    /// Whether a registry takes both for the same who.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
+        match (self, other) {
+            (
+                Self::Password { username, password },
+                Self::Password { username: name, password: word },
+            ) => username == name && same(password, word),
+            (
+                Self::IdentityToken { username, token },
+                Self::IdentityToken { username: name, token: other },
+            ) => username == name && same(token, other),
+            (Self::RegistryToken(token), Self::RegistryToken(other)) => same(token, other),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("secret", &self.secret).finish_non_exhaustive()

@@ -3,15 +3,20 @@
 mod address;
 mod again;
 mod auth;
+mod begin;
 mod blobs;
 mod body;
+mod budget;
 mod call;
 mod challenge;
 mod clients;
 mod copy;
 mod endpoint;
 mod failure;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzzing;
 mod hosts;
+mod lately;
 mod limits;
 mod manifests;
 mod mounts;
@@ -20,6 +25,7 @@ mod redirect;
 mod referrers;
 mod refusal;
 mod retry_after;
+mod scopes;
 mod session;
 mod source;
 mod token;
@@ -32,6 +38,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 
 use super::{Access, Copied, Place, Progress, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
@@ -41,12 +48,19 @@ pub use proxy::Proxies;
 
 /// Registries over HTTP, for every tenant: it remembers of a host how to ask it, and tokens by who
 /// asked for them, but no credential.
-#[derive(Debug)]
+///
+/// A clone is the same client: what outlives a call, such as the end of an upload, has one.
+#[derive(Clone, Debug)]
 pub struct Remote {
     transport: Arc<transport::Transport>,
-    hosts: hosts::Hosts,
-    tokens: token::Tokens,
-    mounts: mounts::Mounts,
+    hosts: Arc<hosts::Hosts>,
+    tokens: Arc<token::Tokens>,
+    /// Scopes that were not given by one token.
+    apart: Arc<lately::Lately<token::Key>>,
+    /// Mounts that were refused.
+    mounts: Arc<lately::Lately<mounts::Key>>,
+    /// Uploads that nobody waits for any more, while they are cancelled.
+    cancelled: TaskTracker,
     allow_http: bool,
     token_realms: Vec<(String, String)>,
     upload_hosts: Vec<(String, String)>,
@@ -99,6 +113,8 @@ pub struct Observation {
     pub status: Option<u16>,
     /// Until the answer's headers, or the failure.
     pub elapsed: Duration,
+    /// What is left of a quota, where the answer says so.
+    pub left: Option<u64>,
 }
 
 /// Why there is no client.
@@ -135,13 +151,21 @@ impl Remote {
         let transport = transport::Transport::new(options)?;
         Ok(Self {
             transport: Arc::new(transport),
-            hosts: hosts::Hosts::default(),
-            tokens: token::Tokens::default(),
-            mounts: mounts::Mounts::default(),
+            hosts: Arc::default(),
+            tokens: Arc::default(),
+            apart: Arc::default(),
+            mounts: Arc::default(),
+            cancelled: TaskTracker::new(),
             allow_http,
             token_realms,
             upload_hosts,
         })
+    }
+
+    /// Waits until every upload that was begun is done with, once nobody asks any more.
+    pub async fn settle(&self) {
+        self.cancelled.close();
+        self.cancelled.wait().await;
     }
 }
 

@@ -1,21 +1,23 @@
 //! An API server of one page: it lists, watches, applies status, hands out Secrets one by one, and remembers each request.
+//! It can fall silent, forget what was, and not know the kind.
 
 #![allow(dead_code, reason = "each suite uses its own part")]
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{HeaderMap, Method, Request, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use futures::StreamExt;
-use kube::{Client, Config};
+use kube::{Client, Config, client};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -49,7 +51,14 @@ struct Inner {
     seen: Vec<Seen>,
     /// Who watches which namespace, or all.
     watchers: Vec<(Option<String>, mpsc::UnboundedSender<String>)>,
-    broken: Option<&'static str>,
+    broken: Option<(&'static str, StatusCode)>,
+    /// What was told so far, and from which version on.
+    told: Vec<(u64, Option<String>, String)>,
+    oldest: u64,
+    /// Watches tell nothing, and do not end.
+    silent: bool,
+    /// There is no such kind.
+    unknown: bool,
 }
 
 impl Api {
@@ -66,6 +75,21 @@ impl Api {
         Client::try_from(Config::new(url.parse().unwrap())).unwrap()
     }
 
+    /// A client of it without a network between, for a clock that jumps.
+    pub(crate) fn near(&self) -> Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<client::Body>| {
+            let api = api.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let answer = answer(State(api), parts.method, parts.uri, parts.headers, body).await;
+                Ok::<_, kube::Error>(answer)
+            }
+        });
+        Client::new(service, "default")
+    }
+
     /// Something happened that [`Self::until`] may wait for.
     pub(crate) fn tick(&self) {
         self.ticks.send_modify(|ticks| *ticks += 1);
@@ -73,14 +97,23 @@ impl Api {
 
     /// Waits until `is`, which is asked whenever something happened.
     pub(crate) async fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        // Not a limit that is tested: a test that waits for what never comes shall say so.
+        self.until_within(Duration::from_mins(1), what, is).await;
+    }
+
+    /// The same for an hour, on a clock that jumps.
+    pub(crate) async fn until_later(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        self.until_within(Duration::from_hours(1), what, is).await;
+    }
+
+    async fn until_within(&self, limit: Duration, what: &str, is: impl Fn(&Self) -> bool) {
         let mut ticks = self.ticks.subscribe();
         let wait = async {
             while !is(self) {
                 ticks.changed().await.unwrap();
             }
         };
-        // Not a limit that is tested: a test that waits for what never comes shall say so.
-        let waited = tokio::time::timeout(std::time::Duration::from_mins(1), wait).await;
+        let waited = tokio::time::timeout(limit, wait).await;
         assert!(waited.is_ok(), "{what} never happened: {:#?}", self.seen());
     }
 
@@ -93,6 +126,56 @@ impl Api {
             object["status"] = old["status"].clone();
         }
         state.put(&key, object, if old.is_some() { "MODIFIED" } else { "ADDED" });
+    }
+
+    /// Writes the status of an object, as another operator does.
+    pub(crate) fn report(&self, key: &str, status: Value) {
+        let mut state = self.state();
+        let mut object = state.objects[key].clone();
+        object["status"] = status;
+        state.put(key, object, "MODIFIED");
+    }
+
+    /// Deletes an object, and everybody is told.
+    pub(crate) fn delete(&self, key: &str) {
+        let mut state = self.state();
+        let object = state.objects[key].clone();
+        state.put(key, object, "DELETED");
+        state.objects.remove(key);
+    }
+
+    /// From now on watches tell nothing, as on a connection that is dead; or they do again, from now on.
+    pub(crate) fn be_silent(&self, silent: bool) {
+        self.state().silent = silent;
+    }
+
+    /// Ends all watches. Who goes on from what it has seen is told that this is too long ago.
+    pub(crate) fn expire(&self) {
+        let mut state = self.state();
+        state.oldest = state.version + 1;
+        state.told.clear();
+        state.watchers.clear();
+    }
+
+    /// The data are those of an older backup: versions begin anew, and all watches end.
+    pub(crate) fn go_back(&self) {
+        let mut state = self.state();
+        (state.version, state.oldest) = (1, 0);
+        state.told.clear();
+        state.watchers.clear();
+        for object in state.objects.values_mut() {
+            object["metadata"]["resourceVersion"] = json!("1");
+        }
+    }
+
+    /// The CRD is removed, with all objects; or it is there again.
+    pub(crate) fn know_the_kind(&self, known: bool) {
+        let mut state = self.state();
+        state.unknown = !known;
+        if !known {
+            state.objects.clear();
+            state.watchers.clear();
+        }
     }
 
     pub(crate) fn object(&self, key: &str) -> Value {
@@ -109,7 +192,12 @@ impl Api {
 
     /// Answers requests for paths that contain `part` with HTTP 500.
     pub(crate) fn break_path(&self, part: &'static str) {
-        self.state().broken = Some(part);
+        self.refuse(part, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    /// Answers requests for paths that contain `part` with this status.
+    pub(crate) fn refuse(&self, part: &'static str, status: StatusCode) {
+        self.state().broken = Some((part, status));
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -147,25 +235,55 @@ impl Inner {
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(key.into(), object.clone());
         let line = format!("{}\n", json!({"type": event, "object": object}));
+        if self.silent {
+            return;
+        }
         let of = object["metadata"]["namespace"].as_str();
+        self.told.push((self.version, of.map(ToOwned::to_owned), line.clone()));
         self.watchers.retain(|(namespace, watcher)| {
             let watches = namespace.as_deref().is_none_or(|namespace| Some(namespace) == of);
             !watches || watcher.send(line.clone()).is_ok()
         });
     }
 
-    fn list(&mut self, namespace: Option<String>, watch: bool) -> Response {
-        if watch {
-            let (sender, receiver) = mpsc::unbounded_channel::<String>();
-            self.watchers.push((namespace, sender));
-            let lines = futures::stream::unfold(receiver, |mut receiver| async {
-                receiver.recv().await.map(|line| (line, receiver))
-            });
-            return Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>)).into_response();
+    fn watch(&mut self, namespace: Option<String>, since: u64) -> Response {
+        let (sender, receiver) = mpsc::unbounded_channel::<String>();
+        if since > self.version {
+            return failure(StatusCode::GATEWAY_TIMEOUT);
         }
+        if since < self.oldest {
+            let gone = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired",
+                "message": "too old resource version", "code": 410,
+            });
+            sender.send(format!("{}\n", json!({"type": "ERROR", "object": gone}))).unwrap();
+        }
+        for (version, of, line) in &self.told {
+            if *version > since && (namespace.is_none() || namespace == *of) {
+                sender.send(line.clone()).unwrap();
+            }
+        }
+        if since >= self.oldest {
+            self.watchers.push((namespace, sender));
+        }
+        let lines = futures::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|line| (line, receiver))
+        });
+        Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>)).into_response()
+    }
+
+    fn list(&mut self, namespace: Option<&str>, query: &BTreeMap<String, String>) -> Response {
+        let field = query.get("fieldSelector").map(|field| field.split_once('=').unwrap());
+        let label = query.get("labelSelector").map(|label| label.split_once('=').unwrap());
+        let selected = |object: &Value| {
+            let field = field.is_none_or(|(path, is)| {
+                path.split('.').fold(object, |part, name| &part[name]) == is
+            });
+            field && label.is_none_or(|(name, is)| object["metadata"]["labels"][name] == is)
+        };
         let of = |object: &&Value| {
             let of = object["metadata"]["namespace"].as_str();
-            namespace.as_deref().is_none_or(|namespace| Some(namespace) == of)
+            namespace.is_none_or(|namespace| Some(namespace) == of) && selected(object)
         };
         json_response(&json!({
             "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageList",
@@ -175,8 +293,8 @@ impl Inner {
     }
 
     fn answer(&mut self, seen: &Seen) -> Response {
-        if self.broken.is_some_and(|part| seen.path.contains(part)) {
-            return failure(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some((_, status)) = self.broken.filter(|(part, _)| seen.path.contains(part)) {
+            return failure(status);
         }
         let parts: Vec<_> = seen.path.trim_matches('/').split('/').collect();
         let lists = match parts.as_slice() {
@@ -186,8 +304,17 @@ impl Inner {
             }
             _ => None,
         };
+        if self.unknown && parts.contains(&"multiarchimages") {
+            return failure(StatusCode::NOT_FOUND);
+        }
         if let Some(namespace) = lists.filter(|_| seen.method == "GET") {
-            return self.list(namespace, seen.query.contains("watch=true"));
+            let query: BTreeMap<String, String> =
+                url::form_urlencoded::parse(seen.query.as_bytes()).into_owned().collect();
+            if query.get("watch").is_some_and(|watch| watch == "true") {
+                let since = query.get("resourceVersion").and_then(|since| since.parse().ok());
+                return self.watch(namespace, since.unwrap_or(0));
+            }
+            return self.list(namespace.as_deref(), &query);
         }
         match (seen.method.as_str(), parts.as_slice()) {
             ("GET", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
@@ -207,6 +334,10 @@ impl Inner {
                 let Some(mut object) = self.objects.get(&key).cloned() else {
                     return found(None);
                 };
+                let version = &seen.body["metadata"]["resourceVersion"];
+                if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
+                    return failure(StatusCode::CONFLICT);
+                }
                 let mut status = seen.body["status"].clone();
                 let conditions = object["status"]["conditions"].as_array().cloned();
                 // Conditions of other managers stay.
@@ -262,7 +393,13 @@ fn json_response(value: &Value) -> Response {
 }
 
 fn failure(status: StatusCode) -> Response {
-    let reason = if status == StatusCode::NOT_FOUND { "NotFound" } else { "InternalError" };
+    let reason = match status {
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::FORBIDDEN => "Forbidden",
+        StatusCode::CONFLICT => "Conflict",
+        StatusCode::GATEWAY_TIMEOUT => "Timeout",
+        _ => "InternalError",
+    };
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
         "message": "as the test wants it", "code": status.as_u16(),

@@ -2,12 +2,10 @@
 
 #![allow(dead_code, reason = "each suite uses its own part")]
 
-use std::{
-    io::{BufRead, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+#[path = "real.rs"]
+pub(crate) mod real;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use multiarch_operator::{
@@ -21,10 +19,8 @@ use multiarch_operator::{
 };
 use tokio::time::Instant;
 
-pub(crate) const USER: &str = "pusher";
-pub(crate) const PASSWORD: &str = "correct-horse";
-/// `htpasswd -B` of [`PASSWORD`].
-const HTPASSWD: &str = "pusher:$2y$05$abcdefghijklmnopqrstuuZ0Fx87Pb/Aqb0E90lfvCwzXnaFKUHpS\n";
+pub(crate) use self::real::{Asks, PASSWORD, Real, Speaks, USER};
+
 /// The repositories that promises are tried in.
 pub(crate) const PATHS: [&str; 2] = ["team/app", "team/other"];
 
@@ -38,14 +34,10 @@ pub(crate) enum Kind {
     Http,
     HttpBasic,
     HttpBearer,
-    Distribution,
-    DistributionBasic,
-    /// The same, seen by many at once.
-    SharedMemory,
-    SharedMemoryLogin,
-    SharedHttp,
-    SharedHttpBearer,
-    SharedDistribution,
+    /// Distribution's own.
+    Real(Asks, Speaks),
+    /// Another one, as many see it at once.
+    Shared(&'static Kind),
 }
 
 /// A running registry, and a client for it.
@@ -61,7 +53,7 @@ pub(crate) struct Face {
 
 enum Content {
     Store(Store, Option<Server>),
-    Http(Distribution),
+    Real(Box<Real>),
     /// Everything goes there through the port, from this registry of our own.
     Elsewhere(Server),
 }
@@ -74,31 +66,22 @@ pub(crate) enum Client {
 }
 
 impl Kind {
-    /// The registry alone, and whether it is shared.
-    fn apart(self) -> (Self, bool) {
-        match self {
-            Self::SharedMemory => (Self::Memory, true),
-            Self::SharedMemoryLogin => (Self::MemoryLogin, true),
-            Self::SharedHttp => (Self::Http, true),
-            Self::SharedHttpBearer => (Self::HttpBearer, true),
-            Self::SharedDistribution => (Self::Distribution, true),
-            alone => (alone, false),
-        }
-    }
-
     pub(crate) fn asks(self) -> bool {
-        matches!(
-            self,
-            Self::MemoryLogin | Self::HttpBasic | Self::HttpBearer | Self::DistributionBasic
-        )
+        match self {
+            Self::Memory | Self::Http => false,
+            Self::MemoryLogin | Self::HttpBasic | Self::HttpBearer => true,
+            Self::Real(asks, _) => asks != Asks::Nobody,
+            Self::Shared(kind) => kind.asks(),
+        }
     }
 }
 
 impl Face {
     pub(crate) async fn start(kind: Kind) -> Self {
-        let (kind, is_shared) = kind.apart();
-        let face = Box::pin(Self::alone(kind)).await;
-        if is_shared { face.shared() } else { face }
+        match kind {
+            Kind::Shared(kind) => Self::alone(*kind).await.shared(),
+            alone => Self::alone(alone).await,
+        }
     }
 
     fn shared(self) -> Self {
@@ -134,21 +117,21 @@ impl Face {
                     since: None,
                 };
             }
-            Kind::Distribution | Kind::DistributionBasic => {
-                let registry = Distribution::start(login);
+            Kind::Real(asks, speaks) => {
+                let real = Real::start(asks, speaks).await;
                 return Self {
-                    client: Client::Remote(Box::new(remote(Limits::default()))),
-                    host: registry.addr.clone(),
+                    client: Client::Remote(Box::new(real.remote())),
+                    host: real.host().into(),
                     prefix: None,
-                    who,
-                    content: Content::Http(registry),
+                    who: real.who(),
+                    content: Content::Real(Box::new(real)),
                     since: None,
                 };
             }
             Kind::Http => serve(Store::new(), Lies::default()).await,
             Kind::HttpBasic => with_login(Login::Basic(users)).await,
             Kind::HttpBearer => with_login(Login::bearer(users)).await,
-            shared => unreachable!("{shared:?} is not alone"),
+            Kind::Shared(kind) => unreachable!("{kind:?} is not alone"),
         };
         Self {
             client: Client::Remote(Box::new(remote(Limits::default()))),
@@ -207,11 +190,34 @@ impl Face {
             .fold(who, |access, path| access.with_scope(Scope::push(&self.repository(path))))
     }
 
+    /// Who has another login, or none, and is as far as that goes heard like who may push.
+    pub(crate) fn who_else(&self, login: Option<(&str, &str)>) -> Access {
+        let credential = login.map(|(name, word)| Credential::of_password("push", name, word));
+        Access { credential, ..self.who.clone() }
+    }
+
+    /// Whether who is nobody gets a token, which is good for nothing here: as from Docker Hub, where it is
+    /// good for what is public.
+    pub(crate) fn gives_tokens_to_nobody(&self) -> bool {
+        matches!(&self.content, Content::Real(real) if real.tokens.is_some())
+    }
+
+    /// A client for both of these.
+    pub(crate) fn client_of(faces: [&Self; 2]) -> Remote {
+        let mut options = Options { allow_loopback: true, allow_http: true, ..Options::default() };
+        for face in faces {
+            if let Content::Real(real) = &face.content {
+                options.token_realms.extend(real.token_realms());
+            }
+        }
+        Remote::new(options).unwrap()
+    }
+
     /// Uploads that were begun in a repository and neither finished nor cancelled.
     pub(crate) fn open_uploads(&self, path: &str) -> usize {
         match &self.content {
             Content::Store(_, server) => server.as_ref().map_or(0, Server::open_uploads),
-            Content::Http(registry) => registry.open_uploads(path),
+            Content::Real(real) => real.registry.open_uploads(path),
             Content::Elsewhere(_) => 0,
         }
     }
@@ -219,8 +225,8 @@ impl Face {
     pub(crate) async fn push_blob(&self, path: &str, media_type: &str, bytes: Bytes) -> Descriptor {
         match &self.content {
             Content::Store(store, _) => store.push_blob(path, media_type, bytes),
-            Content::Http(registry) => {
-                registry.upload(path, &bytes, self.who.credential.is_some()).await;
+            Content::Real(real) => {
+                real.registry.push_blob(path, &bytes).await.unwrap();
                 // A store of its own, for the descriptor alone.
                 Store::new().push_blob(path, media_type, bytes)
             }
@@ -424,85 +430,4 @@ impl Registry for Client {
     ) -> Result<(), RegistryError> {
         through!(self, client => client.put_referrer(access, repository, manifest, subject))
     }
-}
-
-/// The distribution project's registry, as a process.
-pub(crate) struct Distribution {
-    pub(crate) addr: String,
-    process: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Distribution {
-    pub(crate) fn start(login: bool) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name).display().to_string();
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: info}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: \"127.0.0.1:0\"}}\n",
-            at("data")
-        );
-        if login {
-            std::fs::write(at("htpasswd"), HTPASSWD).unwrap();
-            let auth = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("htpasswd"));
-            config.push_str(&auth);
-        }
-        std::fs::write(at("config.yml"), config).unwrap();
-        let mut process = Command::new(binary("registry"))
-            .args(["serve", &at("config.yml")])
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let addr = lines.by_ref().find_map(|line| {
-            let line = line.unwrap();
-            let (_, rest) = line.split_once("listening on ")?;
-            Some(rest.split('"').next().unwrap_or_default().to_owned())
-        });
-        // Its log is read to the end, so that it never waits for a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { addr: addr.expect("a listening registry"), process, directory }
-    }
-
-    fn open_uploads(&self, path: &str) -> usize {
-        let data = self.directory.path().join("data/docker/registry/v2/repositories");
-        let uploads = std::fs::read_dir(data.join(path).join("_uploads"));
-        // It keeps the folder of a cancelled upload, and forgets when that began.
-        let open = |upload: &std::fs::DirEntry| upload.path().join("startedat").exists();
-        uploads.map_or(0, |all| all.filter_map(Result::ok).filter(open).count())
-    }
-
-    async fn upload(&self, path: &str, bytes: &Bytes, login: bool) {
-        // reqwest asks for a provider even where no TLS is spoken; the first one stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let with_login = |request: reqwest::RequestBuilder| {
-            if login { request.basic_auth(USER, Some(PASSWORD)) } else { request }
-        };
-        let start = format!("http://{}/v2/{path}/blobs/uploads/", self.addr);
-        let started = with_login(client.post(start)).send().await.unwrap();
-        let session = started.headers()["location"].to_str().unwrap();
-        let mut session: url::Url = session.parse().unwrap();
-        session.query_pairs_mut().append_pair("digest", Digest::of(bytes).as_str());
-        let done = with_login(client.put(session)).body(bytes.clone()).send().await.unwrap();
-        assert_eq!(done.status(), 201, "upload of a blob");
-    }
-}
-
-impl Drop for Distribution {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A pinned tool, by `MULTIARCH_BIN` or in the workspace.
-fn binary(name: &str) -> PathBuf {
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.build/bin");
-    let path = std::env::var_os("MULTIARCH_BIN").map_or(workspace, PathBuf::from).join(name);
-    assert!(path.exists(), "{} is missing: run `make tools`", path.display());
-    path
 }

@@ -49,7 +49,8 @@ impl Scene {
         let plain = self.plain.addr.to_string();
         let site = self.site.at.plain_http.then_some(self.site.at.host.as_str());
         let object = Object::new(&self.image(to, "1.0"), &images)
-            .by_http(site.into_iter().chain([plain.as_str()]));
+            .by_http(site.into_iter().chain([plain.as_str()]))
+            .with_certificates(&self.site.at.certificates);
         match &self.site.at.logins {
             Some(logins) => object.with_logins(logins.clone(), matches!(to, At::Site(_))),
             None => object,

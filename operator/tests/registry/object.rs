@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
 use multiarch_crds::{
     condition::{self, Type},
     v1alpha1::{
@@ -35,7 +36,10 @@ pub(crate) struct Object {
     pub(crate) spec: MultiArchImageSpec,
     pub(crate) status: MultiArchImageStatus,
     now: Timestamp,
-    logins: Option<String>,
+    /// Docker config files, by the name of their Secret.
+    logins: HashMap<String, String>,
+    /// Certificates, by the name of theirs.
+    certificates: Vec<(String, Secret)>,
 }
 
 impl Object {
@@ -55,14 +59,30 @@ impl Object {
                 ..MultiArchImageStatus::default()
             },
             now: Timestamp::constant(1_800_000_000, 0),
-            logins: None,
+            logins: HashMap::new(),
+            certificates: Vec::new(),
         }
     }
 
     /// These registries are asked without TLS.
     pub(crate) fn by_http<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
         let host = |host: &str| Host { host: host.into(), plain_http: true, ..Host::default() };
-        self.spec.registries = hosts.into_iter().map(host).collect();
+        self.spec.registries.extend(hosts.into_iter().map(host));
+        self
+    }
+
+    /// These hosts have certificates in a Secret each.
+    pub(crate) fn with_certificates(mut self, of: &[(String, Secret)]) -> Self {
+        for (at, (host, secret)) in of.iter().enumerate() {
+            let name = format!("tls-{at}");
+            let cert_secret_ref = Some(SecretRef { name: name.clone() });
+            self.spec.registries.push(Host {
+                host: host.clone(),
+                cert_secret_ref,
+                ..Host::default()
+            });
+            self.certificates.push((name, secret.clone()));
+        }
         self
     }
 
@@ -72,7 +92,12 @@ impl Object {
         let secret = || SecretRef { name: SECRET.into() };
         self.spec.image_pull_secrets = vec![secret()];
         self.spec.target.secret_ref = pushes.then(secret);
-        self.logins = Some(config);
+        self.with_secret(SECRET, config)
+    }
+
+    /// With a Docker config file in a Secret called `name`.
+    pub(crate) fn with_secret(mut self, name: &str, config: String) -> Self {
+        self.logins.insert(name.into(), config);
         self
     }
 
@@ -91,16 +116,19 @@ impl Object {
     ) -> Run {
         let generation = Some(1);
         let sources = Sources::parse(&self.spec).unwrap();
-        let logins = self
-            .logins
-            .iter()
-            .map(|json| (SECRET.to_owned(), DockerConfig::parse(SECRET, json.as_bytes())));
+        let parse = |(name, json): (&String, &String)| {
+            (name.clone(), DockerConfig::parse(name, json.as_bytes()))
+        };
+        let logins = self.logins.iter().map(parse).collect();
+        let certificates = self.certificates.iter();
+        let certificates = certificates.map(|(name, secret)| (name.as_str(), secret.clone()));
         let job = Job {
             registry,
             sources: &sources,
-            keychain: &Keychain::with(logins.collect::<HashMap<_, _>>()),
+            keychain: &Keychain::with(logins).with_certificates(certificates),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
+            put_off: false,
             looks: &Looks::default(),
             claims: &Claims::default(),
             corrections: &Corrections::default(),
@@ -108,7 +136,7 @@ impl Object {
             since,
             stage: &Stage::default(),
         };
-        let run = reconcile::run(&job).await;
+        let run = Box::pin(reconcile::run(&job)).await;
         let about = About { generation, requested_at: None, failures: 0, now };
         self.status = status::next(&self.status, &about, &run);
         run

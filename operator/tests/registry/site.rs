@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::core::v1::Secret;
 use multiarch_operator::{
     keychain::{DockerConfig, Keychain},
     oci::{Manifest, RawManifest, Reference},
     registry::{
-        Access, Registry,
+        Access, Certificates, Registry,
         memory::Image,
         remote::{Limits, Observation, Options, Remote},
     },
@@ -36,6 +37,8 @@ pub(crate) struct Where {
     pub(crate) logins: Option<String>,
     /// Pairs of a host and a token realm that may see its credentials.
     pub(crate) token_realms: Vec<(String, String)>,
+    /// What an object has for these hosts, in a Secret each.
+    pub(crate) certificates: Vec<(String, Secret)>,
 }
 
 /// A registry, and what it was asked.
@@ -55,7 +58,13 @@ impl Site {
             Keychain::with(HashMap::from([(SECRET.to_owned(), config)]))
         });
         let credential = logins.and_then(|logins| logins.find(SECRET, repository).unwrap());
-        let who = Access { credential, plain_http: at.plain_http, ..Access::default() };
+        let secrets = at.certificates.iter().map(|(host, secret)| (host.as_str(), secret.clone()));
+        let keychain = Keychain::default().with_certificates(secrets);
+        let hosts = at.certificates.iter().map(|(host, _)| host.clone());
+        let certificates = hosts.map(|host| (host.clone(), keychain.certificates(&host).unwrap()));
+        let certificates = Arc::new(Certificates::new(certificates.collect()));
+        let plain_http = at.plain_http;
+        let who = Access { credential, plain_http, certificates, ..Access::default() };
         let asked: Arc<Mutex<Vec<_>>> = Arc::default();
         let (seen, api) = (Arc::clone(&asked), repository.api_host().to_owned());
         let observe = move |one: &Observation| {

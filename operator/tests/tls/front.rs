@@ -1,5 +1,7 @@
 //! What stands before the registry in these tests: CAs, a server that speaks TLS for it, and a proxy.
 
+#![allow(dead_code, reason = "each suite uses its own part")]
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -127,6 +129,16 @@ pub(crate) struct Front {
 impl Front {
     /// Before `to`; whoever comes must show a certificate by `clients`, where that is given.
     pub(crate) async fn start(to: SocketAddr, shown: &Pair, clients: Option<&Authority>) -> Self {
+        Self::offering(to, shown, clients, &[]).await
+    }
+
+    /// The same, which offers these protocols.
+    pub(crate) async fn offering(
+        to: SocketAddr,
+        shown: &Pair,
+        clients: Option<&Authority>,
+        protocols: &[&str],
+    ) -> Self {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap();
@@ -143,8 +155,9 @@ impl Front {
             }
         };
         let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
-        let acceptor =
-            TlsAcceptor::from(Arc::new(config.with_single_cert(vec![shown.der()], key).unwrap()));
+        let mut config = config.with_single_cert(vec![shown.der()], key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let connections: Arc<Mutex<Vec<Connection>>> = Arc::default();

@@ -9,12 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 )
 
 type child struct {
 	name string
 	log  string
 	cmd  *exec.Cmd
+	// asked says that it was told to go; gone is closed when it is.
+	asked atomic.Bool
+	gone  chan struct{}
 }
 
 // ended says that a child is no more, though nobody asked it to go.
@@ -32,12 +36,12 @@ func (e ended) Error() string {
 }
 
 // start must be called from one locked thread that outlives the child: the kernel ties "die with your parent" to the thread.
-func start(name string, args []string, logs string, endings chan<- ended) (*child, error) {
+func start(name string, args []string, logs string, unasked func(ended)) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("failed to find the program's own path: %w", err)
 	}
-	c := &child{name: name, log: filepath.Join(logs, name+".log")}
+	c := &child{name: name, log: filepath.Join(logs, name+".log"), gone: make(chan struct{})}
 	log, err := os.Create(c.log)
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the log of %s: %w", name, err)
@@ -50,12 +54,19 @@ func start(name string, args []string, logs string, endings chan<- ended) (*chil
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("failed to start %s: %w", name, err)
 	}
-	go func() { endings <- ended{child: c, err: c.cmd.Wait()} }()
+	go func() {
+		err := c.cmd.Wait()
+		if !c.asked.Load() {
+			unasked(ended{child: c, err: err})
+		}
+		close(c.gone)
+	}()
 	return c, nil
 }
 
 // kill is no ask: the API server lingers for a minute over open watches, and nobody wants the data.
 func (c *child) kill() error {
+	c.asked.Store(true)
 	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("failed to end %s: %w", c.name, err)
 	}

@@ -2,6 +2,7 @@
 package up
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,9 +64,12 @@ func run(o options, stdin io.Reader, stdout io.Writer) (err error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	stopOnSignal(cancel)
+	commands := make(chan string)
 	if o.untilStdin {
 		go func() {
-			_, _ = io.Copy(io.Discard, stdin)
+			for lines := bufio.NewScanner(stdin); lines.Scan(); {
+				commands <- lines.Text()
+			}
 			cancel(errStop)
 		}()
 	}
@@ -75,7 +80,7 @@ func run(o options, stdin io.Reader, stdout io.Writer) (err error) {
 	}
 	defer lock.Close()
 
-	s := &supervisor{layout: l, cancel: cancel, endings: make(chan ended)}
+	s := &supervisor{layout: l, cancel: cancel}
 	defer func() { err = errors.Join(err, s.down()) }()
 
 	ready, stopTimer := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not ready after %s", o.timeout))
@@ -89,8 +94,37 @@ func run(o options, stdin io.Reader, stdout io.Writer) (err error) {
 	if _, err := fmt.Fprintln(stdout, l.kubeconfig()); err != nil {
 		return fmt.Errorf("failed to print the kubeconfig's path: %w", err)
 	}
-	<-ctx.Done()
-	return whyEnded(ctx, nil)
+	// On this thread, which children are tied to.
+	for {
+		select {
+		case <-ctx.Done():
+			return whyEnded(ctx, nil)
+		case command := <-commands:
+			if err := s.obey(ctx, command, stdout); err != nil {
+				return whyEnded(ctx, err)
+			}
+		}
+	}
+}
+
+// obey does what a line of standard input says, and says so when it is done.
+func (s *supervisor) obey(ctx context.Context, command string, stdout io.Writer) error {
+	var err error
+	switch command {
+	case "stop kube-apiserver":
+		err = s.stop("kube-apiserver")
+	case "start kube-apiserver":
+		if err = s.start("kube-apiserver", s.apiserver); err == nil {
+			err = s.asks.waitFor(ctx, apiserverReady)
+		}
+	default:
+		err = errors.New("there is no such command")
+	}
+	if err != nil {
+		return fmt.Errorf("failed to %s: %w", command, err)
+	}
+	_, err = fmt.Fprintln(stdout, command)
+	return err
 }
 
 // whyEnded prefers the cause to what it made fail: a child's end to the question it left unanswered.
@@ -117,9 +151,11 @@ func stopOnSignal(cancel context.CancelCauseFunc) {
 type supervisor struct {
 	layout   layout
 	cancel   context.CancelCauseFunc
-	endings  chan ended
 	children []*child
 	ports    []port
+	// How the API server is started, and asked whether it is ready.
+	apiserver []string
+	asks      *client
 }
 
 // up starts everything in order and returns when the cluster may be used.
@@ -137,8 +173,7 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("failed to write the keys: %w", err)
 	}
-	asks, err := newClient(server, ca, admin)
-	if err != nil {
+	if s.asks, err = newClient(server, ca, admin); err != nil {
 		return err
 	}
 
@@ -149,11 +184,12 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 	if err := waitForListener(ctx, etcd); err != nil {
 		return err
 	}
-	if err := s.start("kube-apiserver", apiserverFlags(s.layout, etcd, api, o.runtimeConfig)); err != nil {
+	s.apiserver = apiserverFlags(s.layout, etcd, api, o.runtimeConfig)
+	if err := s.start("kube-apiserver", s.apiserver); err != nil {
 		return err
 	}
 	// The controller manager would wait for the API server by itself: asking once a second, and giving up after ten.
-	if err := asks.waitFor(ctx, apiserverReady); err != nil {
+	if err := s.asks.waitFor(ctx, apiserverReady); err != nil {
 		return err
 	}
 	if o.crds != "" {
@@ -165,7 +201,7 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 		return err
 	}
 	// A node's components would be started here.
-	return asks.waitFor(ctx, controllersAtWork)
+	return s.asks.waitFor(ctx, controllersAtWork)
 }
 
 func (s *supervisor) applyCRDs(ctx context.Context, path string) error {
@@ -197,18 +233,29 @@ func (s *supervisor) reserve() (port, error) {
 }
 
 func (s *supervisor) start(name string, args []string) error {
-	ending := make(chan ended, 1)
-	c, err := start(name, args, s.layout.logs(), ending)
+	// Only the first cause counts, and a stop that was asked for comes first.
+	c, err := start(name, args, s.layout.logs(), func(e ended) { s.cancel(e) })
 	if err != nil {
 		return err
 	}
 	s.children = append(s.children, c)
-	go func() {
-		e := <-ending
-		s.cancel(e) // only the first cause counts, and a stop that was asked for comes first
-		s.endings <- e
-	}()
 	return nil
+}
+
+// stop ends the child called name, and waits until it is gone. Its port stays ours.
+func (s *supervisor) stop(name string) error {
+	for i, c := range s.children {
+		if c.name != name {
+			continue
+		}
+		if err := c.kill(); err != nil {
+			return err
+		}
+		<-c.gone
+		s.children = slices.Delete(s.children, i, i+1)
+		return nil
+	}
+	return errors.New("it does not run")
 }
 
 // tails is what the children said last: nobody ended, and yet something is not as it should be.
@@ -227,8 +274,8 @@ func (s *supervisor) down() error {
 	for _, c := range s.children {
 		errs = append(errs, c.kill())
 	}
-	for range s.children {
-		<-s.endings
+	for _, c := range s.children {
+		<-c.gone
 	}
 	for _, p := range s.ports {
 		p.close()

@@ -9,17 +9,23 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
-// The test binary is its own child: started as "crash", it says something and fails.
+// The test binary is its own child: started as "crash", it says something and fails; as "linger", it stays.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "crash" {
 		fmt.Println("about to fail:", os.Args[2])
 		os.Exit(3)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "linger" {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt)
+		<-signals
 	}
 	os.Exit(m.Run())
 }
@@ -94,7 +100,8 @@ func TestAReservedPortIsNobodyElses(t *testing.T) {
 
 func TestTheEndOfAChildSaysWhy(t *testing.T) {
 	endings := make(chan ended, 1)
-	if _, err := start("crash", []string{"no disk"}, t.TempDir(), endings); err != nil {
+	tell := func(e ended) { endings <- e }
+	if _, err := start("crash", []string{"no disk"}, t.TempDir(), tell); err != nil {
 		t.Fatal(err)
 	}
 	message := (<-endings).Error()
@@ -103,6 +110,18 @@ func TestTheEndOfAChildSaysWhy(t *testing.T) {
 			t.Errorf("%q is not in %q", part, message)
 		}
 	}
+}
+
+func TestAChildThatWasToldToGoIsNoFailure(t *testing.T) {
+	ended := func(e ended) { t.Errorf("nobody wanted to know: %v", e) }
+	c, err := start("linger", nil, t.TempDir(), ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-c.gone
 }
 
 func TestTail(t *testing.T) {

@@ -105,6 +105,17 @@ fn a_status_that_does_not_parse_is_no_memory(#[case] spoil: fn(&mut MultiArchIma
     assert!(memory.published.is_none() && !memory.is_settled(TagPolicy::Enforce));
 }
 
+/// Its answers may be those of before by now, and its outcome was never told.
+#[rstest]
+#[case::served(Reason::Succeeded)]
+#[case::stalled(Reason::PlatformMismatch)]
+fn a_run_that_did_not_come_to_its_end_is_not_settled(#[case] reason: Reason) {
+    let status = status(reason);
+    assert!(memory(&status).is_settled(TagPolicy::Enforce));
+    let status = crate::reconcile::status::at_work(&status, Some(1), "at work", NOW);
+    assert!(!memory(&status).is_settled(TagPolicy::Enforce));
+}
+
 /// A source that cannot be used stays what it is; what its target refused may be taken later.
 #[rstest]
 #[case::unsupported(SourceState::Unsupported, true)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::oci::Reference;
+use crate::{oci::Reference, reconcile::is_within};
 
 /// How often what refers to an image is looked for.
 const EVERY: SignedDuration = SignedDuration::from_hours(6);
@@ -55,7 +55,9 @@ impl Looks {
     #[must_use]
     pub fn are_due(&self, image: &Reference, now: Timestamp, edited: bool) -> bool {
         let look = self.0.get(image);
-        look.is_none_or(|look| now >= look.next || (edited && !look.notes.is_empty()))
+        // A clock that was set back puts nothing off.
+        let is_due = |look: &Look| now >= look.next || look.next.duration_since(now) > EVERY;
+        look.is_none_or(|look| is_due(look) || (edited && !look.notes.is_empty()))
     }
 
     /// Remembers a look at `image`, and returns what is to be told of it: what is the same as last
@@ -71,7 +73,7 @@ impl Looks {
         };
         let same = before.filter(|before| before.notes == notes);
         let told = same.map_or(now, |before| before.told);
-        let told = if now.duration_since(told) < EVERY { told } else { now };
+        let told = if is_within(EVERY, told, now) { told } else { now };
         let tell = if told == now { notes.clone() } else { Vec::new() };
         self.0.insert(image.clone(), Look { next: now + next, failures, notes, told });
         tell
@@ -117,6 +119,16 @@ mod tests {
             assert!(!looks.are_due(&image(), after(359), edited));
             assert!(looks.are_due(&image(), after(360), edited));
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_puts_no_look_off() {
+        let mut looks = Looks::default();
+        looks.record(&image(), skipped(&["x"], false), after(60 * 24));
+        assert!(!looks.are_due(&image(), after(60 * 24), false));
+        assert!(looks.are_due(&image(), START, false));
+        let told = looks.record(&image(), skipped(&["x"], false), START);
+        assert_eq!(told, ["x"], "it is told as what is new");
     }
 
     #[test]

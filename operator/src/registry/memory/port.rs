@@ -93,7 +93,8 @@ impl Registry for Store {
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
         let (source, target) = (from.repository, to.repository);
-        if source != target && source.host() == target.host() {
+        let proof = |place: Place<'_>| place.access.credential.clone().map(|it| it.proof);
+        if source != target && source.host() == target.host() && proof(from) == proof(to) {
             self.admit(to.access, target, &Request::mount(target, &blob.digest)).await?;
             if !self.state().no_mounts
                 && let Some(bytes) = self.blob(source.path(), &blob.digest)

@@ -9,28 +9,26 @@ use url::Url;
 use super::{
     Remote,
     body::Payload,
+    budget::{Asker, Kind},
     call::{Answer, Call},
     challenge::{self, Challenge, Offer},
     failure::Failure,
     hosts::Site,
-    token::{self, Identity, Key, Token},
+    scopes::Issued,
+    token::{self, Key, Token},
     transport::{Hop, tls_for},
 };
-use crate::registry::{Actions, RegistryError, RegistryError as E};
+use crate::registry::RegistryError;
 
 /// A challenge, a changed challenge and a stale token, each answered once.
 const TRIES: usize = 4;
 
 /// What a request says of who asks.
-enum Sent {
+pub(super) enum Sent {
     Nothing,
     /// What the credential itself says: a password, or a token for the registry.
     Own(HeaderValue),
-    Token {
-        token: Token,
-        key: Box<Key>,
-        fresh: bool,
-    },
+    Token(Box<Issued>),
 }
 
 /// What follows from an answer.
@@ -59,14 +57,21 @@ impl Remote {
         let mut turn = self.hosts.first(&site).await;
         let mut known = self.hosts.get(&site);
         let mut refused = None;
+        // A token of the whole run that did not suffice, though one of this repository alone may.
+        let mut together: Option<Box<Issued>> = None;
         let credential = call.credential();
-        for tries_left in (0..TRIES).rev() {
-            let sent = self.prove(call, &url, known.challenge.as_ref(), refused.as_ref()).await?;
+        let mut tries_left = TRIES;
+        while let Some(left) = tries_left.checked_sub(1) {
+            tries_left = left;
+            let alone = together.is_some();
+            let proved = self.prove(call, &url, known.challenge.as_ref(), refused.as_ref(), alone);
+            let sent = proved.await?;
             let answer = self.follow(call, &url, sent.header()).await;
-            let answer = answer.map_err(|failure| call.told(failure))?;
+            let mut answer = answer.map_err(|failure| call.told(failure))?;
             if answer.elsewhere {
                 self.hosts.met(&site);
                 drop(turn);
+                self.set_apart(together);
                 return self.elsewhere(call, answer).await;
             }
             let status = answer.response.status().as_u16();
@@ -75,6 +80,8 @@ impl Remote {
             let held = credential.is_some();
             let mut next = sent.next(status, offer, known.challenge.as_ref(), held, known.open);
             if next == Next::Ping {
+                // Whoever waits for a place must have none.
+                answer.response.release();
                 next = if let Some(offer) = self.ping(call, &url).await? {
                     Next::Take(offer.challenge)
                 } else {
@@ -82,34 +89,38 @@ impl Remote {
                     sent.next(status, None, None, held, true)
                 };
             }
-            match next {
-                Next::Take(challenge) if tries_left > 0 => known.challenge = Some(challenge),
-                Next::Renew if tries_left > 0 => {}
-                Next::Unauthorized => {
-                    self.learn(&site, known.challenge.as_ref(), known.open);
-                    return Err(unauthorized(call, status));
+            if let Next::Take(challenge) = &next {
+                known.challenge = Some(challenge.clone());
+            }
+            self.learn(&site, known.challenge.as_ref(), known.open);
+            match (next, sent) {
+                (Next::Take(_) | Next::Renew, sent) if tries_left > 0 => refused = sent.token(),
+                (Next::Denied, Sent::Token(issued)) if issued.together => {
+                    if call.is_mount() {
+                        self.set_apart(Some(issued));
+                        return Err(self.refused(call, answer).await);
+                    }
+                    (together, refused, tries_left) = (Some(issued), None, TRIES);
                 }
-                Next::Done => {
-                    self.learn(&site, known.challenge.as_ref(), known.open);
+                (Next::Unauthorized, _) => return Err(unauthorized(call, status)),
+                (Next::Done, _) => {
+                    self.set_apart(together);
                     return Ok(answer);
                 }
-                Next::Denied | Next::Take(_) | Next::Renew | Next::Ping => {
-                    self.learn(&site, known.challenge.as_ref(), known.open);
-                    if let Sent::Token { token, key, .. } = sent {
-                        self.tokens.forget(*key, &token).await;
+                (Next::Denied | Next::Take(_) | Next::Renew | Next::Ping, sent) => {
+                    for issued in together.into_iter().chain(sent.issued()) {
+                        self.tokens.forget(issued.key, &issued.token).await;
                     }
                     return Err(self.refused(call, answer).await);
                 }
             }
-            self.learn(&site, known.challenge.as_ref(), known.open);
             drop(turn.take());
-            refused = sent.token();
         }
         Err(call.told(Failure::protocol("a new challenge each time")))
     }
 
-    /// The answer to `call` with a body that is there only once: whatever it is, nothing is
-    /// repeated. A 401 is answered by asking for anything else, which renews what is stale.
+    /// The answer to `call`, of an upload that has its place, with a body that is there only once:
+    /// whatever it is, nothing is repeated. A 401 is answered by asking for anything else, which renews what is stale.
     pub(super) async fn exchange_once(
         &self,
         call: &Call<'_>,
@@ -119,20 +130,19 @@ impl Remote {
     ) -> Result<Answer, RegistryError> {
         let url = call.url(self.allow_http)?;
         let known = self.hosts.get(&Site::of(&url, call.access));
-        let sent = self.prove(call, &url, known.challenge.as_ref(), None).await?;
-        let authorization = sent.header().cloned();
-        if let Some(authorization) = &authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        let sent = self.prove(call, &url, known.challenge.as_ref(), None, false).await?;
+        headers.extend(sent.header().map(|value| (AUTHORIZATION, value.clone())));
         let method = call.method();
         let (registry, tls) = (call.host(), tls_for(call.access, &url).map(AsRef::as_ref));
-        let hop = Hop { registry, method: &method, url: &url, tls, headers, body, behind };
+        let (asker, kind) = (Asker::of(call.access), Kind::Within);
+        let hop =
+            Hop { registry, asker, kind, method: &method, url: &url, tls, headers, body, behind };
         let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
         if response.status().is_redirection() {
             let why = format!("a redirect of a {method}, whose body is there only once");
             return Err(call.told(Failure::Protocol(why)));
         }
-        Ok(Answer { response, url, elsewhere: false, authorization })
+        Ok(Answer { response, url, elsewhere: false })
     }
 
     /// What is known of `site` now, for everyone.
@@ -154,6 +164,7 @@ impl Remote {
         at: &Url,
         challenge: Option<&Challenge>,
         refused: Option<&Token>,
+        alone: bool,
     ) -> Result<Sent, RegistryError> {
         let credential = call.credential();
         match (challenge, credential) {
@@ -168,33 +179,10 @@ impl Remote {
             {
                 Ok(Sent::Own(bearer))
             }
-            (Some(Challenge::Bearer { realm, service }), credential) => {
-                let registry = Site::of(at, call.access);
-                let most = self.hosts.get(&registry).most.unwrap_or(Actions::Delete);
-                let scopes = call.scopes(most);
-                let delete = scopes.iter().any(|scope| scope.actions == Actions::Delete);
-                let mut key = Key {
-                    registry,
-                    identity: credential.map(Identity::of),
-                    challenge: (realm.clone(), service.clone()),
-                    scopes: scopes.iter().map(ToString::to_string).collect(),
-                };
-                let mut got = self.token(call, at, &key, credential, refused).await;
-                let refused_with = got.as_ref().err().and_then(E::status);
-                if delete && matches!(refused_with, Some(400 | 401 | 403)) {
-                    // Most token endpoints leave out what they do not grant, and should; Quay's has
-                    // never heard of `delete` and answers 400 (quay/quay, endpoints/v2/v2auth.py).
-                    // Who may delete is the registry's to say.
-                    let scopes = call.scopes(Actions::Push);
-                    key.scopes = scopes.iter().map(ToString::to_string).collect();
-                    got = self.token(call, at, &key, credential, refused).await;
-                    // It was the word, and not a credential that nothing is given for.
-                    if refused_with == Some(400) && got.is_ok() {
-                        self.hosts.learn(&key.registry, |host| host.most = Some(Actions::Push));
-                    }
-                }
-                let (token, fresh) = got?;
-                Ok(Sent::Token { token, key: Box::new(key), fresh })
+            (Some(Challenge::Bearer { realm, service }), _) => {
+                let endpoint = (realm, service.as_deref());
+                let issued = Box::pin(self.issue(call, at, endpoint, refused, alone)).await;
+                issued.map(|issued| Sent::Token(Box::new(issued)))
             }
         }
     }
@@ -207,6 +195,7 @@ impl Remote {
             return Ok(answer);
         };
         let at = answer.url;
+        drop(answer.response);
         let key = Key {
             registry: Site::of(&at, call.access),
             identity: None,
@@ -227,6 +216,8 @@ impl Remote {
         url.set_query(None);
         let hop = Hop {
             registry: call.host(),
+            asker: Asker::of(call.access),
+            kind: Kind::Request,
             method: &Method::GET,
             url: &url,
             tls: tls_for(call.access, &url).map(AsRef::as_ref),
@@ -235,7 +226,7 @@ impl Remote {
             behind: 0,
         };
         let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
-        let answer = Answer { response, url, elsewhere: false, authorization: None };
+        let answer = Answer { response, url, elsewhere: false };
         match answer.response.status().as_u16() {
             401 | 403 => offer(&answer).map_err(|why| call.told(Failure::Protocol(why))),
             408 | 429 | 500.. => Err(self.refused(call, answer).await),
@@ -249,15 +240,19 @@ impl Sent {
         match self {
             Self::Nothing => None,
             Self::Own(header) => Some(header),
-            Self::Token { token, .. } => Some(token.header()),
+            Self::Token(issued) => Some(issued.token.header()),
+        }
+    }
+
+    fn issued(self) -> Option<Box<Issued>> {
+        match self {
+            Self::Token(issued) => Some(issued),
+            Self::Nothing | Self::Own(_) => None,
         }
     }
 
     fn token(self) -> Option<Token> {
-        match self {
-            Self::Token { token, .. } => Some(token),
-            Self::Nothing | Self::Own(_) => None,
-        }
+        self.issued().map(|issued| issued.token)
     }
 
     /// What follows from an answer with `status` that offers a challenge, where the request was
@@ -276,11 +271,11 @@ impl Sent {
             (Self::Nothing, 401 | 403, Some(offer)) => Next::Take(offer),
             (Self::Nothing, 401 | 403 | 404, None) if held && !open => Next::Ping,
             // The registry changed its mind on how it wants to be asked.
-            (Self::Own(_) | Self::Token { .. }, 401, Some(offer)) if Some(&offer) != known => {
+            (Self::Own(_) | Self::Token(_), 401, Some(offer)) if Some(&offer) != known => {
                 Next::Take(offer)
             }
             (Self::Nothing | Self::Own(_), 401, _) => Next::Unauthorized,
-            (Self::Token { fresh: false, .. }, 401, _) => Next::Renew,
+            (Self::Token(issued), 401, _) if !issued.fresh => Next::Renew,
             (_, 401 | 403, _) => Next::Denied,
             _ => Next::Done,
         }

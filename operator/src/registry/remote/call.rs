@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reqwest::{
-    Method, Response, StatusCode,
+    Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
 };
 use url::Url;
@@ -10,11 +10,12 @@ use url::Url;
 use super::{
     Remote,
     body::Payload,
+    budget::{Asker, Kind},
     failure::Failure,
     hosts::Site,
     redirect::{self, authority},
     refusal::Told,
-    transport::{Hop, tls_for},
+    transport::{Hop, Reply, tls_for},
 };
 use crate::{
     oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
@@ -37,12 +38,10 @@ pub(super) struct Call<'a> {
 
 /// An answer, and where it came from after redirects.
 pub(super) struct Answer {
-    pub(super) response: Response,
+    pub(super) response: Reply,
     pub(super) url: Url,
     /// Not from the origin that was asked, which has seen no credential.
     pub(super) elsewhere: bool,
-    /// What it was asked with, where it is from that origin.
-    pub(super) authorization: Option<HeaderValue>,
 }
 
 /// One request, wherever redirects lead it.
@@ -50,11 +49,15 @@ pub(super) struct Asked<'a> {
     /// On whose behalf, as the user names it.
     pub(super) registry: &'a str,
     pub(super) access: &'a Access,
+    /// What it is, where the registry itself is asked.
+    pub(super) kind: Kind,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     /// Whether a 303 is followed.
     pub(super) see_other: bool,
+    /// Whether the answer may begin an upload.
+    pub(super) begins: bool,
 }
 
 impl<'a> Call<'a> {
@@ -130,6 +133,15 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// What it is among the requests to its host.
+    pub(super) fn kind(&self) -> Kind {
+        match (self.request.method, self.request.noun) {
+            ("GET", "manifest") => Kind::Pull,
+            ("DELETE", "upload") => Kind::Cleanup,
+            _ => Kind::Request,
+        }
+    }
+
     /// Where the registry is asked.
     pub(super) fn url(&self, allow_http: bool) -> Result<Url, RegistryError> {
         let host = self.host().to_owned();
@@ -158,16 +170,28 @@ impl<'a> Call<'a> {
         Ok(Site::of(&self.url(allow_http)?, self.access))
     }
 
-    /// The scopes of the run, with what this call needs where they lack it, and no more than `most`
-    /// anywhere.
-    pub(super) fn scopes(&self, most: Actions) -> Vec<Scope> {
+    /// What it needs of its own repository, and all that the run may do there.
+    pub(super) fn scope(&self) -> Scope {
+        let path = self.repository.path();
+        let known = self.access.scopes.iter().find(|scope| scope.path == path);
+        let actions = known.map_or(self.actions, |scope| scope.actions.max(self.actions));
+        Scope { path: path.into(), actions }
+    }
+
+    /// All scopes of the run, where there are several and they have what it needs.
+    pub(super) fn scopes(&self) -> Option<Vec<Scope>> {
         let needed = Scope { path: self.repository.path().into(), actions: self.actions };
-        let mut scopes = self.access.clone().with_scope(needed).scopes;
-        for scope in &mut scopes {
-            scope.actions = scope.actions.min(most);
-        }
-        scopes.sort();
-        scopes
+        let suffice = self.access.scopes.len() > 1 && self.access.allows(&needed);
+        suffice.then(|| {
+            let mut scopes = self.access.scopes.clone();
+            scopes.sort();
+            scopes
+        })
+    }
+
+    /// Whether it needs rights on two repositories at once.
+    pub(super) fn is_mount(&self) -> bool {
+        self.request.noun == "mount"
     }
 
     pub(super) fn headers(&self) -> HeaderMap {
@@ -218,11 +242,13 @@ impl Remote {
         let asked = Asked {
             registry: call.host(),
             access: call.access,
+            kind: call.kind(),
             method: call.method(),
             headers: call.headers(),
             body: call.body(),
             // GHCR sends who asks for referrers to a page for people.
             see_other: call.request.noun != "referrers",
+            begins: call.request.method == "POST",
         };
         self.follow_with(&asked, from, authorization).await
     }
@@ -235,6 +261,7 @@ impl Remote {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
         let Asked { registry, access, method, .. } = asked;
+        let (asker, mut kind) = (Asker::of(access), asked.kind);
         let mut url = from.clone();
         let mut elsewhere = false;
         for _ in 0..=self.transport.limits().redirects {
@@ -243,9 +270,15 @@ impl Remote {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
             let body = asked.body.clone().map_or(Payload::Nothing, Payload::Bytes);
-            let tls = tls_for(access, &url).map(AsRef::as_ref);
-            let hop = Hop { registry, method, url: &url, tls, headers, body, behind: 0 };
-            let sent = self.transport.send(hop).await;
+            let tls = tls_for(access, &url);
+            let sent = if asked.begins {
+                self.begin(asked, &url, tls.cloned(), headers).await
+            } else {
+                let tls = tls.map(AsRef::as_ref);
+                let hop =
+                    Hop { registry, asker, kind, method, url: &url, tls, headers, body, behind: 0 };
+                self.transport.send(hop).await
+            };
             let response =
                 sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;
             let location = response.headers().get(LOCATION).map(|value| value.to_str());
@@ -255,13 +288,10 @@ impl Remote {
                 status => redirect::next(&url, method, status, location),
             };
             match next {
-                Ok(None) => {
-                    let authorization = authorization.filter(|_| !elsewhere).cloned();
-                    return Ok(Answer { response, url, elsewhere, authorization });
-                }
+                Ok(None) => return Ok(Answer { response, url, elsewhere }),
                 Ok(Some(next)) => {
                     elsewhere |= next.origin() != from.origin();
-                    url = next;
+                    (url, kind) = (next, Kind::Request);
                 }
                 Err(why) => return Err(Failure::Protocol(why)),
             }

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use super::{
     Remote,
-    mounts::Key,
+    mounts::{self, Key},
     session::{Mount, Session},
     source::InRepository,
     upload::Upload,
 };
 use crate::{
     oci::Descriptor,
-    registry::{Access, Copied, Place, Progress, RegistryError, Scope},
+    registry::{Copied, Place, Progress, RegistryError},
 };
 
 impl Remote {
@@ -22,26 +22,19 @@ impl Remote {
         blob: &Descriptor,
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
-        // Where a mount is refused, a token of each repository alone is what may be allowed.
-        let narrow =
-            |place: Place<'_>, scope| Access { scopes: vec![scope], ..place.access.clone() };
-        let reads = narrow(from, Scope::pull(from.repository));
-        let writes = narrow(to, Scope::push(to.repository));
-        let Some(key) = Key::of(from, to) else {
-            return self.send_if_absent(from, to, blob, progress, None).await;
-        };
-        let both = to.access.clone().with_scope(Scope::pull(from.repository));
+        let both = mounts::both(from, to);
         let mounting = Place { access: &both, ..to };
         let mut session = None;
-        if !self.mounts.refused(&key, Instant::now()) {
+        if let Some(key) = Key::of(from, to)
+            && !self.mounts.has(&key, Instant::now())
+        {
             match self.mount(mounting, from.repository, blob).await? {
                 Mount::Done => return Ok(Some(Copied::Mounted)),
-                Mount::Refused(instead) => session = instead,
+                Mount::Refused(instead) => session = instead.map(|it| it.handed_to(to)),
             }
-            self.mounts.refuse(key, Instant::now());
+            self.mounts.add(key, Instant::now());
         }
-        let (from, to) = (Place { access: &reads, ..from }, Place { access: &writes, ..to });
-        self.send_if_absent(from, to, blob, progress, session.map(|it| it.handed_to(to))).await
+        self.send_if_absent(from, to, blob, progress, session).await
     }
 
     /// Looks, and sends what is not there.

@@ -49,7 +49,7 @@ impl Remote {
             return Ok(listed);
         }
         let tag = TagOrDigest::Tag(referrer::fallback_tag(subject));
-        let found = self.persist(|| self.get(access, repository, &tag)).await?;
+        let found = self.get(access, repository, &tag).await?;
         let Some(found) = found.filter(|found| found.digest() != subject) else {
             return Ok(Vec::new());
         };
@@ -236,7 +236,7 @@ fn next_page(
 }
 
 /// The target of a `Link` whose relation is `next` (RFC 8288).
-fn next(value: &str) -> Option<&str> {
+pub(super) fn next(value: &str) -> Option<&str> {
     let mut rest = value;
     while let Some((_, after)) = rest.split_once('<') {
         let (target, after) = after.split_once('>')?;

@@ -1,19 +1,16 @@
 //! An upload session: begun, looked at, and ended by whoever drops it.
 
-use reqwest::{
-    Method,
-    header::{HeaderMap, HeaderValue, LOCATION, RANGE},
-};
+use reqwest::header::{LOCATION, RANGE};
 use tokio::runtime::Handle;
 use url::Url;
 
 use super::{
-    Remote, again,
-    body::Payload,
+    Remote,
+    budget::{Asker, Slot},
     call::{Answer, Call},
     failure::{self, Failure},
     redirect,
-    transport::{Hop, tls_for},
+    transport::tls_for,
 };
 use crate::{
     oci::{Descriptor, Digest, Repository},
@@ -27,7 +24,6 @@ pub(super) struct Session<'a> {
     to: Place<'a>,
     digest: Digest,
     url: Url,
-    authorization: Option<HeaderValue>,
     open: bool,
 }
 
@@ -58,6 +54,9 @@ impl Remote {
     ) -> Result<Mount<'a>, RegistryError> {
         use RegistryError as E;
         let call = Call::mount(to, from, &blob.digest);
+        if self.are_apart(&call) {
+            return Ok(Mount::Refused(None));
+        }
         let answered = self.persist(async || {
             let answer = self.exchange(&call).await?;
             let status = answer.response.status();
@@ -73,7 +72,11 @@ impl Remote {
                 | E::RepositoryNotFound { .. }
                 | E::Protocol { .. },
             ) => return Ok(Mount::Refused(None)),
-            Err(error) if again::passing(&error) => return Ok(Mount::Refused(None)),
+            Err(error @ (E::Unavailable { .. } | E::Unreachable { .. }))
+                if self.passing(&error).is_some() =>
+            {
+                return Ok(Mount::Refused(None));
+            }
             Err(error) => return Err(error),
         };
         match answer.response.status().as_u16() {
@@ -105,10 +108,10 @@ impl Remote {
                 return Err(RegistryError::RepositoryNotFound { host, request, answer });
             }
             let tries = self.transport.limits().tries;
-            if !again::passing(&error) || (failures >= tries && !cut) {
+            let Some(wait) = self.passing(&error).filter(|_| failures < tries || cut) else {
                 return Err(error);
-            }
-            self.pause(failures).await;
+            };
+            self.pause(failures, wait).await;
         }
         unreachable!("a count without end ended")
     }
@@ -127,6 +130,14 @@ impl Remote {
         }
     }
 
+    /// Ends the session at `url`. Where there are tokens this takes another one: to distribution, and so
+    /// to GitLab and Harbor, a DELETE of an upload is a DELETE.
+    async fn end(&self, to: Place<'_>, digest: &Digest, url: &Url) {
+        let call = Call::upload("DELETE", to, digest).at(url.clone());
+        // Whether it could is of no consequence: the registry forgets the session by itself in time.
+        let _ = self.exchange(&call).await;
+    }
+
     /// The session that an answer opened.
     fn session<'a>(
         &'a self,
@@ -138,8 +149,7 @@ impl Remote {
         let Some(url) = self.location(call, answer)? else {
             return Err(call.told(Failure::protocol("an upload without Location")));
         };
-        let (digest, authorization) = (blob.digest.clone(), authorization(answer, &url));
-        Ok(Session { remote: self, to, digest, url, authorization, open: true })
+        Ok(Session { remote: self, to, digest: blob.digest.clone(), url, open: true })
     }
 
     /// Where an upload goes on, if the answer says so.
@@ -159,6 +169,14 @@ impl<'a> Session<'a> {
         self
     }
 
+    /// A place for its requests with bytes.
+    pub(super) async fn place(&self) -> Result<Slot, RegistryError> {
+        let (access, tls) = (self.to.access, tls_for(self.to.access, &self.url));
+        let at = (&self.url, tls.map(AsRef::as_ref));
+        let place = self.remote.transport.place(Asker::of(access), at).await;
+        place.map_err(|failure| self.call("PUT").told(failure))
+    }
+
     /// PATCH or PUT of it, where it goes on now; a PUT ends the upload.
     pub(super) fn call(&self, method: &'static str) -> Call<'a> {
         let mut url = self.url.clone();
@@ -172,9 +190,6 @@ impl<'a> Session<'a> {
     pub(super) fn follow(&mut self, call: &Call<'_>, answer: &Answer) -> Result<(), RegistryError> {
         if let Some(url) = self.remote.location(call, answer)? {
             self.url = url;
-        }
-        if answer.authorization.is_some() || self.url.origin() != answer.url.origin() {
-            self.authorization = authorization(answer, &self.url);
         }
         Ok(())
     }
@@ -196,29 +211,10 @@ impl<'a> Session<'a> {
         self.open = false;
     }
 
-    /// Ends it, as far as the registry can. Where there are tokens this takes another one: to
-    /// distribution, and so to GitLab and Harbor, a DELETE of an upload is a DELETE.
+    /// Ends it, as far as the registry can.
     pub(super) async fn cancel(mut self) {
-        let call = Call::upload("DELETE", self.to, &self.digest).at(self.url.clone());
-        // Whether it could is of no consequence: it forgets the session by itself in time.
-        let _ = self.remote.exchange(&call).await;
+        self.remote.end(self.to, &self.digest, &self.url).await;
         self.open = false;
-    }
-
-    /// What a dropped session does: one request with what it was last asked with.
-    fn deletion(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (transport, url) = (self.remote.transport.clone(), self.url.clone());
-        let registry = self.to.repository.host().to_owned();
-        let authorization = self.authorization.clone();
-        let tls = tls_for(self.to.access, &url).cloned();
-        let headers = authorization.map(|value| (reqwest::header::AUTHORIZATION, value));
-        async move {
-            let (method, headers) = (&Method::DELETE, HeaderMap::from_iter(headers));
-            let (url, body) = (&url, Payload::Nothing);
-            let (registry, tls) = (registry.as_str(), tls.as_deref());
-            let hop = Hop { registry, method, url, tls, headers, body, behind: 0 };
-            let _ = transport.send(hop).await;
-        }
     }
 }
 
@@ -227,19 +223,24 @@ impl Drop for Session<'_> {
         if self.open
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(self.deletion());
+            let (remote, Place { access, repository }) = (self.remote.clone(), self.to);
+            let (access, repository) = (access.clone(), repository.clone());
+            let (digest, url) = (self.digest.clone(), self.url.clone());
+            let ending = async move {
+                let to = Place { access: &access, repository: &repository };
+                remote.end(to, &digest, &url).await;
+            };
+            self.remote.cancelled.spawn_on(ending, &runtime);
         }
     }
 }
 
-/// What `answer` was asked with, for `url` if that is on the same origin.
-fn authorization(answer: &Answer, url: &Url) -> Option<HeaderValue> {
-    answer.authorization.clone().filter(|_| url.origin() == answer.url.origin())
-}
-
 /// How many bytes a `Range` of `0-END` says the registry has.
 pub(super) fn taken(answer: &Answer) -> Option<u64> {
-    let range = answer.response.headers().get(RANGE)?.to_str().ok()?;
+    range(answer.response.headers().get(RANGE)?.to_str().ok()?)
+}
+
+pub(super) fn range(range: &str) -> Option<u64> {
     let range = range.strip_prefix("bytes=").unwrap_or(range);
     range.strip_prefix("0-")?.parse::<u64>().ok()?.checked_add(1)
 }

@@ -45,7 +45,7 @@ pub(super) struct Key {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Token {
     header: HeaderValue,
-    ends: Instant,
+    pub(super) ends: Instant,
 }
 
 /// Why there is no token; cloned to everyone who waited for it.

@@ -1,6 +1,6 @@
 //! What a token endpoint, or the challenge that leads to it, does wrong.
 
-use axum::response::Response;
+use axum::{http::header, response::Response};
 
 use super::{Lie, huge, page, redirect, streamed, trickle};
 use crate::registry::memory::server::{Seen, Shared};
@@ -18,6 +18,8 @@ pub enum TokenLie {
     Redirect(String),
     /// No token is enough, and every challenge is another one.
     NewChallenge,
+    /// The answer is a 401 that wants a token from this realm.
+    Challenge(String),
 }
 
 /// What the endpoint answers in place of a token.
@@ -26,6 +28,13 @@ pub(in super::super) fn instead(shared: &Shared, seen: &Seen) -> Option<Response
     lies.iter().find_map(|lie| match lie {
         Lie::Token(TokenLie::PostRefused(status)) if seen.method == "POST" => {
             Some(page(*status, "", ""))
+        }
+        Lie::Token(TokenLie::Challenge(realm)) => {
+            let mut response = page(401, "", "");
+            if let Ok(challenge) = format!("Bearer realm=\"{realm}\"").parse() {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Some(response)
         }
         Lie::Token(TokenLie::Huge) => Some(huge(shared, false, axum::http::StatusCode::OK)),
         Lie::Token(TokenLie::Redirect(to)) => {

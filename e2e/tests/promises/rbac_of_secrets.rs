@@ -1,0 +1,238 @@
+//! The operator's right to Secrets, bound namespace by namespace: where it is not bound, objects are told so, and the others are served; and no log has one.
+
+use std::ffi::OsStr;
+
+use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, Config,
+    api::{ListParams, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use multiarch_crds::v1alpha1::MultiArchImage;
+use multiarch_e2e::{
+    await_condition::{SOON, await_condition},
+    cluster::Cluster,
+    images::Image,
+    namespace::Namespace,
+    operator::{NAMESPACE, Operator, SERVICE_ACCOUNT},
+    registry::{CI, Registry, Storage},
+    spec::{Report, Spec},
+};
+use serde_json::{Value, json};
+
+use crate::rbac::{Right, Who};
+
+/// What it needs wherever objects are.
+const EVERYWHERE: [Right; 5] = [
+    ("multiarch.dev", "multiarchimages", "", &["get", "list", "watch", "patch"]),
+    ("multiarch.dev", "multiarchimages", "status", &["patch"]),
+    ("", "serviceaccounts", "", &["get"]),
+    ("", "namespaces", "", &["get"]),
+    ("events.k8s.io", "events", "", &["create", "patch"]),
+];
+/// What it needs where an object names a Secret.
+const SECRETS: Right = ("", "secrets", "", &["get"]);
+/// What it never needs.
+const NEVER: [Right; 6] = [
+    ("multiarch.dev", "multiarchimages", "finalizers", &[]),
+    ("", "configmaps", "", &[]),
+    ("", "pods", "", &[]),
+    ("", "serviceaccounts", "token", &[]),
+    ("rbac.authorization.k8s.io", "roles", "", &[]),
+    ("rbac.authorization.k8s.io", "rolebindings", "", &[]),
+];
+
+fn rules(rights: &[Right]) -> Vec<Value> {
+    let rule = |(group, resource, subresource, verbs): &Right| {
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        let resource = format!("{resource}{slash}{subresource}");
+        json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
+    };
+    rights.iter().map(rule).collect()
+}
+
+/// A role, and its binding to the operator's ServiceAccount in `home`. Of a `namespace`, or of the cluster.
+fn bound(name: &str, rights: &[Right], namespace: Option<&str>, home: &str) -> [Value; 2] {
+    let api = "rbac.authorization.k8s.io";
+    let scope = if namespace.is_some() { "" } else { "Cluster" };
+    let (kind, metadata) = (format!("{scope}Role"), json!({"name": name, "namespace": namespace}));
+    [
+        json!({
+            "apiVersion": format!("{api}/v1"), "kind": kind, "metadata": metadata,
+            "rules": rules(rights),
+        }),
+        json!({
+            "apiVersion": format!("{api}/v1"), "kind": format!("{kind}Binding"), "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": kind, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": home}],
+        }),
+    ]
+}
+
+/// An object, with a Secret that lets it push.
+async fn apply(client: &Client, namespace: &str, registry: &Registry, name: &str) -> Result<()> {
+    let auths =
+        json!({"auths": {(registry.host()): {"username": CI.user, "password": CI.password}}});
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": auths.to_string()},
+    });
+    let parameters = PatchParams::apply("e2e").force();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    secrets.patch("push", &parameters, &Patch::Apply(secret)).await.context("no Secret")?;
+    let mut spec = Spec::new(registry, name, &format!("{name}:1"));
+    spec.spec["target"]["secretRef"] = json!({"name": "push"});
+    let spec = spec.source("amd64", "app:1-amd64", &["linux/amd64"]);
+    let images: Api<MultiArchImage> = Api::namespaced(client.clone(), namespace);
+    let applied = images.patch(name, &parameters, &Patch::Apply(spec.object())).await;
+    applied.context("no object").map(drop)
+}
+
+async fn until(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    ready: &str,
+) -> Result<MultiArchImage> {
+    let images: Api<MultiArchImage> = Api::namespaced(client.clone(), namespace);
+    let is = |image: &MultiArchImage| image.is_current() && image.ready() == ready;
+    await_condition(&images, name, &format!("Ready is {ready}"), SOON, is).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_without_it_is_told_and_the_others_are_served() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let (with, without) = (Namespace::create(&client).await?, Namespace::create(&client).await?);
+    let folder = tempfile::tempdir()?;
+    let home = with.name.as_str();
+    let account = ["create", "serviceaccount", SERVICE_ACCOUNT, "--namespace", home];
+    cluster.kubectl(account).await?;
+    let everywhere = bound(&format!("multiarch-{home}"), &EVERYWHERE, None, home);
+    let here = bound("multiarch-secrets", &[SECRETS], Some(home), home);
+    let file = folder.path().join("rbac.json");
+    let items: Vec<_> = everywhere.into_iter().chain(here).collect();
+    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
+    let apply_file = ["apply", "--filename"].map(OsStr::new);
+    cluster.kubectl(apply_file.into_iter().chain([file.as_os_str()])).await?;
+
+    // Exactly that, by the API server's own word.
+    let operator = Who::account(home);
+    let nothing = [(SECRETS.0, SECRETS.1, SECRETS.2, &[] as &[_])];
+    for (namespace, secrets) in [(home, [SECRETS]), (&without.name, nothing), ("default", nothing)]
+    {
+        for rights in [EVERYWHERE.as_slice(), &secrets, &NEVER] {
+            operator.may_exactly(&client, namespace, rights).await?;
+        }
+    }
+
+    let registry = Registry::start(folder.path(), Some(CI), Storage::Memory).await?;
+    registry.push("app:1-amd64", &Image::oci("linux/amd64", "app")?).await?;
+    let watched = format!("{home},{}", without.name);
+    let started =
+        Operator::start_as(&cluster, folder.path(), Some(&watched), home, &[""; 0]).await?;
+    apply(&client, &without.name, &registry, "blind").await?;
+    apply(&client, home, &registry, "served").await?;
+    until(&client, home, "served", "True/Succeeded").await?;
+    let blind = until(&client, &without.name, "blind", "False/SecretNotFound").await?;
+    for words in ["no right to read Secret push", "RoleBinding"] {
+        assert!(blind.message().contains(words), "{}", blind.message());
+    }
+    assert_eq!(registry.digest("blind:1").await?, None, "{}", started.logs()?);
+
+    // Once it is bound there too, nothing else has to be done.
+    let there = bound("multiarch-secrets", &[SECRETS], Some(&without.name), home);
+    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": there}).to_string())?;
+    cluster.kubectl(apply_file.into_iter().chain([file.as_os_str()])).await?;
+    until(&client, &without.name, "blind", "True/Succeeded").await?;
+    let role = format!("multiarch-{home}");
+    for kind in ["clusterrolebinding", "clusterrole"] {
+        cluster.kubectl(["delete", kind, role.as_str()]).await?;
+    }
+    with.delete().await?;
+    without.delete().await
+}
+
+/// Tried, and not only asked: by impersonation, as the API server does for kubectl's `--as`.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_neither_the_operator_nor_its_users_may_do_is_refused() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let namespace = Namespace::create(&client).await?;
+    let registry = tempfile::tempdir()?;
+    let registry = Registry::start(registry.path(), None, Storage::Memory).await?;
+    apply(&client, &namespace.name, &registry, "app").await?;
+    let operator = Who::account(NAMESPACE);
+    let operator = impersonating(&cluster, &operator.user).await?;
+    let editor = format!("editor-of-{}", namespace.name);
+    let to = format!("--user={editor}");
+    let bind = ["create", "rolebinding", "editor", "--namespace", &namespace.name];
+    cluster.kubectl(bind.into_iter().chain(["--clusterrole=edit", &to])).await?;
+    let editor = impersonating(&cluster, &editor).await?;
+
+    let of = |client: &Client| Api::<MultiArchImage>::namespaced(client.clone(), &namespace.name);
+    let secrets = Api::<Secret>::namespaced(operator.clone(), &namespace.name);
+    secrets.get("push").await.context("the operator reads a Secret by its name")?;
+    refused(secrets.list(&ListParams::default()).await, "lists Secrets");
+    refused(of(&operator).delete("app", &kube::api::DeleteParams::default()).await, "deletes");
+    let patch = Patch::Merge(json!({"status": {"observedGeneration": 1}}));
+    let parameters = PatchParams::default();
+    of(&operator).patch_status("app", &parameters, &patch).await.context("the operator reports")?;
+    refused(of(&editor).patch_status("app", &parameters, &patch).await, "reports");
+    // An edit of the whole object leaves the status as it is.
+    of(&editor)
+        .patch("app", &parameters, &Patch::Merge(json!({"status": {"observedGeneration": 7}})))
+        .await?;
+    let status = of(&client).get("app").await?.status.context("no status")?;
+    assert_eq!(status.observed_generation, Some(1));
+    namespace.delete().await
+}
+
+/// Whoever logs, and however much: neither a registry's password nor the operator's own token.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_finest_log_has_none() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let namespace = Namespace::create(&client).await?;
+    let folder = tempfile::tempdir()?;
+    let registry = Registry::start(folder.path(), Some(CI), Storage::Memory).await?;
+    registry.push("app:1-amd64", &Image::oci("linux/amd64", "app")?).await?;
+    let watched = Some(namespace.name.as_str());
+    let operator =
+        Operator::start_with(&cluster, folder.path(), watched, &["--log-level=trace"]).await?;
+    apply(&client, &namespace.name, &registry, "app").await?;
+    until(&client, &namespace.name, "app", "True/Succeeded").await?;
+    let logs = operator.logs()?;
+    for target in ["kube_client::", "hyper_util::", "rustls::", "multiarch_operator::"] {
+        assert!(logs.contains(target), "{target} logs nothing");
+    }
+    let kubeconfig = std::fs::read(folder.path().join("operator.kubeconfig"))?;
+    let kubeconfig: Value = serde_json::from_slice(&kubeconfig)?;
+    let token = kubeconfig["users"][0]["user"]["token"].as_str().context("no token")?;
+    let pair = STANDARD.encode(format!("{}:{}", CI.user, CI.password));
+    for secret in [token, CI.password, &pair] {
+        let found = logs.lines().find(|line| line.contains(secret));
+        assert_eq!(found, None);
+    }
+    namespace.delete().await
+}
+
+async fn impersonating(cluster: &Cluster, user: &str) -> Result<Client> {
+    let mut kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
+    for named in &mut kubeconfig.auth_infos {
+        if let Some(auth) = &mut named.auth_info {
+            auth.impersonate = Some(user.into());
+        }
+    }
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+#[track_caller]
+fn refused<T>(tried: kube::Result<T>, what: &str) {
+    let is = matches!(&tried, Err(kube::Error::Api(status)) if status.is_forbidden());
+    assert!(is, "who {what} is not refused: {:?}", tried.err());
+}

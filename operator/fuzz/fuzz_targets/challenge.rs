@@ -1,0 +1,4 @@
+//! Fuzzes `challenge`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| multiarch_operator::fuzzing::run("challenge", bytes));

@@ -1,0 +1,4 @@
+//! Fuzzes `headers`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| multiarch_operator::fuzzing::run("headers", bytes));

@@ -1,0 +1,4 @@
+//! Fuzzes `platform`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| multiarch_operator::fuzzing::run("platform", bytes));

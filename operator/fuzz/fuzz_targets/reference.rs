@@ -1,0 +1,4 @@
+//! Fuzzes `reference`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| multiarch_operator::fuzzing::run("reference", bytes));

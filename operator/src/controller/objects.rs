@@ -1,0 +1,217 @@
+//! The objects as they are watched, for as long as the process runs, and who is told when one of them is to be run.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::{StreamExt, channel::mpsc};
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::{Error, Event},
+    },
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{Options, REQUESTED_AT, Watched, claims, lock, scope};
+use crate::{admin::Admin, oci::Repository};
+
+/// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
+/// restore of its data, or where its kinds have, the watch would wait for what never comes.
+const BEGIN_ANEW: Duration = Duration::from_secs(20);
+
+/// The objects as they are watched, whether or not this process works on them.
+pub struct Objects {
+    pub(super) store: Store<Watched>,
+    /// Who works on them.
+    worker: Mutex<Option<mpsc::UnboundedSender<ObjectRef<Watched>>>>,
+    /// How often it was asked to list them anew.
+    asked: watch::Sender<u64>,
+    /// The last of these that was heeded; `None` before the first list.
+    listed: watch::Sender<Option<u64>>,
+}
+
+/// While it lives, its owner works on the objects.
+pub(super) struct Worker<'a>(&'a Objects);
+
+/// Watches the objects that `options` names, as long as the future is polled.
+pub fn watch(
+    client: Client,
+    options: &Options,
+    admin: Admin,
+) -> (Arc<Objects>, impl Future<Output = ()> + Send + 'static) {
+    let (store, writer) = reflector::store();
+    let objects = Arc::new(Objects {
+        store,
+        worker: Mutex::default(),
+        asked: watch::Sender::new(0),
+        listed: watch::Sender::new(None),
+    });
+    let (namespaces, selector) = (options.namespaces.clone(), options.selector.clone());
+    let watched = Arc::clone(&objects);
+    let feed = async move {
+        let mut asked = watched.asked.subscribe();
+        let mut feed = Feed { objects: &watched, writer, admin };
+        loop {
+            let round = *asked.borrow_and_update();
+            let store = watched.store.clone();
+            let mut events = scope::watch(&client, &namespaces, selector.as_ref(), store).boxed();
+            let mut anew: Option<Instant> = None;
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    _ = asked.changed() => break,
+                    () = sleep_until(anew.unwrap_or_else(Instant::now)), if anew.is_some() => break,
+                    event = events.next() => event,
+                };
+                match event {
+                    Some(Ok(event)) => {
+                        anew = None;
+                        feed.take(&event, round);
+                    }
+                    Some(Err(Error::WatchStartFailed(kube::Error::Api(_)))) if anew.is_none() => {
+                        anew = Some(Instant::now() + BEGIN_ANEW);
+                    }
+                    Some(Err(_)) => {}
+                    None => break,
+                }
+            }
+        }
+    };
+    (objects, feed)
+}
+
+impl Objects {
+    /// Whether this process works on them.
+    pub(super) fn are_worked_on(&self) -> bool {
+        lock(&self.worker).is_some()
+    }
+
+    /// Begins work on them: each is told to the worker, and then each that is to be run.
+    pub(super) fn begin(&self) -> (Worker<'_>, mpsc::UnboundedReceiver<ObjectRef<Watched>>) {
+        let (sender, woken) = mpsc::unbounded();
+        // In this order, so that none falls between the two; one that is told twice is run once.
+        *lock(&self.worker) = Some(sender);
+        for object in self.store.state() {
+            self.wake(ObjectRef::from_obj(&*object));
+        }
+        (Worker(self), woken)
+    }
+
+    /// Has `object` run, where somebody works on it.
+    pub(super) fn wake(&self, object: ObjectRef<Watched>) {
+        if let Some(worker) = &*lock(&self.worker) {
+            // Nobody listens any more where the work ends.
+            let _ = worker.unbounded_send(object);
+        }
+    }
+
+    /// An object has let go of tags in `repository`: has those run that wait for one.
+    pub(super) fn freed(&self, repository: &Repository) {
+        if self.are_worked_on() {
+            for object in claims::waiting(&self.store, repository) {
+                self.wake(object);
+            }
+        }
+    }
+
+    /// Waits for the first list.
+    pub(super) async fn listed(&self) {
+        // The sender is in `self`.
+        let _ = self.listed.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Asks for a list that begins later than now.
+    pub(super) fn ask(&self) -> u64 {
+        self.asked.send_modify(|asked| *asked += 1);
+        *self.asked.borrow()
+    }
+
+    /// Waits for a list that began later than now: with all that others wrote before.
+    pub(super) async fn list_anew(&self) {
+        let asked = self.ask();
+        let is_later = |listed: &Option<u64>| listed.is_some_and(|listed| listed >= asked);
+        let _ = self.listed.subscribe().wait_for(is_later).await;
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.worker) = None;
+    }
+}
+
+/// What the watch brings, on its way to the store and to the worker.
+struct Feed<'a> {
+    objects: &'a Objects,
+    writer: Writer<Watched>,
+    admin: Admin,
+}
+
+impl Feed<'_> {
+    fn take(&mut self, event: &Event<Watched>, round: u64) {
+        let store = &self.objects.store;
+        match event {
+            Event::Apply(object) => {
+                let of = ObjectRef::from_obj(object);
+                let before = store.get(&of).map(|before| wakes(&before));
+                let now = wakes(object);
+                self.writer.apply_watcher_event(event);
+                if before != Some(now) {
+                    self.objects.wake(of);
+                }
+            }
+            Event::Delete(object) => {
+                self.writer.apply_watcher_event(event);
+                self.gone(object);
+            }
+            Event::InitDone => {
+                let before: HashMap<_, _> = store
+                    .state()
+                    .into_iter()
+                    .map(|object| (ObjectRef::from_obj(&*object), object))
+                    .collect();
+                self.writer.apply_watcher_event(event);
+                for object in store.state() {
+                    let of = ObjectRef::from_obj(&*object);
+                    if before.get(&of).map(|before| wakes(before)) != Some(wakes(&object)) {
+                        self.objects.wake(of);
+                    }
+                }
+                let gone = before.iter().filter(|(of, _)| store.get(of).is_none());
+                gone.for_each(|(_, object)| self.gone(object));
+                self.admin.set_ready();
+                self.objects.listed.send_replace(Some(round));
+            }
+            Event::Init | Event::InitApply(_) => self.writer.apply_watcher_event(event),
+        }
+    }
+
+    /// `object` is deleted, or no longer this process's.
+    fn gone(&self, object: &Watched) {
+        if let Ok(object) = &object.0
+            && let Some(repository) = claims::repository(&object.spec.target.image)
+        {
+            self.objects.freed(&repository);
+        }
+    }
+}
+
+/// What has an object run when it changes: another generation, a request, its deletion, and that it is another object of
+/// the same name. Our own status writes change none of them.
+fn wakes(object: &Watched) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let meta = object.meta();
+    meta.uid.hash(&mut hasher);
+    meta.generation.hash(&mut hasher);
+    meta.deletion_timestamp.is_some().hash(&mut hasher);
+    object.annotations().get(REQUESTED_AT).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,117 @@
+//! A registry that is written to only while this process may write.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Term;
+use crate::{
+    oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest},
+    registry::{Access, Copied, Place, Progress, Registry, RegistryError},
+};
+
+/// A registry for the time of one term. A write that would begin after it waits, and is cut off with its run: a process
+/// that was held up does not know that its time is over before it looks at its clock.
+#[derive(Clone, Debug)]
+pub struct Fenced<R> {
+    registry: Arc<R>,
+    term: Term,
+}
+
+impl<R> Fenced<R> {
+    /// `registry`, for the time of `term`.
+    #[must_use]
+    pub fn new(registry: Arc<R>, term: Term) -> Self {
+        Self { registry, term }
+    }
+}
+
+impl<R: Registry> Registry for Fenced<R> {
+    async fn head_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        self.registry.head_manifest(access, repository, reference).await
+    }
+
+    async fn get_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        self.registry.get_manifest(access, repository, reference).await
+    }
+
+    async fn get_blob(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        self.registry.get_blob(access, repository, blob).await
+    }
+
+    async fn put_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        self.term.held().await;
+        self.registry.put_manifest(access, repository, reference, manifest).await
+    }
+
+    async fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        self.registry.blob_exists(access, repository, blob).await
+    }
+
+    async fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        self.term.held().await;
+        self.registry.copy_blob(from, to, blob, progress).await
+    }
+
+    async fn delete_tag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<bool, RegistryError> {
+        self.term.held().await;
+        self.registry.delete_tag(access, repository, tag).await
+    }
+
+    async fn list_referrers(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.registry.list_referrers(access, repository, subject).await
+    }
+
+    async fn put_referrer(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        manifest: &RawManifest,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        self.term.held().await;
+        self.registry.put_referrer(access, repository, manifest, subject).await
+    }
+}

@@ -1,0 +1,510 @@
+//! The controller from term to term, and through what becomes of an API server: nothing is lost, and nothing old is written over what is new.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "controller/api.rs"]
+mod api;
+
+use std::{
+    num::NonZeroU16,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use multiarch_operator::{
+    admin::Admin,
+    controller::{self, Controller, Options},
+    leader::Term,
+    metrics::{Format, Metrics},
+    registry::memory::Store,
+    shutdown::Shutdown,
+};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+use crate::api::Api;
+
+/// A process that watches, and works when it is told to.
+struct Process {
+    controller: Arc<Controller<Store>>,
+    metrics: Arc<Metrics>,
+    admin: Admin,
+    watching: JoinHandle<()>,
+}
+
+/// A term, and who decides how long it is.
+struct Reign {
+    shutdown: Shutdown,
+    term: Term,
+    until: watch::Sender<Option<Instant>>,
+    done: JoinHandle<()>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+impl Process {
+    fn start(api: &Api, store: &Store) -> Self {
+        Self::start_shard(api, store, None)
+    }
+
+    fn start_shard(api: &Api, store: &Store, selector: Option<&str>) -> Self {
+        let ticker = api.clone();
+        let ticks = move |_: &_| {
+            ticker.tick();
+            false
+        };
+        store.fail(ticks, |_| unreachable!("it only ticks"));
+        let metrics = Arc::new(Metrics::new());
+        let admin = Admin::new(Arc::clone(&metrics));
+        let options = Options {
+            namespaces: Vec::new(),
+            selector: selector.map(|selector| selector.parse().unwrap()),
+            allowed: Vec::new(),
+            concurrent: NonZeroU16::new(4).unwrap(),
+            spread: Duration::ZERO,
+        };
+        let (objects, watching) = controller::watch(api.near(), &options, admin.clone());
+        let registry = Arc::new(store.clone());
+        let controller =
+            Controller::new(api.near(), registry, options, Arc::clone(&metrics), objects);
+        let watching = tokio::spawn(watching);
+        Self { controller: Arc::new(controller), metrics, admin, watching }
+    }
+
+    /// It leads.
+    fn lead(&self) -> Reign {
+        let shutdown = Shutdown::default();
+        let (until, of_lease) =
+            watch::channel(Some(Instant::now() + Duration::from_hours(24 * 365)));
+        let term = Term::of_lease(&shutdown, of_lease);
+        let (controller, works) = (Arc::clone(&self.controller), term.clone());
+        let done = tokio::spawn(async move { controller.work(works).await });
+        Reign { shutdown, term, until, done }
+    }
+
+    /// How many objects its gauges show.
+    fn gauged(&self) -> usize {
+        let text = self.metrics.render(Format::Text);
+        text.lines().filter(|line| line.starts_with("multiarch_resource_ready{")).count()
+    }
+}
+
+impl Reign {
+    /// The Lease is lost.
+    async fn lose(self) {
+        self.until.send_replace(None);
+        self.term.cut().cancel();
+        self.done.await.unwrap();
+    }
+
+    /// Told to stop, and the time that is left for it is over.
+    async fn cut(self) {
+        self.shutdown.stop.cancel();
+        self.shutdown.cut.cancel();
+        self.done.await.unwrap();
+    }
+
+    /// Told to stop.
+    async fn stop(self) {
+        self.shutdown.stop.cancel();
+        self.done.await.unwrap();
+    }
+}
+
+fn object(name: &str) -> Value {
+    json!({
+        "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImage",
+        "metadata": {"namespace": "team", "name": name, "uid": name, "generation": 1},
+        "spec": {
+            "target": {"image": format!("r.example/{name}:1.0")},
+            "sources": [{"name": "amd64", "image": format!("r.example/{name}:amd64")}],
+        },
+        "status": {"observedGeneration": -1},
+    })
+}
+
+/// An object with its image.
+fn apply(api: &Api, store: &Store, name: &str) {
+    store.push_image(name, "amd64", "linux/amd64");
+    api.apply(object(name));
+}
+
+fn ready(api: &Api, name: &str) -> String {
+    condition(api, name, "Ready")["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+fn condition(api: &Api, name: &str, kind: &str) -> Value {
+    let object = api.object(&format!("team/{name}"));
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.into_iter().find(|condition| condition["type"] == kind).unwrap_or_default()
+}
+
+async fn until_ready(api: &Api, name: &'static str) {
+    api.until_later(name, move |api| ready(api, name) == "Succeeded").await;
+}
+
+/// The status of an object that another operator has published.
+fn published(digest: &str) -> Value {
+    json!({
+        "observedGeneration": 1,
+        "reference": format!("r.example/app:1.0@{digest}"),
+        "repository": "r.example/app",
+        "digest": digest,
+        "tags": ["1.0"],
+        "lastPublishTime": "2030-01-01T00:00:00Z",
+    })
+}
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[tokio::test(start_paused = true)]
+async fn who_stands_by_is_ready_and_does_nothing() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let ready = process.admin.clone();
+    api.until_later("a list", move |_| ready.is_ready()).await;
+    apply(&api, &store, "later");
+    tokio::time::advance(Duration::from_hours(1)).await;
+    assert!(store.requests().is_empty() && api.patches().is_empty() && api.events().is_empty());
+    assert_eq!(process.gauged(), 0, "they are the leader's to show");
+
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    until_ready(&api, "later").await;
+    assert_eq!(process.gauged(), 2);
+    reign.lose().await;
+    assert_eq!(process.gauged(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_on_after_the_lease_is_lost() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    // The tag is written when the lease is lost, and the registry is slow.
+    store.delay(Duration::from_secs(5), |request| request.method == "PUT");
+    let reign = process.lead();
+    let requests = store.clone();
+    let puts = move |_: &Api| requests.requests().iter().any(|request| request.method == "PUT");
+    api.until_later("a push", puts).await;
+    reign.lose().await;
+    let so_far = store.requests().len();
+    api.apply(object("app"));
+    tokio::time::advance(Duration::from_hours(1)).await;
+    assert_eq!(store.requests().len(), so_far);
+    assert!(api.patches().is_empty() && api.events().is_empty(), "{:#?}", api.patches());
+}
+
+/// A process that was held up, and goes on before anybody tells it that its time is over.
+#[tokio::test(start_paused = true)]
+async fn no_write_begins_after_the_deadline() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    store.delay(Duration::from_secs(5), |request| request.method == "GET");
+    let reign = process.lead();
+    let requests = store.clone();
+    let reads = move |_: &Api| requests.requests().iter().any(|request| request.method == "GET");
+    api.until_later("a read", reads).await;
+    reign.until.send_replace(Some(Instant::now()));
+    tokio::time::advance(Duration::from_mins(1)).await;
+    let writes = || store.requests().iter().filter(|request| request.method == "PUT").count();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(writes(), 0);
+    // A renewal that was late lets it go on.
+    reign.until.send_replace(Some(Instant::now() + Duration::from_hours(1)));
+    until_ready(&api, "app").await;
+    assert_eq!(writes(), 1);
+    reign.stop().await;
+}
+
+/// What the leader before has written is seen, though the watch has not brought it.
+#[tokio::test(start_paused = true)]
+async fn a_term_begins_with_what_is_true_now() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let ready = process.admin.clone();
+    api.until_later("a list", move |_| ready.is_ready()).await;
+    api.be_silent(true);
+    let mut edited = object("app");
+    edited["metadata"]["generation"] = json!(2);
+    edited["spec"]["target"]["additionalTags"] = json!(["latest"]);
+    api.apply(edited);
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    assert!(store.tagged("app", "latest").is_some(), "the spec as it was");
+    let generations: Vec<_> =
+        api.patches().iter().map(|p| p.body["status"]["observedGeneration"].clone()).collect();
+    assert_eq!(generations, [json!(2)]);
+    reign.stop().await;
+}
+
+/// Two leaders at once, for a moment: the status of the one is never written over what the other has.
+#[tokio::test(start_paused = true)]
+async fn a_status_is_written_over_no_other_one() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let (other, told) = (api.clone(), AtomicBool::new(false));
+    // While the run asks, the other leader reports.
+    let reports = move |_: &_| {
+        if !told.swap(true, SeqCst) {
+            other.report("team/app", published(DIGEST));
+        }
+        false
+    };
+    store.fail(reports, |_| unreachable!("it only reports"));
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    reign.stop().await;
+    let patches = api.patches();
+    let versions: Vec<_> =
+        patches.iter().map(|patch| patch.body["metadata"]["resourceVersion"].clone()).collect();
+    assert_eq!(versions, [json!("1"), json!("2")], "the first one was refused");
+    // The second run followed from what the other leader said.
+    let pushes = store.requests().iter().filter(|request| request.method == "PUT").count();
+    assert_eq!(pushes, 1, "the second run found what the first one pushed");
+    let named = store.tagged("app", "1.0").unwrap().digest().to_string();
+    assert_eq!(api.object("team/app")["status"]["digest"], named);
+}
+
+/// The same on a watch that is dead: what it does not bring is listed.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_dead_is_noticed_by_what_it_did_not_tell() {
+    let (api, store) = (Api::new(), Store::new());
+    store.push_image("app", "amd64", "linux/amd64");
+    let mut app = object("app");
+    app["spec"]["removalPolicy"] = json!("Remove");
+    api.apply(app);
+    let process = Process::start(&api, &store);
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    api.be_silent(true);
+    api.report("team/app", published(DIGEST));
+    store.push_image("app", "amd64", "linux/amd64/v3");
+    // At the next interval it is looked at, in vain at first.
+    let began = Instant::now();
+    api.until_later("the news", |api| {
+        api.object("team/app")["status"]["platforms"][0]["platform"] == "linux/amd64/v3"
+    })
+    .await;
+    assert!(began.elapsed() < Duration::from_mins(11), "{:?}", began.elapsed());
+    reign.stop().await;
+}
+
+#[rstest]
+#[case::label(json!({"labels": {"a": "b"}}))]
+#[case::another_condition(json!({}))]
+#[tokio::test(start_paused = true)]
+async fn what_others_may_change_takes_no_outcome_away(#[case] metadata: Value) {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let (other, told) = (api.clone(), AtomicBool::new(false));
+    let changes = move |_: &_| {
+        if !told.swap(true, SeqCst) {
+            if metadata["labels"].is_object() {
+                let mut labelled = object("app");
+                labelled["metadata"]["labels"] = metadata["labels"].clone();
+                other.apply(labelled);
+            } else {
+                let foreign = json!({
+                    "type": "example.com/Scanned", "status": "True", "reason": "Clean", "message": "",
+                    "lastTransitionTime": "2030-01-01T00:00:00Z",
+                });
+                other
+                    .report("team/app", json!({"observedGeneration": -1, "conditions": [foreign]}));
+            }
+        }
+        false
+    };
+    store.fail(changes, |_| unreachable!("it only changes the object"));
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    reign.stop().await;
+    let asked: Vec<_> = api.asked().iter().map(|seen| seen.method.clone()).collect();
+    assert_eq!(asked, ["PATCH", "GET", "PATCH", "POST"], "refused, looked at, written, told");
+    assert_eq!(store.requests().len(), 2 + 3, "in one run");
+}
+
+/// The message of a copy that was cut off says so, and the next one goes on.
+#[rstest]
+#[case::by_a_shutdown(true)]
+#[case::by_a_loss(false)]
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_cut_off_is_not_shown_for_ever(#[case] shutdown: bool) {
+    let (api, store) = (Api::new(), Store::new());
+    store.push_image("ci", "amd64", "linux/amd64");
+    let mut copy = object("app");
+    copy["spec"]["sources"][0]["image"] = json!("r.example/ci:amd64");
+    let message =
+        "at work while copying (1 of 2 blobs and 0 of 1 manifests are there, 5 MiB were sent)";
+    // As an operator left it that was killed.
+    copy["status"]["conditions"] = json!([{
+        "type": "Reconciling", "status": "True", "reason": "Progressing", "message": message,
+        "lastTransitionTime": "2030-01-01T00:00:00Z", "observedGeneration": 1,
+    }]);
+    api.apply(copy);
+    let process = Process::start(&api, &store);
+    store.hang(|request| request.method == "PUT" && request.of.contains('@'));
+    let reign = process.lead();
+    let requests = store.clone();
+    let copies = move |_: &Api| requests.requests().iter().any(|request| request.method == "PUT");
+    api.until_later("a copy", copies).await;
+    if shutdown {
+        reign.cut().await;
+    } else {
+        reign.lose().await;
+    }
+    let shown = condition(&api, "app", "Reconciling")["message"].as_str().unwrap().to_owned();
+    assert_eq!(shown.starts_with("the operator was stopped while"), shutdown, "{shown}");
+    assert_eq!(api.patches().len(), usize::from(shutdown), "who has lost the lease writes nothing");
+
+    store.mend();
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    assert_eq!(condition(&api, "app", "Reconciling"), Value::Null);
+    reign.stop().await;
+}
+
+/// Told to stop, no run begins, and the one at hand comes to its end.
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_ends_and_nothing_begins() {
+    let (api, store) = (Api::new(), Store::new());
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        apply(&api, &store, name);
+    }
+    let process = Process::start(&api, &store);
+    store.delay(Duration::from_secs(1), |_| true);
+    let reign = process.lead();
+    let requests = store.clone();
+    api.until_later("four runs", move |_| requests.requests().len() >= 4).await;
+    reign.stop().await;
+    let done =
+        ["a", "b", "c", "d", "e", "f"].into_iter().filter(|name| ready(&api, name) == "Succeeded");
+    assert_eq!(done.count(), 4);
+}
+
+/// A watch that has missed too much begins anew: what came meanwhile is run, and who waited for what went has it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_where_the_watch_has_expired() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    let mut second = object("second");
+    second["spec"]["target"]["image"] = json!("r.example/app:1.0");
+    second["spec"]["sources"][0]["image"] = json!("r.example/app:amd64");
+    api.apply(second);
+    api.until_later("a conflict", |api| ready(api, "second") == "TargetConflict").await;
+
+    api.be_silent(true);
+    api.delete("team/app");
+    apply(&api, &store, "new");
+    let mut edited = object("second");
+    edited["metadata"]["generation"] = json!(2);
+    api.be_silent(false);
+    api.expire();
+    until_ready(&api, "new").await;
+    until_ready(&api, "second").await;
+    reign.stop().await;
+}
+
+/// The data of the API server are restored from a backup: its versions are lower than those that were seen.
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_went_back_in_time_is_followed() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    for round in 0..50 {
+        let mut labelled = object("app");
+        labelled["metadata"]["labels"] = json!({"round": round.to_string()});
+        api.apply(labelled);
+    }
+    api.report("team/app", json!({"observedGeneration": -1}));
+    api.go_back();
+    apply(&api, &store, "new");
+    until_ready(&api, "new").await;
+    // It is asked for at the next interval.
+    until_ready(&api, "app").await;
+    reign.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_removed_and_comes_back_is_worked_on() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    api.know_the_kind(false);
+    api.forget();
+    api.until_later("a list", |api| {
+        api.seen().iter().any(|seen| !seen.query.contains("watch=true"))
+    })
+    .await;
+    assert!(process.admin.is_ready() && !reign.done.is_finished());
+    api.know_the_kind(true);
+    apply(&api, &store, "new");
+    until_ready(&api, "new").await;
+    api.until_later("the gauges", |_| process.gauged() == 1).await;
+    reign.stop().await;
+}
+
+/// An object of another shard keeps its tags, target's or not: before a tag is written it is asked who has it.
+#[rstest]
+#[case::the_targets("1.0", "False")]
+#[case::one_beside_it("latest", "False")]
+#[case::none_of_these("2.0", "True")]
+#[tokio::test(start_paused = true)]
+async fn the_tags_of_other_shards_are_theirs(#[case] theirs: &str, #[case] status: &str) {
+    let (api, store) = (Api::new(), Store::new());
+    let mut other = object("other");
+    other["metadata"]["labels"] = json!({"multiarch.dev/shard": "b"});
+    other["spec"]["target"]["image"] = json!("r.example/app:other");
+    other["status"] = published(DIGEST);
+    other["status"]["tags"] = json!(["other", theirs]);
+    api.apply(other);
+    let mut ours = object("app");
+    ours["metadata"]["labels"] = json!({"multiarch.dev/shard": "a"});
+    ours["spec"]["target"]["additionalTags"] = json!(["latest"]);
+    store.push_image("app", "amd64", "linux/amd64");
+    api.apply(ours);
+    let process = Process::start_shard(&api, &store, Some("multiarch.dev/shard=a"));
+    let reign = process.lead();
+    api.until_later("a status", |api| condition(api, "app", "Ready")["status"] == status).await;
+    if status == "False" {
+        assert_eq!(ready(&api, "app"), "TargetConflict");
+    }
+    assert_eq!(store.tagged("app", "1.0").is_some(), theirs != "1.0");
+    assert!(api.patches().iter().all(|patch| patch.path.ends_with("/app/status")));
+    let lists = |api: &Api| {
+        let seen = api.seen().into_iter();
+        seen.filter(|seen| seen.query.contains("fieldSelector=status.repository")).count()
+    };
+    assert_eq!(lists(&api), 1);
+    // What is as it should be needs no other shard.
+    api.forget();
+    let before = store.requests().len();
+    let requests = store.clone();
+    api.until_later("a look", move |_| requests.requests().len() > before || status == "False")
+        .await;
+    if status == "True" {
+        assert_eq!(lists(&api), 0);
+    }
+    reign.stop().await;
+}
