@@ -94,9 +94,10 @@ impl Kind {
 
 impl Face {
     pub(crate) async fn start(kind: Kind) -> Self {
-        let (kind, is_shared) = kind.apart();
-        let face = Box::pin(Self::alone(kind)).await;
-        if is_shared { face.shared() } else { face }
+        match kind {
+            Kind::Shared(kind) => Self::alone(*kind).await.shared(),
+            alone => Self::alone(alone).await,
+        }
     }
 
     fn shared(self) -> Self {
@@ -146,7 +147,7 @@ impl Face {
             Kind::Http => serve(Store::new(), Lies::default()).await,
             Kind::HttpBasic => with_login(Login::Basic(users)).await,
             Kind::HttpBearer => with_login(Login::bearer(users)).await,
-            shared => unreachable!("{shared:?} is not alone"),
+            Kind::Shared(kind) => unreachable!("{kind:?} is not alone"),
         };
         Self {
             client: Client::Remote(Box::new(remote(Limits::default()))),
