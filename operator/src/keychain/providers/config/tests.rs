@@ -72,6 +72,18 @@ fn says_what_is_wrong(#[case] from: &str, #[case] to: &str, #[case] words: &[&st
     assert!(!said.contains("31415"), "{said}");
 }
 
+/// What the page for admins shows is taken as it is.
+#[test]
+fn takes_the_examples_of_the_documentation() {
+    let page = include_str!("../../../../../docs/cloud-registries.md");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut names = Vec::new();
+    for block in blocks.filter(|block| block.starts_with("kind: CredentialProviderConfig")) {
+        names.extend(parse(block, Path::new("/plugins")).unwrap().into_iter().map(|it| it.name));
+    }
+    assert_eq!(names, ["ecr-credential-provider", "auth-provider-gcp", "acr-credential-provider"]);
+}
+
 #[test]
 fn says_what_is_wrong_with_files() {
     let folder = folder(GOOD);
