@@ -149,7 +149,6 @@ impl<R: Registry> Controller<R> {
             sessions: Sessions::default(),
             objects: Arc::clone(&self.objects),
             busy: Busy::default(),
-            spread: Spread::over(spread),
             client: self.client.clone(),
             registry: Fenced::new(Arc::clone(&self.registry), term.clone()),
             namespaces,

@@ -36,12 +36,8 @@ pub(crate) enum Kind {
     HttpBearer,
     /// Distribution's own.
     Real(Asks, Speaks),
-    /// The same, seen by many at once.
-    SharedMemory,
-    SharedMemoryLogin,
-    SharedHttp,
-    SharedHttpBearer,
-    SharedReal(Asks, Speaks),
+    /// Another one, as many see it at once.
+    Shared(&'static Kind),
 }
 
 /// A running registry, and a client for it.
@@ -70,24 +66,12 @@ pub(crate) enum Client {
 }
 
 impl Kind {
-    /// The registry alone, and whether it is shared.
-    fn apart(self) -> (Self, bool) {
-        match self {
-            Self::SharedMemory => (Self::Memory, true),
-            Self::SharedMemoryLogin => (Self::MemoryLogin, true),
-            Self::SharedHttp => (Self::Http, true),
-            Self::SharedHttpBearer => (Self::HttpBearer, true),
-            Self::SharedReal(asks, speaks) => (Self::Real(asks, speaks), true),
-            alone => (alone, false),
-        }
-    }
-
     pub(crate) fn asks(self) -> bool {
-        match self.apart().0 {
+        match self {
             Self::Memory | Self::Http => false,
             Self::MemoryLogin | Self::HttpBasic | Self::HttpBearer => true,
             Self::Real(asks, _) => asks != Asks::Nobody,
-            shared => unreachable!("{shared:?} is not alone"),
+            Self::Shared(kind) => kind.asks(),
         }
     }
 }
