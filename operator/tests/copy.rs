@@ -159,6 +159,22 @@ async fn a_copy_that_is_dropped_leaves_nothing_open(#[case] kind: Kind) {
     await_some("the upload is cancelled", SOON, closed).await.unwrap();
 }
 
+/// The same where the registry has begun it, and has not said so yet.
+#[tokio::test]
+async fn a_copy_that_is_dropped_while_a_session_is_begun_leaves_nothing_open() {
+    let wire = Wire::start().await;
+    wire.target.login(Login::bearer(vec![User::new("a", "b", &[APP])]));
+    wire.target.lie([Lie::HeldBack("POST")]);
+    let app = wire.target.repository(APP);
+    let (reads, writes) = (access(None), access(Some(("a", "b"))).with_scope(Scope::push(&app)));
+    tokio::select! {
+        copied = wire.copy(&reads, &writes, &app) => panic!("{copied:?}"),
+        () = wire.target.until(|target| target.open_uploads() == 1) => {}
+    }
+    wire.target.lie([]);
+    wire.target.until(|target| target.open_uploads() == 0).await;
+}
+
 /// The store has one content under every host's name, so that the pipeline's tests need one.
 #[tokio::test]
 async fn in_memory_a_blob_moves_between_hosts_and_where_mounts_are_refused() {

@@ -7,28 +7,29 @@ use reqwest::{
     header::{HeaderMap, LOCATION},
 };
 use tokio::{runtime::Handle, sync::oneshot};
-use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::{
     Remote,
     body::Payload,
     budget::{Asker, Kind},
-    call::Asked,
+    call::Call,
     failure::Failure,
     redirect,
-    transport::{Hop, Reply, Transport},
+    transport::{Hop, Reply},
 };
-use crate::registry::tls::Tls;
+use crate::{
+    oci::Repository,
+    registry::{Access, Place, tls::Tls},
+};
 
 /// An upload that is being begun.
 struct Begin {
-    transport: Arc<Transport>,
-    /// What goes on although nobody waits for it.
-    cancelled: TaskTracker,
-    upload_hosts: Vec<(String, String)>,
-    registry: String,
-    asker: Asker,
+    remote: Remote,
+    access: Access,
+    repository: Repository,
+    /// What it is of, for messages.
+    of: String,
     kind: Kind,
     url: Url,
     tls: Option<Arc<Tls>>,
@@ -45,25 +46,24 @@ impl Remote {
     /// POST to `url`. Where its future is dropped, the session that comes of it is ended.
     pub(super) async fn begin(
         &self,
-        asked: &Asked<'_>,
+        call: &Call<'_>,
         url: &Url,
         tls: Option<Arc<Tls>>,
         headers: HeaderMap,
     ) -> Result<Reply, Failure> {
         let of = Arc::new(Begin {
-            transport: Arc::clone(&self.transport),
-            cancelled: self.cancelled.clone(),
-            upload_hosts: self.upload_hosts.clone(),
-            registry: asked.registry.into(),
-            asker: Asker::of(asked.access),
-            kind: asked.kind,
+            remote: self.clone(),
+            access: call.access.clone(),
+            repository: call.repository.clone(),
+            of: call.request.of.clone(),
+            kind: call.kind(),
             url: url.clone(),
             tls,
             headers,
         });
         let (tell, told) = oneshot::channel();
         self.cancelled.spawn(async move {
-            let sent = of.send(of.kind, &Method::POST, &of.url).await;
+            let sent = of.send().await;
             // Nobody may wait for it any more: then it is dropped here.
             let _ = tell.send(sent.map(|answer| Begun { of, answer: Some(answer) }));
         });
@@ -74,11 +74,24 @@ impl Remote {
 }
 
 impl Begin {
-    async fn send(&self, kind: Kind, method: &Method, url: &Url) -> Result<Reply, Failure> {
-        let (registry, asker, tls) = (self.registry.as_str(), self.asker, self.tls.as_deref());
-        let (headers, body) = (self.headers.clone(), Payload::Nothing);
-        let hop = Hop { registry, asker, kind, method, url, tls, headers, body, behind: 0 };
-        self.transport.send(hop).await
+    async fn send(&self) -> Result<Reply, Failure> {
+        let hop = Hop {
+            registry: self.repository.host(),
+            asker: Asker::of(&self.access),
+            kind: self.kind,
+            method: &Method::POST,
+            url: &self.url,
+            tls: self.tls.as_deref(),
+            headers: self.headers.clone(),
+            body: Payload::Nothing,
+            behind: 0,
+        };
+        self.remote.transport.send(hop).await
+    }
+
+    async fn end(&self, session: &Url) {
+        let to = Place { access: &self.access, repository: &self.repository };
+        self.remote.end(to, &self.of, session).await;
     }
 }
 
@@ -91,7 +104,7 @@ impl Begun {
     fn session(&self) -> Option<Url> {
         let answer = self.answer.as_ref().filter(|answer| answer.status() == 202)?;
         let location = answer.headers().get(LOCATION)?.to_str().ok()?;
-        let trusted = (self.of.registry.as_str(), self.of.upload_hosts.as_slice());
+        let trusted = (self.of.repository.host(), self.of.remote.upload_hosts.as_slice());
         let session = redirect::upload(&self.of.url, location, trusted).ok()?;
         (session.origin() == self.of.url.origin()).then_some(session)
     }
@@ -103,11 +116,8 @@ impl Drop for Begun {
             && let Ok(runtime) = Handle::try_current()
         {
             let of = Arc::clone(&self.of);
-            let ending = async move {
-                // Whether it could is of no consequence: the registry forgets the session by itself in time.
-                let _ = of.send(Kind::Cleanup, &Method::DELETE, &session).await;
-            };
-            self.of.cancelled.spawn_on(ending, &runtime);
+            let cancelled = self.of.remote.cancelled.clone();
+            cancelled.spawn_on(async move { of.end(&session).await }, &runtime);
         }
     }
 }

@@ -56,8 +56,8 @@ pub(super) struct Asked<'a> {
     pub(super) body: Option<Bytes>,
     /// Whether a 303 is followed.
     pub(super) see_other: bool,
-    /// Whether the answer may begin an upload.
-    pub(super) begins: bool,
+    /// What may begin an upload.
+    pub(super) begins: Option<&'a Call<'a>>,
 }
 
 impl<'a> Call<'a> {
@@ -110,6 +110,20 @@ impl<'a> Call<'a> {
         let request = Request::upload(method, repository, digest);
         let (path, actions) = ("blobs/uploads/".into(), needed(method).max(Actions::Push));
         Self { access, repository, request, path, at: None, manifest: None, actions }
+    }
+
+    /// DELETE of the session at `url`, of whose upload a request said that it was `of` it.
+    pub(super) fn end(to: Place<'a>, of: &str, url: Url) -> Self {
+        let request = Request { method: "DELETE", noun: "upload", of: of.into() };
+        Self {
+            access: to.access,
+            repository: to.repository,
+            request,
+            path: "blobs/uploads/".into(),
+            at: Some(url),
+            manifest: None,
+            actions: Actions::Delete,
+        }
     }
 
     /// The same, where the registry said to go.
@@ -248,7 +262,7 @@ impl Remote {
             body: call.body(),
             // GHCR sends who asks for referrers to a page for people.
             see_other: call.request.noun != "referrers",
-            begins: call.request.method == "POST",
+            begins: (call.request.method == "POST").then_some(call),
         };
         self.follow_with(&asked, from, authorization).await
     }
@@ -271,8 +285,8 @@ impl Remote {
             }
             let body = asked.body.clone().map_or(Payload::Nothing, Payload::Bytes);
             let tls = tls_for(access, &url);
-            let sent = if asked.begins {
-                self.begin(asked, &url, tls.cloned(), headers).await
+            let sent = if let Some(call) = asked.begins {
+                self.begin(call, &url, tls.cloned(), headers).await
             } else {
                 let (asker, tls) = (whose, tls.map(AsRef::as_ref));
                 let hop =

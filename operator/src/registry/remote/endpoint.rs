@@ -90,7 +90,7 @@ impl Remote {
             headers: HeaderMap::new(),
             body: None,
             see_other: true,
-            begins: false,
+            begins: None,
         };
         if let Some(token) = refresh(credential) {
             let form = token::refresh_form(token, service.as_deref(), &key.scopes);

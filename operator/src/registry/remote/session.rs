@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     oci::{Descriptor, Digest, Repository},
-    registry::{Place, RegistryError},
+    registry::{Place, RegistryError, Request},
 };
 
 /// A session that a registry holds open for us. Unless it is [`Session::done`] it is cancelled,
@@ -132,8 +132,8 @@ impl Remote {
 
     /// Ends the session at `url`. Where there are tokens this takes another one: to distribution, and so
     /// to GitLab and Harbor, a DELETE of an upload is a DELETE.
-    async fn end(&self, to: Place<'_>, digest: &Digest, url: &Url) {
-        let call = Call::upload("DELETE", to, digest).at(url.clone());
+    pub(super) async fn end(&self, to: Place<'_>, of: &str, url: &Url) {
+        let call = Call::end(to, of, url.clone());
         // Whether it could is of no consequence: the registry forgets the session by itself in time.
         let _ = self.exchange(&call).await;
     }
@@ -211,9 +211,14 @@ impl<'a> Session<'a> {
         self.open = false;
     }
 
+    /// What it is of, for messages.
+    fn of(&self) -> String {
+        Request::upload("DELETE", self.to.repository, &self.digest).of
+    }
+
     /// Ends it, as far as the registry can.
     pub(super) async fn cancel(mut self) {
-        self.remote.end(self.to, &self.digest, &self.url).await;
+        self.remote.end(self.to, &self.of(), &self.url).await;
         self.open = false;
     }
 }
@@ -225,10 +230,10 @@ impl Drop for Session<'_> {
         {
             let (remote, Place { access, repository }) = (self.remote.clone(), self.to);
             let (access, repository) = (access.clone(), repository.clone());
-            let (digest, url) = (self.digest.clone(), self.url.clone());
+            let (of, url) = (self.of(), self.url.clone());
             let ending = async move {
                 let to = Place { access: &access, repository: &repository };
-                remote.end(to, &digest, &url).await;
+                remote.end(to, &of, &url).await;
             };
             self.remote.cancelled.spawn_on(ending, &runtime);
         }
