@@ -288,9 +288,18 @@ impl Remote {
             let sent = if let Some(call) = asked.begins {
                 self.begin(call, &url, tls.cloned(), headers).await
             } else {
-                let (asker, tls) = (whose, tls.map(AsRef::as_ref));
-                let hop =
-                    Hop { registry, asker, kind, method, url: &url, tls, headers, body, behind: 0 };
+                let (url, tls) = (&url, tls.map(AsRef::as_ref));
+                let hop = Hop {
+                    registry,
+                    asker: whose,
+                    kind,
+                    method,
+                    url,
+                    tls,
+                    headers,
+                    body,
+                    behind: 0,
+                };
                 self.transport.send(hop).await
             };
             let response =
