@@ -17,8 +17,8 @@ mod status;
 mod rules;
 
 pub use policy::{
-    Attestations, DeletionPolicy, Format, PlatformPolicy, PublishPolicy, Referrers, RemovalPolicy,
-    TagPolicy,
+    Attestations, DeletionPolicy, Format, PlatformPolicy, Provider, PublishPolicy, Referrers,
+    RemovalPolicy, TagPolicy,
 };
 pub use spec::{MultiArchImage, MultiArchImageSpec, Registry, SecretRef, Source, Target};
 pub use status::{

@@ -167,6 +167,37 @@ pub struct Args {
     )]
     pub token_realm: Vec<(String, String)>,
 
+    /// The kubelet's CredentialProviderConfig, a file or a folder of files, for objects that say `provider: Kubelet`. It is
+    /// read at start. Nothing of it is run for anybody whom --credential-provider-allow does not list.
+    #[arg(
+        long,
+        env = "MULTIARCH_CREDENTIAL_PROVIDER_CONFIG",
+        value_name = "FILE",
+        requires = "credential_provider_bin_dir"
+    )]
+    pub credential_provider_config: Option<PathBuf>,
+
+    /// The folder with the plugins that --credential-provider-config names.
+    #[arg(
+        long,
+        env = "MULTIARCH_CREDENTIAL_PROVIDER_BIN_DIR",
+        value_name = "DIR",
+        requires = "credential_provider_config"
+    )]
+    pub credential_provider_bin_dir: Option<PathBuf>,
+
+    /// Who may use the operator's own credential, and where: objects of this namespace, for this registry or part of one, such as
+    /// `team-a=123456789012.dkr.ecr.eu-west-1.amazonaws.com/team-a`; may be repeated. Where it is not given, nobody may.
+    #[arg(
+        long,
+        env = "MULTIARCH_CREDENTIAL_PROVIDER_ALLOW",
+        value_name = "NAMESPACE=HOST[/PATH]",
+        value_delimiter = ',',
+        value_parser = credential_provider_allow,
+        requires = "credential_provider_config"
+    )]
+    pub credential_provider_allow: Vec<(String, Prefix)>,
+
     /// Where /livez, /readyz and /metrics are served; port 0 takes a free one and logs it.
     #[arg(
         long,
@@ -265,6 +296,12 @@ fn upload_host(text: &str) -> Result<(String, String), String> {
     Ok((canonical_host(registry)?, canonical_host(host)?))
 }
 
+/// `NAMESPACE=PREFIX`.
+fn credential_provider_allow(text: &str) -> Result<(String, Prefix), String> {
+    let (to, prefix) = text.split_once('=').ok_or("write NAMESPACE=HOST or NAMESPACE=HOST/PATH")?;
+    Ok((namespace(to)?, prefix.parse()?))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -325,6 +362,26 @@ mod tests {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }
         assert!(parse(&[]).unwrap().watch_namespace.is_empty());
+    }
+
+    #[test]
+    fn lists_who_may_use_the_operators_credential() {
+        let parse = |args: &[&str]| Args::try_parse_from([&["multiarch-operator"], args].concat());
+        let both =
+            ["--credential-provider-config=c.yaml", "--credential-provider-bin-dir=/plugins"];
+        let with = |allow: &str| parse(&[&both[..], &[allow]].concat());
+        let args = with("--credential-provider-allow=team-a=r.io/team-a,team-b=R.io:5000").unwrap();
+        let shown = args.credential_provider_allow.iter().map(|(to, at)| format!("{to} {at}"));
+        assert_eq!(shown.collect::<Vec<_>>(), ["team-a r.io/team-a", "team-b r.io:5000"]);
+        assert!(parse(&both).unwrap().credential_provider_allow.is_empty());
+        // Neither all namespaces nor all registries.
+        for wrong in ["", "team-a", "team-a=", "=r.io", "*=r.io", "team-a=*", "team-a=*.r.io"] {
+            assert!(with(&format!("--credential-provider-allow={wrong}")).is_err(), "{wrong}");
+        }
+        // One of them alone is a mistake.
+        for alone in [&both[..1], &both[1..], &["--credential-provider-allow=a=r.io"]] {
+            assert!(parse(alone).is_err(), "{alone:?}");
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub use self::{
 };
 use crate::{
     error::Retry,
+    keychain::providers::Providers,
     leader::{Fenced, Term},
     metrics::Metrics,
     oci::Prefix,
@@ -78,6 +79,8 @@ pub struct Options {
     pub selector: Option<Selector>,
     /// The registries that objects may name; any where there are none.
     pub allowed: Vec<Prefix>,
+    /// Who gives the operator's own credential, and to whom.
+    pub providers: Arc<Providers>,
     /// How many objects are worked on at once.
     pub concurrent: NonZeroU16,
     /// Over how much time objects with which all was well are spread after a start; no longer than an
@@ -92,6 +95,7 @@ struct Context<R> {
     namespaces: Vec<String>,
     selector: Option<Selector>,
     allowed: Vec<Prefix>,
+    providers: Arc<Providers>,
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,
@@ -155,6 +159,12 @@ async fn reconcile<R: Registry>(
         context.workers.forget(&itself);
         return Ok(Action::await_change());
     }
+    if !is_deleted
+        && let Ok(object) = &object.0
+        && let Some(wait) = context.spread.wait(object, &context.sessions)
+    {
+        return Ok(Action::requeue(wait));
+    }
     let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
     let Some(_worker) = context.workers.enter(&itself, &hosts.unwrap_or_default()) else {
         return Ok(Action::await_change());
@@ -164,11 +174,6 @@ async fn reconcile<R: Registry>(
             Ok(object) => context.finish(object).await,
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
-    }
-    if let Ok(object) = &object.0
-        && let Some(wait) = context.spread.wait(object, &context.sessions)
-    {
-        return Ok(Action::requeue(wait));
     }
     let begun = Instant::now();
     let action = match &object.0 {
@@ -295,6 +300,44 @@ fn interval(object: &MultiArchImage) -> Duration {
 
 fn retry(run: &Run) -> Option<Retry> {
     run.failure().map(|failure| failure.consequence.retry)
+}
+
+fn count_push(run: &Run, metrics: &Metrics) {
+    use multiarch_crds::condition::Reason as R;
+    match &run.outcome {
+        Outcome::Held(failure)
+            if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
+        {
+            metrics.pushed(failure.consequence.reason.as_str());
+        }
+        // Whatever became of the other tags.
+        _ if run.pushed => metrics.pushed("success"),
+        _ => {}
+    }
+}
+
+fn gauges(object: &Watched) -> Option<ObjectGauges> {
+    use multiarch_crds::condition::{Type, get};
+    let object = object.0.as_ref().ok()?;
+    let status = object.status.as_ref();
+    let value = |kind| {
+        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+        match get(conditions, kind).map(|condition| condition.status.as_str()) {
+            Some("True") => 1,
+            Some("False") => 0,
+            _ => -1,
+        }
+    };
+    let missing = status
+        .and_then(|status| status.coverage.as_ref())
+        .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
+    (!object.spec.suspend).then(|| ObjectGauges {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        ready: value(Type::Ready),
+        published: value(Type::Published),
+        missing,
+    })
 }
 
 /// What to do about a watch that fails, where the API server's answer tells.

@@ -256,6 +256,13 @@ fn of_keychain(error: &KeychainError) -> Consequence {
         | KeychainError::Malformed { .. }
         | KeychainError::BadCertificates { .. }
         | KeychainError::NoMatch { .. } => tried(Reason::SecretInvalid),
+        // The operator's admin has to act, whatever the object's owner waits for.
+        KeychainError::ProviderNotAllowed { .. } | KeychainError::NoProvider { .. } => {
+            stalled(Reason::RegistryNotAllowed)
+        }
+        KeychainError::NoneGiven { .. } | KeychainError::Provider { .. } => {
+            tried(Reason::AuthenticationFailed)
+        }
     }
 }
 
@@ -271,8 +278,8 @@ fn of_registry(error: &RegistryError) -> Consequence {
         R::RateLimited { retry_after, .. } => after(retried(Reason::RateLimited), retry_after),
         R::Paused { pause, retry_after, .. } => {
             let reason = match pause {
-                Pause::Asked { status: 503 } => Reason::RegistryUnreachable,
-                Pause::Asked { .. } | Pause::NoneLeft => Reason::RateLimited,
+                Pause::NoneLeft | Pause::Asked { status: 429 } => Reason::RateLimited,
+                Pause::Asked { .. } => Reason::RegistryUnreachable,
             };
             after(retried(reason), retry_after)
         }
@@ -306,9 +313,12 @@ fn state_of(error: &RegistryError) -> SourceState {
     match error {
         R::Unauthorized { .. } | R::RealmNotTrusted { .. } => SourceState::Unauthorized,
         R::Denied { .. } => SourceState::Denied,
-        R::Paused { pause: Pause::Asked { status: 503 }, .. } => SourceState::Unreachable,
-        R::RateLimited { .. } | R::Paused { .. } => SourceState::RateLimited,
-        R::Unavailable { .. }
+        R::RateLimited { .. }
+        | R::Paused { pause: Pause::NoneLeft | Pause::Asked { status: 429 }, .. } => {
+            SourceState::RateLimited
+        }
+        R::Paused { .. }
+        | R::Unavailable { .. }
         | R::Unreachable { .. }
         | R::TooSlow { .. }
         | R::Refused { .. }

@@ -1,15 +1,18 @@
-//! Secrets → the credential for a repository, by host equality, then by the longest path prefix; and certificates.
+//! Secrets → the credential for a repository, by host equality, then by the longest path prefix; and certificates, and what
+//! credential providers give.
 
 mod certificates;
 mod config;
+pub mod providers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Instant,
 };
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{
     Client, Resource,
@@ -17,7 +20,10 @@ use kube::{
 };
 use serde::de::{DeserializeOwned, Error as _};
 
-use self::config::Entry;
+use self::{
+    config::Entry,
+    providers::{PluginError, Providers},
+};
 use crate::{
     oci::Repository,
     registry::{Credential, tls::Tls},
@@ -33,6 +39,7 @@ pub struct Keychain {
     account: Option<Account>,
     /// The versions that they were read at; `None` of what is not there.
     versions: BTreeMap<String, Option<String>>,
+    provided: HashMap<Repository, Result<Credential, KeychainError>>,
 }
 
 /// The ServiceAccount that an object names.
@@ -138,6 +145,43 @@ pub enum KeychainError {
         /// The repository.
         repository: String,
     },
+    /// The operator's admin lets nobody in this namespace have the operator's credential for it.
+    #[error(
+        "namespace {namespace} may not use the operator's own credential for {repository}: name a secretRef in the place of provider, or ask the operator's admin for --credential-provider-allow {namespace}={repository}"
+    )]
+    ProviderNotAllowed {
+        /// The namespace.
+        namespace: String,
+        /// The repository.
+        repository: String,
+    },
+    /// No provider is configured for it.
+    #[error(
+        "the operator has no credential provider for {repository}: its admin must have it in matchImages of --credential-provider-config"
+    )]
+    NoProvider {
+        /// The repository.
+        repository: String,
+    },
+    /// The provider has none for it.
+    #[error("the operator's credential provider {provider} has no credential for {repository}")]
+    NoneGiven {
+        /// The first that was asked.
+        provider: String,
+        /// The repository.
+        repository: String,
+    },
+    /// Its plugin failed.
+    #[error("the operator's credential provider {provider} gave none for {repository}: {source}")]
+    Provider {
+        /// The provider.
+        provider: String,
+        /// The repository.
+        repository: String,
+        /// Why, without a word of what it printed.
+        #[source]
+        source: PluginError,
+    },
 }
 
 impl Keychain {
@@ -181,6 +225,31 @@ impl Keychain {
         let mut hasher = DefaultHasher::new();
         self.versions.hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// The same with what `providers` give an object in `namespace` for `repositories`. What they do not give is remembered
+    /// as such.
+    pub async fn ask(
+        mut self,
+        providers: &Providers,
+        namespace: &str,
+        repositories: impl IntoIterator<Item = &Repository>,
+    ) -> Self {
+        let now = Instant::now();
+        let ask = |repository| async move {
+            let given = providers.credential(namespace, repository, now).await;
+            (repository.clone(), given)
+        };
+        self.provided = join_all(repositories.into_iter().map(ask)).await.into_iter().collect();
+        self
+    }
+
+    /// What was given for `repository`, for which the providers were asked.
+    pub fn provided(&self, repository: &Repository) -> Result<Credential, KeychainError> {
+        match self.provided.get(repository) {
+            Some(given) => given.clone(),
+            None => Err(KeychainError::NoProvider { repository: repository.to_string() }),
+        }
     }
 
     /// The credential that the Secret called `secret` has for `repository`, if any.
@@ -245,6 +314,16 @@ impl Keychain {
         let names = |secrets: &[&str]| secrets.iter().map(|&name| name.into()).collect();
         let secrets = secrets.map(names).ok_or(absent);
         Self { account: Some(Account { name: name.into(), secrets }), ..self }
+    }
+
+    /// The same, with what providers gave.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with_provided(
+        self,
+        given: impl IntoIterator<Item = (Repository, Result<Credential, KeychainError>)>,
+    ) -> Self {
+        Self { provided: given.into_iter().collect(), ..self }
     }
 }
 
@@ -360,7 +439,7 @@ mod tests {
         ]));
         let names = ["one".into(), "two".into(), "three".into()];
         let best = keychain.best(&names, &repository("r.io/team/app")).unwrap().unwrap();
-        assert_eq!(best.secret, "two");
+        assert_eq!(best.origin.secret(), Some("two"));
         assert!(keychain.best(&names, &repository("other.io/a")).unwrap().is_none());
         let gone = keychain.best(&["four".into()], &repository("r.io/a")).unwrap_err();
         assert_eq!(gone, KeychainError::NotFound { secret: "four".into() });

@@ -9,6 +9,7 @@ use multiarch_operator::{
     admin::Admin,
     args::{Args, LogFormat},
     controller::{self, Controller},
+    keychain::providers::{Provider, Providers},
     leader::{self, Term},
     metrics::Metrics,
     registry::{
@@ -47,6 +48,11 @@ async fn main() -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::new());
     let observed = Arc::clone(&metrics);
+    let asked = move |provider: &str, result| observed.asked_provider(provider, result);
+    let providers = credential_providers(&args)?;
+    let providers = Providers::new(providers, args.credential_provider_allow);
+    let providers = Arc::new(providers.observed_by(Arc::new(asked)));
+    let observed = Arc::clone(&metrics);
     let remote = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
@@ -84,6 +90,7 @@ async fn main() -> anyhow::Result<()> {
         namespaces: args.watch_namespace,
         selector: args.watch_label_selector,
         allowed: args.allowed_registries,
+        providers,
         concurrent: args.concurrent,
         spread: controller::SPREAD,
     };
@@ -118,6 +125,13 @@ async fn main() -> anyhow::Result<()> {
     }
     info!("stopped");
     Ok(())
+}
+
+/// Those of the kubelet's config, where there is one.
+fn credential_providers(args: &Args) -> anyhow::Result<Vec<Provider>> {
+    let (config, bin) = (&args.credential_provider_config, &args.credential_provider_bin_dir);
+    let (Some(config), Some(bin)) = (config, bin) else { return Ok(Vec::new()) };
+    Provider::read(config, bin).context("failed to use --credential-provider-config")
 }
 
 /// Clients of the API server, each with its own patience.

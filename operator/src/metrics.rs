@@ -37,6 +37,7 @@ pub struct Metrics {
     pushes: Family<PushLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
+    provider_requests: Family<ProviderLabels, Counter>,
     leader: Family<LeaseLabels, Gauge>,
     left: Family<HostLabels, Gauge>,
     shared: Family<SharedLabels, Counter>,
@@ -84,6 +85,12 @@ struct RequestLabels {
     registry: String,
     method: String,
     code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProviderLabels {
+    provider: String,
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -138,6 +145,9 @@ impl Metrics {
             Unit::Seconds,
             request_durations.clone(),
         );
+        let provider_requests = Family::<ProviderLabels, Counter>::default();
+        let help = "Runs of credential provider plugins, by result";
+        registry.register("credential_provider_requests", help, provider_requests.clone());
         let leader = Family::<LeaseLabels, Gauge>::default();
         let help = "Whether this process holds the Lease, and works: 1 or 0";
         registry.register("leader", help, leader.clone());
@@ -160,6 +170,7 @@ impl Metrics {
             pushes,
             requests,
             request_durations,
+            provider_requests,
             leader,
             left,
             shared,
@@ -221,6 +232,12 @@ impl Metrics {
         let result = if asked.hit { "hit" } else { "miss" };
         self.shared.get_or_create(&SharedLabels { of, result }).inc();
         self.cache.set(i64::try_from(asked.kept).unwrap_or(i64::MAX));
+    }
+
+    /// A credential provider of the admin's config was asked: `success`, or why it gave none.
+    pub fn asked_provider(&self, provider: &str, result: &'static str) {
+        let labels = ProviderLabels { provider: provider.into(), result };
+        self.provider_requests.get_or_create(&labels).inc();
     }
 
     /// All metrics, in `format`.

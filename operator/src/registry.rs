@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
 pub(crate) use credential::Identity;
-pub use credential::{Credential, Proof};
+pub use credential::{Credential, Origin, Proof};
 pub use error::{Pause, RegistryError};
 pub use tls::Certificates;
 
@@ -233,7 +233,7 @@ impl Access {
     #[must_use]
     pub fn who(&self) -> String {
         match &self.credential {
-            Some(credential) => format!("the credential of Secret {}", credential.secret),
+            Some(credential) => format!("the credential of {}", credential.origin),
             None => "a request without credential".into(),
         }
     }

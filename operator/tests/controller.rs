@@ -9,10 +9,10 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use multiarch_operator::{
     admin::Admin,
-    controller::{self, Options},
+    controller::{self, Options, SPREAD},
     leader::Term,
     metrics::Metrics,
-    registry::memory::Store,
+    registry::{memory::Store, shared::Shared},
     shutdown::Shutdown,
 };
 use rstest::rstest;
@@ -42,15 +42,23 @@ async fn start(api: &Api, store: &Store) -> Running {
 
 /// With these namespaces and registries, where there are any.
 async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&str]) -> Running {
-    let metrics = Arc::new(Metrics::new());
-    let shutdown = Shutdown::default();
-    let options = Options {
+    start_as(api, store, options(namespaces, allowed)).await
+}
+
+fn options(namespaces: &[&str], allowed: &[&str]) -> Options {
+    Options {
         namespaces: namespaces.iter().map(|&namespace| namespace.into()).collect(),
         selector: None,
         allowed: allowed.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        providers: Arc::default(),
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
-    };
+    }
+}
+
+async fn start_as(api: &Api, store: &Store, options: Options) -> Running {
+    let metrics = Arc::new(Metrics::new());
+    let shutdown = Shutdown::default();
     let ticker = api.clone();
     store.fail(
         move |_| {
@@ -62,7 +70,8 @@ async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&s
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
     let term = Term::alone(&shutdown);
-    let run = controller::run(client, store.clone(), options, metrics, admin, term);
+    let registry = Shared::new(store.clone(), 1 << 20, Arc::new(|_| {}));
+    let run = controller::run(client, registry, options, metrics, admin, term);
     Running { shutdown, done: tokio::spawn(run) }
 }
 
@@ -170,6 +179,54 @@ async fn nothing_is_written_after_a_restart() {
     assert!(store.requests().iter().all(|request| request.method == "HEAD"));
     assert_eq!(store.requests().len(), 3);
     assert!(api.asked().is_empty(), "{:#?}", api.asked());
+}
+
+#[tokio::test]
+async fn after_a_start_what_was_well_waits_for_its_turn_and_news_do_not() {
+    let (api, store) = (Api::new(), Store::new());
+    reported(&api, &store).await;
+    api.forget();
+    store.forget();
+    let options = Options { spread: SPREAD, ..options(&[], &[]) };
+    push(&store, "second");
+    api.apply(object("team", "second"));
+    let running = start_as(&api, &store, options).await;
+    api.until("an Event", |api| !api.events().is_empty()).await;
+    let of_app = |store: &Store| store.requests().iter().any(|r| r.of.starts_with("app"));
+    assert!(!of_app(&store), "{:?}", store.requests());
+    let mut asked = object("team", "app");
+    asked["metadata"]["annotations"] = json!({"multiarch.dev/requestedAt": "now"});
+    api.apply(asked);
+    let is_answered =
+        |api: &Api| api.object("team/app")["status"]["lastHandledReconcileAt"] == "now";
+    api.until("an echo", is_answered).await;
+    running.stop().await;
+    assert!(of_app(&store));
+}
+
+#[tokio::test]
+async fn who_is_asked_to_look_believes_nobody() {
+    let (api, store) = (Api::new(), Store::new());
+    push(&store, "app");
+    let mut second = object("team", "second");
+    second["spec"]["sources"] = object("team", "app")["spec"]["sources"].clone();
+    second["spec"]["target"]["image"] = json!("r.example/app:2.0");
+    api.apply(object("team", "app"));
+    api.apply(second.clone());
+    let running = start(&api, &store).await;
+    api.until("two Events", |api| api.events().len() == 2).await;
+    let reads = store.requests().iter().filter(|request| request.method == "GET").count();
+    assert_eq!(reads, 2 * 2 + 2, "the images and their configs once, and each tag");
+    store.forget();
+    second["metadata"]["annotations"] = json!({"multiarch.dev/requestedAt": "now"});
+    api.apply(second);
+    let is_answered =
+        |api: &Api| api.object("team/second")["status"]["lastHandledReconcileAt"] == "now";
+    api.until("an echo", is_answered).await;
+    running.stop().await;
+    let requests: Vec<_> = store.requests().iter().map(ToString::to_string).collect();
+    let heads = ["amd64", "arm64", "2.0"].map(|tag| format!("HEAD manifest app:{tag}"));
+    assert_eq!(requests, heads);
 }
 
 #[tokio::test]

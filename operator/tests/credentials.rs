@@ -16,7 +16,7 @@ use multiarch_operator::{
     oci::Repository,
     reconcile::status::{Outcome, Run},
     registry::{
-        Access, Credential, Proof, Registry, RegistryError, Scope,
+        Access, Credential, Origin, Proof, Registry, RegistryError, Scope,
         memory::{
             Lie, Lies, Login, Server, Store, serve,
             server::{Seen, TokenLie, User},
@@ -43,7 +43,7 @@ fn alice(password: &str) -> Vec<User> {
 }
 
 fn access(proof: Proof, app: &Repository) -> Access {
-    let credential = Credential { secret: "push".into(), proof, token_realm: None };
+    let credential = Credential { origin: Origin::Secret("push".into()), proof, token_realm: None };
     let access = Access { credential: Some(credential), plain_http: true, ..Access::default() };
     access.with_scope(Scope::push(app))
 }

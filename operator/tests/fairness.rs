@@ -80,6 +80,7 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
     let options = Options {
         namespaces: Vec::new(),
         selector: None,
+        providers: Arc::default(),
         allowed: Vec::new(),
         concurrent: NonZeroU16::new(4).unwrap(),
         spread: Duration::ZERO,

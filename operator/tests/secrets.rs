@@ -183,6 +183,7 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
         namespaces: Vec::new(),
         selector: None,
         allowed: Vec::new(),
+        providers: Arc::default(),
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
     };

@@ -68,6 +68,7 @@ impl Process {
             namespaces: Vec::new(),
             selector: selector.map(|selector| selector.parse().unwrap()),
             allowed: Vec::new(),
+            providers: Arc::default(),
             concurrent: NonZeroU16::new(4).unwrap(),
             spread: Duration::ZERO,
         };

@@ -13,6 +13,13 @@ pub enum PlatformPolicy {
     Trust,
 }
 
+/// Who gives a credential, in the place of a Secret.
+#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Provider {
+    /// The credential provider plugins that kubelets have.
+    Kubelet,
+}
+
 /// When the index is published.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum PublishPolicy {

@@ -272,6 +272,25 @@ pub(super) fn certificates_need_tls() -> Rule {
     )
 }
 
+pub(super) fn provider_or_secret() -> Rule {
+    Rule::new("!has(self.provider) || !has(self.secretRef)").message(
+        "provider gives the credential in the place of a Secret: leave out provider or secretRef",
+    )
+}
+
+pub(super) fn providers_trust_the_operators_cas() -> Rule {
+    let there = |image: &str| format!("{image}.image.startsWith(r.host + '/')");
+    Rule::new(format!(
+        "!has(self.registries) || !self.registries.exists(r, (r.plainHTTP || has(r.certSecretRef)) \
+         && ((has(self.target.provider) && {}) || self.sources.exists(s, has(s.provider) && {})))",
+        there("self.target"),
+        there("s")
+    ))
+    .message(
+        "where provider gives the operator's credential, TLS is by the CAs that the operator trusts: take that host out of registries",
+    )
+}
+
 // Durations.
 
 pub(super) fn duration(example: &str) -> Rule {

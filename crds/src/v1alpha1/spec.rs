@@ -6,8 +6,8 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attestations, DeletionPolicy, Format, MultiArchImageStatus, PlatformPolicy, PublishPolicy,
-    Referrers, RemovalPolicy, TagPolicy, rules,
+    Attestations, DeletionPolicy, Format, MultiArchImageStatus, PlatformPolicy, Provider,
+    PublishPolicy, Referrers, RemovalPolicy, TagPolicy, rules,
 };
 
 /// What the index is made of, and where it is published.
@@ -84,7 +84,8 @@ use super::{
     validation = rules::no_source_is_an_additional_tag(),
     validation = rules::docker_drops_attestations(),
     validation = rules::docker_has_no_annotations(),
-    validation = rules::immutable_is_complete()
+    validation = rules::immutable_is_complete(),
+    validation = rules::providers_trust_the_operators_cas()
 )]
 pub struct MultiArchImageSpec {
     /// Where the index is published, and with which credential.
@@ -221,7 +222,10 @@ impl Default for MultiArchImageSpec {
 /// Where the index is published, and with which credential.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::no_additional_tag_is_the_target())]
+#[x_kube(
+    validation = rules::no_additional_tag_is_the_target(),
+    validation = rules::provider_or_secret()
+)]
 pub struct Target {
     /// The tag to publish, in full: `registry.example.com/team/app:1.0`. The registry is always named (Docker Hub is docker.io,
     /// its official images docker.io/library/...), without scheme, :443 or digest. The registry and repository cannot change
@@ -269,12 +273,20 @@ pub struct Target {
     /// credential that ever pushes; imagePullSecrets do not. Default: none, for a registry that takes anonymous pushes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// Who gives the credential that pushes, in the place of secretRef. Kubelet: the credential provider plugins that the operator
+    /// runs as a kubelet would, for registries of clouds (ECR, Artifact Registry, ACR). It is the operator's own credential, so its
+    /// admin lists who may use it where (--credential-provider-allow); what is not listed gives the reason RegistryNotAllowed.
+    /// Sources that no Secret is for are read with it, too, where the admin lists them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // An Option of an enum would be explained by the words of the enum.
+    #[schemars(with = "Provider", extend("nullable" = true))]
+    pub provider: Option<Provider>,
 }
 
 /// One image that the index is made of.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::trust_needs_one_platform())]
+#[x_kube(validation = rules::trust_needs_one_platform(), validation = rules::provider_or_secret())]
 pub struct Source {
     /// What this source is called in the status and in messages: `amd64`, `windows-2022`. Unique in the object; a-z, 0-9 and -,
     /// at most 63 characters. It is the key by which the list is merged.
@@ -328,6 +340,13 @@ pub struct Source {
     /// imagePullSecrets. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// Who gives the credential that reads this image, in the place of secretRef and imagePullSecrets. Kubelet: the credential provider
+    /// plugins that the operator runs as a kubelet would, where its admin lets this namespace use them (--credential-provider-allow);
+    /// else the reason is RegistryNotAllowed. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // An Option of an enum would be explained by the words of the enum.
+    #[schemars(with = "Provider", extend("nullable" = true))]
+    pub provider: Option<Provider>,
 }
 
 /// A Secret in the namespace of the object.

@@ -100,6 +100,12 @@ fn bad() -> Vec<(&'static str, Value, &'static [&'static str])> {
             &["at least one source must not be optional"],
         ),
         ("/spec/sources/0/secretRef", json!({"name": "other/push"}), &["same namespace"]),
+        ("/spec/target/provider", json!("ECR"), &["Kubelet"]),
+        (
+            "/spec/sources/0",
+            json!({"name": "a", "image": "r.example.com/a:b", "provider": "Kubelet", "secretRef": {"name": "pull"}}),
+            &["leave out provider or secretRef"],
+        ),
         (
             "/spec/target/secretRef",
             json!({"name": "../../other/secrets/push"}),

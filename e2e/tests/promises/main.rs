@@ -37,6 +37,7 @@ mod mirror;
 mod referrers;
 
 mod credentials;
+mod providers;
 mod registry_trouble;
 mod repair;
 mod tls;

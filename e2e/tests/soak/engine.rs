@@ -42,6 +42,7 @@ impl Engine {
         let options = controller::Options {
             namespaces: vec![namespace.name.clone()],
             selector: None,
+            providers: Arc::default(),
             allowed: Vec::new(),
             concurrent: NonZeroU16::new(concurrent).context("no object at once")?,
             spread: Duration::ZERO,

@@ -20,7 +20,7 @@ use crate::{
     error::causes,
     events,
     reconcile::{
-        access::AccessMap,
+        access::{self, AccessMap},
         delete::{self, Deleted},
     },
     registry::Registry,
@@ -99,6 +99,7 @@ impl<R: Registry> Context<R> {
             Ok(keychain) => keychain,
             Err(error) => return skip(format!("failed to read its Secrets: {error}"), true),
         };
+        let keychain = keychain.ask(&self.providers, &namespace, access::of_target(&sources)).await;
         let asks = self.selector.is_some();
         let claims = match self.claims(object, &status, sources.target.repository(), asks).await {
             Ok(claims) => claims,

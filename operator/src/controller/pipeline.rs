@@ -45,6 +45,8 @@ pub(super) async fn run<R: Registry>(
     let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
     let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
     let keychain = keychain.await.map_err(failed)?;
+    let provided = access::provided(&sources, &keychain);
+    let keychain = keychain.ask(&context.providers, &namespace, provided).await;
     let begun = tokio::time::Instant::now();
     let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
     let memory = Memory::of(&known.status, object.metadata.generation, &sources);

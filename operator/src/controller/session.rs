@@ -117,8 +117,8 @@ impl Sessions {
     ) -> bool {
         let mut sessions = lock(&self.0);
         let session = sessions.entry(uid(object)).or_default();
-        let then = std::mem::replace(&mut session.secrets, Some(secrets));
-        let other_secrets = then.is_some_and(|then| then != secrets);
+        let other_secrets = session.secrets.is_some_and(|then| then != secrets);
+        session.secrets = Some(secrets);
         if other_secrets {
             session.failures = 0;
         }

@@ -18,11 +18,11 @@ use crate::reconcile::status::ready_reason;
 /// In the course of how much time, at most, all objects are looked at after a start.
 pub const SPREAD: Duration = Duration::from_mins(10);
 
-/// The first looks since the operator began to lead.
+/// The first looks of a term.
 #[derive(Debug)]
 pub(super) struct Spread {
     over: Duration,
-    /// When the first object was at hand: when all were listed.
+    /// When the first object was at hand: all were listed by then.
     begun: OnceLock<Instant>,
 }
 
@@ -44,7 +44,7 @@ impl Spread {
     }
 }
 
-/// How much longer the object of `uid` waits, `since_start` after the operator began to lead:
+/// How much longer the object of `uid` waits, `since_start` after the term began:
 /// `None` where its time has come. All objects are spread over `most`, or their own interval where
 /// that is shorter; each has the same place at every start.
 fn wait(uid: &str, interval: Duration, most: Duration, since_start: Duration) -> Option<Duration> {

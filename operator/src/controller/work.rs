@@ -143,17 +143,19 @@ impl<R: Registry> Controller<R> {
         runs: &TaskTracker,
         workers: &Workers<ObjectRef<Watched>>,
     ) -> Arc<Context<R>> {
-        let Options { namespaces, selector, allowed, .. } = self.options.clone();
+        let Options { namespaces, selector, allowed, providers, .. } = self.options.clone();
         Arc::new(Context {
             reporter: Reporter::new(self.client.clone()),
             sessions: Sessions::default(),
             objects: Arc::clone(&self.objects),
             busy: Busy::default(),
+            spread: Spread::over(spread),
             client: self.client.clone(),
             registry: Fenced::new(Arc::clone(&self.registry), term.clone()),
             namespaces,
             selector,
             allowed,
+            providers,
             metrics: Arc::clone(&self.metrics),
             term: term.clone(),
             runs: runs.clone(),

@@ -5,8 +5,9 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
+    keychain::providers::PluginError,
     oci::{Label, Platform, manifest::ManifestError},
-    registry::Request,
+    registry::{Origin, Request},
 };
 
 const NOW: Stalled = Stalled::Now;
@@ -123,7 +124,11 @@ fn unusable() -> RegistryError {
 
 fn realm() -> RegistryError {
     let realm = "https://other.example/token".into();
-    RegistryError::RealmNotTrusted { host: host(), realm, secret: "login".into() }
+    RegistryError::RealmNotTrusted {
+        host: host(),
+        realm,
+        credential: Origin::Secret("login".into()),
+    }
 }
 
 fn address() -> RegistryError {
@@ -178,6 +183,15 @@ fn of_a_registry(
     let look = PublishError::Look { target: reference(), source };
     assert_eq!(of_publish(&look), expected, "the target's is the same");
     assert!(look.pushed().is_none());
+}
+
+/// Nobody can annotate the operator's own credential.
+#[test]
+fn a_realm_for_the_operators_credential_is_its_admins_affair() {
+    let RegistryError::RealmNotTrusted { host, realm, .. } = realm() else { unreachable!() };
+    let credential = Origin::Provider("ecr".into());
+    let said = RegistryError::RealmNotTrusted { host, realm, credential }.to_string();
+    assert!(said.contains("--token-realm") && !said.contains("annotate"), "{said}");
 }
 
 #[test]
@@ -240,6 +254,28 @@ fn of_a_secret(#[case] error: KeychainError, #[case] reason: Why) {
     let target = PublishError::Credential { source: error.clone() };
     assert_eq!(of_publish(&target), expected);
     assert!(target.pushed().is_none());
+    let source = ResolveError::Credential { source: error };
+    assert_eq!(of_source(&source, true), (SourceState::Unauthorized, expected));
+}
+
+#[rstest]
+#[case::not_allowed(KeychainError::ProviderNotAllowed { namespace: "team-b".into(), repository: "r.example/app".into() }, Why::RegistryNotAllowed, NOW, Retry::Interval, &["team-b", "secretRef", "--credential-provider-allow team-b=r.example/app"])]
+#[case::none_for_it(KeychainError::NoProvider { repository: "r.example/app".into() }, Why::RegistryNotAllowed, NOW, Retry::Interval, &["matchImages", "--credential-provider-config"])]
+#[case::none_given(KeychainError::NoneGiven { provider: "ecr".into(), repository: "r.example/app".into() }, Why::AuthenticationFailed, TRIED, Retry::Backoff, &["provider ecr"])]
+#[case::failed(KeychainError::Provider { provider: "ecr".into(), repository: "r.example/app".into(), source: PluginError::Exited { code: 3 } }, Why::AuthenticationFailed, TRIED, Retry::Backoff, &["provider ecr", "exit code 3"])]
+fn of_a_provider(
+    #[case] error: KeychainError,
+    #[case] reason: Why,
+    #[case] stalled: Stalled,
+    #[case] retry: Retry,
+    #[case] words: &[&str],
+) {
+    let expected = Consequence { reason, stalled, retry };
+    let message = error.to_string();
+    for word in words.iter().chain(&["r.example/app"]) {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+    assert_eq!(of_publish(&PublishError::Credential { source: error.clone() }), expected);
     let source = ResolveError::Credential { source: error };
     assert_eq!(of_source(&source, true), (SourceState::Unauthorized, expected));
 }
@@ -408,9 +444,11 @@ fn every_registry_error() -> Vec<RegistryError> {
                 let source = ManifestError::Contradiction { content_type, media_type };
                 E::Unusable { host, request, source }
             }
-            E::RealmNotTrusted { .. } => {
-                E::RealmNotTrusted { host, realm: realm.clone(), secret: secret.clone() }
-            }
+            E::RealmNotTrusted { .. } => E::RealmNotTrusted {
+                host,
+                realm: realm.clone(),
+                credential: Origin::Secret(secret.clone()),
+            },
             E::ForbiddenAddress { why, .. } => {
                 let address = String::clone(&address);
                 E::ForbiddenAddress { host, address, why }
@@ -472,6 +510,16 @@ fn messages_are_one_line() {
             Held::Differ { label, values, more: 3 },
         ]
         .map(|held| held.to_string()),
+    );
+    let (namespace, repository) = ("n".repeat(63), target.repository().to_string());
+    let provider = "p".repeat(255);
+    let source = PluginError::NotRun { why: "No such file or directory (os error 2)".into() };
+    messages.extend(
+        [
+            KeychainError::ProviderNotAllowed { namespace, repository: repository.clone() },
+            KeychainError::Provider { provider, repository, source },
+        ]
+        .map(|error| error.to_string()),
     );
     assert!(messages.len() > 60);
     for message in messages {

@@ -53,8 +53,8 @@ fn check(logins: Option<&Value>, read: impl Fn() -> Result<DockerConfig, Keychai
         let [found, again] = keychain.each_ref().map(|keychain| {
             keychain.find(NAME, &repository).expect("the Secret is there").map(|found| {
                 assert_eq!(
-                    (found.secret.as_str(), found.token_realm.as_deref()),
-                    (NAME, Some(REALM))
+                    (found.origin.secret(), found.token_realm.as_deref()),
+                    (Some(NAME), Some(REALM))
                 );
                 proof(&found)
             })

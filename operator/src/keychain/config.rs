@@ -9,7 +9,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::KeychainError;
 use crate::{
     oci::{Prefix, Repository},
-    registry::{Credential, Proof},
+    registry::{Credential, Origin, Proof},
 };
 
 /// The annotation by which a Secret trusts a token realm of another origin: who writes the Secret
@@ -93,7 +93,8 @@ impl DockerConfig {
                 malformed(secret, &format!("the auth of {place} is not base64 of user:password"))
             };
             let Some(proof) = login.proof().map_err(|_| why())? else { continue };
-            let credential = Credential { secret: secret.to_owned(), proof, token_realm: None };
+            let credential =
+                Credential { origin: Origin::Secret(secret.to_owned()), proof, token_realm: None };
             entries.push(Entry { place, credential });
         }
         // The longest path first, so that the first match is the best one. Of two keys for one place it is always

@@ -33,6 +33,23 @@ pub fn secrets(sources: &Sources) -> BTreeSet<String> {
     own.chain(sources.push_secret.clone()).chain(sources.pull_secrets.iter().cloned()).collect()
 }
 
+/// The repositories for which credential providers are asked: where `sources` says so, and where nothing else is for a source and
+/// the target's own credential is theirs.
+#[must_use]
+pub fn provided<'a>(sources: &'a Sources, keychain: &Keychain) -> BTreeSet<&'a Repository> {
+    let target = of_target(sources);
+    let each = sources.sources.iter().filter(|source| {
+        matches!(choose(source, sources, keychain), Ok(Choice::Provider | Choice::ProviderIfAny))
+    });
+    each.map(|source| source.reference.repository()).chain(target).collect()
+}
+
+/// The same for the target alone.
+#[must_use]
+pub fn of_target(sources: &Sources) -> Option<&Repository> {
+    sources.push_provider.then(|| sources.target.repository())
+}
+
 /// The Secrets of which `sources` wants the certificates.
 #[must_use]
 pub fn certificates(sources: &Sources) -> BTreeSet<String> {
@@ -49,11 +66,16 @@ impl AccessMap {
         let tls = Held::of(sources, keychain);
         let push = match &sources.push_secret {
             Some(secret) => demand(secret, repository, keychain).map(Some),
+            None if sources.push_provider => keychain.provided(repository).map(Some),
             None => Ok(None),
         };
         // Of two that name one tag, one is worked on at a time.
         let object = Object::of(&sources.target);
-        let access = |repository: &Repository, credential, scopes| {
+        let access = |repository: &Repository, credential: Option<Credential>, scopes| {
+            // The operator's own credential goes where the operator's own CAs vouch for, wherever that leads.
+            if credential.as_ref().is_some_and(|credential| credential.origin.secret().is_none()) {
+                return Ok(Access { credential, scopes, object, ..Access::default() });
+            }
             Ok(Access {
                 credential,
                 scopes,
@@ -63,8 +85,11 @@ impl AccessMap {
                 since: None,
             })
         };
-        let chosen: Vec<_> =
-            sources.sources.iter().map(|source| choose(source, sources, keychain)).collect();
+        let choose = |source: &Source| {
+            let choice = choose(source, sources, keychain);
+            choice.and_then(|it| it.credential(source.reference.repository(), keychain))
+        };
+        let chosen: Vec<_> = sources.sources.iter().map(choose).collect();
         let scopes =
             Scopes::of(sources, push.as_ref().ok().and_then(Option::as_ref).map(proof), &chosen);
         let target =
@@ -189,30 +214,63 @@ impl Held {
     }
 }
 
+/// Who reads a source.
+enum Choice {
+    /// Whom a Secret names, or nobody.
+    Known(Option<Credential>),
+    /// Whom the credential providers give.
+    Provider,
+    /// The same where they are for it and may be asked, else nobody.
+    ProviderIfAny,
+}
+
+impl Choice {
+    fn credential(
+        self,
+        repository: &Repository,
+        keychain: &Keychain,
+    ) -> Result<Option<Credential>, KeychainError> {
+        use KeychainError as E;
+        match (self, keychain.provided(repository)) {
+            (Self::Known(credential), _) => Ok(credential),
+            (
+                Self::ProviderIfAny,
+                Err(E::ProviderNotAllowed { .. } | E::NoProvider { .. } | E::NoneGiven { .. }),
+            ) => Ok(None),
+            (Self::Provider | Self::ProviderIfAny, given) => given.map(Some),
+        }
+    }
+}
+
 fn choose(
     source: &Source,
     sources: &Sources,
     keychain: &Keychain,
-) -> Result<Option<Credential>, KeychainError> {
+) -> Result<Choice, KeychainError> {
     let repository = source.reference.repository();
     if let Some(secret) = &source.secret {
-        return demand(secret, repository, keychain).map(Some);
+        return demand(secret, repository, keychain).map(Some).map(Choice::Known);
+    }
+    if source.provider {
+        return Ok(Choice::Provider);
     }
     if let Some(credential) = keychain.best(&sources.pull_secrets, repository)? {
-        return Ok(Some(credential));
+        return Ok(Choice::Known(Some(credential)));
     }
     if let Some(credential) = keychain.of_account(repository)? {
-        return Ok(Some(credential));
+        return Ok(Choice::Known(Some(credential)));
     }
-    match &sources.push_secret {
-        // What cannot be pushed need not be read: say so, and not that a read without credential
-        // was refused.
-        Some(secret) if repository == sources.target.repository() => {
-            demand(secret, repository, keychain).map(Some)
-        }
-        Some(secret) => keychain.find(secret, repository),
-        None => Ok(None),
-    }
+    // What cannot be pushed need not be read: say so, and not that a read without credential
+    // was refused.
+    let is_target = repository == sources.target.repository();
+    Ok(match &sources.push_secret {
+        Some(secret) if is_target => Choice::Known(Some(demand(secret, repository, keychain)?)),
+        Some(secret) => Choice::Known(keychain.find(secret, repository)?),
+        None if sources.push_provider && is_target => Choice::Provider,
+        // Where the object says how its host is trusted, it means another credential or none.
+        None if sources.push_provider && !sources.has_own_tls(repository) => Choice::ProviderIfAny,
+        None => Choice::Known(None),
+    })
 }
 
 /// The credential of `secret` for `repository`, which must have one.
@@ -238,7 +296,11 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::keychain::DockerConfig;
+    use crate::{
+        keychain::{DockerConfig, providers::PluginError},
+        oci::Reference,
+        registry::Origin,
+    };
 
     /// Secrets, each with an entry for one place.
     fn keychain(secrets: &[(&str, &str)]) -> Keychain {
@@ -290,7 +352,7 @@ mod tests {
     ) {
         let map = AccessMap::new(&sources, &keychain(secrets));
         let access = map.source(&sources.sources[0]).unwrap();
-        assert_eq!(access.credential.as_ref().map(|c| c.secret.as_str()), expected);
+        assert_eq!(access.credential.as_ref().and_then(|c| c.origin.secret()), expected);
     }
 
     #[rstest]
@@ -310,13 +372,13 @@ mod tests {
         let map = AccessMap::new(&sources, &keychain);
         match (map.source(&sources.sources[0]), expected) {
             (Ok(access), Ok(expected)) => {
-                assert_eq!(access.credential.as_ref().map(|c| c.secret.as_str()), expected);
+                assert_eq!(access.credential.as_ref().and_then(|c| c.origin.secret()), expected);
             }
             (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
             (got, _) => panic!("{got:?}"),
         }
         // It never pushes.
-        let pushes = map.target().unwrap().credential.as_ref().map(|c| c.secret.as_str());
+        let pushes = map.target().unwrap().credential.as_ref().and_then(|c| c.origin.secret());
         assert_eq!(pushes, sources.push_secret.as_deref());
     }
 
@@ -348,6 +410,110 @@ mod tests {
         );
     }
 
+    /// An object whose target, source, or both say `provider: Kubelet`.
+    fn of_providers(push: bool, own: bool, pull: &[&str], image: &str) -> Sources {
+        Sources { push_provider: push, ..sources(false, false, pull, image) }.with_provider(own)
+    }
+
+    impl Sources {
+        fn with_provider(mut self, provider: bool) -> Self {
+            self.sources[0].provider = provider;
+            self
+        }
+    }
+
+    /// The providers' answers for `repositories`, and for no other.
+    fn given(repositories: &[&str]) -> Vec<(Repository, Result<Credential, KeychainError>)> {
+        let credential = Credential {
+            origin: Origin::Provider("ecr".into()),
+            ..Credential::of_password("", "AWS", "token")
+        };
+        let repository =
+            |of: &str| format!("{of}:x").parse::<Reference>().unwrap().repository().clone();
+        repositories.iter().map(|of| (repository(of), Ok(credential.clone()))).collect()
+    }
+
+    fn whose(access: &Access) -> String {
+        access.credential.as_ref().map_or_else(|| "nobody".into(), |it| it.origin.to_string())
+    }
+
+    #[rstest]
+    #[case::its_own(of_providers(false, true, &["a"], HERE), &["r.example/team/app"], "nobody", "provider ecr")]
+    #[case::none_of_the_targets(sources(true, false, &[], HERE).with_provider(true), &["r.example/team/app"], "Secret push", "provider ecr")]
+    #[case::the_targets(of_providers(true, false, &[], HERE), &["r.example/team/app"], "provider ecr", "provider ecr")]
+    #[case::the_targets_elsewhere(of_providers(true, false, &[], THERE), &["r.example/team/app", "r.example/other"], "provider ecr", "provider ecr")]
+    #[case::pull_secrets_before(of_providers(true, false, &["a"], THERE), &["r.example/team/app"], "provider ecr", "Secret a")]
+    fn asks_providers_where_the_object_says_so(
+        #[case] sources: Sources,
+        #[case] asked: &[&str],
+        #[case] pushes: &str,
+        #[case] reads: &str,
+    ) {
+        let keychain = keychain(ALL);
+        let wanted: Vec<_> =
+            provided(&sources, &keychain).into_iter().map(ToString::to_string).collect();
+        let mut asked_for = asked.to_vec();
+        asked_for.sort_unstable();
+        assert_eq!(wanted, asked_for);
+        let map = AccessMap::new(&sources, &keychain.with_provided(given(asked)));
+        assert_eq!(whose(map.target().unwrap()), pushes);
+        assert_eq!(whose(map.source(&sources.sources[0]).unwrap()), reads);
+    }
+
+    /// What the target's providers are not for is read by nobody; what they fail at, or what says `provider` itself, fails.
+    #[rstest]
+    #[case::not_allowed(KeychainError::ProviderNotAllowed { namespace: "a".into(), repository: "x".into() }, true)]
+    #[case::no_provider(KeychainError::NoProvider { repository: "x".into() }, true)]
+    #[case::none_given(KeychainError::NoneGiven { provider: "ecr".into(), repository: "x".into() }, true)]
+    #[case::failed(KeychainError::Provider { provider: "ecr".into(), repository: "x".into(), source: PluginError::Exited { code: 1 } }, false)]
+    fn a_source_elsewhere_may_be_public(#[case] error: KeychainError, #[case] public: bool) {
+        let all = of_providers(true, false, &[], THERE);
+        let with = |all: &Sources| {
+            let mut given = given(&["r.example/team/app"]);
+            given.push((all.sources[0].reference.repository().clone(), Err(error.clone())));
+            AccessMap::new(all, &keychain(ALL).with_provided(given))
+        };
+        let map = with(&all);
+        match map.named("x") {
+            Ok(access) => assert!(public && whose(access) == "nobody"),
+            Err(told) => assert!(!public && told == error),
+        }
+        let own = with(&all.with_provider(true));
+        assert_eq!(own.named("x").unwrap_err(), error);
+        assert_eq!(whose(own.target().unwrap()), "provider ecr");
+    }
+
+    /// The operator's credential never goes by a connection that the object weakens: neither without TLS nor by its CAs, of
+    /// whatever host.
+    #[test]
+    fn a_providers_credential_is_for_the_operators_own_tls() {
+        let all = Sources {
+            plain_http: ["r.example".into()].into(),
+            certificates: [("auth.example".into(), "gone".into())].into(),
+            ..of_providers(true, true, &[], HERE)
+        };
+        let map =
+            AccessMap::new(&all, &keychain(&[]).with_provided(given(&["r.example/team/app"])));
+        for access in [map.target().unwrap(), map.named("x").unwrap()] {
+            assert!(!access.plain_http && access.certificates.fingerprint().is_none());
+        }
+        // Nor is it offered to a host of which the object says how it is trusted.
+        for all in [
+            Sources {
+                plain_http: ["r.example".into()].into(),
+                ..of_providers(true, false, &[], THERE)
+            },
+            Sources {
+                certificates: [("r.example".into(), "ca".into())].into(),
+                ..of_providers(true, false, &[], THERE)
+            },
+        ] {
+            let wanted: Vec<_> =
+                provided(&all, &keychain(&[])).into_iter().map(ToString::to_string).collect();
+            assert_eq!(wanted, ["r.example/team/app"]);
+        }
+    }
+
     fn scopes(access: Result<&Access, KeychainError>) -> Vec<String> {
         access.unwrap().scopes.iter().map(ToString::to_string).collect()
     }
@@ -376,6 +542,21 @@ mod tests {
         assert_eq!((scopes(map.target()), scopes(map.named("x"))), (own(target), own(source)));
     }
 
+    /// What the providers give is one identity, too, and no other repository than they were asked for is in its token.
+    #[rstest]
+    #[case::its_own_repository(of_providers(true, false, &[], HERE), &["r.example/team/app"], &[PUSH], &[PUSH])]
+    #[case::another(of_providers(true, false, &[], THERE), &["r.example/team/app", "r.example/other"], &[PUSH, OTHER], &[PUSH, OTHER])]
+    #[case::another_not_given(of_providers(true, false, &[], THERE), &["r.example/team/app"], &[PUSH], &[OTHER])]
+    fn a_providers_token_is_for_what_it_was_given_for(
+        #[case] sources: Sources,
+        #[case] asked: &[&str],
+        #[case] target: &[&str],
+        #[case] source: &[&str],
+    ) {
+        let map = AccessMap::new(&sources, &keychain(&[]).with_provided(given(asked)));
+        assert_eq!((scopes(map.target()), scopes(map.named("x"))), (own(target), own(source)));
+    }
+
     fn own(words: &[&str]) -> Vec<String> {
         words.iter().map(|&word| word.into()).collect()
     }
@@ -391,9 +572,10 @@ mod tests {
         let map = AccessMap::new(&sources(true, true, &[], THERE), &keychain);
         assert_eq!(scopes(map.target()), scopes(map.named("x")));
         let of = |access: Result<&Access, KeychainError>| {
-            access.unwrap().credential.clone().unwrap().secret
+            access.unwrap().credential.clone().unwrap().origin.to_string()
         };
-        assert_eq!((of(map.target()), of(map.named("x"))), ("push".into(), "own".into()));
+        let both = ("Secret push".into(), "Secret own".into());
+        assert_eq!((of(map.target()), of(map.named("x"))), both);
     }
 
     /// Of many repositories each has its scope in one set, with the target's, and no set is large.

@@ -1,6 +1,8 @@
 //! pure: a spec → the target, the sources and the policies, parsed once into types that cannot be wrong.
 
+mod error;
 mod format;
+mod provider;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,8 +19,10 @@ use crate::oci::{
     Platform, Prefix, Reference,
     descriptor::is_reference,
     platform::PlatformError,
-    reference::{self, ReferenceError, Repository},
+    reference::{self, Repository},
 };
+
+pub use self::error::SpecError;
 
 /// What a spec asks for.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct Sources {
     pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
     pub push_secret: Option<String>,
+    /// Whether credential providers give what pushes to the target.
+    pub push_provider: bool,
     /// The sources, in the order of the spec.
     pub sources: Vec<Source>,
     /// Platforms that the index must have beside those that the sources have.
@@ -80,6 +86,8 @@ pub struct Source {
     pub annotations: BTreeMap<String, String>,
     /// Name of the Secret that may read it.
     pub secret: Option<String>,
+    /// Whether credential providers give what reads it.
+    pub provider: bool,
 }
 
 /// A platform in the user's words: what the words leave out is not compared.
@@ -89,132 +97,6 @@ pub struct Declared {
     pub text: String,
     /// Their parse.
     pub platform: Platform,
-}
-
-/// Why a spec cannot be served. Most of these the API server refuses at apply; they are checked
-/// again because a CustomResourceDefinition can be older than the operator.
-#[derive(Debug, thiserror::Error)]
-pub enum SpecError {
-    /// The target is no reference.
-    #[error("spec.target.image: {source}")]
-    Target {
-        /// What is wrong with it.
-        #[source]
-        source: ReferenceError,
-    },
-    /// The target has a digest or no tag.
-    #[error("spec.target.image: {reference} must be repository:tag, without a digest")]
-    TargetNotTag {
-        /// The target.
-        reference: Reference,
-    },
-    /// A source's image is no reference.
-    #[error("spec.sources[{name}].image: {source}")]
-    Image {
-        /// The source.
-        name: String,
-        /// What is wrong with it.
-        #[source]
-        source: ReferenceError,
-    },
-    /// A source is the target.
-    #[error(
-        "spec.sources[{name}].image: {reference} is the target itself; to keep what its index has \
-         now, use removalPolicy: Retain"
-    )]
-    SourceIsTarget {
-        /// The source.
-        name: String,
-        /// The reference.
-        reference: Reference,
-    },
-    /// A source is one of the additional tags.
-    #[error(
-        "spec.sources[{name}].image: {reference} is one of spec.target.additionalTags, which would be overwritten: take it out of one of the two"
-    )]
-    SourceIsTag {
-        /// The source.
-        name: String,
-        /// The reference.
-        reference: Reference,
-    },
-    /// An additional tag that is no tag, or the target's own.
-    #[error("spec.target.additionalTags: {tag:?} {why}")]
-    AdditionalTag {
-        /// The tag.
-        tag: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The template of the images' tags cannot be used.
-    #[error("spec.target.platformTags: {why}")]
-    PlatformTags {
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// A Docker manifest list with what it cannot have.
-    #[error("spec.target.format: a Docker manifest list has no {what}: {remedy}")]
-    Docker {
-        /// What the spec asks for.
-        what: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// An annotation that makes an image an attestation.
-    #[error(
-        "spec.sources[{name}].annotations: {key:?} ties BuildKit's attestations to their image, and is not \
-         set by hand"
-    )]
-    Annotation {
-        /// The source.
-        name: String,
-        /// The annotation.
-        key: String,
-    },
-    /// A platform that cannot be parsed.
-    #[error("{field}: {source}")]
-    Platform {
-        /// The field that has it.
-        field: String,
-        /// What is wrong with it.
-        #[source]
-        source: PlatformError,
-    },
-    /// `Trust` without exactly one platform.
-    #[error(
-        "spec.sources[{name}]: platformPolicy: Trust needs exactly one platform, it has {platforms}"
-    )]
-    TrustWithoutPlatform {
-        /// The source.
-        name: String,
-        /// How many it has.
-        platforms: usize,
-    },
-    /// Certificates for a host that is spoken to without TLS.
-    #[error(
-        "spec.registries[{host}]: certSecretRef is for TLS, and plainHTTP does without it: leave out one of the two"
-    )]
-    CertificatesWithoutTls {
-        /// The host.
-        host: String,
-    },
-    /// An image that tenants may not name.
-    #[error(
-        "{field}: {reference} is in no registry that the operator may be told to use (--allowed-registries): name another one, or ask the operator's admin to allow {repository}",
-        repository = .reference.repository()
-    )]
-    NotAllowed {
-        /// The field that has it.
-        field: String,
-        /// The image.
-        reference: Reference,
-    },
-    /// Two sources of one name.
-    #[error("spec.sources: the name {name} occurs twice")]
-    DuplicateName {
-        /// The name.
-        name: String,
-    },
 }
 
 impl Sources {
@@ -245,6 +127,7 @@ impl Sources {
             sources.push(Source::parse(source, &target, tags)?);
         }
         format::check(spec)?;
+        provider::check(spec, target.repository(), &sources)?;
         let mut certificates = BTreeMap::new();
         for registry in &spec.registries {
             let Some(secret) = &registry.cert_secret_ref else { continue };
@@ -260,6 +143,7 @@ impl Sources {
             format: spec.target.format,
             tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
+            push_provider: spec.target.provider.is_some(),
             sources,
             required: platforms(&spec.required_platforms, "spec.requiredPlatforms")?
                 .into_iter()
@@ -328,6 +212,12 @@ impl Sources {
         matches!(self.sources.as_slice(), [one] if as_it_is(one)) && self.annotations.is_empty()
     }
 
+    /// Whether the object says how `repository`'s registry is trusted.
+    #[must_use]
+    pub fn has_own_tls(&self, repository: &Repository) -> bool {
+        self.plain_http(repository) || self.certificates.contains_key(repository.host())
+    }
+
     /// Whether the object says that `repository`'s registry is spoken to without TLS.
     #[must_use]
     pub fn plain_http(&self, repository: &Repository) -> bool {
@@ -368,6 +258,7 @@ impl Source {
             optional: spec.optional,
             annotations: spec.annotations.clone(),
             secret: spec.secret_ref.as_ref().map(|secret| secret.name.clone()),
+            provider: spec.provider.is_some(),
         })
     }
 }

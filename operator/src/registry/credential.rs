@@ -8,13 +8,22 @@ use sha2::{Digest, Sha256};
 /// A credential, and where it came from.
 #[derive(Clone)]
 pub struct Credential {
-    /// Name of the Secret that it was read from, for messages.
-    pub secret: String,
+    /// Where it came from, for messages.
+    pub origin: Origin,
     /// What proves who asks.
     pub proof: Proof,
     /// Origin and path of the token realm that the Secret itself trusts with it, beside those that
     /// are trusted for everyone.
     pub token_realm: Option<String>,
+}
+
+/// Where a credential came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The Secret of this name.
+    Secret(String),
+    /// The credential provider of this name: it is the operator's own.
+    Provider(String),
 }
 
 /// What proves who asks.
@@ -49,9 +58,29 @@ impl Credential {
     pub fn of_password(secret: &str, username: &str, password: &str) -> Self {
         let (username, password) = (username.into(), password.into());
         Self {
-            secret: secret.into(),
+            origin: Origin::Secret(secret.into()),
             proof: Proof::Password { username, password },
             token_realm: None,
+        }
+    }
+}
+
+impl Origin {
+    /// The name of the Secret, where it is one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Secret(name) => Some(name),
+            Self::Provider(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret(name) => write!(f, "Secret {name}"),
+            Self::Provider(name) => write!(f, "provider {name}"),
         }
     }
 }
@@ -94,7 +123,7 @@ impl Identity {
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential").field("secret", &self.secret).finish_non_exhaustive()
+        f.debug_struct("Credential").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Request;
+use super::{Origin, Request};
 use crate::oci::{Digest, manifest::ManifestError};
 
 /// Why a registry did not do what it was asked.
@@ -198,16 +198,16 @@ pub enum RegistryError {
     /// The registry sends credentials to a host that is not trusted with them (REGISTRY.md rule 3).
     #[error(
         "{host} asks for its tokens to be fetched from {realm}, which is not trusted with its \
-         credentials: annotate the Secret {secret} with multiarch.dev/token-realm: {realm}, or \
-         ask the operator's admin for --token-realm {host}={realm}"
+         credentials: {}ask the operator's admin for --token-realm {host}={realm}",
+        annotate(.credential, .realm)
     )]
     RealmNotTrusted {
         /// The registry.
         host: String,
         /// The realm's origin and path, without query.
         realm: String,
-        /// The Secret whose credential would have gone there.
-        secret: String,
+        /// Whose credential would have gone there.
+        credential: Origin,
     },
     /// The name resolves to an address that registries may not have (REGISTRY.md rule 5).
     #[error("{host} is at {address}, where the operator does not go: {why}")]
@@ -264,8 +264,8 @@ impl RegistryError {
             Self::Unauthorized { status, .. }
             | Self::Denied { status, .. }
             | Self::Unavailable { status, .. }
-            | Self::Refused { status, .. } => Some(*status),
-            Self::Paused { pause: Pause::Asked { status }, .. } => Some(*status),
+            | Self::Refused { status, .. }
+            | Self::Paused { pause: Pause::Asked { status }, .. } => Some(*status),
             Self::RateLimited { .. } | Self::Paused { pause: Pause::NoneLeft, .. } => Some(429),
             _ => None,
         }
@@ -277,6 +277,14 @@ fn kind(request: &Request) -> String {
         "referrers" => "a page of referrers".into(),
         noun => format!("a {noun}"),
     }
+}
+
+/// What the owner of a credential can do; the operator's own is its admin's.
+fn annotate(credential: &Origin, realm: &str) -> String {
+    let annotate = |secret| {
+        format!("annotate the Secret {secret} with multiarch.dev/token-realm: {realm}, or ")
+    };
+    credential.secret().map_or_else(String::new, annotate)
 }
 
 fn listed(codes: &[String]) -> String {

@@ -32,7 +32,7 @@ const BLOBS: usize = 1024;
 /// that is good enough ([`Access::since`]), and never that there is nothing, or a failure: those are
 /// for the ones who were waiting while it was asked. Manifests and configs cannot change under their
 /// digest, so they are read once and kept, up to a sum of bytes; that a manifest is still there is
-/// asked all the same, by HEAD. What is written through here is forgotten, before and after.
+/// asked all the same, by HEAD. What is written through here is forgotten.
 pub struct Shared<R> {
     inner: R,
     named: Slots<Named, Told>,

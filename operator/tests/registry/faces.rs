@@ -94,9 +94,10 @@ impl Kind {
 
 impl Face {
     pub(crate) async fn start(kind: Kind) -> Self {
-        let (kind, is_shared) = kind.apart();
-        let face = Box::pin(Self::alone(kind)).await;
-        if is_shared { face.shared() } else { face }
+        match kind {
+            Kind::Shared(kind) => Self::alone(*kind).await.shared(),
+            alone => Self::alone(alone).await,
+        }
     }
 
     fn shared(self) -> Self {
@@ -146,7 +147,7 @@ impl Face {
             Kind::Http => serve(Store::new(), Lies::default()).await,
             Kind::HttpBasic => with_login(Login::Basic(users)).await,
             Kind::HttpBearer => with_login(Login::bearer(users)).await,
-            shared => unreachable!("{shared:?} is not alone"),
+            Kind::Shared(kind) => unreachable!("{kind:?} is not alone"),
         };
         Self {
             client: Client::Remote(Box::new(remote(Limits::default()))),
@@ -297,14 +298,21 @@ async fn with_login(login: Login) -> Server {
     serve(Store::new(), Lies { login, lies: Vec::new() }).await
 }
 
+/// How many requests a second there may be is tried in `budgets.rs`, and slows down all else.
+pub(crate) fn unhurried(limits: Limits) -> Limits {
+    Limits { a_second: 1000.0, ..limits }
+}
+
 /// A client that goes to the loopback by plain HTTP.
 pub(crate) fn remote(limits: Limits) -> Remote {
+    let limits = unhurried(limits);
     let options = Options { allow_loopback: true, allow_http: true, limits, ..Options::default() };
     Remote::new(options).unwrap()
 }
 
 /// The same, of an admin who has named `host`.
 pub(crate) fn remote_naming(host: &str, limits: Limits) -> Remote {
+    let limits = unhurried(limits);
     let allowed = vec![host.parse().unwrap()];
     let options =
         Options { allow_loopback: true, allow_http: true, limits, allowed, ..Options::default() };

@@ -72,12 +72,14 @@ impl Site {
                 seen.lock().unwrap().push(one.method);
             }
         };
+        // A registry of somebody's is asked as the operator would, and one of ours has nobody else to serve.
+        let a_second = if at.host.starts_with("127.0.0.1:") { 1000.0 } else { 20.0 };
         let options = Options {
             allow_loopback: true,
             allow_http: true,
             allowed: vec![at.host.parse().unwrap()],
             token_realms: at.token_realms.clone(),
-            limits: Limits { backoff: Duration::from_millis(10), ..Limits::default() },
+            limits: Limits { backoff: Duration::from_millis(10), a_second, ..Limits::default() },
             observe: Arc::new(observe),
             ..Options::default()
         };

@@ -139,8 +139,8 @@ async fn news_reach_everybody_within_two_intervals() {
         )
         .await;
         let last = seen.iter().map(|seen| seen.expect("not seen at all")).max();
-        // Between a look at the old and the next one is an interval, and the first look of `live`
-        // is up to one interval late.
+        // The first look within an interval, by an answer that may be older than the news; the second
+        // one an interval later by one that is not.
         assert!(last.is_some_and(|last| last <= LONG.mul_f64(1.9)), "{last:?}");
         assert_eq!(reads(&store), 2, "the new manifest and its config, for all of them");
     }

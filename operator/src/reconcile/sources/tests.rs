@@ -1,6 +1,6 @@
 //! Each reason to refuse a spec, and what a good one is parsed into.
 
-use multiarch_crds::v1alpha1::{Registry, SecretRef, Target};
+use multiarch_crds::v1alpha1::{Provider, Registry, SecretRef, Target};
 use rstest::rstest;
 
 use super::*;
@@ -130,6 +130,52 @@ fn parses() {
         message.starts_with("spec.registries[s.example]: certSecretRef is for TLS"),
         "{message}"
     );
+}
+
+fn with_provider(
+    target: bool,
+    source: bool,
+    secret: bool,
+    registries: Vec<Registry>,
+) -> MultiArchImageSpec {
+    let mut spec = spec(TARGET, of(&[], false));
+    spec.target.provider = target.then_some(Provider::Kubelet);
+    spec.sources[0].provider = source.then_some(Provider::Kubelet);
+    let named = secret.then(|| SecretRef { name: "s".into() });
+    spec.target.secret_ref = named.clone().filter(|_| target);
+    spec.sources[0].secret_ref = named.filter(|_| source);
+    MultiArchImageSpec { registries, ..spec }
+}
+
+fn trusted(host: &str, plain_http: bool, secret: bool) -> Vec<Registry> {
+    let cert_secret_ref = secret.then(|| SecretRef { name: "ca".into() });
+    vec![Registry { host: host.into(), plain_http, cert_secret_ref }]
+}
+
+#[rstest]
+#[case::target(with_provider(true, false, false, vec![]), None)]
+#[case::source(with_provider(false, true, false, vec![]), None)]
+#[case::elsewhere(with_provider(true, true, false, trusted("r.example:5000", true, false)), None)]
+#[case::nothing_said(with_provider(true, true, false, trusted("r.example", false, false)), None)]
+#[case::target_with_secret(with_provider(true, false, true, vec![]), Some("spec.target: provider gives the credential in the place"))]
+#[case::source_with_secret(with_provider(false, true, true, vec![]), Some("spec.sources[amd64]: provider gives the credential in the place"))]
+#[case::without_tls(
+    with_provider(true, false, false, trusted("r.example", true, false)),
+    Some("spec.target.provider: the operator's own credential")
+)]
+#[case::by_another_ca(
+    with_provider(false, true, false, trusted("r.example", false, true)),
+    Some("spec.sources[amd64].provider: the operator's own credential")
+)]
+fn a_provider_stands_alone(#[case] spec: MultiArchImageSpec, #[case] words: Option<&str>) {
+    match (Sources::parse(&spec), words) {
+        (Ok(sources), None) => {
+            assert_eq!(sources.push_provider, spec.target.provider.is_some());
+            assert_eq!(sources.sources[0].provider, spec.sources[0].provider.is_some());
+        }
+        (Err(error), Some(words)) => assert!(error.to_string().starts_with(words), "{error}"),
+        (got, _) => panic!("{got:?}"),
+    }
 }
 
 #[rstest]

@@ -264,7 +264,7 @@ impl Slot {
         let mut known = self.budgets.known();
         let Known { sites, accounts } = &mut *known;
         let site = sites.entry(self.key.site.clone()).or_default();
-        let Some(account) = accounts.get_mut(&self.key) else { return None };
+        let account = accounts.get_mut(&self.key)?;
         let back = !site.connects.circuit.is_closed() || !account.answers.circuit.is_closed();
         site.connects.answered();
         account.answers.answered();

@@ -261,7 +261,7 @@ impl Remote {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
         let Asked { registry, access, method, .. } = asked;
-        let (asker, mut kind) = (Asker::of(access), asked.kind);
+        let (whose, mut kind) = (Asker::of(access), asked.kind);
         let mut url = from.clone();
         let mut elsewhere = false;
         for _ in 0..=self.transport.limits().redirects {
@@ -274,7 +274,7 @@ impl Remote {
             let sent = if asked.begins {
                 self.begin(asked, &url, tls.cloned(), headers).await
             } else {
-                let tls = tls.map(AsRef::as_ref);
+                let (asker, tls) = (whose, tls.map(AsRef::as_ref));
                 let hop =
                     Hop { registry, asker, kind, method, url: &url, tls, headers, body, behind: 0 };
                 self.transport.send(hop).await

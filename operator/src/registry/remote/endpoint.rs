@@ -44,7 +44,7 @@ impl Remote {
             return Err(RegistryError::RealmNotTrusted {
                 host: call.host().into(),
                 realm: trust::shown(realm),
-                secret: credential.secret.clone(),
+                credential: credential.origin.clone(),
             });
         }
         if at.scheme() == "https" && realm.scheme() == "http" {

@@ -248,18 +248,18 @@ impl After {
     /// After `error`, which may pass after `passing`.
     fn of(error: &RegistryError, passing: Option<Duration>) -> Self {
         use RegistryError as E;
-        let is_own = |noun| noun == "manifest";
         let looks = match error {
-            // It may have been stored although nobody said so.
-            E::Unavailable { request, status: 502 | 504, .. } => is_own(request.noun),
+            // It may have been stored although nobody said so. And registries refuse to write what is there already
+            // (immutable tags, lost rights).
+            E::Unavailable { request, status: 502 | 504, .. } | E::Refused { request, .. } => {
+                request.noun == "manifest"
+            }
             E::Unreachable { request, .. } => {
-                is_own(request.noun) && failure::cut_after_sending(error)
+                request.noun == "manifest" && failure::cut_after_sending(error)
             }
             E::TooSlow { request, limit, .. } => {
-                is_own(request.noun) && limit.starts_with(NO_ANSWER)
+                request.noun == "manifest" && limit.starts_with(NO_ANSWER)
             }
-            // Registries refuse to write what is there already (immutable tags, lost rights).
-            E::Refused { request, .. } => is_own(request.noun),
             E::Denied { .. } => true,
             _ => false,
         };

@@ -169,31 +169,23 @@ impl<R: Registry> Shared<R> {
 }
 
 impl<R> Shared<R> {
-    /// Forgets what `references` name, for everybody, now and when what this gives is dropped: an
-    /// answer from before a write, or from while it was at work, is not believed after it.
+    /// Forgets what `references` name, for everybody, when what this gives is dropped: an answer from
+    /// before a write, or from while it was at work, is not believed after it.
     #[must_use]
     pub(super) fn writing<'a, const N: usize>(
         &'a self,
         repository: &'a Repository,
         references: [TagOrDigest; N],
     ) -> Writing<'a, N> {
-        let writing = Writing { named: &self.named, repository, references };
-        writing.forget();
-        writing
-    }
-}
-
-impl<const N: usize> Writing<'_, N> {
-    fn forget(&self) {
-        self.named.forget(|named| {
-            named.repository == *self.repository && self.references.contains(&named.reference)
-        });
+        Writing { named: &self.named, repository, references }
     }
 }
 
 impl<const N: usize> Drop for Writing<'_, N> {
     fn drop(&mut self) {
-        self.forget();
+        self.named.forget(|named| {
+            named.repository == *self.repository && self.references.contains(&named.reference)
+        });
     }
 }
 

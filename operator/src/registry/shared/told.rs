@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::{
     oci::{Descriptor, Digest},
-    registry::{Access, RegistryError},
+    registry::{Access, Origin, RegistryError},
 };
 
 /// The answer to the question what a reference names, and when that was asked.
@@ -81,7 +81,9 @@ impl Failed {
 }
 
 fn secrets(access: &Access) -> impl Iterator<Item = &str> {
-    let own = access.credential.iter().map(|credential| credential.secret.as_str());
+    let own = access.credential.iter().map(|credential| match &credential.origin {
+        Origin::Secret(name) | Origin::Provider(name) => name.as_str(),
+    });
     own.chain(access.certificates.secrets())
 }
 
