@@ -7,6 +7,8 @@ mod faces;
 #[path = "registry/object.rs"]
 mod object;
 
+use std::sync::Arc;
+
 use faces::{remote, tag};
 use multiarch_crds::condition::Reason;
 use multiarch_operator::{
@@ -18,6 +20,7 @@ use multiarch_operator::{
             server::{Realm, User},
         },
         remote::Limits,
+        shared::Shared,
     },
 };
 use object::Object;
@@ -189,7 +192,7 @@ async fn cve_2021_41190_what_is_both_an_index_and_an_image_is_refused() {
     assert!(server.requests().iter().all(|request| !request.starts_with("PUT")));
 }
 
-/// What was read for one tenant is no answer for another, who may not read it.
+/// What was read for one tenant is no answer for another, who may not read it, also where answers are kept.
 #[rstest]
 #[case::basic(Login::Basic as fn(Vec<User>) -> Login)]
 #[case::bearer(Login::bearer)]
@@ -197,7 +200,8 @@ async fn cve_2021_41190_what_is_both_an_index_and_an_image_is_refused() {
 async fn what_one_tenant_read_is_not_kept_for_another(#[case] login: fn(Vec<User>) -> Login) {
     let users = [alice(), vec![User::new("mallory", "m", &["mallory/app"])]].concat();
     let server = registry(login(users), []).await;
-    let (remote, app) = (remote(Limits::default()), server.repository(APP));
+    let app = server.repository(APP);
+    let remote = Shared::new(remote(Limits::default()), 1 << 20, Arc::new(|_| {}));
     let who = |name: &str, password: &str| faces::access(Some((name, password)));
     let read = async |access: &Access| remote.get_manifest(access, &app, &tag("amd64")).await;
     let found = read(&who("alice", PASSWORD)).await.unwrap().unwrap();

@@ -20,7 +20,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
@@ -395,9 +395,5 @@ fn error(status: u16, code: &str) -> Response {
 
 /// A response that could not be built is a mistake in this server.
 fn built(response: Result<Response, axum::http::Error>) -> Response {
-    response.unwrap_or_else(|_| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        response
-    })
+    response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
