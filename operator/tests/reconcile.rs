@@ -1,6 +1,8 @@
 //! The pipeline over a registry in memory, run after run: what is published, what the status says, and each request that it took.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "reconcile/scale.rs"]
+mod scale;
 #[path = "reconcile/world.rs"]
 mod world;
 
@@ -36,6 +38,8 @@ mod laws;
 mod laws_of_tags;
 #[path = "reconcile/mirror.rs"]
 mod mirror;
+#[path = "reconcile/model.rs"]
+mod model;
 #[path = "reconcile/platforms.rs"]
 mod platforms;
 #[path = "reconcile/policy.rs"]

@@ -30,6 +30,7 @@ struct State {
     repositories: BTreeMap<String, Content>,
     log: Vec<Request>,
     faults: Vec<Fault>,
+    losses: Vec<Fault>,
     hangs: Vec<(When, Duration)>,
     login: Option<(String, String)>,
     no_mounts: bool,
@@ -88,6 +89,15 @@ impl Store {
         self.state().faults.push(Fault { when: Arc::new(when), error: Arc::new(error) });
     }
 
+    /// From now on the port's face does what the writes ask for that `when` picks, and answers with `error`.
+    pub fn lose(
+        &self,
+        when: impl Fn(&Request) -> bool + Send + Sync + 'static,
+        error: impl Fn(&Request) -> RegistryError + Send + Sync + 'static,
+    ) {
+        self.state().losses.push(Fault { when: Arc::new(when), error: Arc::new(error) });
+    }
+
     /// From now on the port's face never answers the requests that `when` picks.
     pub fn hang(&self, when: impl Fn(&Request) -> bool + Send + Sync + 'static) {
         self.delay(Duration::MAX, when);
@@ -103,11 +113,12 @@ impl Store {
         self.state().hangs.push((Arc::new(when), by));
     }
 
-    /// Ends every [`Store::fail`], [`Store::hang`], [`Store::delay`] and [`Store::protect`].
+    /// Ends every [`Store::fail`], [`Store::lose`], [`Store::hang`], [`Store::delay`] and [`Store::protect`].
     pub fn mend(&self) {
         let mut state = self.state();
         state.protected = false;
         state.faults.clear();
+        state.losses.clear();
         state.hangs.clear();
     }
 

@@ -228,36 +228,12 @@ impl World {
 
     /// As [`Self::run`] where tags name what is not there.
     pub(crate) async fn run_unchecked(&mut self) -> Report {
-        let requested = self.requested_at.is_some()
-            && self.requested_at != self.status.last_handled_reconcile_at;
-        let put_off = self.put_off && !requested && self.refused == Some(self.generation);
-        let sources = Sources::parse(&self.spec).unwrap();
-        let memory = Memory::of(&self.status, Some(self.generation), &sources);
-        let secrets = self
-            .secrets
-            .iter()
-            .map(|(name, json)| (name.clone(), DockerConfig::parse(name, json.as_bytes())));
-        let keychain = Keychain::with(secrets.collect());
-        let (stage, corrections) = (Stage::default(), self.corrections.clone());
-        let looks = self.looks.clone();
-        let job = Job {
-            registry: &self.store,
-            sources: &sources,
-            keychain: &keychain,
-            memory: &memory,
-            requested,
-            put_off,
-            looks: &looks,
-            claims: &self.claims,
-            corrections: &corrections,
-            now: self.now,
-            since: Since::anew(Instant::now()),
-            stage: &stage,
-        };
+        let requested = self.is_requested();
+        let stage = Stage::default();
         self.store.forget();
         let timeout = self.spec.timeout.into();
-        let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
-        let run = run.as_mut().await.unwrap_or_else(|_| {
+        let run = tokio::time::timeout(timeout, self.attempt(&stage, requested)).await;
+        let run = run.unwrap_or_else(|_| {
             let now = stage.blob().map(|blob| (self.generation, blob));
             let again = now.as_ref().filter(|now| self.cut_off.as_ref() == Some(now));
             let again = again.map(|(_, blob)| blob);
@@ -278,8 +254,8 @@ impl World {
         if run.put_back {
             self.corrections.count(self.now);
         }
-        let is_refused =
-            matches!(retry, Some(Retry::Refused { .. })) || (put_off && retry.is_none());
+        let is_refused = matches!(retry, Some(Retry::Refused { .. }))
+            || (self.is_put_off(requested) && retry.is_none());
         self.refused = is_refused.then_some(self.generation);
         self.failures = match retry {
             Some(Retry::Backoff | Retry::After(_) | Retry::Refused { .. }) => self.failures + 1,
@@ -310,6 +286,62 @@ impl World {
             events: told.into_iter().map(|event| event.reason).collect(),
             retry,
         }
+    }
+
+    /// One run, without a limit of time, and without what becomes of it.
+    async fn attempt(&self, stage: &Stage, requested: bool) -> Run {
+        let sources = Sources::parse(&self.spec).unwrap();
+        let memory = Memory::of(&self.status, Some(self.generation), &sources);
+        let secrets = self
+            .secrets
+            .iter()
+            .map(|(name, json)| (name.clone(), DockerConfig::parse(name, json.as_bytes())));
+        let keychain = Keychain::with(secrets.collect());
+        let job = Job {
+            registry: &self.store,
+            sources: &sources,
+            keychain: &keychain,
+            memory: &memory,
+            requested,
+            put_off: self.is_put_off(requested),
+            looks: &self.looks,
+            claims: &self.claims,
+            corrections: &self.corrections,
+            now: self.now,
+            since: Since::anew(Instant::now()),
+            stage,
+        };
+        Box::pin(reconcile::run(&job)).await
+    }
+
+    /// Is killed in a run when it makes a request after so many, or before it writes its status; and is started again.
+    pub(crate) async fn killed_after(&mut self, requests: usize) {
+        self.store.forget();
+        let store = self.store.clone();
+        self.store.hang(move |_| store.requests().len() > requests);
+        let (stage, timeout) = (Stage::default(), self.spec.timeout.into());
+        let requested = self.is_requested();
+        // The clock stands still while anything moves, so it is over only when nothing does.
+        let _ = tokio::time::timeout(timeout, self.attempt(&stage, requested)).await;
+        self.restart();
+    }
+
+    fn is_put_off(&self, requested: bool) -> bool {
+        self.put_off && !requested && self.refused == Some(self.generation)
+    }
+
+    fn is_requested(&self) -> bool {
+        self.requested_at.is_some() && self.requested_at != self.status.last_handled_reconcile_at
+    }
+
+    /// The target's tag.
+    pub(crate) fn tag(&self) -> &str {
+        self.spec.target.image.rsplit(':').next().unwrap()
+    }
+
+    /// The generation of the spec.
+    pub(crate) fn generation(&self) -> i64 {
+        self.generation
     }
 
     /// What holds after every run.

@@ -64,14 +64,14 @@ impl Registry for Store {
             let (host, codes) = (repository.host().into(), vec!["DENIED".into()]);
             return Err(RegistryError::TagImmutable { host, request, status: 409, codes });
         }
-        self.accept(repository.path(), reference, manifest).map_err(|rejected| {
-            RegistryError::Refused {
-                host: repository.host().into(),
-                request,
-                status: rejected.status,
-                codes: vec![rejected.code.into()],
-            }
-        })
+        let accepted = self.accept(repository.path(), reference, manifest);
+        accepted.map_err(|rejected| RegistryError::Refused {
+            host: repository.host().into(),
+            request: request.clone(),
+            status: rejected.status,
+            codes: vec![rejected.code.into()],
+        })?;
+        self.answered(&request)
     }
 
     async fn blob_exists(
@@ -108,10 +108,11 @@ impl Registry for Store {
         }
         let Some(bytes) = self.get_blob(from.access, source, blob).await? else { return Ok(None) };
         self.admit(to.access, target, &Request::upload("POST", target, &blob.digest)).await?;
-        self.admit(to.access, target, &Request::blob("PUT", target, &blob.digest)).await?;
+        let put = Request::blob("PUT", target, &blob.digest);
+        self.admit(to.access, target, &put).await?;
         progress(blob.size);
         self.push_blob(target.path(), &blob.media_type, bytes);
-        Ok(Some(Copied::Uploaded))
+        self.answered(&put).map(|()| Some(Copied::Uploaded))
     }
 
     async fn delete_tag(
@@ -121,9 +122,10 @@ impl Registry for Store {
         tag: &str,
     ) -> Result<bool, RegistryError> {
         let reference = TagOrDigest::Tag(tag.into());
-        self.admit(access, repository, &Request::manifest("DELETE", repository, &reference))
-            .await?;
-        Ok(self.untag(repository.path(), tag))
+        let request = Request::manifest("DELETE", repository, &reference);
+        self.admit(access, repository, &request).await?;
+        let was_there = self.untag(repository.path(), tag);
+        self.answered(&request).map(|()| was_there)
     }
 
     async fn list_referrers(
@@ -172,6 +174,13 @@ impl Store {
             let host = repository.host().into();
             Err(RegistryError::WrongSize { host, request, expected, received })
         }
+    }
+
+    /// The answer to what was done, unless it is lost.
+    fn answered(&self, request: &Request) -> Result<(), RegistryError> {
+        let losses = self.state().losses.clone();
+        let lost = losses.iter().find(|loss| (loss.when)(request));
+        lost.map_or(Ok(()), |loss| Err((loss.error)(request)))
     }
 
     /// Logs the request, and refuses it where a fault or the login says so, or never answers.
