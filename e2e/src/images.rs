@@ -248,6 +248,17 @@ impl Image {
         self.manifest.digest()
     }
 
+    /// The digests of those of its blobs that are configs.
+    pub fn configs(&self) -> Result<Vec<String>> {
+        let manifests = self.children.iter().chain([&self.manifest]);
+        let configs = manifests.map(|manifest| -> Result<Option<String>> {
+            let document: Value =
+                serde_json::from_slice(&manifest.bytes).context("a manifest that is no JSON")?;
+            Ok(document["config"]["digest"].as_str().map(ToOwned::to_owned))
+        });
+        configs.filter_map(Result::transpose).collect()
+    }
+
     /// The digests of its blobs.
     pub fn blobs(&self) -> impl Iterator<Item = String> {
         self.blobs.iter().map(|blob| blob.digest.clone())

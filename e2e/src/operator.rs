@@ -100,8 +100,7 @@ impl Operator {
 
     /// Kills it as `kill -9` does.
     pub async fn kill(&mut self) -> Result<()> {
-        self.process.signal("KILL").await?;
-        self.process.ended(SOON).await.map(drop)
+        self.process.kill().await
     }
 
     /// Starts it anew after its end, and waits until it is ready.

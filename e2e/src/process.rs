@@ -71,6 +71,14 @@ impl Process {
         Ok(())
     }
 
+    /// Kills it as `kill -9` does, without a moment in between, and waits for its end.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.child.start_kill().context("failed to kill the process")?;
+        self.child.wait().await.context("failed to wait for the process")?;
+        self.leash.cut();
+        Ok(())
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let ended = timeout(deadline, self.child.wait()).await;

@@ -1,146 +1,133 @@
 //! A reverse proxy before a registry that writes down every request, and that a test can tell to answer by itself.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod answer;
+mod rule;
+mod seen;
+mod tokens;
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use anyhow::{Context, Result};
 use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, header},
     response::Response,
 };
-use futures::StreamExt;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::{Notify, futures::Notified},
+    task::JoinHandle,
+};
 
-/// A request as it went over the wire, and the status that it was answered with (0 while there is no answer).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Seen {
-    /// Its method.
-    pub method: String,
-    /// Its path.
-    pub path: String,
-    /// What follows the path after `?`, empty where nothing does.
-    pub query: String,
-    /// Its Authorization header.
-    pub authorization: Option<String>,
-    /// The length that it gives of its body.
-    pub length: u64,
-    /// The status of the answer.
-    pub status: u16,
-}
-
-impl Seen {
-    /// Whether it asks for an upload, which a mount is when it is refused.
-    #[must_use]
-    pub fn is_start(&self) -> bool {
-        self.method == "POST" && self.path.ends_with("/blobs/uploads/")
-    }
-
-    /// Whether it asks for a mount.
-    #[must_use]
-    pub fn is_mount(&self) -> bool {
-        self.is_start() && self.query.contains("mount=")
-    }
-
-    /// The digest of the blob that it reads, looks for, or sends to its end; empty for anything else.
-    #[must_use]
-    pub fn blob(&self) -> String {
-        let of_upload = self.query.split('&').find_map(|pair| pair.strip_prefix("digest="));
-        let of_blob = self.path.split_once("/blobs/sha256:").map(|(_, encoded)| encoded);
-        match (of_upload, of_blob) {
-            (Some(digest), _) => digest.replace("%3A", ":"),
-            (None, Some(encoded)) => format!("sha256:{encoded}"),
-            (None, None) => String::new(),
-        }
-    }
-
-    /// Whether it sends a blob.
-    #[must_use]
-    pub fn is_upload(&self) -> bool {
-        self.method == "PUT" && self.path.contains("/blobs/uploads/")
-    }
-
-    /// Whether it writes a manifest, by digest or under a tag.
-    #[must_use]
-    pub fn is_manifest_put(&self) -> bool {
-        self.method == "PUT" && self.path.contains("/manifests/")
-    }
-}
-
-/// What is answered in the registry's stead.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// A status and headers, without a body.
-    Status(u16, Vec<(&'static str, &'static str)>),
-    /// Nothing, for as long as the client waits.
-    Never,
-    /// What the registry answers to the same request without its query: to a mount, with an upload session.
-    WithoutQuery,
-    /// Nothing but the end of the connection, after the registry has done what it was asked.
-    Lost,
-    /// The registry's answer, and after so many bytes of its body the end of the connection.
-    CutAfter(usize),
-    /// So many bytes of the request's body to the registry, and the end of both connections.
-    CutUploadAfter(usize),
-}
-
-#[derive(Clone, Debug)]
-struct Rule {
-    method: String,
-    path: String,
-    answer: Answer,
-    /// How often it is followed.
-    times: usize,
-}
+pub use self::{
+    answer::Answer,
+    rule::Rule,
+    seen::{Operation, Seen, counts, open_uploads, peak},
+};
+use self::{
+    answer::{bad_gateway, end_the_connection},
+    tokens::Tokens,
+};
 
 #[derive(Debug, Default)]
 struct Book {
     seen: Vec<Seen>,
+    /// What has succeeded since the start, or since they were forgotten.
+    done: BTreeSet<Operation>,
     rules: Vec<Rule>,
+    configs: BTreeSet<String>,
+    tokens: Option<Tokens>,
+    /// host:port of the registry.
+    upstream: String,
+    is_down: bool,
 }
 
 /// The proxy. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    address: String,
-    book: Arc<Mutex<Book>>,
-    server: JoinHandle<std::io::Result<()>>,
+    upstream: Upstream,
+    address: SocketAddr,
+    host: String,
+    server: Mutex<JoinHandle<()>>,
+    /// Bound and deaf, so that the port is nobody else's while nobody listens.
+    _port: TcpSocket,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Upstream {
-    base: String,
     client: reqwest::Client,
     book: Arc<Mutex<Book>>,
+    at_work: Arc<AtomicUsize>,
+    asked: Arc<Notify>,
+    host: String,
+}
+
+/// Counts a request as long as it is at work, however it ends.
+struct AtWork(Arc<AtomicUsize>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Proxy {
     /// Starts one before `upstream` (host:port).
     pub async fn start(upstream: &str) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("failed to listen")?;
-        let address = listener.local_addr().context("failed to read the address")?.to_string();
-        let book = Arc::default();
-        let state = Upstream {
-            base: format!("http://{upstream}"),
+        Self::with_configs(upstream, BTreeSet::new()).await
+    }
+
+    /// The same where the digests of blobs that are configs are known.
+    async fn with_configs(upstream: &str, configs: BTreeSet<String>) -> Result<Self> {
+        let port = socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let address = port.local_addr().context("failed to read the address")?;
+        let host = address.to_string();
+        let book = Book { upstream: upstream.into(), configs, ..Book::default() };
+        let upstream = Upstream {
             client: client()?,
-            book: Arc::clone(&book),
+            book: Arc::new(Mutex::new(book)),
+            at_work: Arc::default(),
+            asked: Arc::default(),
+            host: host.clone(),
         };
-        let app = Router::new().fallback(forward).with_state(state);
-        let server = tokio::spawn(async { axum::serve(listener, app).await });
-        Ok(Self { address, book, server })
+        let server = Mutex::new(serve(address, upstream.clone())?);
+        Ok(Self { upstream, address, host, server, _port: port })
+    }
+
+    /// One more before the same registry, honest, and with nothing written down: another host to whoever asks.
+    pub async fn another(&self) -> Result<Self> {
+        let (upstream, configs) = {
+            let book = self.book();
+            (book.upstream.clone(), book.configs.clone())
+        };
+        Self::with_configs(&upstream, configs).await
     }
 
     /// Its host:port.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.address
+        &self.host
     }
 
     /// The requests since the start, or since the last [`Proxy::forget`].
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        lock(&self.book).seen.clone()
+        self.book().seen.clone()
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.book().seen.len()
     }
 
     /// Those of them whose path contains `part`.
@@ -149,9 +136,28 @@ impl Proxy {
         self.seen().into_iter().filter(|seen| seen.path.contains(part)).collect()
     }
 
+    /// Those of them that ask for `operation`.
+    #[must_use]
+    pub fn asked(&self, operation: Operation) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.operation == operation).collect()
+    }
+
     /// Counts from nothing again.
     pub fn forget(&self) {
-        lock(&self.book).seen.clear();
+        let mut book = self.book();
+        book.seen.clear();
+        book.done.clear();
+    }
+
+    /// Waits for the first request after this call.
+    pub fn next_request(&self) -> Notified<'_> {
+        self.upstream.asked.notified()
+    }
+
+    /// How many requests are at work.
+    #[must_use]
+    pub fn at_work(&self) -> usize {
+        self.upstream.at_work.load(Ordering::SeqCst)
     }
 
     /// Answers requests of `method` whose path contains `path` in the registry's stead. The latest rule that matches wins.
@@ -161,20 +167,80 @@ impl Proxy {
 
     /// The same for so many requests, and not for those after them.
     pub fn answer_times(&self, times: usize, method: &str, path: &str, answer: Answer) {
-        let (method, path) = (method.into(), path.into());
-        lock(&self.book).rules.push(Rule { method, path, answer, times });
+        self.follow(Rule::of_method(method, answer).path(path).first(times));
+    }
+
+    /// Follows `rule` from now on, before all that were there.
+    pub fn follow(&self, rule: Rule) {
+        self.book().rules.push(rule);
     }
 
     /// Forwards everything again.
     pub fn be_honest(&self) {
-        lock(&self.book).rules.clear();
+        self.book().rules.clear();
+    }
+
+    /// Takes the blob with this digest for a config from now on.
+    pub fn know_config(&self, digest: &str) {
+        self.book().configs.insert(digest.into());
+    }
+
+    /// Asks for bearer tokens from now on, and gives them out.
+    pub fn ask_for_tokens(&self) {
+        self.book().tokens = Some(Tokens::default());
+    }
+
+    /// Takes no token any more that it has given out.
+    pub fn revoke_tokens(&self) {
+        if let Some(tokens) = &mut self.book().tokens {
+            tokens.revoke();
+        }
+    }
+
+    /// Leads to another registry from now on (host:port).
+    pub fn lead_to(&self, upstream: &str) {
+        self.book().upstream = upstream.into();
+    }
+
+    /// Refuses connections, and cuts those that there are, until [`Proxy::come_back`].
+    pub fn go_down(&self) {
+        self.book().is_down = true;
+        lock(&self.server).abort();
+    }
+
+    /// Listens again, at the same port.
+    pub fn come_back(&self) -> Result<()> {
+        self.book().is_down = false;
+        *lock(&self.server) = serve(self.address, self.upstream.clone())?;
+        Ok(())
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        lock(&self.upstream.book)
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.server.abort();
+        lock(&self.server).abort();
     }
+}
+
+/// One that is bound to `address` beside another one that is.
+fn socket(address: SocketAddr) -> Result<TcpSocket> {
+    let socket = TcpSocket::new_v4().context("failed to make a socket")?;
+    socket.set_reuseport(true).context("failed to share a port")?;
+    socket.bind(address).with_context(|| format!("failed to bind {address}"))?;
+    Ok(socket)
+}
+
+fn serve(address: SocketAddr, upstream: Upstream) -> Result<JoinHandle<()>> {
+    let listener: TcpListener = socket(address)?.listen(1024).context("failed to listen")?;
+    let app = Router::new().fallback(forward).with_state(upstream);
+    Ok(tokio::spawn(async {
+        // It ends with its task only.
+        let _ = axum::serve(listener, app).await;
+    }))
 }
 
 /// The client of the proxy and of the tests: no redirects, plain HTTP.
@@ -187,114 +253,72 @@ pub fn client() -> Result<reqwest::Client> {
 }
 
 async fn forward(State(upstream): State<Upstream>, request: Request) -> Response {
-    let seen = seen(&request);
-    let (number, answer) = {
-        let mut book = lock(&upstream.book);
+    upstream.at_work.fetch_add(1, Ordering::SeqCst);
+    let _at_work = AtWork(Arc::clone(&upstream.at_work));
+    let (number, answer, refused) = {
+        let mut guard = lock(&upstream.book);
+        let book = &mut *guard;
+        if book.is_down {
+            drop(guard);
+            end_the_connection()
+        }
+        let mut seen = Seen::of(&request, &book.configs);
         let mut rules = book.rules.iter_mut().rev();
-        let rule = rules.find(|rule| {
-            rule.times > 0 && rule.method == seen.method && seen.path.contains(&rule.path)
-        });
-        let answer = rule.map(|rule| {
-            rule.times = rule.times.saturating_sub(1);
-            rule.answer.clone()
-        });
+        let answer = rules.find_map(|rule| rule.answer(&seen, &book.done));
+        let refused = match (&answer, &mut book.tokens) {
+            (None, Some(tokens)) => tokens.answer(&seen, &upstream.host),
+            _ => None,
+        };
+        seen.disturbed = answer.is_some();
         book.seen.push(seen);
-        (book.seen.len() - 1, answer)
+        (book.seen.len() - 1, answer, refused)
     };
-    let response = match answer {
-        Some(Answer::Never) => std::future::pending().await,
-        Some(Answer::Status(status, headers)) => {
-            let mut response = Response::builder().status(status);
-            for (name, value) in headers {
-                response = response.header(name, value);
-            }
-            response.body(Body::empty()).unwrap_or_default()
-        }
-        Some(Answer::WithoutQuery) => {
-            let (mut parts, body) = request.into_parts();
-            parts.uri = parts.uri.path().parse().unwrap_or_default();
-            or_bad_gateway(pass_on(&upstream, Request::from_parts(parts, body)).await)
-        }
-        Some(Answer::Lost) => {
-            let _ = pass_on(&upstream, request).await;
-            end_the_connection()
-        }
-        Some(Answer::CutAfter(bytes)) => {
-            let answer = or_bad_gateway(pass_on(&upstream, request).await);
-            answer.map(|body| cut(body, bytes))
-        }
-        Some(Answer::CutUploadAfter(bytes)) => {
-            let _ = pass_on(&upstream, request.map(|body| cut(body, bytes))).await;
-            end_the_connection()
-        }
-        None => or_bad_gateway(pass_on(&upstream, request).await),
+    upstream.asked.notify_waiters();
+    let response = match (answer, refused) {
+        (Some(answer), _) => answer.give(&upstream, request).await,
+        (None, Some(refused)) => refused,
+        (None, None) => upstream.answer(request).await,
     };
+    let mut guard = lock(&upstream.book);
+    let book = &mut *guard;
     // Forgotten in between, it is nobody's.
-    if let Some(seen) = lock(&upstream.book).seen.get_mut(number) {
+    if let Some(seen) = book.seen.get_mut(number) {
         seen.status = response.status().as_u16();
+        let begun = seen.is_start() && seen.status == 202;
+        let location = begun.then(|| seen::text(response.headers(), &header::LOCATION)).flatten();
+        let path = location.as_deref().map(|location| location.split('?').next());
+        seen.upload = path.flatten().unwrap_or_default().to_owned();
+        if response.status().is_success() {
+            book.done.insert(seen.operation);
+        }
     }
+    drop(guard);
     response
 }
 
-fn seen(request: &Request) -> Seen {
-    let text = |name| request.headers().get(name)?.to_str().ok().map(ToOwned::to_owned);
-    Seen {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        query: request.uri().query().unwrap_or_default().to_owned(),
-        authorization: text(header::AUTHORIZATION),
-        length: text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0),
-        status: 0,
+impl Upstream {
+    /// The registry's own answer.
+    async fn answer(&self, request: Request) -> Response {
+        self.pass_on(request).await.unwrap_or_else(|_| bad_gateway())
     }
-}
 
-fn or_bad_gateway(answer: Result<Response>) -> Response {
-    answer.unwrap_or_else(|_| {
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::BAD_GATEWAY;
-        response
-    })
-}
-
-/// Ends the task that serves this connection, and the connection with it. A handler has no other way to give no answer.
-fn end_the_connection() -> ! {
-    std::panic::resume_unwind(Box::new("a test cuts this connection"))
-}
-
-/// The first `bytes` of `body`, and an error after them.
-fn cut(body: Body, bytes: usize) -> Body {
-    let parts = body.into_data_stream().scan(bytes, |left, part| {
-        let end = match part {
-            Ok(part) if *left > 0 => {
-                let part = part.slice(..part.len().min(*left));
-                *left -= part.len();
-                Ok(part)
-            }
-            Ok(_) => Err(std::io::Error::other("cut")),
-            Err(error) => Err(std::io::Error::other(error)),
-        };
-        std::future::ready(Some(end))
-    });
-    // What is shorter is cut at its end.
-    let end = futures::stream::once(std::future::ready(Err(std::io::Error::other("cut"))));
-    Body::from_stream(parts.chain(end))
-}
-
-async fn pass_on(upstream: &Upstream, request: Request) -> Result<Response> {
-    let (parts, body) = request.into_parts();
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let answer = upstream
-        .client
-        .request(parts.method, format!("{}{target}", upstream.base))
-        .headers(end_to_end(&parts.headers))
-        .body(reqwest::Body::wrap_stream(body.into_data_stream()))
-        .send()
-        .await?;
-    let mut response = Response::builder().status(answer.status());
-    if let Some(headers) = response.headers_mut() {
-        *headers = end_to_end(answer.headers());
+    async fn pass_on(&self, request: Request) -> Result<Response> {
+        let (parts, body) = request.into_parts();
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let registry = lock(&self.book).upstream.clone();
+        let answer = self
+            .client
+            .request(parts.method, format!("http://{registry}{target}"))
+            .headers(end_to_end(&parts.headers))
+            .body(reqwest::Body::wrap_stream(body.into_data_stream()))
+            .send()
+            .await?;
+        let mut response = Response::builder().status(answer.status());
+        if let Some(headers) = response.headers_mut() {
+            *headers = end_to_end(answer.headers());
+        }
+        Ok(response.body(Body::from_stream(answer.bytes_stream()))?)
     }
-    Ok(response.body(Body::from_stream(answer.bytes_stream()))?)
 }
 
 /// Without the headers that speak of one connection.
@@ -308,6 +332,6 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// A test that failed while it held the lock says so by itself.
-fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

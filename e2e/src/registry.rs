@@ -1,10 +1,13 @@
 //! A real distribution registry of a test's own, behind the proxy that counts, and what CI would do with it: push, tag, delete.
 
 mod setup;
+mod storage;
+mod whole;
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +16,11 @@ use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-pub use self::setup::{Auth, CI, Login, READER, Setup, Storage, Wire};
+pub use self::{
+    setup::{Auth, BOTH, CI, Login, READER, Setup, Storage, Wire},
+    storage::Backup,
+    whole::Whole,
+};
 use crate::{
     await_condition::{SOON, await_some},
     bin::tool,
@@ -30,11 +37,12 @@ pub struct Registry {
     /// What the operator talks to.
     pub proxy: Proxy,
     address: String,
+    folder: PathBuf,
     is_tls: bool,
     own: Own,
     client: reqwest::Client,
-    folder: PathBuf,
-    _process: Process,
+    process: Arc<Process>,
+    starts: u32,
 }
 
 /// What the test itself is let in by.
@@ -68,15 +76,8 @@ impl Registry {
     /// Starts one as `setup` says.
     pub async fn start_as(folder: &Path, setup: &Setup<'_>) -> Result<Self> {
         fs::create_dir_all(folder).context("failed to make a folder for the registry")?;
-        let file = folder.join("registry.yaml");
-        fs::write(&file, setup.config(folder)?.to_string())
+        fs::write(folder.join(CONFIGURATION), setup.config(folder)?.to_string())
             .context("failed to write the registry's configuration")?;
-        let mut command = Command::new(tool("registry")?);
-        command.arg("serve").arg(&file);
-        let mut process = Process::start(command, &folder.join("registry.log"))?;
-        let address =
-            await_some("the registry listens", SOON, async || process.find_in_logs(listening))
-                .await?;
         let own = match setup.auth {
             Auth::Everyone => Own::Nothing,
             Auth::Password(logins) => logins.first().map_or(Own::Nothing, |it| Own::Password(*it)),
@@ -84,9 +85,25 @@ impl Registry {
         };
         let certificates = setup.wire.certificates();
         let client = certificates.map_or_else(client, Certificates::client_of)?;
-        let (is_tls, folder) = (certificates.is_some(), folder.to_owned());
+        let (process, address) = serve(folder, 1).await?;
         let proxy = Proxy::start(&address).await?;
-        Ok(Self { proxy, address, is_tls, own, client, folder, _process: process })
+        let (is_tls, folder) = (certificates.is_some(), folder.to_owned());
+        let process = Arc::new(process);
+        Ok(Self { proxy, address, folder, is_tls, own, client, process, starts: 1 })
+    }
+
+    /// The same registry under another host: behind one more proxy, which knows nothing of what the other one was told.
+    pub async fn another_host(&self) -> Result<Self> {
+        Ok(Self {
+            proxy: self.proxy.another().await?,
+            address: self.address.clone(),
+            folder: self.folder.clone(),
+            is_tls: self.is_tls,
+            own: self.own.clone(),
+            client: self.client.clone(),
+            process: Arc::clone(&self.process),
+            starts: self.starts,
+        })
     }
 
     /// The host of references to it: the proxy's, or its own where it speaks TLS.
@@ -133,6 +150,9 @@ impl Registry {
     /// Pushes `image` under `to` (repository:tag), past the proxy.
     pub async fn push(&self, to: &str, image: &Image) -> Result<()> {
         let (repository, tag) = split(to)?;
+        for config in image.configs()? {
+            self.proxy.know_config(&config);
+        }
         for blob in &image.blobs {
             self.put_blob(repository, blob).await?;
         }
@@ -266,6 +286,20 @@ impl Registry {
         }
         request.send().await.with_context(|| format!("{method} {url}"))
     }
+}
+
+const CONFIGURATION: &str = "registry.yaml";
+const STORAGE: &str = "storage";
+
+/// Starts the process whose configuration lies in `folder`, for the time that `number` counts, and waits until it listens.
+async fn serve(folder: &Path, number: u32) -> Result<(Process, String)> {
+    let mut command = Command::new(tool("registry")?);
+    command.arg("serve").arg(folder.join(CONFIGURATION));
+    let mut process = Process::start(command, &folder.join(format!("registry-{number}.log")))?;
+    let listens =
+        await_some("the registry listens", SOON, async || process.find_in_logs(listening));
+    let address = listens.await?;
+    Ok((process, address))
 }
 
 /// The repository, and the tag or digest.

@@ -16,20 +16,18 @@ use multiarch_crds::v1alpha1::MultiArchImage;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use crate::objects::REQUESTED_AT;
 use crate::{
-    await_condition::{SOON, await_condition},
     bin::workspace,
     cluster::Cluster,
     images::Image,
     namespace::Namespace,
+    objects::Objects,
     operator::{NAMESPACE as SYSTEM, Operator, SERVICE_ACCOUNT},
-    registry::{CI, Login, READER, Registry, Storage},
-    spec::{Report, Spec},
+    registry::{BOTH, CI, Login, READER, Registry, Storage},
+    spec::Spec,
     tls::Certificates,
 };
-
-/// The annotation that asks for a run at once.
-pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
 
 /// What a test plays with.
 pub struct Scenario {
@@ -110,6 +108,14 @@ pub async fn scenario_of_two_passwords(
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
 ) -> Result<()> {
     with_one_elsewhere(LOCKED, Some(READER), play).await
+}
+
+/// Plays `play` with a registry that lets in two, each with a password.
+pub async fn scenario_of_two_tenants(
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let props = Props { login: Some(BOTH), ..OPEN };
+    on_stage(Cluster::shared().await?, props, play).await
 }
 
 /// The same with room for layers that fill a memory.
@@ -206,8 +212,14 @@ impl Scenario {
 
     /// The objects in the test's namespace.
     #[must_use]
+    pub fn objects(&self) -> Objects {
+        Objects::of(&self.client, &self.namespace.name)
+    }
+
+    /// The same, as the API server has them.
+    #[must_use]
     pub fn images(&self) -> Api<MultiArchImage> {
-        Api::namespaced(self.client.clone(), &self.namespace.name)
+        self.objects().api
     }
 
     /// Pushes an OCI image for each of `platforms`, under `repository:tag-architecture` with the variant after it.
@@ -232,10 +244,7 @@ impl Scenario {
 
     /// Applies `spec`, whole, as `kubectl apply --server-side` does.
     pub async fn apply(&self, spec: &Spec) -> Result<MultiArchImage> {
-        let parameters = PatchParams::apply("e2e").force();
-        let applied =
-            self.images().patch(&spec.name, &parameters, &Patch::Apply(spec.object())).await;
-        applied.with_context(|| format!("failed to apply {}", spec.name))
+        self.objects().apply(spec).await
     }
 
     /// Waits until `holds` holds for the object, whose status speaks of its current spec.
@@ -245,22 +254,17 @@ impl Scenario {
         what: &str,
         holds: impl Fn(&MultiArchImage) -> bool,
     ) -> Result<MultiArchImage> {
-        let current = |image: &MultiArchImage| image.is_current() && holds(image);
-        await_condition(&self.images(), name, what, SOON, current).await
+        self.objects().until(name, what, holds).await
     }
 
     /// Waits until Ready is `ready`, as `True/Succeeded`.
     pub async fn until_ready(&self, name: &str, ready: &str) -> Result<MultiArchImage> {
-        self.until(name, &format!("Ready is {ready}"), |image| image.ready() == ready).await
+        self.objects().until_ready(name, ready).await
     }
 
     /// Applies `spec` and waits until Ready is `ready`.
     pub async fn apply_until(&self, spec: &Spec, ready: &str) -> Result<MultiArchImage> {
-        let generation = self.apply(spec).await?.metadata.generation;
-        let newer = |image: &MultiArchImage| {
-            image.metadata.generation >= generation && image.ready() == ready
-        };
-        self.until(&spec.name, &format!("Ready is {ready}"), newer).await
+        self.objects().apply_until(spec, ready).await
     }
 
     /// Applies a Secret with `password` for the test's registry.
@@ -314,18 +318,7 @@ impl Scenario {
 
     /// Asks for a run at once by annotation, and waits for its end: the status echoes what was asked.
     pub async fn request(&self, name: &str) -> Result<MultiArchImage> {
-        let before =
-            self.images().get(name).await.with_context(|| format!("failed to get {name}"))?;
-        let asked = format!("after {}", before.metadata.resource_version.unwrap_or_default());
-        let patch = json!({"metadata": {"annotations": {REQUESTED_AT: asked}}});
-        let patched =
-            self.images().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        patched.with_context(|| format!("failed to annotate {name}"))?;
-        let echoed = |image: &MultiArchImage| {
-            image.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref())
-                == Some(&asked)
-        };
-        self.until(name, "the status echoes the annotation", echoed).await
+        self.objects().request(name).await
     }
 
     /// The note of the first Event for `reason`, where there is one.

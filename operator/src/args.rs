@@ -97,9 +97,26 @@ pub struct Args {
     )]
     pub shutdown_grace: Duration,
 
-    /// How many objects are worked on at once.
+    /// How many objects are worked on at once. Those that name the same registries are at most half of them, so that
+    /// a registry that is slow does not hold up the objects of others.
     #[arg(long, env = "MULTIARCH_CONCURRENT", value_name = "N", default_value = "8")]
     pub concurrent: NonZeroU16,
+
+    /// How many requests a second go to one registry for one credential, or without one; at most eight of them at once.
+    /// Docker Hub gets five, and four at once, where this is not less.
+    #[arg(
+        long,
+        env = "MULTIARCH_REGISTRY_QPS",
+        value_name = "N",
+        default_value = "20",
+        value_parser = a_second
+    )]
+    pub registry_qps: f64,
+
+    /// How many MiB of manifests and image configs are kept of what was read, so that objects which
+    /// name the same images read them once. 0 keeps none.
+    #[arg(long, env = "MULTIARCH_CACHE_MIB", value_name = "MIB", default_value = "16")]
+    pub cache_mib: usize,
 
     /// Allow objects to say plainHTTP for a registry: content and credentials then cross the
     /// network unencrypted.
@@ -265,6 +282,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     if parsed.is_negative() { Err("it is negative".into()) } else { Ok(parsed.into()) }
 }
 
+/// A number above nothing.
+fn a_second(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "write a number, such as 20 or 0.5")?;
+    let most = f64::from(u16::MAX);
+    let fits = number >= 0.001 && number <= most;
+    fits.then_some(number).ok_or_else(|| format!("it is from 0.001 to {most}"))
+}
+
 /// `HOST=HOST`.
 fn upload_host(text: &str) -> Result<(String, String), String> {
     let (registry, host) = text.split_once('=').ok_or("write HOST=HOST")?;
@@ -302,6 +327,16 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
         Args::try_parse_from([&["multiarch-operator"], args].concat())
+    }
+
+    #[test]
+    fn takes_requests_a_second() {
+        let parse = |args: &[&str]| Args::try_parse_from([&["multiarch-operator"], args].concat());
+        assert_eq!(parse(&[]).unwrap().registry_qps.to_string(), "20");
+        assert_eq!(parse(&["--registry-qps=2.5"]).unwrap().registry_qps.to_string(), "2.5");
+        for wrong in ["0", "-1", "NaN", "inf", "1e9", "many", ""] {
+            assert!(parse(&[&format!("--registry-qps={wrong}")]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,12 +3,15 @@
 mod busy;
 mod claims;
 mod finalizer;
+mod gauges;
 mod objects;
 mod pipeline;
 mod report;
 mod scope;
 mod session;
+mod spread;
 mod work;
+mod workers;
 
 use std::{
     num::NonZeroU16,
@@ -21,25 +24,29 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource, ResourceExt,
     core::DeserializeGuard,
-    runtime::{controller::Action, watcher},
+    runtime::{controller::Action, reflector::ObjectRef, watcher},
 };
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus};
 use tokio_util::task::TaskTracker;
 
 use self::{
     busy::Busy,
+    gauges::{count_push, gauges},
     report::{Reporter, Written},
     session::{Known, Sessions},
+    spread::Spread,
+    workers::Workers,
 };
 pub use self::{
     objects::{Objects, watch},
+    spread::SPREAD,
     work::{Controller, run},
 };
 use crate::{
     error::Retry,
     keychain::providers::Providers,
     leader::{Fenced, Term},
-    metrics::{Metrics, ObjectGauges},
+    metrics::Metrics,
     oci::Prefix,
     reconcile::{
         self,
@@ -76,6 +83,9 @@ pub struct Options {
     pub providers: Arc<Providers>,
     /// How many objects are worked on at once.
     pub concurrent: NonZeroU16,
+    /// Over how much time objects with which all was well are spread after a start; no longer than an
+    /// interval, for each of them.
+    pub spread: Duration,
 }
 
 /// What every run of one term shares.
@@ -94,6 +104,8 @@ struct Context<R> {
     term: Term,
     /// The runs at hand.
     runs: TaskTracker,
+    workers: Workers<ObjectRef<Watched>>,
+    spread: Spread,
 }
 
 impl<R> Context<R> {
@@ -141,12 +153,26 @@ async fn reconcile<R: Registry>(
     context: Arc<Context<R>>,
 ) -> Result<Action, ControllerError> {
     let _at_work = context.runs.token();
-    if object.meta().deletion_timestamp.is_some() {
+    let is_deleted = object.meta().deletion_timestamp.is_some();
+    let itself = ObjectRef::from_obj(&*object);
+    if is_deleted && !finalizer::is_finalized(object.meta()) {
+        context.workers.forget(&itself);
+        return Ok(Action::await_change());
+    }
+    let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
+    let Some(_worker) = context.workers.enter(&itself, &hosts.unwrap_or_default()) else {
+        return Ok(Action::await_change());
+    };
+    if is_deleted {
         return match &object.0 {
-            _ if !finalizer::is_finalized(object.meta()) => Ok(Action::await_change()),
             Ok(object) => context.finish(object).await,
             Err(invalid) => context.let_go(&invalid.metadata, &object.object_ref(&())).await,
         };
+    }
+    if let Ok(object) = &object.0
+        && let Some(wait) = context.spread.wait(object, &context.sessions)
+    {
+        return Ok(Action::requeue(wait));
     }
     let begun = Instant::now();
     let action = match &object.0 {
@@ -176,8 +202,7 @@ async fn reconcile_object<R: Registry>(
     };
     let mut known = context.sessions.known(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
-    let requested =
-        requested_at.is_some() && requested_at != known.status.last_handled_reconcile_at;
+    let requested = is_requested(object, &known.status);
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
@@ -216,13 +241,9 @@ async fn reconcile_object<R: Registry>(
     if object.spec.suspend {
         return Ok(Action::await_change());
     }
-    let interval = Duration::from(object.spec.interval).max(MIN_INTERVAL);
-    let delay = crate::backoff::delay(
-        retry(&run).unwrap_or(Retry::Interval),
-        failures,
-        interval,
-        fastrand::f64(),
-    );
+    let after = |retry| crate::backoff::delay(retry, failures, interval(object), fastrand::f64());
+    let delays = (after(retry(&run).unwrap_or(Retry::Interval)), after(Retry::Interval));
+    let delay = context.sessions.put_off(object, retry(&run), delays, tokio::time::Instant::now());
     Ok(Action::requeue(delay))
 }
 
@@ -265,46 +286,19 @@ fn on_error<R: Registry>(
     Action::requeue(delay)
 }
 
+/// Whether a person asks for a run of `object`, and has not had it yet.
+fn is_requested(object: &MultiArchImage, status: &MultiArchImageStatus) -> bool {
+    let asked = object.annotations().get(REQUESTED_AT);
+    asked.is_some() && asked != status.last_handled_reconcile_at.as_ref()
+}
+
+/// How often `object` is looked at.
+fn interval(object: &MultiArchImage) -> Duration {
+    Duration::from(object.spec.interval).max(MIN_INTERVAL)
+}
+
 fn retry(run: &Run) -> Option<Retry> {
     run.failure().map(|failure| failure.consequence.retry)
-}
-
-fn count_push(run: &Run, metrics: &Metrics) {
-    use multiarch_crds::condition::Reason as R;
-    match &run.outcome {
-        Outcome::Held(failure)
-            if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
-        {
-            metrics.pushed(failure.consequence.reason.as_str());
-        }
-        // Whatever became of the other tags.
-        _ if run.pushed => metrics.pushed("success"),
-        _ => {}
-    }
-}
-
-fn gauges(object: &Watched) -> Option<ObjectGauges> {
-    use multiarch_crds::condition::{Type, get};
-    let object = object.0.as_ref().ok()?;
-    let status = object.status.as_ref();
-    let value = |kind| {
-        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        match get(conditions, kind).map(|condition| condition.status.as_str()) {
-            Some("True") => 1,
-            Some("False") => 0,
-            _ => -1,
-        }
-    };
-    let missing = status
-        .and_then(|status| status.coverage.as_ref())
-        .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
-    (!object.spec.suspend).then(|| ObjectGauges {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        ready: value(Type::Ready),
-        published: value(Type::Published),
-        missing,
-    })
 }
 
 /// What to do about a watch that fails, where the API server's answer tells.

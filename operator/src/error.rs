@@ -10,7 +10,7 @@ use crate::{
     reconcile::{
         plan::Held, publish::PublishError, resolve::ResolveError, sources::SpecError, tags::shown,
     },
-    registry::RegistryError,
+    registry::{Pause, RegistryError},
 };
 
 /// When an object is looked at again.
@@ -22,6 +22,12 @@ pub enum Retry {
     After(Duration),
     /// After a delay that grows with each failure in a row, up to the interval.
     Backoff,
+    /// After a delay that grows past the interval: a registry refused to write something, and goes on to refuse it
+    /// until somebody changes something. `soon`: at first it may be something that passes.
+    Refused {
+        /// From a few seconds on, and not from the interval on.
+        soon: bool,
+    },
 }
 
 /// Whether waiting helps, or a person must act. It informs people and never stops the retry.
@@ -179,6 +185,24 @@ pub fn of_source(error: &ResolveError, was_resolved: bool) -> (SourceState, Cons
 /// Of the target.
 #[must_use]
 pub fn of_publish(error: &PublishError) -> Consequence {
+    let consequence = of_write(error);
+    let refused = match error {
+        PublishError::Push { source, .. } | PublishError::Copy { source, .. } => {
+            source.is_refused_write()
+        }
+        PublishError::ForeignLayer { .. } => true,
+        _ => false,
+    };
+    let soon = consequence.stalled != Stalled::Now;
+    if refused {
+        Consequence { retry: Retry::Refused { soon }, ..consequence }
+    } else {
+        consequence
+    }
+}
+
+/// The same, where nothing that was refused is put off.
+fn of_write(error: &PublishError) -> Consequence {
     use RegistryError as R;
     match error {
         PublishError::Credential { source } => of_keychain(source),
@@ -206,7 +230,7 @@ pub fn of_publish(error: &PublishError) -> Consequence {
         PublishError::ForeignLayer { .. } => stalled(Reason::UnsupportedContent),
         PublishError::ChildGone { .. } => retried(Reason::ChildMissing),
         PublishError::ChildLost { source, .. } => {
-            Consequence { reason: Reason::ChildMissing, ..of_publish(source) }
+            Consequence { reason: Reason::ChildMissing, ..of_write(source) }
         }
         PublishError::Mismatch { .. } => retried(Reason::ReadBackMismatch),
         PublishError::Moved { .. } => retried(Reason::Progressing),
@@ -252,6 +276,13 @@ fn of_registry(error: &RegistryError) -> Consequence {
         R::Unauthorized { .. } => tried(Reason::AuthenticationFailed),
         R::Denied { .. } => tried(Reason::AccessDenied),
         R::RateLimited { retry_after, .. } => after(retried(Reason::RateLimited), retry_after),
+        R::Paused { pause, retry_after, .. } => {
+            let reason = match pause {
+                Pause::Asked { status: 503 } => Reason::RegistryUnreachable,
+                Pause::Asked { .. } | Pause::NoneLeft => Reason::RateLimited,
+            };
+            after(retried(reason), retry_after)
+        }
         R::Unavailable { retry_after, .. } => {
             after(retried(Reason::RegistryUnreachable), retry_after)
         }
@@ -282,7 +313,8 @@ fn state_of(error: &RegistryError) -> SourceState {
     match error {
         R::Unauthorized { .. } | R::RealmNotTrusted { .. } => SourceState::Unauthorized,
         R::Denied { .. } => SourceState::Denied,
-        R::RateLimited { .. } => SourceState::RateLimited,
+        R::Paused { pause: Pause::Asked { status: 503 }, .. } => SourceState::Unreachable,
+        R::RateLimited { .. } | R::Paused { .. } => SourceState::RateLimited,
         R::Unavailable { .. }
         | R::Unreachable { .. }
         | R::TooSlow { .. }

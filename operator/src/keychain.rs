@@ -6,13 +6,14 @@ mod config;
 pub mod providers;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Instant,
 };
 
 use futures::future::{join_all, try_join_all};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{
     Client, Resource,
     api::{GetParams, Request},
@@ -37,6 +38,8 @@ pub struct Keychain {
     certificates: HashMap<String, Result<Arc<Tls>, KeychainError>>,
     account: Option<Account>,
     provided: HashMap<Repository, Result<Credential, KeychainError>>,
+    /// The versions that they were read at; `None` of what is not there.
+    versions: BTreeMap<String, Option<String>>,
 }
 
 /// The ServiceAccount that an object names.
@@ -198,15 +201,22 @@ impl Keychain {
         let of_account = account.iter().flat_map(|account| account.secrets.iter().flatten());
         let names: BTreeSet<&String> = names.iter().chain(of_account).collect();
         let read = names.into_iter().map(|name| async {
-            let config = match get(client, namespace, name).await? {
+            let got = get(client, namespace, name).await?;
+            let version = version(&got);
+            let config = match got {
                 Got::Found(secret) => DockerConfig::of(name, &secret),
                 Got::Absent => Err(KeychainError::NotFound { secret: name.clone() }),
                 Got::Forbidden => Err(KeychainError::forbidden("Secret", name)),
             };
-            Ok::<_, kube::Error>((name.clone(), config))
+            Ok::<_, kube::Error>((name.clone(), config, version))
         });
-        let secrets = try_join_all(read).await?.into_iter().collect();
-        Ok(Self { secrets, account, ..Self::default() })
+        let read = try_join_all(read).await?;
+        let mut keychain = Self { account, ..Self::default() };
+        for (name, config, version) in read {
+            keychain.versions.insert(name.clone(), version);
+            keychain.secrets.insert(name, config);
+        }
+        Ok(keychain)
     }
 
     /// The same with what `providers` give an object in `namespace` for `repositories`. What they do not give is remembered
@@ -232,6 +242,14 @@ impl Keychain {
             Some(given) => given.clone(),
             None => Err(KeychainError::NoProvider { repository: repository.to_string() }),
         }
+    }
+
+    /// Another number where a Secret is another one, came or went since.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.versions.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The credential that the Secret called `secret` has for `repository`, if any.
@@ -363,6 +381,15 @@ where
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Got::Absent),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Got::Forbidden),
         Err(error) => Err(error),
+    }
+}
+
+/// What tells a Secret from what it was: also from one of the same name, since versions are the cluster's.
+fn version(got: &Got<Secret>) -> Option<String> {
+    match got {
+        Got::Found(secret) => Some(secret.metadata.resource_version.clone().unwrap_or_default()),
+        Got::Absent => None,
+        Got::Forbidden => Some("forbidden".into()),
     }
 }
 

@@ -12,7 +12,10 @@ use multiarch_operator::{
     keychain::providers::{Provider, Providers},
     leader::{self, Term},
     metrics::Metrics,
-    registry::remote::{Observation, Options, Proxies, Remote},
+    registry::{
+        remote::{Limits, Observation, Options, Proxies, Remote},
+        shared::{Shared, Use},
+    },
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -50,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let providers = Providers::new(providers, args.credential_provider_allow);
     let providers = Arc::new(providers.observed_by(Arc::new(asked)));
     let observed = Arc::clone(&metrics);
-    let registry = Arc::new(Remote::new(Options {
+    let remote = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
         allowed: args.allowed_registries.clone(),
@@ -58,12 +61,21 @@ async fn main() -> anyhow::Result<()> {
         token_realms: args.token_realm,
         ca_bundle: args.ca_bundle,
         proxies,
+        limits: Limits { a_second: args.registry_qps, ..Limits::default() },
         observe: Arc::new(move |request: &Observation| {
             observed.requested(&request.registry, request.method, request.status, request.elapsed);
+            if let Some(left) = request.left {
+                observed.left(&request.registry, left);
+            }
         }),
         user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
         ..Options::default()
-    })?);
+    })?;
+    let observed = Arc::clone(&metrics);
+    let observe = Arc::new(move |of: &Use| observed.shared(of));
+    // A clone is the same client.
+    let kept = args.cache_mib.saturating_mul(1 << 20);
+    let registry = Arc::new(Shared::new(remote.clone(), kept, observe));
 
     let shutdown =
         Shutdown::on_signals(args.shutdown_grace).context("failed to wait for signals")?;
@@ -80,11 +92,12 @@ async fn main() -> anyhow::Result<()> {
         allowed: args.allowed_registries,
         providers,
         concurrent: args.concurrent,
+        spread: controller::SPREAD,
     };
     let (objects, watching) = controller::watch(clients.watch, &options, admin);
     let watching = tokio::spawn(watching);
     let (asks, metered) = (clients.asks, Arc::clone(&metrics));
-    let controller = Controller::new(asks, Arc::clone(&registry), options, metrics, objects);
+    let controller = Controller::new(asks, registry, options, metrics, objects);
     let controller = Arc::new(controller);
     match election {
         None => controller.work(Term::alone(&shutdown)).await,
@@ -106,7 +119,7 @@ async fn main() -> anyhow::Result<()> {
     watching.abort();
     end.cancel();
     // Whoever keeps a connection open does not keep the process.
-    let _ = timeout(LAST, registry.settle()).await;
+    let _ = timeout(LAST, remote.settle()).await;
     if let Ok(served) = timeout(LAST, server).await {
         served.context("the admin server panicked")?.context("the admin server failed")?;
     }
@@ -177,9 +190,10 @@ fn election(args: &Args) -> anyhow::Result<Option<leader::Options>> {
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {
-    // What the client and the watch say of their failures, we say with a hint.
-    let directives =
-        format!("kube_client::client=off,kube_runtime::watcher=off,{}", args.log_level);
+    // What the client and the watch say of their failures, we say with a hint. Whoever looks closely has all of it.
+    let close = ["debug", "trace"].contains(&args.log_level.to_lowercase().as_str());
+    let client = if close { "" } else { "kube_client::client=off," };
+    let directives = format!("{client}kube_runtime::watcher=off,{}", args.log_level);
     let filter = EnvFilter::try_new(directives).with_context(|| {
         format!("--log-level: {:?} is neither a level nor a directive", args.log_level)
     })?;

@@ -21,9 +21,13 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::registry::shared::{Of, Use};
+
 /// How many registries have label values of their own: a host is tenant input, so its values are
-/// bounded, and later ones are counted under `other`.
+/// bounded, and later ones are counted together.
 const REGISTRIES: usize = 64;
+/// What those are counted under.
+const OTHER: &str = "other";
 
 /// The metrics of the process.
 #[derive(Debug)]
@@ -35,6 +39,9 @@ pub struct Metrics {
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
     provider_requests: Family<ProviderLabels, Counter>,
     leader: Family<LeaseLabels, Gauge>,
+    left: Family<HostLabels, Gauge>,
+    shared: Family<SharedLabels, Counter>,
+    cache: Gauge,
     hosts: Mutex<HashSet<String>>,
     objects: Arc<OnceLock<List>>,
 }
@@ -97,6 +104,12 @@ struct LeaseLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SharedLabels {
+    of: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
     name: String,
@@ -138,6 +151,15 @@ impl Metrics {
         let leader = Family::<LeaseLabels, Gauge>::default();
         let help = "Whether this process holds the Lease, and works: 1 or 0";
         registry.register("leader", help, leader.clone());
+        let left = Family::<HostLabels, Gauge>::default();
+        let help = "What registries last said is left of a limit on requests, whoever asked";
+        registry.register("registry_ratelimit_remaining", help, left.clone());
+        let shared = Family::<SharedLabels, Counter>::default();
+        let help = "Questions to registries, by whether their answer was known (hit) or not (miss)";
+        registry.register("shared_requests", help, shared.clone());
+        let cache = Gauge::default();
+        let help = "Bytes of manifests and configs that are kept, of --cache-mib";
+        registry.register_with_unit("shared_cache", help, Unit::Bytes, cache.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -150,6 +172,9 @@ impl Metrics {
             request_durations,
             provider_requests,
             leader,
+            left,
+            shared,
+            cache,
             hosts: Mutex::default(),
             objects,
         }
@@ -193,6 +218,28 @@ impl Metrics {
         self.provider_requests.get_or_create(&labels).inc();
     }
 
+    /// A registry said that so much is left of a limit on requests.
+    pub fn left(&self, host: &str, remaining: u64) {
+        let registry = self.bounded(host);
+        // Of several the last word would be nobody's.
+        if registry != OTHER {
+            let remaining = i64::try_from(remaining).unwrap_or(i64::MAX);
+            self.left.get_or_create(&HostLabels { registry }).set(remaining);
+        }
+    }
+
+    /// A registry was to be asked for what may have been known.
+    pub fn shared(&self, asked: &Use) {
+        let of = match asked.of {
+            Of::Reference => "reference",
+            Of::Manifest => "manifest",
+            Of::Config => "config",
+        };
+        let result = if asked.hit { "hit" } else { "miss" };
+        self.shared.get_or_create(&SharedLabels { of, result }).inc();
+        self.cache.set(i64::try_from(asked.kept).unwrap_or(i64::MAX));
+    }
+
     /// All metrics, in `format`.
     #[must_use]
     pub fn render(&self, format: Format) -> String {
@@ -211,7 +258,7 @@ impl Metrics {
         if hosts.contains(host) || (hosts.len() < REGISTRIES && hosts.insert(host.to_owned())) {
             host.to_owned()
         } else {
-            "other".to_owned()
+            OTHER.to_owned()
         }
     }
 }
@@ -377,6 +424,21 @@ mod tests {
     }
 
     #[test]
+    fn counts_what_was_known() {
+        let metrics = Metrics::new();
+        metrics.shared(&Use { of: Of::Manifest, hit: false, kept: 0 });
+        metrics.shared(&Use { of: Of::Manifest, hit: true, kept: 700 });
+        let text = metrics.render(Format::Text);
+        for line in [
+            r#"multiarch_shared_requests_total{of="manifest",result="hit"} 1"#,
+            r#"multiarch_shared_requests_total{of="manifest",result="miss"} 1"#,
+            "multiarch_shared_cache_bytes 700",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    #[test]
     fn bounds_the_registries_that_tenants_can_name() {
         let metrics = Metrics::new();
         for n in 0..100 {
@@ -386,5 +448,18 @@ mod tests {
         let other =
             r#"multiarch_registry_requests_total{registry="other",method="HEAD",code="200"} 36"#;
         assert!(text.contains(other), "{text}");
+    }
+
+    #[test]
+    fn shows_what_is_left_of_a_limit() {
+        let metrics = Metrics::new();
+        metrics.left("docker.io", 76);
+        metrics.left("docker.io", 75);
+        for n in 0..100 {
+            metrics.left(&format!("r{n}.example.com"), u64::MAX);
+        }
+        let text = metrics.render(Format::Text);
+        let line = r#"multiarch_registry_ratelimit_remaining{registry="docker.io"} 75"#;
+        assert!(text.contains(line) && !text.contains(OTHER), "{text}");
     }
 }

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod publish;
 pub mod referrers;
 pub mod resolve;
+pub mod since;
 pub mod sources;
 pub mod stage;
 pub mod status;
@@ -40,6 +41,7 @@ use self::{
     },
     referrers::Looks,
     resolve::{Answer, Resolution, ResolveError},
+    since::Since,
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
     tags::{Corrections, Tag},
@@ -64,6 +66,8 @@ pub struct Job<'a, R> {
     pub memory: &'a Memory,
     /// A person asks for the run, by the annotation.
     pub requested: bool,
+    /// A registry refused what was to be written, and it is not due to be tried again.
+    pub put_off: bool,
     /// When referrers of its images were looked for.
     pub looks: &'a Looks,
     /// The tags of the target's repository that other objects keep.
@@ -72,6 +76,8 @@ pub struct Job<'a, R> {
     pub corrections: &'a Corrections,
     /// When the run began.
     pub now: Timestamp,
+    /// From when on what others were answered is believed.
+    pub since: Since,
     /// What the run is at.
     pub stage: &'a Stage,
 }
@@ -81,6 +87,13 @@ impl<R> Job<'_, R> {
     fn is_exhausted(&self) -> bool {
         let is_left = self.memory.current && self.memory.reason == Some(Reason::DriftLoop);
         !self.requested && (is_left || self.corrections.are_exhausted(self.now))
+    }
+
+    /// Whether nothing but its HEADs is to be asked, unless they show something new: the answers lead to what they led
+    /// to before, or what they led to is put off.
+    fn is_settled(&self) -> bool {
+        let put_off = self.put_off && self.memory.current && !self.requested;
+        put_off || self.memory.is_settled(self.sources.tag_policy)
     }
 
     /// Whether something was pushed so short a time ago that its absence tells nothing.
@@ -132,7 +145,7 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
     let access = AccessMap::new(job.sources, job.keychain);
     let mut kept = Kept::default();
-    if job.memory.is_settled(job.sources.tag_policy) {
+    if job.is_settled() {
         job.stage.at("while asking what the sources and the tag name");
         if let Some(run) = glance::glance(job, &access, &mut kept).await {
             return run;
@@ -142,7 +155,8 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
         return run;
     }
     job.stage.at("while reading the sources");
-    let mut resolutions = resolve::resolve(job.registry, job.sources, &access, job.memory).await;
+    let mut resolutions =
+        resolve::resolve(job.registry, job.sources, &access, job.memory, job.since.begun).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
     while let Err(Stop::Publish(error)) = served {

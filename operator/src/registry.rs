@@ -5,16 +5,24 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod remote;
+pub mod shared;
 pub mod tls;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 
+pub(crate) use credential::Identity;
 pub use credential::{Credential, Origin, Proof};
-pub use error::RegistryError;
+pub use error::{Pause, RegistryError};
 pub use tls::Certificates;
 
 /// A registry, as the steps see it.
@@ -154,7 +162,17 @@ pub struct Access {
     pub plain_http: bool,
     /// The certificates that the object has for registries, and for hosts that they lead to.
     pub certificates: Arc<Certificates>,
+    /// On whose behalf: where many wait for one registry, each object has its turn.
+    pub object: Object,
+    /// From when on an answer to the same question is as good as an answer to this one: what a
+    /// reference names may be told from what was answered to another call since. `None`: it is
+    /// asked anew.
+    pub since: Option<Instant>,
 }
+
+/// An object, as far as a registry's client has to know one: told from others, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Object(u64);
 
 /// Rights on a repository: `repository:PATH:pull,push`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -205,6 +223,12 @@ impl Access {
         known.any(|known| known.path == scope.path && known.actions >= scope.actions)
     }
 
+    /// The same, for a question that answers since then are good for.
+    #[must_use]
+    pub fn since(&self, since: Instant) -> Self {
+        Self { since: Some(since), ..self.clone() }
+    }
+
     /// The credential in words, for messages.
     #[must_use]
     pub fn who(&self) -> String {
@@ -212,6 +236,16 @@ impl Access {
             Some(credential) => format!("the credential of {}", credential.origin),
             None => "a request without credential".into(),
         }
+    }
+}
+
+impl Object {
+    /// The one that `name` names. Two that are taken for one share a turn, and nothing else.
+    #[must_use]
+    pub fn of(name: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 

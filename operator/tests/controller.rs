@@ -4,7 +4,7 @@
 #[path = "controller/api.rs"]
 mod api;
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use multiarch_operator::{
@@ -50,6 +50,7 @@ async fn start_with(api: &Api, store: &Store, namespaces: &[&str], allowed: &[&s
         allowed: allowed.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         providers: Arc::default(),
         concurrent: NonZeroU16::MIN,
+        spread: Duration::ZERO,
     };
     let ticker = api.clone();
     store.fail(

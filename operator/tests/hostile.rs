@@ -24,6 +24,11 @@ const APP: &str = "team/app";
 const BUFFERED: u64 = 64 << 20;
 const SOON: Duration = Duration::from_millis(100);
 
+/// What tests would wait for, shortened.
+fn quick() -> Limits {
+    Limits { backoff: Duration::from_millis(1), ..Limits::default() }
+}
+
 /// A registry with one image, `1.0`, that lies; and a client.
 struct Scene {
     server: Server,
@@ -372,23 +377,22 @@ async fn a_registry_without_tls_is_told_so() {
 }
 
 #[rstest]
-#[case("7", 7)]
-#[case("100000", 900)]
-#[case("Fri, 01 Jan 2038 00:00:00 GMT", 900)]
-#[case("Sun, 06 Nov 1994 08:49:37 GMT", 0)]
+#[case("7", 7, 1)]
+#[case("100000", 900, 1)]
+#[case("Fri, 01 Jan 2038 00:00:00 GMT", 900, 1)]
+#[case("Sun, 06 Nov 1994 08:49:37 GMT", 0, 4)]
 #[tokio::test]
-async fn a_rate_limit_says_how_long(#[case] header: &str, #[case] seconds: u64) {
-    let scene = Scene::of([Lie::RateLimited(header.into())]).await;
-    for error in [scene.head(&tag("1.0")).await.unwrap_err(), scene.put().await.unwrap_err()] {
-        match &error {
-            RegistryError::RateLimited { retry_after, .. } => {
-                assert_eq!(*retry_after, Some(Duration::from_secs(seconds)));
-            }
-            other => panic!("{other:?}"),
-        }
-        says(&error, &["limits the rate of requests (HTTP 429"]);
-    }
-    assert_eq!(scene.requests().len(), 2, "asked once each, and not again at once");
+async fn a_rate_limit_says_how_long(
+    #[case] header: &str,
+    #[case] seconds: u64,
+    #[case] requests: usize,
+) {
+    let scene = Scene::within(quick(), [Lie::RateLimited(header.into())]).await;
+    let error = scene.head(&tag("1.0")).await.unwrap_err();
+    let RegistryError::RateLimited { retry_after, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*retry_after, Some(Duration::from_secs(seconds)));
+    says(&error, &["limits the rate of requests (HTTP 429"]);
+    assert_eq!(scene.requests().len(), requests, "once, where a run should not wait for it");
 }
 
 #[rstest]
@@ -539,19 +543,21 @@ async fn an_answer_that_fails_once_is_not_hidden() {
 #[case::once_500(Lie::Once(500), Ok(()), "PP")]
 #[case::once_408(Lie::Once(408), Ok(()), "PP")]
 #[case::once_503(Lie::Once(503), Err("HTTP 503"), "P")]
-#[case::decided_500(Lie::PutRefused(500, "DENIED"), Err("HTTP 500 DENIED"), "P")]
-#[case::always_502(Lie::PutRefused(502, ""), Err("HTTP 502"), "PHP")]
+#[case::decided_500(Lie::PutRefused(500, "DENIED"), Err("HTTP 500 DENIED"), "PPP")]
+#[case::always_500(Lie::PutRefused(500, ""), Err("HTTP 500"), "PPPP")]
+#[case::always_502(Lie::PutRefused(502, ""), Err("HTTP 502"), "PHPHPHPH")]
 #[case::stored_409(Lie::StoredPut(409), Ok(()), "PH")]
 #[case::stored_403(Lie::StoredPut(403), Ok(()), "PH")]
 #[case::refused_409(Lie::PutRefused(409, "TAG_IMMUTABLE"), Err("HTTP 409 TAG_IMMUTABLE"), "PH")]
-#[case::refused_429(Lie::PutRefused(429, ""), Err("HTTP 429"), "P")]
+#[case::refused_429(Lie::PutRefused(429, ""), Err("HTTP 429"), "PPPP")]
+#[case::refused_503(Lie::PutRefused(503, ""), Err("HTTP 503"), "P")]
 #[tokio::test]
 async fn a_put_whose_answer_is_lost_is_looked_for(
     #[case] lie: Lie,
     #[case] outcome: Result<(), &str>,
     #[case] asked: &str,
 ) {
-    let scene = Scene::of([lie]).await;
+    let scene = Scene::within(quick(), [lie]).await;
     match (scene.put().await, outcome) {
         (Ok(()), Ok(())) => assert!(scene.published()),
         (Err(error), Err(part)) => {

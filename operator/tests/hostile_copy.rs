@@ -13,7 +13,7 @@ use multiarch_operator::{
     oci::Descriptor,
     registry::{
         Copied, Place, Progress, Registry, RegistryError,
-        memory::{Lie, Lies, Server, Store, serve},
+        memory::{Lie, Lies, Server, Store, serve, server::LimitLie},
         remote::{Limits, Remote},
     },
 };
@@ -194,7 +194,13 @@ async fn tries_are_bounded() {
     assert_eq!(scene.asked().matches('P').count(), 4);
     let scene = Scene::of([Lie::PutRefused(429, "")]).await;
     scene.fails(&[]).await;
-    assert_eq!(scene.asked(), "HOPD", "a rate limit is the caller's to wait for");
+    assert_eq!(scene.asked(), "HOPGDOPGDOPGDOPD");
+    let scene = Scene::of([Lie::RateLimited("60".into())]).await;
+    scene.fails(&["limits the rate"]).await;
+    assert_eq!(scene.asked(), "H", "a longer pause is the object's to wait for");
+    let scene = Scene::of([Lie::Limit(LimitLie::To("PUT", "60".into()))]).await;
+    scene.fails(&["limits the rate"]).await;
+    assert_eq!(scene.asked(), "HOPD", "and what was begun is ended all the same");
 }
 
 #[tokio::test]
@@ -339,6 +345,19 @@ async fn a_copy_that_is_dropped_leaves_nothing_open() {
     }
     scene.target.until(|target| target.open_uploads() == 0).await;
     assert!(scene.asked().ends_with('D'));
+}
+
+/// The registry has opened one, and has not said so yet.
+#[tokio::test]
+async fn a_copy_that_is_dropped_while_a_session_is_begun_leaves_nothing_open() {
+    let scene = Scene::of([Lie::HeldBack("POST")]).await;
+    tokio::select! {
+        outcome = scene.copy() => panic!("{outcome:?}"),
+        () = scene.target.until(|target| target.open_uploads() == 1) => {}
+    }
+    scene.target.lie([]);
+    scene.target.until(|target| target.open_uploads() == 0).await;
+    assert_eq!(scene.asked(), "HOD");
 }
 
 #[tokio::test]

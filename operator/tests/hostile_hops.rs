@@ -26,7 +26,7 @@ use multiarch_operator::{
             Lie, Lies, Login, Server, Store, serve,
             server::{Realm, TokenLie, User},
         },
-        remote::{Observation, Options, Remote, Resolve},
+        remote::{Limits, Observation, Options, Remote, Resolve},
     },
 };
 use rstest::rstest;
@@ -255,7 +255,8 @@ async fn a_name_is_judged_each_time_that_it_is_looked_up() {
         let address: IpAddr = if first { "127.0.0.1" } else { "169.254.169.254" }.parse().unwrap();
         Box::pin(std::future::ready(Ok(vec![address])))
     });
-    let remote = Remote::new(Options { resolve, ..flags() }).unwrap();
+    let limits = Limits { tries: 1, ..Limits::default() };
+    let remote = Remote::new(Options { resolve, limits, ..flags() }).unwrap();
     let host = format!("rebind.test:{}", server.addr.port());
     let reference: Reference = format!("{host}/{APP}:1.0").parse().unwrap();
     let ask =

@@ -11,6 +11,7 @@ use std::{
     io,
     num::NonZeroU16,
     sync::{Arc, LazyLock, Mutex},
+    time::Duration,
 };
 
 use multiarch_operator::{
@@ -95,6 +96,7 @@ impl Running {
             allowed: Vec::new(),
             providers: Arc::new(providers),
             concurrent: NonZeroU16::MIN,
+            spread: Duration::ZERO,
         };
         let (client, shutdown) = (api.client().await, Shutdown::default());
         let admin = Admin::new(Arc::clone(&metrics));

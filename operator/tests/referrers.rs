@@ -179,16 +179,20 @@ async fn one_name_that_is_not_there_says_nothing_of_the_api(#[case] code: &str) 
 }
 
 #[rstest]
-#[case::denied(403, "HTTP 403")]
-#[case::limited(429, "HTTP 429")]
-#[case::unavailable(503, "HTTP 503")]
+#[case::denied(403, "HTTP 403", 1)]
+#[case::limited(429, "HTTP 429", 4)]
+#[case::unavailable(503, "HTTP 503", 1)]
 #[tokio::test]
-async fn what_is_unknown_is_not_empty(#[case] status: u16, #[case] part: &str) {
+async fn what_is_unknown_is_not_empty(
+    #[case] status: u16,
+    #[case] part: &str,
+    #[case] times: usize,
+) {
     let scene = Scene::of([Lie::Referrers(status, HTML.0, HTML.1)]).await;
     let error = scene.list().await.unwrap_err();
     says(&error, &["GET referrers team/app@sha256:", part]);
     assert_eq!(error.status(), Some(status));
-    assert_eq!(scene.requests(), ["GET REFERRERS"]);
+    assert_eq!(scene.requests(), vec!["GET REFERRERS"; times]);
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ everywhere! {
 #[case::real_tokens(Kind::Real(Asks::Token, Speaks::Plain))]
 #[case::real_htpasswd_by_tls(Kind::Real(Asks::Password, Speaks::Tls))]
 #[case::real_tokens_by_mutual_tls(Kind::Real(Asks::Token, Speaks::MutualTls))]
+#[case::shared_memory(Kind::SharedMemoryLogin)]
+#[case::shared_http_bearer(Kind::SharedHttpBearer)]
 #[tokio::test]
 async fn a_wrong_or_missing_credential_is_unauthorized(#[case] kind: Kind) {
     promise::a_wrong_or_missing_credential_is_unauthorized(Face::start(kind).await).await;

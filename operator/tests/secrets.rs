@@ -10,6 +10,7 @@ use std::{
     io,
     num::NonZeroU16,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -184,6 +185,7 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
         allowed: Vec::new(),
         providers: Arc::default(),
         concurrent: NonZeroU16::MIN,
+        spread: Duration::ZERO,
     };
     let admin = Admin::new(metrics.clone());
     let client_of_api = api.client().await;

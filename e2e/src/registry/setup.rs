@@ -34,6 +34,12 @@ pub const READER: Login = Login {
     htpasswd: "reader:$2a$04$ThYSDPBCpn6dj.3uPp3QPO.u0UwA.cRF0Sm0ilW1VYceVLpK.kL4u\n",
 };
 
+/// Who is let in beside [`READER`] where there are two.
+pub const BOTH: Login = Login {
+    htpasswd: "ci:$2a$04$t0fBwWt9jslnES8AjiHzeOIlybKrp2Bo3cHSJD0q6gjv3FlPjR/ru\nreader:$2a$04$ThYSDPBCpn6dj.3uPp3QPO.u0UwA.cRF0Sm0ilW1VYceVLpK.kL4u\n",
+    ..CI
+};
+
 /// Where a registry keeps what it is given.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Storage {

@@ -18,6 +18,9 @@ use serde_json::json;
 /// What is promised; a kubelet waits for thirty.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// A copy of some MiB on a busy machine.
+const BUSY: Duration = Duration::from_mins(3);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_to_do() -> Result<()> {
     scenario(async |s| {
@@ -58,7 +61,9 @@ async fn told_twice_it_ends_at_once() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_at_hand_is_finished() -> Result<()> {
     scenario_of_two_registries(async |s, elsewhere| {
-        elsewhere.push("ci/app:1-amd64", &Image::large("linux/amd64", 64 << 20)?).await?;
+        s.operator.terminate(GRACE).await?;
+        s.operator = s.replica_with("patient", &["--shutdown-grace=1h"]).await?;
+        elsewhere.push("ci/app:1-amd64", &Image::large("linux/amd64", 16 << 20)?).await?;
         let spec = Spec::new(&s.registry, "app", "app:1").source_in(
             elsewhere,
             "amd64",
@@ -70,7 +75,7 @@ async fn what_is_at_hand_is_finished() -> Result<()> {
         let uploads =
             async || Ok(s.registry.proxy.seen().iter().any(Seen::is_upload).then_some(()));
         await_some("it uploads", SOON, uploads).await?;
-        let status = s.operator.terminate(SOON).await?;
+        let status = s.operator.terminate(BUSY).await?;
         assert!(status.success(), "{status}");
         let image: MultiArchImage = s.images().get("app").await?;
         assert_eq!(image.ready(), "True/Succeeded");

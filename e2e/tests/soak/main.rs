@@ -2,4 +2,13 @@
 //!
 //! One program, so that all share one control plane and are linked once.
 
+mod engine;
+
+mod disk;
+mod kills;
 mod leaders;
+mod many;
+mod matrix;
+mod outage;
+mod partition;
+mod tenants;

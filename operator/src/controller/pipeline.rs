@@ -9,13 +9,14 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use multiarch_crds::v1alpha1::MultiArchImage;
 use tracing::warn;
 
-use super::{Context, ControllerError, display, report::Written, session::Known};
+use super::{Context, ControllerError, display, interval, report::Written, session::Known};
 use crate::{
     error::{self, Failure, causes},
     keychain::Keychain,
     reconcile::{
         self, Job, Stage, access,
         memory::Memory,
+        since::Since,
         sources::Sources,
         status::{Outcome, Run},
     },
@@ -46,11 +47,19 @@ pub(super) async fn run<R: Registry>(
     let keychain = keychain.await.map_err(failed)?;
     let provided = access::provided(&sources, &keychain);
     let keychain = keychain.ask(&context.providers, &namespace, provided).await;
+    let begun = tokio::time::Instant::now();
+    let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
     let memory = Memory::of(&known.status, object.metadata.generation, &sources);
     let asks = context.asks_other_shards(object, &known.status, requested);
     let claims = context.claims(object, &known.status, sources.target.repository(), asks).await?;
     let stage = Stage::default();
     let now = Timestamp::now();
+    // Who waits for the run wants to know what is now.
+    let since = if requested || !memory.current {
+        Since::anew(begun)
+    } else {
+        Since::interval(begun, interval(object))
+    };
     let (corrections, looks) =
         (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
@@ -59,10 +68,12 @@ pub(super) async fn run<R: Registry>(
         keychain: &keychain,
         memory: &memory,
         requested,
+        put_off,
         looks: &looks,
         claims: &claims,
         corrections: &corrections,
         now,
+        since,
         stage: &stage,
     };
     let timeout = Duration::from(object.spec.timeout);

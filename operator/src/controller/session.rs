@@ -29,6 +29,10 @@ pub(super) struct Sessions(Mutex<HashMap<String, Session>>);
 struct Session {
     generation: Option<i64>,
     failures: u32,
+    /// The Secrets of its last run.
+    secrets: Option<u64>,
+    /// What was refused is not tried again before.
+    put_off: Option<Instant>,
     written: Option<Written>,
     corrections: Corrections,
     looks: Looks,
@@ -101,8 +105,48 @@ impl Sessions {
         session.stale
     }
 
+    /// A run of `object` begins, with Secrets in the state `secrets`: whether what a registry refused in the last one
+    /// is to be left for now. Another spec, other Secrets and a person's request have it tried again, from a short
+    /// delay on.
+    pub(super) fn is_put_off(
+        &self,
+        object: &MultiArchImage,
+        requested: bool,
+        secrets: u64,
+        now: Instant,
+    ) -> bool {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        let other_secrets = session.secrets.replace(secrets).is_some_and(|then| then != secrets);
+        if other_secrets {
+            session.failures = 0;
+        }
+        let same = !requested && !other_secrets && session.generation == object.metadata.generation;
+        session.put_off = session.put_off.filter(|until| same && now < *until);
+        session.put_off.is_some()
+    }
+
+    /// When `object` runs again, whose run asked for `retry` and is due after `delay`: at the end of its `interval`
+    /// at the latest, and what was refused is left until it is due.
+    pub(super) fn put_off(
+        &self,
+        object: &MultiArchImage,
+        retry: Option<Retry>,
+        (delay, interval): (Duration, Duration),
+        now: Instant,
+    ) -> Duration {
+        let mut sessions = lock(&self.0);
+        let session = sessions.entry(uid(object)).or_default();
+        if let Some(Retry::Refused { .. }) = retry {
+            session.put_off = Some(now + delay);
+        }
+        let due = session.put_off.map(|until| until.saturating_duration_since(now));
+        due.map_or(delay, |due| due.min(interval))
+    }
+
     /// Counts a run that asks for `retry`: how many have failed in a row, this one included. A new
-    /// generation and a person's request start anew, corrections of tags too.
+    /// generation and a person's request start anew, corrections of tags too. One in which what was refused before was
+    /// left, and nothing else is new, counts for nothing.
     pub(super) fn count(
         &self,
         object: &MultiArchImage,
@@ -117,12 +161,24 @@ impl Sessions {
             session.failures = 0;
             session.corrections = Corrections::default();
             session.generation = object.metadata.generation;
+            session.put_off = None;
         }
+        if retry.is_none() && session.put_off.is_some() {
+            return session.failures;
+        }
+        session.put_off = None;
         session.failures = match retry {
-            Some(Retry::Backoff | Retry::After(_)) => session.failures.saturating_add(1),
+            Some(Retry::Backoff | Retry::After(_) | Retry::Refused { .. }) => {
+                session.failures.saturating_add(1)
+            }
             Some(Retry::Interval) | None => 0,
         };
         session.failures
+    }
+
+    /// Whether `object` has run since the start, as far as is known.
+    pub(super) fn has_run(&self, object: &MultiArchImage) -> bool {
+        lock(&self.0).contains_key(&uid(object))
     }
 
     /// When tags of `object` were put back.
@@ -261,6 +317,38 @@ mod tests {
         assert_eq!(sessions.count(&object, false, failed), 1);
         object.meta_mut().generation = Some(2);
         assert_eq!(sessions.count(&object, false, failed), 1, "a new generation starts anew");
+    }
+
+    #[test]
+    fn what_was_refused_is_left_until_it_is_due_or_something_is_new() {
+        const MINUTE: Duration = Duration::from_mins(1);
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let mut object = object("1", "");
+        let refused = Some(Retry::Refused { soon: true });
+        let refuse = |object: &MultiArchImage, delay: Duration| {
+            let failures = sessions.count(object, false, refused);
+            (failures, sessions.put_off(object, refused, (delay, 10 * MINUTE), now))
+        };
+        assert!(!sessions.is_put_off(&object, false, 7, now));
+        assert_eq!(refuse(&object, 25 * MINUTE), (1, 10 * MINUTE), "it is looked at all the same");
+        let later = now + 10 * MINUTE;
+        assert!(sessions.is_put_off(&object, false, 7, later));
+        assert_eq!(sessions.count(&object, false, None), 1, "nothing new is no success");
+        let next = sessions.put_off(&object, None, (10 * MINUTE, 10 * MINUTE), now + 20 * MINUTE);
+        assert_eq!(next, 5 * MINUTE);
+        assert!(!sessions.is_put_off(&object, false, 7, now + 25 * MINUTE), "it is due");
+        assert_eq!(refuse(&object, 50 * MINUTE).0, 2);
+
+        assert!(!sessions.is_put_off(&object, false, 8, later), "other Secrets");
+        assert_eq!(refuse(&object, MINUTE), (1, MINUTE));
+        assert!(!sessions.is_put_off(&object, true, 8, now), "a person asks");
+        refuse(&object, MINUTE);
+        object.meta_mut().generation = Some(2);
+        assert!(!sessions.is_put_off(&object, false, 8, now), "another spec");
+        refuse(&object, MINUTE);
+        assert!(sessions.is_put_off(&object, false, 8, now));
+        assert_eq!(sessions.count(&object, false, Some(Retry::Backoff)), 2);
+        assert!(!sessions.is_put_off(&object, false, 8, now), "something else failed since");
     }
 
     /// What was looked for stays, whatever becomes of the object's runs.

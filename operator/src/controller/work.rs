@@ -8,6 +8,7 @@ use kube::{
     runtime::{
         Controller as Queue,
         controller::{Config, Error},
+        reflector::ObjectRef,
         watcher,
     },
 };
@@ -15,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
-    Busy, Context, ControllerError, Objects, Options, Reporter, Sessions, Watched, gauges,
-    on_error, reconcile, watch,
+    Busy, Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
+    gauges, on_error, reconcile, watch,
 };
 use crate::{
     admin::Admin,
@@ -89,15 +90,17 @@ impl<R: Registry> Controller<R> {
             () = listed => {}
         }
         let runs = TaskTracker::new();
-        let context = self.context(&term, &runs);
+        let (workers, called) = Workers::new(self.options.concurrent);
+        let context = self.context(&term, &runs, &workers);
         let (worker, woken) = self.objects.begin();
         let never = stream::pending::<Result<Watched, watcher::Error>>();
         let queue = Queue::for_stream(never, self.objects.store.clone())
+            // One that has to wait for a worker is done, until it is called.
             .with_config(Config::default().concurrency(self.options.concurrent.get()))
-            .reconcile_on(woken)
+            .reconcile_on(stream::select(woken, called))
             .graceful_shutdown_on(term.stop().clone().cancelled_owned())
             .run(reconcile, on_error, context)
-            .for_each(|result| async move {
+            .for_each(|result| {
                 match result {
                     Ok((object, action)) => debug!(%object, ?action, "done"),
                     Err(Error::ReconcilerFailed(error @ ControllerError::Stale { .. }, _)) => {
@@ -107,9 +110,14 @@ impl<R: Registry> Controller<R> {
                         let error = causes(&error);
                         warn!(%object, error, "the run has no outcome; trying again");
                     }
-                    // An object that is deleted, or another shard's now.
+                    // It is deleted, or another shard's now.
+                    Err(Error::ObjectNotFound(object)) => {
+                        debug!(%object, "nothing to do");
+                        workers.forget(&object.into_kind_unchecked(()));
+                    }
                     Err(error) => debug!(%error, "nothing to do"),
                 }
+                std::future::ready(())
             });
         let cut = async {
             term.cut().cancelled().await;
@@ -129,7 +137,12 @@ impl<R: Registry> Controller<R> {
     }
 
     /// What the runs of `term` share: nothing of what an earlier term remembered is true for sure.
-    fn context(&self, term: &Term, runs: &TaskTracker) -> Arc<Context<R>> {
+    fn context(
+        &self,
+        term: &Term,
+        runs: &TaskTracker,
+        workers: &Workers<ObjectRef<Watched>>,
+    ) -> Arc<Context<R>> {
         let Options { namespaces, selector, allowed, providers, .. } = self.options.clone();
         Arc::new(Context {
             reporter: Reporter::new(self.client.clone()),
@@ -145,6 +158,8 @@ impl<R: Registry> Controller<R> {
             metrics: Arc::clone(&self.metrics),
             term: term.clone(),
             runs: runs.clone(),
+            workers: workers.clone(),
+            spread: Spread::over(self.options.spread),
         })
     }
 }

@@ -52,6 +52,23 @@ fn limited(retry_after: Option<Duration>) -> RegistryError {
     RegistryError::RateLimited { host: host(), request: request(), retry_after }
 }
 
+fn paused(pause: Pause, retry_after: Option<Duration>) -> RegistryError {
+    RegistryError::Paused { host: host(), request: request(), pause, retry_after }
+}
+
+/// The same answer to a PUT.
+fn to_a_write(mut error: RegistryError) -> RegistryError {
+    use RegistryError as E;
+    if let E::Denied { request, .. }
+    | E::Refused { request, .. }
+    | E::RepositoryNotFound { request, .. }
+    | E::TagImmutable { request, .. } = &mut error
+    {
+        request.method = "PUT";
+    }
+    error
+}
+
 fn unavailable(retry_after: Option<Duration>) -> RegistryError {
     let (host, request) = (host(), request());
     RegistryError::Unavailable { host, request, status: 503, codes: Vec::new(), retry_after }
@@ -128,6 +145,10 @@ fn insecure() -> RegistryError {
 #[case::denied(denied(), SourceState::Denied, Why::AccessDenied, TRIED, Retry::Backoff, &["403", "Secret login", "DENIED"])]
 #[case::limited(limited(None), SourceState::RateLimited, Why::RateLimited, NO, Retry::Backoff, &["429"])]
 #[case::limited_until(limited(WAIT), SourceState::RateLimited, Why::RateLimited, NO, Retry::After(Duration::from_secs(7)), &["429"])]
+#[case::paused(paused(Pause::Asked { status: 429 }, WAIT), SourceState::RateLimited, Why::RateLimited, NO, Retry::After(Duration::from_secs(7)), &["HTTP 429 to another request", "was not sent"])]
+#[case::paused_unsaid(paused(Pause::Asked { status: 429 }, None), SourceState::RateLimited, Why::RateLimited, NO, Retry::Backoff, &["HTTP 429"])]
+#[case::paused_by_503(paused(Pause::Asked { status: 503 }, WAIT), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::After(Duration::from_secs(7)), &["HTTP 503"])]
+#[case::none_left(paused(Pause::NoneLeft, WAIT), SourceState::RateLimited, Why::RateLimited, NO, Retry::After(Duration::from_secs(7)), &["no pulls are left"])]
 #[case::unavailable(unavailable(None), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["503"])]
 #[case::unavailable_until(unavailable(WAIT), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::After(Duration::from_secs(7)), &["503"])]
 #[case::unreachable(unreachable(), SourceState::Unreachable, Why::RegistryUnreachable, NO, Retry::Backoff, &["no route"])]
@@ -280,7 +301,7 @@ fn of_a_plan(
 }
 
 #[rstest]
-#[case::refused(refused(), Why::PushFailed, NO, Retry::Backoff)]
+#[case::refused(to_a_write(refused()), Why::PushFailed, NO, Retry::Refused { soon: true })]
 #[case::protocol(protocol(), Why::PushFailed, NO, Retry::Backoff)]
 #[case::unavailable(unavailable(None), Why::PushFailed, NO, Retry::Backoff)]
 #[case::unavailable_until(
@@ -290,10 +311,10 @@ fn of_a_plan(
     Retry::After(Duration::from_secs(7))
 )]
 #[case::limited(limited(WAIT), Why::RateLimited, NO, Retry::After(Duration::from_secs(7)))]
-#[case::denied(denied(), Why::AccessDenied, TRIED, Retry::Backoff)]
+#[case::denied(to_a_write(denied()), Why::AccessDenied, TRIED, Retry::Refused { soon: true })]
 #[case::unreachable(unreachable(), Why::RegistryUnreachable, NO, Retry::Backoff)]
-#[case::no_repository(no_repository(), Why::RepositoryNotFound, NOW, Retry::Interval)]
-#[case::immutable(immutable(), Why::TagImmutable, NOW, Retry::Interval)]
+#[case::no_repository(to_a_write(no_repository()), Why::RepositoryNotFound, NOW, Retry::Refused { soon: false })]
+#[case::immutable(to_a_write(immutable()), Why::TagImmutable, NOW, Retry::Refused { soon: false })]
 fn of_a_push(
     #[case] source: RegistryError,
     #[case] reason: Why,
@@ -329,6 +350,9 @@ fn of_a_read_back(
 #[case::lagging(PublishError::Lagging { target: pinned(), pushed: true }, Why::ReadingBack, Retry::Backoff, true)]
 #[case::lagging_still(PublishError::Lagging { target: pinned(), pushed: false }, Why::ReadingBack, Retry::Backoff, false)]
 #[case::refused(PublishError::Copy { name: "a".into(), image: reference(), source: protocol() }, Why::PushFailed, Retry::Backoff, false)]
+#[case::a_write_is_refused(PublishError::Copy { name: "a".into(), image: reference(), source: to_a_write(refused()) }, Why::PushFailed, Retry::Refused { soon: true }, false)]
+#[case::a_read_is_refused(PublishError::Copy { name: "a".into(), image: reference(), source: refused() }, Why::PushFailed, Retry::Backoff, false)]
+#[case::child_refused(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { name: "a".into(), image: reference(), source: to_a_write(refused()) }) }, Why::ChildMissing, Retry::Backoff, false)]
 #[case::blob_gone(PublishError::BlobGone { name: "a".into(), image: reference(), blob: digest() }, Why::WaitingForPlatforms, Retry::Interval, false)]
 #[case::child_gone(PublishError::ChildGone { image: reference() }, Why::ChildMissing, Retry::Backoff, false)]
 #[case::child_lost(PublishError::ChildLost { image: reference(), source: Box::new(PublishError::Copy { name: "a".into(), image: reference(), source: limited(WAIT) }) }, Why::ChildMissing, Retry::After(Duration::from_secs(7)), false)]

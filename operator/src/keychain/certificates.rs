@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 
-use super::{Got, Keychain, KeychainError, get};
+use super::{Got, Keychain, KeychainError, get, version};
 use crate::registry::tls::Tls;
 
 impl Keychain {
@@ -18,14 +18,19 @@ impl Keychain {
         names: &BTreeSet<String>,
     ) -> Result<Self, kube::Error> {
         let read = names.iter().map(|name| async {
-            let tls = match get(client, namespace, name).await? {
+            let got = get(client, namespace, name).await?;
+            let version = version(&got);
+            let tls = match got {
                 Got::Found(secret) => parse(name, &secret).map(Arc::new),
                 Got::Absent => Err(KeychainError::NoCertificates { secret: name.clone() }),
                 Got::Forbidden => Err(KeychainError::forbidden("Secret", name)),
             };
-            Ok::<_, kube::Error>((name.clone(), tls))
+            Ok::<_, kube::Error>((name.clone(), tls, version))
         });
-        self.certificates = try_join_all(read).await?.into_iter().collect();
+        for (name, tls, version) in try_join_all(read).await? {
+            self.versions.insert(name.clone(), version);
+            self.certificates.insert(name, tls);
+        }
         Ok(self)
     }
 

@@ -48,7 +48,7 @@ pub struct ImageManifest {
 
 /// Why bytes are refused as a manifest or a config. The messages never hold remote text but names
 /// of fields and media types that passed a check.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ManifestError {
     /// Not the JSON that the media type promises.
     #[error("not a valid {media_type}: {why}")]

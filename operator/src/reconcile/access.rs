@@ -12,7 +12,7 @@ use super::{
 use crate::{
     keychain::{Keychain, KeychainError},
     oci::{Repository, reference::api_host},
-    registry::{Access, Certificates, Credential, Proof, Scope},
+    registry::{Access, Certificates, Credential, Object, Proof, Scope},
 };
 
 /// How many other repositories one token is asked for beside the target's: what is asked for is part of a
@@ -69,16 +69,20 @@ impl AccessMap {
             None if sources.push_provider => keychain.provided(repository).map(Some),
             None => Ok(None),
         };
+        // Of two that name one tag, one is worked on at a time.
+        let object = Object::of(&sources.target);
         let access = |repository: &Repository, credential: Option<Credential>, scopes| {
             // The operator's own credential goes where the operator's own CAs vouch for, wherever that leads.
             if credential.as_ref().is_some_and(|credential| credential.origin.secret().is_none()) {
-                return Ok(Access { credential, scopes, ..Access::default() });
+                return Ok(Access { credential, scopes, object, ..Access::default() });
             }
             Ok(Access {
                 credential,
                 scopes,
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
+                object,
+                since: None,
             })
         };
         let choose = |source: &Source| {

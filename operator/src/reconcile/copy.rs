@@ -49,9 +49,9 @@ pub async fn copy<R: Registry>(
 
     let blobs = shared(contents, &lacking);
     stage.copying(blobs.len(), lacking.len());
-    let moves: Vec<_> =
+    let copying: Vec<_> =
         blobs.iter().map(|shared| move_blob(registry, access, shared, to, stage)).collect();
-    let copied: Vec<_> = stream::iter(moves).buffer_unordered(AT_ONCE).try_collect().await?;
+    let copied: Vec<_> = stream::iter(copying).buffer_unordered(AT_ONCE).try_collect().await?;
 
     // An index in the index after the images that it lists.
     let (indexes, images): (Vec<&Content>, Vec<&Content>) = lacking

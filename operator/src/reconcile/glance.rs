@@ -41,7 +41,8 @@ pub(super) async fn glance<R: Registry>(
     let Job { registry, sources, memory, .. } = *job;
     let policy = sources.tag_policy;
     let run = |resolutions, outcome| Run { resolutions, ..Run::without_answers(outcome) };
-    let resolutions = resolve::glance(registry, sources, access, memory).await?;
+    let heard = job.since.heard;
+    let resolutions = resolve::glance(registry, sources, access, memory, heard).await?;
     if let Some(failure) = worst(sources, &resolutions) {
         // It may hide what was wrong before, which the digests alone do not tell.
         let waits = [Some(Reason::WaitingForPlatforms), Some(Reason::WaitingForMatch)];
@@ -71,6 +72,8 @@ pub(super) async fn glance<R: Registry>(
     if memory.reason == Some(Reason::TargetConflict) && beside.len() == all {
         return None;
     }
+    // What was refused is as it was, and is not asked for before it is tried again.
+    beside.retain(|tag| !(job.put_off && memory.was_refused(&tag.name)));
     let tags = look_at_tags(job, access, published, &beside).await;
     let shown = tags.as_ref().map(|tags| tags.right.as_slice()).unwrap_or_default();
     let looked = children::keep_published(job, access, &resolutions, shown, kept).await;
@@ -86,7 +89,7 @@ pub(super) async fn glance<R: Registry>(
     let is_right = astray.is_none();
     let outcome = match astray {
         // That the tags are right again is told by a whole run.
-        None if memory.was_left(policy) => return None,
+        None if memory.was_left(policy) && !job.put_off => return None,
         None => Outcome::Unchanged,
         // A person who asks for a run does not want to wait for a second look.
         Some(_) if job.requested => return None,

@@ -21,7 +21,8 @@ pub(super) async fn wait<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> O
     if !lags || job.requested || !job.is_lag_to_be_expected() {
         return None;
     }
-    let resolutions = resolve::glance(registry, sources, access, memory).await?;
+    let begun = job.since.begun;
+    let resolutions = resolve::glance(registry, sources, access, memory, begun).await?;
     if resolutions.iter().any(|resolution| !matches!(resolution.answer, Answer::Unchanged)) {
         return None;
     }

@@ -204,6 +204,12 @@ impl Memory {
         self.pending.iter().any(|tag| tag.name == name)
     }
 
+    /// Whether the last push to the tag called `name` was refused.
+    #[must_use]
+    pub fn was_refused(&self, name: &str) -> bool {
+        self.pending.iter().any(|tag| tag.name == name && tag.digest.is_none())
+    }
+
     /// What was pushed under the tag called `name`, for the spec as it is, and was not seen there
     /// yet.
     #[must_use]

@@ -288,12 +288,19 @@ fn may_pass(error: &RegistryError) -> bool {
     use RegistryError as E;
     matches!(
         error,
-        E::RateLimited { .. } | E::Unavailable { .. } | E::Unreachable { .. } | E::TooSlow { .. }
+        E::RateLimited { .. }
+            | E::Paused { .. }
+            | E::Unavailable { .. }
+            | E::Unreachable { .. }
+            | E::TooSlow { .. }
     )
 }
 
 /// Whether the next request would be answered so, too.
 fn is_of_host(error: &RegistryError) -> bool {
     use RegistryError as E;
-    matches!(error, E::RateLimited { .. } | E::Unreachable { .. } | E::Unauthorized { .. })
+    matches!(
+        error,
+        E::RateLimited { .. } | E::Paused { .. } | E::Unreachable { .. } | E::Unauthorized { .. }
+    )
 }

@@ -8,6 +8,7 @@ mod read;
 use futures::{StreamExt, stream};
 
 use multiarch_crds::v1alpha1::SourceState;
+use tokio::time::Instant;
 
 pub use self::error::ResolveError;
 use self::{budget::Budget, read::Reader};
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     oci::{Descriptor, Digest, Label, Platform, RawManifest, Reference, Repository},
-    registry::Registry,
+    registry::{Access, Registry},
 };
 
 /// How many sources are asked at once.
@@ -123,15 +124,18 @@ pub struct Content {
     pub blobs: Vec<Descriptor>,
 }
 
-/// Asks for what every source names, and reads the images that it finds.
+/// Asks for what every source names, and reads the images that it finds. What was answered `since`
+/// is as good as a new answer.
 pub async fn resolve<R: Registry>(
     registry: &R,
     sources: &Sources,
     access: &AccessMap,
     memory: &Memory,
+    since: Instant,
 ) -> Vec<Resolution> {
     let budget = &Budget::default();
     let reads = sources.sources.iter().map(|source| async move {
+        let access = access.source(source).map(|access| access.since(since));
         Resolution::new(source, memory, answer(registry, source, sources, access, budget).await)
     });
     let reads: Vec<_> = reads.collect();
@@ -139,16 +143,19 @@ pub async fn resolve<R: Registry>(
 }
 
 /// Asks only what every source names, by HEAD: `Unchanged` where the answer is the remembered one.
-/// A source that is pinned by digest names what it named, and is not asked again. `None` where an answer means that the sources must be read.
+/// A source that is pinned by digest names what it named, and is not asked again. What was answered `since` is as good as a new answer.
+/// `None` where an answer means that the sources must be read.
 pub async fn glance<R: Registry>(
     registry: &R,
     sources: &Sources,
     access: &AccessMap,
     memory: &Memory,
+    since: Instant,
 ) -> Option<Vec<Resolution>> {
     let known = sources.sources.iter().map(|source| Some((source, memory.source(&source.name)?)));
     let known: Vec<(&Source, &Remembered)> = known.collect::<Option<_>>()?;
     let asks = known.into_iter().map(|(source, then)| async move {
+        let access = access.source(source).map(|access| access.since(since));
         let answer = ask(registry, source, then, access).await?;
         Some(Resolution::new(source, memory, answer))
     });
@@ -161,7 +168,7 @@ async fn ask<R: Registry>(
     registry: &R,
     source: &Source,
     then: &Remembered,
-    access: &AccessMap,
+    access: Result<Access, ResolveError>,
 ) -> Option<Answer> {
     if then.is_settled()
         && then.digest.is_some()
@@ -183,32 +190,29 @@ async fn ask<R: Registry>(
 async fn head<R: Registry>(
     registry: &R,
     source: &Source,
-    access: &AccessMap,
+    access: Result<Access, ResolveError>,
 ) -> Result<Option<Descriptor>, ResolveError> {
     let repository = source.reference.repository();
-    registry
-        .head_manifest(access.source(source)?, repository, &source.reference.tag_or_digest())
-        .await
-        .map_err(|error| ResolveError::Registry {
-            reference: source.reference.to_string(),
-            source: error,
-        })
+    registry.head_manifest(&access?, repository, &source.reference.tag_or_digest()).await.map_err(
+        |error| ResolveError::Registry { reference: source.reference.to_string(), source: error },
+    )
 }
 
 async fn answer<R: Registry>(
     registry: &R,
     source: &Source,
     sources: &Sources,
-    access: &AccessMap,
+    access: Result<Access, ResolveError>,
     budget: &Budget,
 ) -> Answer {
-    let access = match access.source(source) {
+    let access = match access {
         Ok(access) => access,
         Err(error) => return Answer::Failed { named: None, error },
     };
     let repository = source.reference.repository();
     let elsewhere = repository != sources.target.repository();
     let share = budget.share();
+    let access = &access;
     let reader = Reader { registry, access, repository, source, sources, elsewhere, share };
     match reader.manifest(&source.reference.tag_or_digest()).await {
         Err(error) => Answer::Failed { named: None, error },

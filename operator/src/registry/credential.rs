@@ -3,6 +3,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 /// A credential, and where it came from.
 #[derive(Clone)]
@@ -46,6 +47,10 @@ pub enum Proof {
     /// A token for the registry itself, which is sent as it is: `registrytoken`.
     RegistryToken(SecretString),
 }
+
+/// A credential that cannot be read back. What differs here shares no token and no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Identity([u8; 32]);
 
 impl Credential {
     /// A username and a password from the Secret called `secret`.
@@ -99,8 +104,46 @@ impl PartialEq for Proof {
     }
 }
 
+impl Identity {
+    pub(crate) fn of(credential: &Credential) -> Self {
+        let (kind, username, secret) = match &credential.proof {
+            Proof::Password { username, password } => (0, username.as_str(), password),
+            Proof::IdentityToken { username, token } => (1, username.as_str(), token),
+            Proof::RegistryToken(token) => (2, "", token),
+        };
+        let mut hash = Sha256::new();
+        hash.update([kind]);
+        // The length keeps (`ab`, `c`) and (`a`, `bc`) apart.
+        hash.update((username.len() as u64).to_be_bytes());
+        hash.update(username);
+        hash.update(secret.expose_secret());
+        Self(hash.finalize().into())
+    }
+}
+
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_the_whole_credential() {
+        let of = |username: &str, password: &str| {
+            Identity::of(&Credential::of_password("s", username, password))
+        };
+        let ab_c = of("ab", "c");
+        assert!(ab_c == of("ab", "c"));
+        assert!(ab_c != of("a", "bc"));
+        assert!(ab_c != of("ab", "d"));
+        let (username, token) = ("ab".into(), "c".into());
+        let proof = Proof::IdentityToken { username, token };
+        assert!(
+            ab_c != Identity::of(&Credential { proof, ..Credential::of_password("s", "", "") })
+        );
     }
 }

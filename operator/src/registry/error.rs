@@ -1,6 +1,6 @@
 //! Why a registry did not do what it was asked, in words that name things and hold nothing remote.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Origin, Request};
 use crate::oci::{Digest, manifest::ManifestError};
@@ -9,7 +9,7 @@ use crate::oci::{Digest, manifest::ManifestError};
 ///
 /// No variant holds a remote body, a query string or a token; the codes are from the distribution
 /// spec's list (REGISTRY.md rule 7). Hosts are as the user names them.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The credential is wrong, or there is none where one is needed: told by the token endpoint
     /// (401, 403), or by a 401 to Basic.
@@ -49,6 +49,18 @@ pub enum RegistryError {
         /// How long it asks to wait, at most 15 minutes.
         retry_after: Option<Duration>,
     },
+    /// It was not asked, since it has asked for a pause, or had said that there is nothing left.
+    #[error("{host} {pause}, so {request} was not sent")]
+    Paused {
+        /// The registry.
+        host: String,
+        /// What would have been asked.
+        request: Request,
+        /// What it said before.
+        pause: Pause,
+        /// How long it is still to be, where the registry said so.
+        retry_after: Option<Duration>,
+    },
     /// HTTP 408 or 5xx.
     #[error("{host} answered {request} with HTTP {status}{}", listed(.codes))]
     Unavailable {
@@ -74,7 +86,7 @@ pub enum RegistryError {
         why: String,
         /// The cause.
         #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
     /// A limit of time or of rate ran out (REGISTRY.md rule 13).
     #[error("{host} was too slow for {request}: {limit}")]
@@ -215,7 +227,35 @@ pub enum RegistryError {
     },
 }
 
+/// Why a registry is not asked for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Pause {
+    /// It answered another request so: 429 to the same credential, or 503 to anybody.
+    #[error("asked for a pause (HTTP {status} to another request)")]
+    Asked {
+        /// HTTP status.
+        status: u16,
+    },
+    /// By its `RateLimit` headers it would refuse.
+    #[error("said that no pulls are left for now (its RateLimit headers)")]
+    NoneLeft,
+}
+
 impl RegistryError {
+    /// Whether a registry refused to write something, which it may well go on to do.
+    #[must_use]
+    pub fn is_refused_write(&self) -> bool {
+        match self {
+            Self::Denied { request, .. }
+            | Self::Refused { request, .. }
+            | Self::RepositoryNotFound { request, .. }
+            | Self::TagImmutable { request, .. } => {
+                matches!(request.method, "PUT" | "POST" | "PATCH")
+            }
+            _ => false,
+        }
+    }
+
     /// The HTTP status of a refusal, or of an answer that asks to come later; `None` of what has a
     /// name of its own, such as a repository that is not there.
     #[must_use]
@@ -225,7 +265,8 @@ impl RegistryError {
             | Self::Denied { status, .. }
             | Self::Unavailable { status, .. }
             | Self::Refused { status, .. } => Some(*status),
-            Self::RateLimited { .. } => Some(429),
+            Self::Paused { pause: Pause::Asked { status }, .. } => Some(*status),
+            Self::RateLimited { .. } | Self::Paused { pause: Pause::NoneLeft, .. } => Some(429),
             _ => None,
         }
     }

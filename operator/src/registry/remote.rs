@@ -3,8 +3,10 @@
 mod address;
 mod again;
 mod auth;
+mod begin;
 mod blobs;
 mod body;
+mod budget;
 mod call;
 mod challenge;
 mod clients;
@@ -111,6 +113,8 @@ pub struct Observation {
     pub status: Option<u16>,
     /// Until the answer's headers, or the failure.
     pub elapsed: Duration,
+    /// What is left of a quota, where the answer says so.
+    pub left: Option<u64>,
 }
 
 /// Why there is no client.

@@ -51,6 +51,11 @@ impl Certificates {
         self.of.get(host)
     }
 
+    /// Names of the Secrets that they were read from.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.of.values().map(|tls| tls.secret.as_str())
+    }
+
     /// Of all of them; `None` where there are none.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {

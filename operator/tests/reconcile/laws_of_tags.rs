@@ -36,6 +36,8 @@ enum Step {
     /// The registry lets no tag of the target's repository be overwritten.
     Protect,
     Mend,
+    /// What was refused is put off, or due.
+    PutOff(bool),
     Policy(TagPolicy),
     Removal(RemovalPolicy),
     Tags(Vec<&'static str>),
@@ -63,6 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => select(&[TAG, "latest", "1.0-arm64"][..]).prop_map(Step::FailWrites),
         1 => Just(Step::Protect),
         3 => Just(Step::Mend),
+        2 => any::<bool>().prop_map(Step::PutOff),
         3 => select(policies.to_vec()).prop_map(Step::Policy),
         1 => select(removals.to_vec()).prop_map(Step::Removal),
         2 => subsequence(vec!["latest", "1"], 0..=2).prop_map(Step::Tags),
@@ -106,6 +109,7 @@ fn play(world: &mut World, step: &Step) {
         }
         Step::Protect => world.store.protect(),
         Step::Mend => world.store.mend(),
+        Step::PutOff(on) => world.put_off = *on,
         Step::Policy(policy) => world.edit(|spec| spec.target.tag_policy = *policy),
         Step::Removal(policy) => world.edit(|spec| spec.removal_policy = *policy),
         Step::Tags(tags) => world.edit(|spec| {

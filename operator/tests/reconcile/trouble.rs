@@ -313,3 +313,98 @@ async fn a_run_that_takes_too_long() {
     world.run().await;
     world.assert_ready("True", "Succeeded");
 }
+
+fn refused(request: &Request) -> RegistryError {
+    let (host, request, codes) = (HOST.into(), request.clone(), vec!["TAG_INVALID".into()]);
+    RegistryError::Refused { host, request, status: 400, codes }
+}
+
+fn is_push_of(request: &Request, tag: &str) -> bool {
+    request.method == "PUT" && request.of.ends_with(&format!(":{tag}"))
+}
+
+/// What a registry refuses costs HEADs until it is due to be tried again, or there is something else to push.
+#[rstest]
+#[case::refused(refused, "PushFailed", true)]
+#[case::denied(denied, "AccessDenied", true)]
+#[case::not_found(|r: &Request| RegistryError::RepositoryNotFound { host: HOST.into(), request: r.clone(), answer: "HTTP 404" }, "RepositoryNotFound", false)]
+#[tokio::test(start_paused = true)]
+async fn a_push_that_is_refused_is_put_off(
+    #[case] error: Error,
+    #[case] reason: &str,
+    #[case] soon: bool,
+    #[values(false, true)] published: bool,
+) {
+    let mut world = World::pair();
+    if published {
+        world.run().await;
+        world.later(10);
+        world.move_to("amd64", "linux/amd64", "news");
+    }
+    let before = world.tagged();
+    world.store.fail(|request| is_push_of(request, TAG), error);
+    let report = world.run().await;
+    assert_eq!(report.retry, Some(Retry::Refused { soon }));
+    world.assert_ready("False", reason);
+    for _ in 0..3 {
+        world.put_off = true;
+        world.later(10);
+        let report = world.run().await;
+        report.assert_idle(2 + usize::from(published));
+        assert_eq!(report.retry, None);
+        world.assert_ready("False", reason);
+    }
+    // Something else to push is tried at once,
+    world.move_to("arm64", "linux/arm64", "more news");
+    let report = world.run().await;
+    assert_eq!((report.count("PUT"), report.retry), (1, Some(Retry::Refused { soon })));
+    // the same again when it is due, or when a person asks.
+    world.put_off = false;
+    world.later(10);
+    assert_eq!(world.run().await.count("PUT"), 1);
+    world.put_off = true;
+    world.request();
+    world.later(10);
+    assert_eq!(world.run().await.count("PUT"), 1);
+    assert_eq!(world.tagged(), before);
+    world.store.mend();
+    world.put_off = false;
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+}
+
+/// Meanwhile everything else is kept true: images, and the tags that were not refused.
+#[tokio::test(start_paused = true)]
+async fn what_is_put_off_holds_nothing_else_back() {
+    let mut world = World::published().await;
+    world.edit(|spec| spec.target.additional_tags = vec!["latest".into(), "1".into()]);
+    world.store.fail(|request| is_push_of(request, "latest"), refused);
+    let report = world.run().await;
+    assert_eq!(report.retry, Some(Retry::Refused { soon: true }));
+    world.assert_ready("False", "PushFailed");
+    world.later(10);
+    world.put_off = true;
+    world.run().await.assert_idle(2 + 2);
+    // Another tag that goes astray is seen, and all is tried.
+    world.store.delete_tag(PATH, "1");
+    world.later(10);
+    let report = world.run().await;
+    assert_eq!(report.count("PUT"), 2, "{report:?}");
+    assert!(world.store.tagged(PATH, "1").is_some());
+    world.later(10);
+    world.run().await.assert_idle(2 + 2);
+    // A tag that its registry keeps as it is, too.
+    world.store.mend();
+    world.put_off = false;
+    world.run().await;
+    world.assert_ready("True", "Succeeded");
+    world.later(10);
+    world.store.protect();
+    world.move_to("amd64", "linux/amd64", "news");
+    let report = world.run().await;
+    world.assert_stalled("TagImmutable");
+    assert_eq!(report.retry, Some(Retry::Refused { soon: false }));
+    world.put_off = true;
+    world.later(10);
+    world.run().await.assert_idle(2 + 3);
+}

@@ -20,6 +20,7 @@ use multiarch_operator::{
         claims::Claims,
         memory::Memory,
         referrers::Looks,
+        since::Since,
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
@@ -29,6 +30,7 @@ use multiarch_operator::{
         memory::{Image, Store},
     },
 };
+use tokio::time::Instant;
 
 pub(crate) const HOST: &str = "r.example";
 pub(crate) const PATH: &str = "team/app";
@@ -44,6 +46,10 @@ pub(crate) struct World {
     generation: i64,
     requested_at: Option<String>,
     failures: u32,
+    /// What is refused is put off, from the next run on and until this is taken back.
+    pub(crate) put_off: bool,
+    /// The last run but those that put it off was refused something, for the spec of this generation.
+    refused: Option<i64>,
     corrections: Corrections,
     looks: Looks,
     cut_off: Option<(i64, Digest)>,
@@ -102,6 +108,8 @@ impl World {
             generation: 1,
             requested_at: None,
             failures: 0,
+            put_off: false,
+            refused: None,
             corrections: Corrections::default(),
             looks: Looks::default(),
             cut_off: None,
@@ -195,6 +203,7 @@ impl World {
     /// The operator is killed and started again.
     pub(crate) fn restart(&mut self) {
         self.failures = 0;
+        self.refused = None;
         self.corrections = Corrections::default();
         self.looks = Looks::default();
         self.cut_off = None;
@@ -221,6 +230,7 @@ impl World {
     pub(crate) async fn run_unchecked(&mut self) -> Report {
         let requested = self.requested_at.is_some()
             && self.requested_at != self.status.last_handled_reconcile_at;
+        let put_off = self.put_off && !requested && self.refused == Some(self.generation);
         let sources = Sources::parse(&self.spec).unwrap();
         let memory = Memory::of(&self.status, Some(self.generation), &sources);
         let secrets = self
@@ -236,10 +246,12 @@ impl World {
             keychain: &keychain,
             memory: &memory,
             requested,
+            put_off,
             looks: &looks,
             claims: &self.claims,
             corrections: &corrections,
             now: self.now,
+            since: Since::anew(Instant::now()),
             stage: &stage,
         };
         self.store.forget();
@@ -266,8 +278,11 @@ impl World {
         if run.put_back {
             self.corrections.count(self.now);
         }
+        let is_refused =
+            matches!(retry, Some(Retry::Refused { .. })) || (put_off && retry.is_none());
+        self.refused = is_refused.then_some(self.generation);
         self.failures = match retry {
-            Some(Retry::Backoff | Retry::After(_)) => self.failures + 1,
+            Some(Retry::Backoff | Retry::After(_) | Retry::Refused { .. }) => self.failures + 1,
             Some(Retry::Interval) | None => 0,
         };
         let about = About {

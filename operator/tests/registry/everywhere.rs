@@ -1,4 +1,4 @@
-//! The registries that every promise is tried on: in memory, over HTTP, and distribution's own in each way that people run it.
+//! The registries that every promise is tried on: in memory, over HTTP, distribution's own in each way that people run it, and some of these shared by many at once.
 
 /// One test for each promise and each registry.
 macro_rules! everywhere {
@@ -16,6 +16,11 @@ macro_rules! everywhere {
         #[case::real_tokens_by_tls(Kind::Real(Asks::Token, Speaks::Tls))]
         #[case::real_by_mutual_tls(Kind::Real(Asks::Nobody, Speaks::MutualTls))]
         #[case::real_tokens_by_mutual_tls(Kind::Real(Asks::Token, Speaks::MutualTls))]
+        #[case::shared_memory(Kind::SharedMemory)]
+        #[case::shared_http(Kind::SharedHttp)]
+        #[case::shared_http_bearer(Kind::SharedHttpBearer)]
+        #[case::shared_real(Kind::SharedReal(Asks::Nobody, Speaks::Plain))]
+        #[case::shared_real_tokens_by_tls(Kind::SharedReal(Asks::Token, Speaks::Tls))]
         #[tokio::test]
         async fn $promise(#[case] kind: Kind) {
             promise::$promise(Face::start(kind).await).await;

@@ -14,8 +14,10 @@ use multiarch_operator::{
         Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
         memory::{Image, Lie, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
+        shared::{Observe, Shared},
     },
 };
+use tokio::time::Instant;
 
 pub(crate) use self::real::{Asks, PASSWORD, Real, Speaks, USER};
 
@@ -34,6 +36,12 @@ pub(crate) enum Kind {
     HttpBearer,
     /// Distribution's own.
     Real(Asks, Speaks),
+    /// The same, seen by many at once.
+    SharedMemory,
+    SharedMemoryLogin,
+    SharedHttp,
+    SharedHttpBearer,
+    SharedReal(Asks, Speaks),
 }
 
 /// A running registry, and a client for it.
@@ -43,6 +51,8 @@ pub(crate) struct Face {
     prefix: Option<String>,
     who: Access,
     content: Content,
+    /// Since when it is here. Those who share believe all that others were told since.
+    since: Option<Instant>,
 }
 
 enum Content {
@@ -55,20 +65,55 @@ enum Content {
 pub(crate) enum Client {
     Store(Store),
     Remote(Box<Remote>),
+    SharedStore(Box<Shared<Store>>),
+    SharedRemote(Box<Shared<Remote>>),
 }
 
 impl Kind {
-    pub(crate) fn asks(self) -> bool {
+    /// The registry alone, and whether it is shared.
+    fn apart(self) -> (Self, bool) {
         match self {
+            Self::SharedMemory => (Self::Memory, true),
+            Self::SharedMemoryLogin => (Self::MemoryLogin, true),
+            Self::SharedHttp => (Self::Http, true),
+            Self::SharedHttpBearer => (Self::HttpBearer, true),
+            Self::SharedReal(asks, speaks) => (Self::Real(asks, speaks), true),
+            alone => (alone, false),
+        }
+    }
+
+    pub(crate) fn asks(self) -> bool {
+        match self.apart().0 {
             Self::Memory | Self::Http => false,
             Self::MemoryLogin | Self::HttpBasic | Self::HttpBearer => true,
             Self::Real(asks, _) => asks != Asks::Nobody,
+            shared => unreachable!("{shared:?} is not alone"),
         }
     }
 }
 
 impl Face {
     pub(crate) async fn start(kind: Kind) -> Self {
+        let (kind, is_shared) = kind.apart();
+        let face = Box::pin(Self::alone(kind)).await;
+        if is_shared { face.shared() } else { face }
+    }
+
+    fn shared(self) -> Self {
+        let observe: Observe = Arc::new(|_| {});
+        let client = match self.client {
+            Client::Store(store) => {
+                Client::SharedStore(Box::new(Shared::new(store, 1 << 20, observe)))
+            }
+            Client::Remote(remote) => {
+                Client::SharedRemote(Box::new(Shared::new(*remote, 1 << 20, observe)))
+            }
+            shared => shared,
+        };
+        Self { client, since: Some(Instant::now()), ..self }
+    }
+
+    async fn alone(kind: Kind) -> Self {
         let login = kind.asks();
         let who = access(login.then_some((USER, PASSWORD)));
         let users = vec![User::new(USER, PASSWORD, &PATHS)];
@@ -84,6 +129,7 @@ impl Face {
                     prefix: None,
                     who,
                     content: Content::Store(store, None),
+                    since: None,
                 };
             }
             Kind::Real(asks, speaks) => {
@@ -94,11 +140,13 @@ impl Face {
                     prefix: None,
                     who: real.who(),
                     content: Content::Real(Box::new(real)),
+                    since: None,
                 };
             }
             Kind::Http => serve(Store::new(), Lies::default()).await,
             Kind::HttpBasic => with_login(Login::Basic(users)).await,
             Kind::HttpBearer => with_login(Login::bearer(users)).await,
+            shared => unreachable!("{shared:?} is not alone"),
         };
         Self {
             client: Client::Remote(Box::new(remote(Limits::default()))),
@@ -106,6 +154,7 @@ impl Face {
             prefix: None,
             who,
             content: Content::Store(server.store().clone(), Some(server)),
+            since: None,
         }
     }
 
@@ -118,7 +167,8 @@ impl Face {
         who: Access,
     ) -> Self {
         let content = Content::Elsewhere(serve(Store::new(), Lies::default()).await);
-        Self { client: Client::Remote(Box::new(remote)), host: host.into(), prefix, who, content }
+        let client = Client::Remote(Box::new(remote));
+        Self { client, host: host.into(), prefix, who, content, since: None }
     }
 
     /// The image that tests call `path:tag`.
@@ -149,9 +199,10 @@ impl Face {
         if let Content::Elsewhere(_) = self.content {
             return self.who.clone();
         }
-        PATHS.iter().fold(self.who.clone(), |access, path| {
-            access.with_scope(Scope::push(&self.repository(path)))
-        })
+        let who = Access { since: self.since, ..self.who.clone() };
+        PATHS
+            .iter()
+            .fold(who, |access, path| access.with_scope(Scope::push(&self.repository(path))))
     }
 
     /// Who has another login, or none, and is as far as that goes heard like who may push.
@@ -293,6 +344,18 @@ pub(crate) fn index(children: &[&RawManifest]) -> RawManifest {
     RawManifest::new(media_type::OCI_INDEX, Bytes::from(document.to_string()))
 }
 
+/// The call to whichever registry it is.
+macro_rules! through {
+    ($self:ident, $client:ident => $call:expr) => {
+        match $self {
+            Client::Store($client) => $call.await,
+            Client::Remote($client) => $call.await,
+            Client::SharedStore($client) => $call.await,
+            Client::SharedRemote($client) => $call.await,
+        }
+    };
+}
+
 impl Registry for Client {
     async fn head_manifest(
         &self,
@@ -300,10 +363,7 @@ impl Registry for Client {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        match self {
-            Self::Store(store) => store.head_manifest(access, repository, reference).await,
-            Self::Remote(remote) => remote.head_manifest(access, repository, reference).await,
-        }
+        through!(self, client => client.head_manifest(access, repository, reference))
     }
 
     async fn get_manifest(
@@ -312,10 +372,7 @@ impl Registry for Client {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RegistryError> {
-        match self {
-            Self::Store(store) => store.get_manifest(access, repository, reference).await,
-            Self::Remote(remote) => remote.get_manifest(access, repository, reference).await,
-        }
+        through!(self, client => client.get_manifest(access, repository, reference))
     }
 
     async fn get_blob(
@@ -324,10 +381,7 @@ impl Registry for Client {
         repository: &Repository,
         blob: &Descriptor,
     ) -> Result<Option<Bytes>, RegistryError> {
-        match self {
-            Self::Store(store) => store.get_blob(access, repository, blob).await,
-            Self::Remote(remote) => remote.get_blob(access, repository, blob).await,
-        }
+        through!(self, client => client.get_blob(access, repository, blob))
     }
 
     async fn put_manifest(
@@ -337,12 +391,7 @@ impl Registry for Client {
         reference: &TagOrDigest,
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
-        match self {
-            Self::Store(store) => store.put_manifest(access, repository, reference, manifest).await,
-            Self::Remote(remote) => {
-                remote.put_manifest(access, repository, reference, manifest).await
-            }
-        }
+        through!(self, client => client.put_manifest(access, repository, reference, manifest))
     }
 
     async fn blob_exists(
@@ -351,10 +400,7 @@ impl Registry for Client {
         repository: &Repository,
         blob: &Descriptor,
     ) -> Result<bool, RegistryError> {
-        match self {
-            Self::Store(store) => store.blob_exists(access, repository, blob).await,
-            Self::Remote(remote) => remote.blob_exists(access, repository, blob).await,
-        }
+        through!(self, client => client.blob_exists(access, repository, blob))
     }
 
     async fn copy_blob(
@@ -364,10 +410,7 @@ impl Registry for Client {
         blob: &Descriptor,
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
-        match self {
-            Self::Store(store) => store.copy_blob(from, to, blob, progress).await,
-            Self::Remote(remote) => remote.copy_blob(from, to, blob, progress).await,
-        }
+        through!(self, client => client.copy_blob(from, to, blob, progress))
     }
 
     async fn delete_tag(
@@ -379,6 +422,8 @@ impl Registry for Client {
         match self {
             Self::Store(store) => Registry::delete_tag(store, access, repository, tag).await,
             Self::Remote(remote) => remote.delete_tag(access, repository, tag).await,
+            Self::SharedStore(shared) => shared.delete_tag(access, repository, tag).await,
+            Self::SharedRemote(shared) => shared.delete_tag(access, repository, tag).await,
         }
     }
 
@@ -388,10 +433,7 @@ impl Registry for Client {
         repository: &Repository,
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        match self {
-            Self::Store(store) => store.list_referrers(access, repository, subject).await,
-            Self::Remote(remote) => remote.list_referrers(access, repository, subject).await,
-        }
+        through!(self, client => client.list_referrers(access, repository, subject))
     }
 
     async fn put_referrer(
@@ -401,11 +443,6 @@ impl Registry for Client {
         manifest: &RawManifest,
         subject: &Digest,
     ) -> Result<(), RegistryError> {
-        match self {
-            Self::Store(store) => store.put_referrer(access, repository, manifest, subject).await,
-            Self::Remote(remote) => {
-                remote.put_referrer(access, repository, manifest, subject).await
-            }
-        }
+        through!(self, client => client.put_referrer(access, repository, manifest, subject))
     }
 }

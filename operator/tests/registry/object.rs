@@ -19,12 +19,14 @@ use multiarch_operator::{
         claims::Claims,
         memory::Memory,
         referrers::Looks,
+        since::Since,
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
     },
-    registry::remote::Remote,
+    registry::{Registry, remote::Remote},
 };
+use tokio::time::Instant;
 
 /// The Secret with every credential that an object has.
 pub(crate) const SECRET: &str = "push";
@@ -100,8 +102,18 @@ impl Object {
     }
 
     /// A run, an interval after the last one.
-    pub(crate) async fn run(&mut self, remote: &Remote) -> Run {
+    pub(crate) async fn run<R: Registry>(&mut self, registry: &R) -> Run {
         self.now += SignedDuration::from_mins(10);
+        self.run_at(self.now, registry, Since::anew(Instant::now())).await
+    }
+
+    /// A run at `now`.
+    pub(crate) async fn run_at<R: Registry>(
+        &mut self,
+        now: Timestamp,
+        registry: &R,
+        since: Since,
+    ) -> Run {
         let generation = Some(1);
         let sources = Sources::parse(&self.spec).unwrap();
         let parse = |(name, json): (&String, &String)| {
@@ -111,19 +123,21 @@ impl Object {
         let certificates = self.certificates.iter();
         let certificates = certificates.map(|(name, secret)| (name.as_str(), secret.clone()));
         let job = Job {
-            registry: remote,
+            registry,
             sources: &sources,
             keychain: &Keychain::with(logins).with_certificates(certificates),
             memory: &Memory::of(&self.status, generation, &sources),
             requested: false,
+            put_off: false,
             looks: &Looks::default(),
             claims: &Claims::default(),
             corrections: &Corrections::default(),
-            now: self.now,
+            now,
+            since,
             stage: &Stage::default(),
         };
-        let run = reconcile::run(&job).await;
-        let about = About { generation, requested_at: None, failures: 0, now: self.now };
+        let run = Box::pin(reconcile::run(&job)).await;
+        let about = About { generation, requested_at: None, failures: 0, now };
         self.status = status::next(&self.status, &about, &run);
         run
     }

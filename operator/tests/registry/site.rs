@@ -89,7 +89,7 @@ impl Site {
     pub(crate) fn remote(&self) -> &Remote {
         match &self.face.client {
             Client::Remote(remote) => remote,
-            Client::Store(_) => unreachable!("it is elsewhere"),
+            _ => unreachable!("it is elsewhere"),
         }
     }
 

@@ -129,14 +129,16 @@ impl Draft {
     }
 
     /// Whether what the tag names now must be read, although it is the index that status
-    /// remembers: for images that are kept or would vanish, and where it may already say the same
-    /// in other bytes.
+    /// remembers: for images that are kept or would vanish, and where it may say the same as the
+    /// draft in other bytes.
     #[must_use]
     pub fn needs(&self, memory: &Memory) -> bool {
         memory.published.as_ref().is_none_or(|published| {
             !self.is_whole()
                 || published.children.iter().any(|child| !self.has(&child.platform))
-                || published.has_just(self.children.iter().map(|child| &child.descriptor.digest))
+                || (published.digest != *self.digest()
+                    && published
+                        .has_just(self.children.iter().map(|child| &child.descriptor.digest)))
         })
     }
 

@@ -28,7 +28,7 @@ use super::Store;
 use crate::oci::{Digest, RawManifest, Repository, TagOrDigest};
 
 pub use families::Family;
-pub use lies::{Lie, tokens::TokenLie};
+pub use lies::{Lie, limits::LimitLie, tokens::TokenLie};
 pub use login::{Login, Realm, User};
 
 /// What the server does beside serving the store.
@@ -68,6 +68,7 @@ struct Shared {
     lies: Mutex<Lies>,
     seen: Mutex<Vec<Seen>>,
     answered: Notify,
+    gate: lies::limits::Gate,
     sessions: Mutex<BTreeMap<String, uploads::Session>>,
     serial: AtomicU64,
     sent: Arc<AtomicU64>,
@@ -89,6 +90,7 @@ pub async fn serve(store: Store, lies: Lies) -> Server {
         lies: Mutex::new(lies),
         seen: Mutex::default(),
         answered: Notify::new(),
+        gate: lies::limits::Gate::default(),
         sessions: Mutex::default(),
         serial: AtomicU64::new(0),
         sent: Arc::default(),
@@ -134,6 +136,7 @@ impl Server {
     /// What it does wrong from now on, instead of what it did so far.
     pub fn lie(&self, lies: impl IntoIterator<Item = Lie>) {
         self.shared.lies().lies = lies.into_iter().collect();
+        self.shared.answered.notify_waiters();
     }
 
     /// Whom it asks for what from now on.
@@ -164,7 +167,7 @@ impl Server {
         self.shared.sessions().len()
     }
 
-    /// Waits until `enough` is true of the server, which is looked at after each answer.
+    /// Waits until `enough` is true of the server, which is looked at after each answer and at a gate.
     pub async fn until(&self, enough: impl Fn(&Self) -> bool) {
         loop {
             let answered = self.shared.answered.notified();
@@ -285,17 +288,17 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         uploads::Received::Whole(seen.body.clone())
     };
     shared.seen().push(seen.clone());
-    let silent = |lie: &Lie| match lie {
-        Lie::Silence => true,
-        Lie::SilentTo(method) => *method == seen.method,
-        _ => false,
-    };
-    if shared.lies().lies.iter().any(silent) {
-        return std::future::pending().await;
-    }
+    lies::limits::wait(&shared, &seen).await;
     let answer = respond_to(&shared, &seen, &target, received);
     shared.answered.notify_waiters();
-    answer
+    loop {
+        let released = shared.answered.notified();
+        let held = |lie: &Lie| matches!(lie, Lie::HeldBack(method) if *method == seen.method);
+        if !shared.lies().lies.iter().any(held) {
+            return answer;
+        }
+        released.await;
+    }
 }
 
 fn respond_to(

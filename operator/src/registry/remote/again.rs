@@ -15,8 +15,9 @@ impl Remote {
     {
         for failures in 1.. {
             match call().await {
-                Err(error) if passing(&error) && failures < self.transport.limits().tries => {
-                    self.pause(failures).await;
+                Err(error) if failures < self.transport.limits().tries => {
+                    let Some(wait) = self.passing(&error) else { return Err(error) };
+                    self.pause(failures, wait).await;
                 }
                 outcome => return outcome,
             }
@@ -24,20 +25,31 @@ impl Remote {
         unreachable!("a count without end ended")
     }
 
-    /// Waits after a failure that was not the first one.
-    pub(super) async fn pause(&self, failures: u32) {
-        sleep(delay(self.transport.limits(), failures, fastrand::f64())).await;
+    /// Waits after a failure that was not the first one, for `least` at least.
+    pub(super) async fn pause(&self, failures: u32, least: Duration) {
+        sleep(delay(self.transport.limits(), failures, fastrand::f64()).max(least)).await;
+    }
+
+    /// After how long at least another try may succeed. `None` where that is no use, or where the registry wants to
+    /// be asked so much later that a run should not wait for it.
+    pub(super) fn passing(&self, error: &RegistryError) -> Option<Duration> {
+        passing(error, self.transport.limits().patience)
     }
 }
 
-/// Whether another try a moment later may succeed. What a registry wants to be asked for later is
-/// the caller's to wait for.
-pub(super) fn passing(error: &RegistryError) -> bool {
-    match error {
-        RegistryError::Unavailable { status: 408 | 500 | 502 | 504, retry_after: None, .. } => true,
-        RegistryError::Unreachable { .. } => failure::cut_after_sending(error),
-        _ => false,
-    }
+fn passing(error: &RegistryError, patience: Duration) -> Option<Duration> {
+    use RegistryError as E;
+    let asked = match error {
+        // Where nothing is said, the next request waits by itself.
+        E::RateLimited { retry_after, .. } => retry_after.unwrap_or_default(),
+        E::Unavailable { status: 408 | 500 | 502 | 504, retry_after, .. } => {
+            retry_after.unwrap_or_default()
+        }
+        E::Unavailable { status: 503, retry_after: Some(wait), .. } => *wait,
+        E::Unreachable { .. } if failure::cut_after_sending(error) => Duration::ZERO,
+        _ => return None,
+    };
+    (asked <= patience).then_some(asked)
 }
 
 /// Half of it is chance, so that those who failed together do not come back together.
@@ -64,20 +76,30 @@ mod tests {
     }
 
     #[rstest]
-    #[case(408, None, true)]
-    #[case(500, None, true)]
-    #[case(502, None, true)]
-    #[case(503, None, false)]
-    #[case(504, None, true)]
-    #[case(504, Some(1), false)]
-    fn by_status(#[case] status: u16, #[case] after: Option<u64>, #[case] again: bool) {
-        let error = RegistryError::Unavailable {
-            host: "r.example.com".into(),
-            request: Request { method: "GET", noun: "blob", of: "a".into() },
-            status,
-            codes: Vec::new(),
-            retry_after: after.map(Duration::from_secs),
+    #[case(408, None, Some(0))]
+    #[case(429, None, Some(0))]
+    #[case(429, Some(5), Some(5))]
+    #[case(429, Some(6), None)]
+    #[case(500, None, Some(0))]
+    #[case(501, None, None)]
+    #[case(502, None, Some(0))]
+    #[case(503, None, None)]
+    #[case(503, Some(0), Some(0))]
+    #[case(503, Some(5), Some(5))]
+    #[case(503, Some(6), None)]
+    #[case(504, None, Some(0))]
+    #[case(504, Some(1), Some(1))]
+    #[case(504, Some(60), None)]
+    fn by_status(#[case] status: u16, #[case] after: Option<u64>, #[case] again: Option<u64>) {
+        let (host, request) =
+            ("r.example.com".into(), Request { method: "GET", noun: "blob", of: "a".into() });
+        let retry_after = after.map(Duration::from_secs);
+        let error = match status {
+            429 => RegistryError::RateLimited { host, request, retry_after },
+            _ => {
+                RegistryError::Unavailable { host, request, status, codes: Vec::new(), retry_after }
+            }
         };
-        assert_eq!(passing(&error), again);
+        assert_eq!(passing(&error, Limits::default().patience), again.map(Duration::from_secs));
     }
 }

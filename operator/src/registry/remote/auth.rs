@@ -9,6 +9,7 @@ use url::Url;
 use super::{
     Remote,
     body::Payload,
+    budget::{Asker, Kind},
     call::{Answer, Call},
     challenge::{self, Challenge, Offer},
     failure::Failure,
@@ -66,7 +67,7 @@ impl Remote {
             let proved = self.prove(call, &url, known.challenge.as_ref(), refused.as_ref(), alone);
             let sent = proved.await?;
             let answer = self.follow(call, &url, sent.header()).await;
-            let answer = answer.map_err(|failure| call.told(failure))?;
+            let mut answer = answer.map_err(|failure| call.told(failure))?;
             if answer.elsewhere {
                 self.hosts.met(&site);
                 drop(turn);
@@ -79,6 +80,8 @@ impl Remote {
             let held = credential.is_some();
             let mut next = sent.next(status, offer, known.challenge.as_ref(), held, known.open);
             if next == Next::Ping {
+                // Whoever waits for a place must have none.
+                answer.response.release();
                 next = if let Some(offer) = self.ping(call, &url).await? {
                     Next::Take(offer.challenge)
                 } else {
@@ -116,8 +119,8 @@ impl Remote {
         Err(call.told(Failure::protocol("a new challenge each time")))
     }
 
-    /// The answer to `call` with a body that is there only once: whatever it is, nothing is
-    /// repeated. A 401 is answered by asking for anything else, which renews what is stale.
+    /// The answer to `call`, of an upload that has its place, with a body that is there only once:
+    /// whatever it is, nothing is repeated. A 401 is answered by asking for anything else, which renews what is stale.
     pub(super) async fn exchange_once(
         &self,
         call: &Call<'_>,
@@ -131,7 +134,9 @@ impl Remote {
         headers.extend(sent.header().map(|value| (AUTHORIZATION, value.clone())));
         let method = call.method();
         let (registry, tls) = (call.host(), tls_for(call.access, &url).map(AsRef::as_ref));
-        let hop = Hop { registry, method: &method, url: &url, tls, headers, body, behind };
+        let (asker, kind) = (Asker::of(call.access), Kind::Within);
+        let hop =
+            Hop { registry, asker, kind, method: &method, url: &url, tls, headers, body, behind };
         let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
         if response.status().is_redirection() {
             let why = format!("a redirect of a {method}, whose body is there only once");
@@ -190,6 +195,7 @@ impl Remote {
             return Ok(answer);
         };
         let at = answer.url;
+        drop(answer.response);
         let key = Key {
             registry: Site::of(&at, call.access),
             identity: None,
@@ -210,6 +216,8 @@ impl Remote {
         url.set_query(None);
         let hop = Hop {
             registry: call.host(),
+            asker: Asker::of(call.access),
+            kind: Kind::Request,
             method: &Method::GET,
             url: &url,
             tls: tls_for(call.access, &url).map(AsRef::as_ref),

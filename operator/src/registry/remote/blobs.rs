@@ -38,6 +38,15 @@ impl Remote {
         repository: &Repository,
         blob: &Descriptor,
     ) -> Result<Option<Bytes>, RegistryError> {
+        self.persist(|| self.read_blob_once(access, repository, blob)).await
+    }
+
+    async fn read_blob_once(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<Option<Bytes>, RegistryError> {
         let call = Call::blob("GET", access, repository, &blob.digest);
         let limit = self.transport.limits().config;
         if blob.size > limit {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reqwest::{
-    Method, Response, StatusCode,
+    Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
 };
 use url::Url;
@@ -10,11 +10,12 @@ use url::Url;
 use super::{
     Remote,
     body::Payload,
+    budget::{Asker, Kind},
     failure::Failure,
     hosts::Site,
     redirect::{self, authority},
     refusal::Told,
-    transport::{Hop, tls_for},
+    transport::{Hop, Reply, tls_for},
 };
 use crate::{
     oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
@@ -37,7 +38,7 @@ pub(super) struct Call<'a> {
 
 /// An answer, and where it came from after redirects.
 pub(super) struct Answer {
-    pub(super) response: Response,
+    pub(super) response: Reply,
     pub(super) url: Url,
     /// Not from the origin that was asked, which has seen no credential.
     pub(super) elsewhere: bool,
@@ -48,11 +49,15 @@ pub(super) struct Asked<'a> {
     /// On whose behalf, as the user names it.
     pub(super) registry: &'a str,
     pub(super) access: &'a Access,
+    /// What it is, where the registry itself is asked.
+    pub(super) kind: Kind,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     /// Whether a 303 is followed.
     pub(super) see_other: bool,
+    /// Whether the answer may begin an upload.
+    pub(super) begins: bool,
 }
 
 impl<'a> Call<'a> {
@@ -125,6 +130,15 @@ impl<'a> Call<'a> {
             "PATCH" => Method::PATCH,
             "DELETE" => Method::DELETE,
             _ => Method::GET,
+        }
+    }
+
+    /// What it is among the requests to its host.
+    pub(super) fn kind(&self) -> Kind {
+        match (self.request.method, self.request.noun) {
+            ("GET", "manifest") => Kind::Pull,
+            ("DELETE", "upload") => Kind::Cleanup,
+            _ => Kind::Request,
         }
     }
 
@@ -228,11 +242,13 @@ impl Remote {
         let asked = Asked {
             registry: call.host(),
             access: call.access,
+            kind: call.kind(),
             method: call.method(),
             headers: call.headers(),
             body: call.body(),
             // GHCR sends who asks for referrers to a page for people.
             see_other: call.request.noun != "referrers",
+            begins: call.request.method == "POST",
         };
         self.follow_with(&asked, from, authorization).await
     }
@@ -245,6 +261,7 @@ impl Remote {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
         let Asked { registry, access, method, .. } = asked;
+        let (asker, mut kind) = (Asker::of(access), asked.kind);
         let mut url = from.clone();
         let mut elsewhere = false;
         for _ in 0..=self.transport.limits().redirects {
@@ -253,9 +270,15 @@ impl Remote {
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
             let body = asked.body.clone().map_or(Payload::Nothing, Payload::Bytes);
-            let tls = tls_for(access, &url).map(AsRef::as_ref);
-            let hop = Hop { registry, method, url: &url, tls, headers, body, behind: 0 };
-            let sent = self.transport.send(hop).await;
+            let tls = tls_for(access, &url);
+            let sent = if asked.begins {
+                self.begin(asked, &url, tls.cloned(), headers).await
+            } else {
+                let tls = tls.map(AsRef::as_ref);
+                let hop =
+                    Hop { registry, asker, kind, method, url: &url, tls, headers, body, behind: 0 };
+                self.transport.send(hop).await
+            };
             let response =
                 sent.map_err(|why| if elsewhere { why.at(&authority(&url)) } else { why })?;
             let location = response.headers().get(LOCATION).map(|value| value.to_str());
@@ -268,7 +291,7 @@ impl Remote {
                 Ok(None) => return Ok(Answer { response, url, elsewhere }),
                 Ok(Some(next)) => {
                     elsewhere |= next.origin() != from.origin();
-                    url = next;
+                    (url, kind) = (next, Kind::Request);
                 }
                 Err(why) => return Err(Failure::Protocol(why)),
             }

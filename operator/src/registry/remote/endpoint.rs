@@ -12,6 +12,7 @@ use url::Url;
 use super::{
     Remote,
     auth::unauthorized,
+    budget::Kind,
     call::{Asked, Call},
     failure::Failure,
     refusal::Told,
@@ -83,10 +84,13 @@ impl Remote {
         let mut asked = Asked {
             registry: call.host(),
             access: call.access,
+            // A token without which nothing is cleaned up, cleans up.
+            kind: if call.kind() == Kind::Cleanup { Kind::Cleanup } else { Kind::Request },
             method: Method::GET,
             headers: HeaderMap::new(),
             body: None,
             see_other: true,
+            begins: false,
         };
         if let Some(token) = refresh(credential) {
             let form = token::refresh_form(token, service.as_deref(), &key.scopes);

@@ -1,9 +1,11 @@
 //! What goes wrong on one hop, before anyone knows on whose behalf: turned into words for people at the top.
 
-use std::{error::Error, io, sync::Arc};
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
 
 use super::{address::Forbidden, limits::Limits};
-use crate::registry::{RegistryError, Request, tls::Tls};
+use crate::registry::{Pause, RegistryError, Request, tls::Tls};
 
 /// A hop that gave no answer, or a body that was not read to its end. Cloned to everyone who waited
 /// for the same token.
@@ -24,6 +26,13 @@ pub(super) enum Failure {
     Forbidden(Forbidden),
     /// A redirect, challenge or header that is refused.
     Protocol(String),
+    /// Nothing was asked: the registry had answered others with this status, and wants a pause; for how long, where it
+    /// said so.
+    Paused { status: u16, wait: Option<Duration> },
+    /// Nothing was asked: the registry had said that it will give nothing before that.
+    NoneLeft { wait: Duration },
+    /// Nothing was asked: the host has failed others in this way since then.
+    Away { since: Option<Timestamp>, why: Box<Failure> },
 }
 
 /// How a host was to be reached.
@@ -34,6 +43,11 @@ pub(super) struct Way<'a> {
     /// There is a proxy, unless `NO_PROXY` names the host.
     pub(super) proxied: bool,
 }
+
+/// How the words of a limit begin that ran out before there was a connection.
+const NO_CONNECTION: &str = "no connection";
+/// And before there was an answer.
+pub(super) const NO_ANSWER: &str = "no answer";
 
 /// What is told of a host that no admin has named, whatever it was: what tells a closed port from an open one, or a
 /// name that is there from one that is not, would make the operator a port scanner.
@@ -52,7 +66,7 @@ impl Failure {
         }
         if error.is_connect() && error.is_timeout() {
             let via = if way.proxied { PROXIED } else { "" };
-            return Self::TooSlow(format!("no connection within {:?}{via}", limits.connect));
+            return Self::TooSlow(format!("{NO_CONNECTION} within {:?}{via}", limits.connect));
         }
         Self::Unreachable { host: None, why: words(&error, way), source: Arc::new(error) }
     }
@@ -63,7 +77,37 @@ impl Failure {
             Self::Unreachable { why, .. } | Self::TooSlow(why) | Self::Protocol(why) => why.clone(),
             Self::TooLarge { limit, .. } => format!("more than {limit} bytes"),
             Self::Forbidden(forbidden) => forbidden.to_string(),
+            Self::Paused { status, .. } => format!("a pause after HTTP {status}"),
+            Self::NoneLeft { .. } => "nothing left".into(),
+            Self::Away { since, why } => {
+                // To the second, so that it is the same each time.
+                let since = since.map(|since| format!(", since {since:.0}")).unwrap_or_default();
+                format!("{}{since}; it is asked again within a minute", why.words())
+            }
         }
+    }
+
+    /// Whether there was no connection: the host is not there, or not from here. What TLS fails at is there.
+    pub(super) fn is_of_connecting(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => {
+                let connecting = cause::<reqwest::Error>(source.as_ref());
+                connecting.is_some_and(reqwest::Error::is_connect)
+                    && cause::<rustls::Error>(source.as_ref()).is_none()
+            }
+            Self::TooSlow(limit) => limit.starts_with(NO_CONNECTION),
+            _ => false,
+        }
+    }
+
+    /// Whether a request was sent and nothing came.
+    pub(super) fn is_of_silence(&self) -> bool {
+        matches!(self, Self::TooSlow(limit) if limit.starts_with(NO_ANSWER))
+    }
+
+    /// Whether somebody was there.
+    pub(super) fn was_connected(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TooSlow(_)) && !self.is_of_connecting()
     }
 
     /// The same, without what tells of the host's network.
@@ -74,6 +118,10 @@ impl Failure {
             Self::TooSlow(_) => {
                 let source = Arc::new(io::Error::from(io::ErrorKind::TimedOut));
                 Self::Unreachable { host: None, why, source }
+            }
+            // Since when tells of others who have asked.
+            Self::Away { why, .. } => {
+                Self::Away { since: None, why: Box::new(why.without_detail()) }
             }
             other => other,
         }
@@ -97,7 +145,7 @@ impl Failure {
                 host: host.unwrap_or(registry),
                 request,
                 why,
-                source: Some(Box::new(source)),
+                source: Some(source),
             },
             Self::TooSlow(limit) => RegistryError::TooSlow { host: registry, request, limit },
             Self::TooLarge { limit, .. } => {
@@ -107,6 +155,18 @@ impl Failure {
                 RegistryError::ForbiddenAddress { host, address, why: why.into() }
             }
             Self::Protocol(why) => RegistryError::Protocol { host: registry, request, why },
+            Self::Paused { status, wait } => {
+                let pause = Pause::Asked { status };
+                RegistryError::Paused { host: registry, request, pause, retry_after: wait }
+            }
+            Self::NoneLeft { wait } => {
+                let pause = Pause::NoneLeft;
+                RegistryError::Paused { host: registry, request, pause, retry_after: Some(wait) }
+            }
+            Self::Away { .. } => {
+                let why = self.words();
+                RegistryError::Unreachable { host: registry, request, why, source: None }
+            }
         }
     }
 }

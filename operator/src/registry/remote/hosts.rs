@@ -10,7 +10,10 @@ use tokio::{sync::OwnedMutexGuard, time::timeout};
 use url::{Origin, Url};
 
 use super::challenge::Challenge;
-use crate::registry::{Access, Actions, tls::Fingerprint};
+use crate::registry::{
+    Access, Actions,
+    tls::{Fingerprint, Tls},
+};
 
 /// Hosts come from users, so there is a bound; past it everything is learnt again.
 const MOST: usize = 4096;
@@ -50,6 +53,16 @@ impl Site {
     /// The host of `url`, to whom `access` is for.
     pub(super) fn of(url: &Url, access: &Access) -> Self {
         Self { origin: url.origin(), certificates: access.certificates.fingerprint() }
+    }
+
+    /// The host of `url`, as it is reached with what an object has for just that host.
+    pub(super) fn reached(url: &Url, tls: Option<&Tls>) -> Self {
+        Self { origin: url.origin(), certificates: tls.map(Tls::fingerprint) }
+    }
+
+    /// For the log.
+    pub(super) fn shown(&self) -> String {
+        self.origin.ascii_serialization()
     }
 }
 

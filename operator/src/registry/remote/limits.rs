@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::oci::manifest::MAX_BYTES;
 
-/// REGISTRY.md rules 4, 7 and 13.
+/// REGISTRY.md rules 4, 7, 10, 13 and 14.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Name, TCP and TLS.
@@ -41,6 +41,16 @@ pub struct Limits {
     pub tries: u32,
     /// Wait before the second try; doubles with each, and half of it is chance.
     pub backoff: Duration,
+    /// Requests at once to one host on behalf of one identity. Docker Hub has its own, where that is less.
+    pub at_once: usize,
+    /// Requests a second to one host on behalf of one identity (`--registry-qps`). Docker Hub has its own, where that is
+    /// less.
+    pub a_second: f64,
+    /// A host that does not answer is left alone for so long at first; twice as long each time that it still does not,
+    /// up to a minute.
+    pub away: Duration,
+    /// A longer pause than this, which a registry asks for, ends the run instead of keeping it waiting.
+    pub patience: Duration,
     /// Bytes that are sent at once after a registry refused a blob as a whole.
     pub chunk: u64,
     /// `chunk` is halved down to this while a registry refuses it.
@@ -66,6 +76,10 @@ impl Default for Limits {
             redirects: 5,
             tries: 4,
             backoff: Duration::from_millis(500),
+            at_once: 8,
+            a_second: 20.0,
+            away: Duration::from_secs(2),
+            patience: Duration::from_secs(5),
             chunk: 64 << 20,
             chunk_least: 5 << 20,
         }

@@ -1,11 +1,13 @@
 //! Manifests: HEAD, GET and PUT by tag or digest, every body held to its digest.
 
+use std::time::Duration;
+
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 
 use super::{
     Remote,
     call::{Answer, Call},
-    failure::{self, Failure},
+    failure::{self, Failure, NO_ANSWER},
     hosts::Site,
 };
 use crate::{
@@ -13,8 +15,21 @@ use crate::{
     registry::{Access, RegistryError},
 };
 
+/// How often a manifest is put at most that the registry refuses with a server's error and a code of the spec: it
+/// has thought about it.
+const THOUGHT: u32 = 3;
+
 impl Remote {
     pub(super) async fn head(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        self.persist(|| self.head_once(access, repository, reference)).await
+    }
+
+    async fn head_once(
         &self,
         access: &Access,
         repository: &Repository,
@@ -35,7 +50,7 @@ impl Remote {
                 _ => return Err(self.refused(&call, answer).await),
             }
         }
-        let found = self.get(access, repository, reference).await?;
+        let found = self.get_once(access, repository, reference).await?;
         Ok(found.map(|manifest| manifest.descriptor()))
     }
 
@@ -88,6 +103,15 @@ impl Remote {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RegistryError> {
+        self.persist(|| self.get_once(access, repository, reference)).await
+    }
+
+    async fn get_once(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
         let call = Call::manifest("GET", access, repository, reference, None);
         let answer = self.exchange(&call).await?;
         let headers = match answer.response.status().as_u16() {
@@ -133,26 +157,30 @@ impl Remote {
         manifest: &RawManifest,
     ) -> Result<Option<HeaderMap>, RegistryError> {
         let call = Call::manifest("PUT", access, repository, reference, Some(manifest));
-        let error = match self.store_once(&call).await {
-            Ok(headers) => return Ok(Some(headers)),
-            Err(error) => error,
-        };
-        let after = After::of(&error);
-        if matches!(after, After::Look | After::LookAndRepeat) {
-            // Whether our bytes are there counts for more than how the answer came out.
-            match self.head(access, repository, reference).await {
-                Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(None),
-                Ok(Some(_)) if self.takes_by_digest(&call, manifest, &error).await => {
-                    return Err(immutable(error));
+        let tries = self.transport.limits().tries;
+        for failures in 1.. {
+            let error = match self.store_once(&call).await {
+                Ok(headers) => return Ok(Some(headers)),
+                Err(error) => error,
+            };
+            let After { looks, again, most } = After::of(&error, self.passing(&error));
+            if looks {
+                // Whether our bytes are there counts for more than how the answer came out.
+                match self.head_once(access, repository, reference).await {
+                    Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(None),
+                    Ok(Some(_)) if self.takes_by_digest(&call, manifest, &error).await => {
+                        return Err(immutable(error));
+                    }
+                    Ok(_) => {}
+                    Err(_) => return Err(error),
                 }
-                Ok(_) => {}
-                Err(_) => return Err(error),
+            }
+            match again {
+                Some(wait) if failures < tries.min(most) => self.pause(failures, wait).await,
+                _ => return Err(error),
             }
         }
-        match after {
-            After::Repeat | After::LookAndRepeat => self.store_once(&call).await.map(Some),
-            After::Look | After::Fail => Err(error),
-        }
+        unreachable!("a count without end ended")
     }
 
     /// Whether the bytes that a tag was refused are taken under their digest, so that it is the tag
@@ -205,45 +233,40 @@ impl Remote {
     }
 }
 
-/// What a PUT does after an error; once (REGISTRY.md rules 10 and 12).
+/// What a PUT does after an error (REGISTRY.md rules 10 and 12).
 #[derive(Debug, PartialEq, Eq)]
-enum After {
-    Fail,
-    Repeat,
-    Look,
-    LookAndRepeat,
+struct After {
+    /// Whether it is there although the answer did not say so.
+    looks: bool,
+    /// It is tried again, after so long at least.
+    again: Option<Duration>,
+    /// And so often at most.
+    most: u32,
 }
 
 impl After {
-    fn of(error: &RegistryError) -> Self {
-        match error {
+    /// After `error`, which may pass after `passing`.
+    fn of(error: &RegistryError, passing: Option<Duration>) -> Self {
+        use RegistryError as E;
+        let is_own = |noun| noun == "manifest";
+        let looks = match error {
             // It may have been stored although nobody said so.
-            RegistryError::Unavailable { request, status: 502 | 504, .. }
-                if request.noun == "manifest" =>
-            {
-                Self::LookAndRepeat
+            E::Unavailable { request, status: 502 | 504, .. } => is_own(request.noun),
+            E::Unreachable { request, .. } => {
+                is_own(request.noun) && failure::cut_after_sending(error)
             }
-            RegistryError::Unreachable { request, .. }
-                if request.noun == "manifest" && failure::cut_after_sending(error) =>
-            {
-                Self::LookAndRepeat
-            }
-            RegistryError::TooSlow { request, limit, .. }
-                if request.noun == "manifest" && limit.starts_with("no answer") =>
-            {
-                Self::Look
-            }
-            // Without a spec error it was a proxy or a crash, and no decision.
-            RegistryError::Unavailable { request, status: 408 | 500, codes, .. }
-                if request.noun == "manifest" && codes.is_empty() =>
-            {
-                Self::Repeat
+            E::TooSlow { request, limit, .. } => {
+                is_own(request.noun) && limit.starts_with(NO_ANSWER)
             }
             // Registries refuse to write what is there already (immutable tags, lost rights).
-            RegistryError::Refused { request, .. } if request.noun == "manifest" => Self::Look,
-            RegistryError::Denied { .. } => Self::Look,
-            _ => Self::Fail,
-        }
+            E::Refused { request, .. } => is_own(request.noun),
+            E::Denied { .. } => true,
+            _ => false,
+        };
+        // Without a spec error it was a proxy or a crash, and no decision.
+        let thought =
+            matches!(error, E::Unavailable { status: 500, codes, .. } if !codes.is_empty());
+        Self { looks, again: passing, most: if thought { THOUGHT } else { u32::MAX } }
     }
 }
 

@@ -49,7 +49,7 @@ impl Remote {
             return Ok(listed);
         }
         let tag = TagOrDigest::Tag(referrer::fallback_tag(subject));
-        let found = self.persist(|| self.get(access, repository, &tag)).await?;
+        let found = self.get(access, repository, &tag).await?;
         let Some(found) = found.filter(|found| found.digest() != subject) else {
             return Ok(Vec::new());
         };

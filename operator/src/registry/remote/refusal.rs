@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::{
-    Response,
-    header::{HeaderMap, RETRY_AFTER},
-};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
-use super::{retry_after, transport::Transport};
+use super::{
+    retry_after,
+    transport::{Reply, Transport},
+};
 use crate::registry::{RegistryError, Request};
 
 /// Codes that are shown: the OCI spec's, two of the Docker spec that it came from, and what
@@ -46,7 +46,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Reads the codes of `response`; a body that does not come or is too long has none.
-    pub(super) async fn of(transport: &Transport, response: Response) -> Self {
+    pub(super) async fn of(transport: &Transport, response: Reply) -> Self {
         let status = response.status().as_u16();
         let retry_after = wait(response.headers());
         let body = transport.read(response, transport.limits().error).await;
@@ -73,7 +73,8 @@ impl Told {
     }
 }
 
-fn wait(headers: &HeaderMap) -> Option<Duration> {
+/// How long an answer asks to wait.
+pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
 }
 

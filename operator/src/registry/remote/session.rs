@@ -5,10 +5,12 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::{
-    Remote, again,
+    Remote,
+    budget::{Asker, Slot},
     call::{Answer, Call},
     failure::{self, Failure},
     redirect,
+    transport::tls_for,
 };
 use crate::{
     oci::{Descriptor, Digest, Repository},
@@ -70,7 +72,11 @@ impl Remote {
                 | E::RepositoryNotFound { .. }
                 | E::Protocol { .. },
             ) => return Ok(Mount::Refused(None)),
-            Err(error) if again::passing(&error) => return Ok(Mount::Refused(None)),
+            Err(error @ (E::Unavailable { .. } | E::Unreachable { .. }))
+                if self.passing(&error).is_some() =>
+            {
+                return Ok(Mount::Refused(None));
+            }
             Err(error) => return Err(error),
         };
         match answer.response.status().as_u16() {
@@ -102,10 +108,10 @@ impl Remote {
                 return Err(RegistryError::RepositoryNotFound { host, request, answer });
             }
             let tries = self.transport.limits().tries;
-            if !again::passing(&error) || (failures >= tries && !cut) {
+            let Some(wait) = self.passing(&error).filter(|_| failures < tries || cut) else {
                 return Err(error);
-            }
-            self.pause(failures).await;
+            };
+            self.pause(failures, wait).await;
         }
         unreachable!("a count without end ended")
     }
@@ -161,6 +167,14 @@ impl<'a> Session<'a> {
     pub(super) fn handed_to(mut self, to: Place<'a>) -> Self {
         self.to = to;
         self
+    }
+
+    /// A place for its requests with bytes.
+    pub(super) async fn place(&self) -> Result<Slot, RegistryError> {
+        let (access, tls) = (self.to.access, tls_for(self.to.access, &self.url));
+        let at = (&self.url, tls.map(AsRef::as_ref));
+        let place = self.remote.transport.place(Asker::of(access), at).await;
+        place.map_err(|failure| self.call("PUT").told(failure))
     }
 
     /// PATCH or PUT of it, where it goes on now; a PUT ends the upload.

@@ -17,11 +17,11 @@ use base64::{
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use url::{Url, form_urlencoded};
 
 use super::{failure::Failure, hosts::Site};
-use crate::registry::{Credential, Proof};
+pub(super) use crate::registry::Identity;
+use crate::registry::Proof;
 
 /// What a token answer that names no lifetime is good for.
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -40,10 +40,6 @@ pub(super) struct Key {
     pub(super) challenge: (Url, Option<String>),
     pub(super) scopes: Vec<String>,
 }
-
-/// A credential that cannot be read back.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Identity([u8; 32]);
 
 /// A token as the value of `Authorization`.
 #[derive(Clone, PartialEq, Eq)]
@@ -128,23 +124,6 @@ impl Slot {
             Ok(landed) => matches!(&*landed, Some(Ok(token)) if !token.ended()),
             Err(_) => true,
         }
-    }
-}
-
-impl Identity {
-    pub(super) fn of(credential: &Credential) -> Self {
-        let (kind, username, secret) = match &credential.proof {
-            Proof::Password { username, password } => (0, username.as_str(), password),
-            Proof::IdentityToken { username, token } => (1, username.as_str(), token),
-            Proof::RegistryToken(token) => (2, "", token),
-        };
-        let mut hash = Sha256::new();
-        hash.update([kind]);
-        // The length keeps (`ab`, `c`) and (`a`, `bc`) apart.
-        hash.update((username.len() as u64).to_be_bytes());
-        hash.update(username);
-        hash.update(secret.expose_secret());
-        Self(hash.finalize().into())
     }
 }
 
@@ -260,7 +239,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::registry::Access;
+    use crate::registry::{Access, Credential};
 
     fn key(scope: &str) -> Key {
         let url: Url = "https://r.example.com".parse().unwrap();
@@ -319,17 +298,6 @@ mod tests {
         let body = format!(r#"{{"token":"{}"}}"#, "a".repeat(LONGEST + 1));
         let why = Token::parse(body.as_bytes(), (SystemTime::now(), Instant::now())).unwrap_err();
         assert_eq!(why, "a token of more than 16384 bytes");
-    }
-
-    #[test]
-    fn an_identity_is_the_whole_credential() {
-        let ab_c = Identity::of(&credential("ab", "c"));
-        assert!(ab_c == Identity::of(&credential("ab", "c")));
-        assert!(ab_c != Identity::of(&credential("a", "bc")));
-        assert!(ab_c != Identity::of(&credential("ab", "d")));
-        let (username, token) = ("ab".into(), "c".into());
-        let proof = Proof::IdentityToken { username, token };
-        assert!(ab_c != Identity::of(&Credential { proof, ..credential("", "") }));
     }
 
     #[tokio::test]

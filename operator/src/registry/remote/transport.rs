@@ -1,6 +1,12 @@
 //! One request on the wire: the policy on addresses, the limits of time and bytes, and nothing of auth.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
@@ -16,8 +22,9 @@ use super::{
     Observation, Options, Proxies, SetupError,
     address::{Guarded, Policy},
     body::{Handed, Payload},
+    budget::{Asker, Budgets, Kind, Slot},
     clients::Clients,
-    failure::{Failure, Way},
+    failure::{Failure, NO_ANSWER, Way},
     limits::{Limits, Pace},
     redirect::authority,
 };
@@ -30,6 +37,7 @@ use crate::{
 /// certificates; nothing else is.
 pub(super) struct Transport {
     clients: Clients,
+    budgets: Arc<Budgets>,
     proxies: Proxies,
     policy: Policy,
     /// Hosts that the admin has named.
@@ -42,6 +50,9 @@ pub(super) struct Transport {
 pub(super) struct Hop<'a> {
     /// On whose behalf, as the user names it.
     pub(super) registry: &'a str,
+    /// Whose budget it is.
+    pub(super) asker: Asker,
+    pub(super) kind: Kind,
     pub(super) method: &'a Method,
     pub(super) url: &'a Url,
     /// What the object has for the host of `url`.
@@ -52,6 +63,33 @@ pub(super) struct Hop<'a> {
     pub(super) behind: u64,
 }
 
+/// An answer, and the place among the requests to its host that it keeps until its body was read.
+pub(super) struct Reply {
+    response: Response,
+    slot: Option<Slot>,
+}
+
+impl Reply {
+    /// Lets others ask while this is kept.
+    pub(super) fn release(&mut self) {
+        self.slot = None;
+    }
+}
+
+impl Deref for Reply {
+    type Target = Response;
+
+    fn deref(&self) -> &Response {
+        &self.response
+    }
+}
+
+impl DerefMut for Reply {
+    fn deref_mut(&mut self) -> &mut Response {
+        &mut self.response
+    }
+}
+
 impl Transport {
     pub(super) fn new(options: Options) -> Result<Self, SetupError> {
         let policy = Policy { allow_loopback: options.allow_loopback };
@@ -59,16 +97,29 @@ impl Transport {
         let clients = Clients::new(&options, resolver)?;
         let Options { allowed, limits, observe, proxies, .. } = options;
         let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
-        Ok(Self { clients, proxies, policy, named, limits, observe })
+        let budgets = Arc::new(Budgets::new(&limits));
+        Ok(Self { clients, budgets, proxies, policy, named, limits, observe })
+    }
+
+    /// A place for all that the upload of one blob to the host of `url` takes.
+    pub(super) async fn place(
+        &self,
+        asker: Asker,
+        (url, tls): (&Url, Option<&Tls>),
+    ) -> Result<Slot, Failure> {
+        let entered = self.budgets.enter(asker, (url, tls), Kind::Upload).await;
+        entered.map_err(|failure| self.withheld(url, failure))
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Sends one request and waits for the headers of its answer.
-    pub(super) async fn send(&self, hop: Hop<'_>) -> Result<Response, Failure> {
+    /// Sends one request, when its turn has come, and waits for the headers of its answer.
+    pub(super) async fn send(&self, hop: Hop<'_>) -> Result<Reply, Failure> {
         self.policy.check_url(hop.url).map_err(Failure::Forbidden)?;
+        let entered = self.budgets.enter(hop.asker, (hop.url, hop.tls), hop.kind).await;
+        let mut slot = entered.map_err(|failure| self.withheld(hop.url, failure))?;
         let way = Way { tls: hop.tls, proxied: self.proxies.has_one_for(hop.url) };
         let client = self.clients.get(hop.tls).await;
         let client = client.map_err(|error| Failure::of(error, &self.limits, way))?;
@@ -83,9 +134,17 @@ impl Transport {
         let outcome = self.answer(request, total, patience, &handed, way).await;
         let elapsed = started.elapsed();
         let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
+        let left = match &outcome {
+            Ok(response) => slot.answered(response.status().as_u16(), response.headers()),
+            Err(failure) => {
+                slot.failed(failure);
+                None
+            }
+        };
         let (registry, host, method) = (hop.registry, authority(hop.url), name(hop.method));
         debug!(registry, host, method, status, ?elapsed, "asked a registry");
-        (self.observe)(&Observation { registry: registry.into(), host, method, status, elapsed });
+        let registry = registry.into();
+        (self.observe)(&Observation { registry, host, method, status, elapsed, left });
 
         let response =
             outcome.map_err(|failure| self.reticent(hop.registry, hop.url, total, failure))?;
@@ -98,23 +157,31 @@ impl Transport {
                 self.limits.headers
             )));
         }
-        Ok(response)
+        Ok(Reply { response, slot: Some(slot) })
     }
 
     /// What is told of a failure: everything of a host that the admin has named, and of others that it failed. Who was
     /// let write `sent` bytes is known to be there.
     fn reticent(&self, registry: &str, url: &Url, sent: u64, failure: Failure) -> Failure {
-        let host = authority(url);
-        let named = canonical_host(&host).is_ok_and(|host| self.named.contains(&host));
-        if named || matches!((&failure, sent), (Failure::TooSlow(_), 1..)) {
+        if self.is_named(url) || matches!((&failure, sent), (Failure::TooSlow(_), 1..)) {
             return failure;
         }
+        let host = authority(url);
         warn!(registry, host, why = failure.words(), "failed to reach a host");
         failure.without_detail()
     }
 
+    /// The same of what was not sent, which the log need not have each time.
+    fn withheld(&self, url: &Url, failure: Failure) -> Failure {
+        if self.is_named(url) { failure } else { failure.without_detail() }
+    }
+
+    fn is_named(&self, url: &Url) -> bool {
+        canonical_host(&authority(url)).is_ok_and(|host| self.named.contains(&host))
+    }
+
     /// The body of an answer, if it has at most `limit` bytes.
-    pub(super) async fn read(&self, mut response: Response, limit: u64) -> Result<Bytes, Failure> {
+    pub(super) async fn read(&self, mut response: Reply, limit: u64) -> Result<Bytes, Failure> {
         if let Some(received) = response.content_length().filter(|length| *length > limit) {
             return Err(Failure::TooLarge { limit, received });
         }
@@ -130,10 +197,11 @@ impl Transport {
         Ok(body.freeze())
     }
 
-    /// The body of an answer as it comes. Only the time in which somebody waits for it counts.
+    /// The body of an answer as it comes, without a place: how many come at once is bounded by the uploads that take
+    /// them. Only the time in which somebody waits for it counts.
     pub(super) fn chunks(
         &self,
-        response: Response,
+        Reply { response, .. }: Reply,
     ) -> impl Stream<Item = Result<Bytes, Failure>> + Send + 'static {
         let limits = self.limits.clone();
         let now = Instant::now();
@@ -172,7 +240,7 @@ impl Transport {
                 }
                 () = sleep_until(deadline) => {
                     if !writing {
-                        return Err(Failure::TooSlow(format!("no answer within {patience:?}")));
+                        return Err(Failure::TooSlow(format!("{NO_ANSWER} within {patience:?}")));
                     }
                 }
             }

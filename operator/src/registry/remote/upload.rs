@@ -1,13 +1,15 @@
 //! A blob's bytes to a registry: in one request, in chunks where it wants them, and resumed where it can.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::{
-    Remote, again,
+    Remote,
     body::Payload,
-    call::Answer,
-    failure::Failure,
+    call::{Answer, Call},
+    failure::{Failure, NO_ANSWER},
     limits::Limits,
     session::{Session, Started, taken},
     source::Source,
@@ -35,6 +37,8 @@ struct Broken {
     mark: Option<Mark>,
     /// All bytes went out, so that it may have succeeded though nobody said so.
     whole: bool,
+    /// For how long the registry wants to be left alone before.
+    wait: Duration,
 }
 
 /// What is done about it.
@@ -80,7 +84,8 @@ impl<'a> Upload<'a> {
                 Err(broken) => broken,
             };
             failures += 1;
-            let looks = broken.then == Then::Look || (broken.then == Then::Resume && broken.whole);
+            let looks = broken.then == Then::Look
+                || (broken.then == Then::Resume && broken.whole && !broken.is_limited());
             if looks && self.there().await {
                 // A refusal may have left it open, a lost answer has not.
                 if broken.then == Then::Look {
@@ -93,7 +98,7 @@ impl<'a> Upload<'a> {
             offset = 0;
             match broken.then {
                 Then::Resume if failures < limits.tries => {
-                    self.remote.pause(failures).await;
+                    self.remote.pause(failures, broken.wait).await;
                     let read = broken.mark.as_ref().map_or(0, |mark| mark.received);
                     match open.status().await {
                         Some(taken) if taken <= read => {
@@ -118,8 +123,7 @@ impl<'a> Upload<'a> {
 
     async fn there(&self) -> bool {
         let Place { access, repository } = self.to;
-        let looked = self.remote.persist(|| self.remote.look(access, repository, self.blob));
-        looked.await.unwrap_or(false)
+        self.remote.look(access, repository, self.blob).await.unwrap_or(false)
     }
 
     /// Sends everything from `offset` on. `None` where the source does not have it.
@@ -131,17 +135,20 @@ impl<'a> Upload<'a> {
         chunk: Option<u64>,
     ) -> Result<Option<()>, Broken> {
         let size = self.blob.size;
+        // Before its source is asked: what is read waits for nothing but this upload.
+        let _place = session.place().await.map_err(Broken::fails)?;
         if offset == size && size > 0 {
             return self.finish(session, offset).await.map(Some);
         }
-        let Some(chunks) = self.source.open().await.map_err(Broken::by_source)? else {
+        // Which was tried often enough.
+        let Some(chunks) = self.source.open().await.map_err(Broken::fails)? else {
             return Ok(None);
         };
         let mut stream = Verified::new(self.source.named(), self.blob, chunks, earlier);
-        stream.skip(offset).await.map_err(Broken::by_source)?;
+        stream.skip(offset).await.map_err(|error| self.by_source(error))?;
         if size == 0 {
             // Nothing to send, and still to be checked.
-            stream.skip(1).await.map_err(Broken::by_source)?;
+            stream.skip(1).await.map_err(|error| self.by_source(error))?;
             return self.finish(session, 0).await.map(Some);
         }
         let stream = Shared::new(stream);
@@ -154,7 +161,7 @@ impl<'a> Upload<'a> {
         let (mark, failed) = stream.end();
         match (sent, failed) {
             (Ok(()), _) => Ok(Some(())),
-            (Err(_), Some(error)) => Err(Broken { mark, ..Broken::by_source(error) }),
+            (Err(_), Some(error)) => Err(Broken { mark, ..self.by_source(error) }),
             (Err(broken), None) => Err(Broken { mark, whole, ..broken }),
         }
     }
@@ -173,22 +180,22 @@ impl<'a> Upload<'a> {
             let headers = headers(Some((offset, total)));
             let body = Payload::Stream { total, chunks: stream.window(total, self.progress) };
             let answer = self.remote.exchange_once(&call, headers, body, 0).await;
-            let answer = answer.map_err(Broken::by_target)?;
+            let answer = answer.map_err(|error| self.by_target(error))?;
             if !answer.response.status().is_success() {
                 return Err(self.refused(&call, answer).await);
             }
-            session.follow(&call, &answer).map_err(Broken::by_target)?;
+            session.follow(&call, &answer).map_err(|error| self.by_target(error))?;
             let sent = offset + total;
             // Where it says nothing, the PUT at the end will.
             let taken = taken(&answer).unwrap_or(sent);
             if taken <= offset || taken > sent {
                 let why = format!("{taken} bytes taken of {sent}, of which {offset} were before");
-                return Err(Broken::by_target(call.told(Failure::Protocol(why))));
+                return Err(self.by_target(call.told(Failure::Protocol(why))));
             }
             if taken < sent {
                 let why = format!("{taken} bytes taken of {sent}");
                 let error = call.told(Failure::Protocol(why));
-                return Err(Broken { then: Then::Resume, ..Broken::by_target(error) });
+                return Err(Broken { then: Then::Resume, ..self.by_target(error) });
             }
             offset = sent;
         }
@@ -219,7 +226,7 @@ impl<'a> Upload<'a> {
         };
         let call = session.call("PUT");
         let answer = self.remote.exchange_once(&call, headers(range), body, offset).await;
-        let answer = answer.map_err(Broken::by_target)?;
+        let answer = answer.map_err(|error| self.by_target(error))?;
         match answer.response.status().as_u16() {
             // Any other success is not about a blob that is there.
             200 | 201 | 204 => Ok(()),
@@ -232,34 +239,47 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn refused(&self, call: &super::call::Call<'_>, answer: Answer) -> Broken {
+    async fn refused(&self, call: &Call<'_>, answer: Answer) -> Broken {
         let status = answer.response.status().as_u16();
         let error = self.remote.refused(call, answer).await;
+        let passing = self.remote.passing(&error);
         let then = match status {
             // A stale token is renewed, and a lost session begun anew, by looking at the session.
             401 | 404 | 416 => Then::Resume,
             413 => Then::Chunk,
+            _ if passing.is_some() => Then::Resume,
             429 | 503 => Then::Fail,
-            _ if again::passing(&error) => Then::Resume,
             _ => Then::Look,
         };
-        Broken { error, then, mark: None, whole: false }
+        Broken { then, wait: passing.unwrap_or_default(), ..Broken::fails(error) }
+    }
+
+    fn by_source(&self, error: RegistryError) -> Broken {
+        match self.remote.passing(&error) {
+            Some(wait) => Broken { then: Then::Resume, wait, ..Broken::fails(error) },
+            None => Broken::fails(error),
+        }
+    }
+
+    fn by_target(&self, error: RegistryError) -> Broken {
+        match &error {
+            RegistryError::TooSlow { limit, .. } if limit.starts_with(NO_ANSWER) => {
+                Broken { then: Then::Look, ..Broken::fails(error) }
+            }
+            _ => self.by_source(error),
+        }
     }
 }
 
 impl Broken {
-    fn by_source(error: RegistryError) -> Self {
-        let then = if again::passing(&error) { Then::Resume } else { Then::Fail };
-        Self { error, then, mark: None, whole: false }
+    /// The registry takes nothing now, so that it has not taken this.
+    fn is_limited(&self) -> bool {
+        matches!(self.error.status(), Some(429 | 503))
     }
 
-    fn by_target(error: RegistryError) -> Self {
-        let then = match &error {
-            error if again::passing(error) => Then::Resume,
-            RegistryError::TooSlow { limit, .. } if limit.starts_with("no answer") => Then::Look,
-            _ => Then::Fail,
-        };
-        Self { error, then, mark: None, whole: false }
+    /// Nothing is done about it.
+    fn fails(error: RegistryError) -> Self {
+        Self { error, then: Then::Fail, mark: None, whole: false, wait: Duration::ZERO }
     }
 }
 

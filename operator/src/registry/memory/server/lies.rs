@@ -1,5 +1,6 @@
 //! What registries do wrong, or differently, each as one variant.
 
+pub(super) mod limits;
 pub(super) mod manifests;
 pub(super) mod tokens;
 
@@ -18,7 +19,7 @@ use axum::{
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use self::tokens::TokenLie;
+use self::{limits::LimitLie, tokens::TokenLie};
 use super::{Seen, Shared, Target, built, error, respond};
 use crate::oci::{Digest, RawManifest, TagOrDigest, media_type};
 
@@ -54,6 +55,8 @@ pub enum Lie {
     Silence,
     /// No answer ever comes to this method.
     SilentTo(&'static str),
+    /// What this method asks for is done, and answered when this lie is taken back.
+    HeldBack(&'static str),
     /// Headers come, and no body.
     SilentBody,
     /// Everything redirects to itself.
@@ -158,6 +161,8 @@ pub enum Lie {
     NextPage(String),
     /// The tag of the next PUT names this manifest a moment later.
     Overwritten(Digest),
+    /// Of how much it takes, and when.
+    Limit(LimitLie),
     /// Of tokens, and of the challenges that lead to them.
     Token(TokenLie),
 }
@@ -204,13 +209,11 @@ pub(super) fn instead(
                 error(416, "SIZE_INVALID")
             }
             Lie::TooLarge(most) if upload && seen.length() > *most => error(413, "SIZE_INVALID"),
-            Lie::RateLimited(wait) => {
-                let mut response = error(429, "TOOMANYREQUESTS");
-                if let Ok(wait) = HeaderValue::from_str(wait) {
-                    response.headers_mut().insert(header::RETRY_AFTER, wait);
-                }
-                response
-            }
+            Lie::RateLimited(wait) => limits::later(429, wait),
+            Lie::Limit(lie) => match limits::refused(seen, lie) {
+                Some(refused) => refused,
+                None => continue,
+            },
             Lie::Html(status) => page(*status, "text/html", "<html>token=hunter2</html>"),
             Lie::Secrets(status) => page(
                 *status,

@@ -209,6 +209,12 @@ fn issue(shared: &Shared, seen: &Seen) -> Response {
     built(respond(StatusCode::OK).body(Body::from(body.to_string())))
 }
 
+/// Whoever logs in by Basic, right or wrong.
+pub(super) fn username(given: &str) -> Option<String> {
+    let pair = STANDARD.decode(given.strip_prefix("Basic ")?).ok()?;
+    Some(String::from_utf8(pair).ok()?.split_once(':')?.0.to_owned())
+}
+
 fn user(users: &[User], given: &str) -> Option<User> {
     let pair = STANDARD.decode(given.strip_prefix("Basic ")?).ok()?;
     let pair = String::from_utf8(pair).ok()?;

@@ -1,0 +1,49 @@
+//! What the metrics show of runs and of objects.
+
+use kube::ResourceExt;
+
+use super::Watched;
+use crate::{
+    metrics::{Metrics, ObjectGauges},
+    reconcile::status::{Outcome, Run},
+};
+
+/// Counts the push of `run`, where there was one.
+pub(super) fn count_push(run: &Run, metrics: &Metrics) {
+    use multiarch_crds::condition::Reason as R;
+    match &run.outcome {
+        Outcome::Held(failure)
+            if matches!(failure.consequence.reason, R::PushFailed | R::ReadBackMismatch) =>
+        {
+            metrics.pushed(failure.consequence.reason.as_str());
+        }
+        // Whatever became of the other tags.
+        _ if run.pushed => metrics.pushed("success"),
+        _ => {}
+    }
+}
+
+/// What is shown of `object`; nothing of one that is suspended or not understood.
+pub(super) fn gauges(object: &Watched) -> Option<ObjectGauges> {
+    use multiarch_crds::condition::{Type, get};
+    let object = object.0.as_ref().ok()?;
+    let status = object.status.as_ref();
+    let value = |kind| {
+        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+        match get(conditions, kind).map(|condition| condition.status.as_str()) {
+            Some("True") => 1,
+            Some("False") => 0,
+            _ => -1,
+        }
+    };
+    let missing = status
+        .and_then(|status| status.coverage.as_ref())
+        .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
+    (!object.spec.suspend).then(|| ObjectGauges {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        ready: value(Type::Ready),
+        published: value(Type::Published),
+        missing,
+    })
+}

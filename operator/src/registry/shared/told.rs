@@ -1,0 +1,106 @@
+//! What a registry said to one call, and to which others it may be said.
+
+use tokio::time::Instant;
+
+use crate::{
+    oci::{Descriptor, Digest},
+    registry::{Access, RegistryError},
+};
+
+/// The answer to the question what a reference names, and when that was asked.
+pub(super) struct Told {
+    asked: Instant,
+    answer: Result<Option<Brief>, Failed>,
+    /// What the reference was last known to name, where the answer is a failure.
+    before: Option<Brief>,
+}
+
+/// A descriptor as a HEAD gives it, in few bytes.
+struct Brief {
+    media_type: String,
+    digest: Digest,
+    size: u64,
+}
+
+/// A failure, and the Secrets and providers that its words may name.
+pub(super) struct Failed {
+    error: RegistryError,
+    secrets: Vec<String>,
+}
+
+impl Told {
+    /// `answer` to a question of `access`, which was asked then, after `before` was told.
+    pub(super) fn new(
+        asked: Instant,
+        answer: Result<Option<&Descriptor>, &RegistryError>,
+        access: &Access,
+        before: Option<Self>,
+    ) -> Self {
+        let answer = answer.map(|named| named.map(Brief::of));
+        let answer = answer.map_err(|error| Failed::new(error, access));
+        let before = before.filter(|_| answer.is_err()).and_then(|told| match told.answer {
+            Ok(named) => named,
+            Err(_) => told.before,
+        });
+        Self { asked, answer, before }
+    }
+
+    /// What is answered to `access`, where this is good for it. That there is nothing, and failures,
+    /// are for those only who `waited` for it: what is not there may come at any time.
+    pub(super) fn answer(
+        &self,
+        access: &Access,
+        waited: bool,
+    ) -> Option<Result<Option<Descriptor>, RegistryError>> {
+        if access.since.is_none_or(|since| self.asked < since) {
+            return None;
+        }
+        match &self.answer {
+            Ok(Some(named)) => Some(Ok(Some(named.descriptor()))),
+            Ok(None) => waited.then_some(Ok(None)),
+            Err(failed) => failed.told(access).filter(|_| waited).map(Err),
+        }
+    }
+
+    /// What the reference was last known to name.
+    pub(super) fn digest(&self) -> Option<&Digest> {
+        let named = self.answer.as_ref().map_or(&self.before, |named| named);
+        named.as_ref().map(|named| &named.digest)
+    }
+}
+
+impl Failed {
+    pub(super) fn new(error: &RegistryError, access: &Access) -> Self {
+        Self { error: error.clone(), secrets: secrets(access).collect() }
+    }
+
+    /// The same failure for `access`, which has those of the same names: others are not told them.
+    pub(super) fn told(&self, access: &Access) -> Option<RegistryError> {
+        secrets(access).eq(self.secrets.iter().cloned()).then(|| self.error.clone())
+    }
+}
+
+fn secrets(access: &Access) -> impl Iterator<Item = String> {
+    let own = access.credential.iter().map(|credential| credential.origin.to_string());
+    own.chain(access.certificates.secrets().map(ToOwned::to_owned))
+}
+
+impl Brief {
+    fn of(named: &Descriptor) -> Self {
+        let Descriptor { media_type, digest, size, .. } = named.clone();
+        Self { media_type, digest, size }
+    }
+
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type.clone(),
+            digest: self.digest.clone(),
+            size: self.size,
+            urls: Vec::new(),
+            annotations: std::collections::BTreeMap::new(),
+            data: None,
+            platform: None,
+            artifact_type: None,
+        }
+    }
+}
