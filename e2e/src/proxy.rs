@@ -82,12 +82,13 @@ impl Drop for AtWork {
 
 impl Proxy {
     /// Starts one before `upstream` (host:port).
+    #[allow(clippy::unused_async, reason = "it belongs to a runtime, which an async caller has")]
     pub async fn start(upstream: &str) -> Result<Self> {
-        Self::with_configs(upstream, BTreeSet::new()).await
+        Self::with_configs(upstream, BTreeSet::new())
     }
 
     /// The same where the digests of blobs that are configs are known.
-    async fn with_configs(upstream: &str, configs: BTreeSet<String>) -> Result<Self> {
+    fn with_configs(upstream: &str, configs: BTreeSet<String>) -> Result<Self> {
         let port = socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let address = port.local_addr().context("failed to read the address")?;
         let host = address.to_string();
@@ -104,12 +105,13 @@ impl Proxy {
     }
 
     /// One more before the same registry, honest, and with nothing written down: another host to whoever asks.
+    #[allow(clippy::unused_async, reason = "it belongs to a runtime, which an async caller has")]
     pub async fn another(&self) -> Result<Self> {
         let (upstream, configs) = {
             let book = self.book();
             (book.upstream.clone(), book.configs.clone())
         };
-        Self::with_configs(&upstream, configs).await
+        Self::with_configs(&upstream, configs)
     }
 
     /// Its host:port.
@@ -287,7 +289,7 @@ async fn forward(State(upstream): State<Upstream>, request: Request) -> Response
         let begun = seen.is_start() && seen.status == 202;
         let location = begun.then(|| seen::text(response.headers(), &header::LOCATION)).flatten();
         let path = location.as_deref().map(|location| location.split('?').next());
-        seen.upload = path.flatten().unwrap_or_default().to_owned();
+        path.flatten().unwrap_or_default().clone_into(&mut seen.upload);
         if response.status().is_success() {
             book.done.insert(seen.operation);
         }

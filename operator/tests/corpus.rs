@@ -115,9 +115,12 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+/// A target, and its files.
+type Corpus = (&'static str, Vec<Vec<u8>>);
+
 /// The corpora by target.
-fn corpora() -> &'static [(&'static str, Vec<Vec<u8>>)] {
-    static CORPORA: LazyLock<Vec<(&str, Vec<Vec<u8>>)>> = LazyLock::new(|| {
+fn corpora() -> &'static [Corpus] {
+    static CORPORA: LazyLock<Vec<Corpus>> = LazyLock::new(|| {
         let read = |target: &str| {
             let folder = format!("corpus/{target}");
             let files = names(&folder, "").into_iter();
@@ -139,7 +142,9 @@ proptest! {
     ) {
         for (target, files) in corpora() {
             let mut bytes = file.get(files).clone();
-            changes.iter().for_each(|change| change.to(&mut bytes, files));
+            for change in &changes {
+                change.to(&mut bytes, files);
+            }
             fuzzing::run(target, &bytes);
         }
     }

@@ -82,7 +82,6 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
         selector: None,
         providers: Arc::default(),
         allowed: Vec::new(),
-        providers: Arc::default(),
         concurrent: NonZeroU16::new(4).unwrap(),
         spread: Duration::ZERO,
     };

@@ -97,7 +97,6 @@ impl Running {
             allowed: Vec::new(),
             providers: Arc::new(providers),
             concurrent: NonZeroU16::MIN,
-            spread: Duration::ZERO,
         };
         let (client, shutdown) = (api.client().await, Shutdown::default());
         let admin = Admin::new(Arc::clone(&metrics));

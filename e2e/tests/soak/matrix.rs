@@ -4,7 +4,7 @@ mod cases;
 mod kind;
 mod play;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream};
@@ -99,14 +99,15 @@ fn table(cases: &[Case], honest: &BTreeMap<Kind, usize>, judged: &[(usize, Judge
         );
         match played {
             Some(played) => {
-                line += &format!(
+                let _ = write!(
+                    line,
                     "{:<42} {:>5} {:>5} {plain:>5} {:>5} {:>6.1}",
                     played.shown.join(", "),
                     played.disturbed,
                     played.requests,
                     plain + case.more,
                     played.elapsed.as_secs_f64()
-                )
+                );
             }
             None => line += "-",
         }

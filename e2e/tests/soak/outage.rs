@@ -27,7 +27,7 @@ const INTERVAL: &str = "30s";
 /// not the same.
 const MOST: usize = 40;
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_registry_withdraws_nothing_and_ends_gently() -> Result<()> {

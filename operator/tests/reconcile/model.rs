@@ -357,7 +357,7 @@ fn edit_object(world: &mut World, who: Who, edit: &Edit) {
         Edit::Attestations(policy) => world.edit(|spec| spec.attestations = *policy),
         // Not all may be optional.
         Edit::Optional(at, is) if *at > 0 => {
-            edit_source(world, *at, &|source| source.optional = *is)
+            edit_source(world, *at, &|source| source.optional = *is);
         }
         Edit::Optional(..) => {}
         Edit::Drop(at) => world.edit(|spec| {
@@ -416,7 +416,7 @@ const SHOWN: [&str; 14] = [
 ];
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what was seen is what a soak is for")]
+#[allow(clippy::print_stdout, reason = "what was seen is what a soak is for")]
 fn whatever_happens_the_promises_hold() {
     let histories =
         collection::vec((step(), proptest::option::weighted(0.6, 0..2_usize)), 1..=STEPS);

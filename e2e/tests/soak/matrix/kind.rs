@@ -139,8 +139,10 @@ pub(super) async fn prepare(
         Kind::Signed => {
             // The fallback tag: distribution does not serve the API of referrers.
             let tag = images.first().replace(':', "-");
-            let fallback =
-                Image::fallback(&[images.signature.clone()], "application/vnd.example.sig");
+            let fallback = Image::fallback(
+                std::slice::from_ref(&images.signature),
+                "application/vnd.example.sig",
+            );
             from.push(&format!("{build}:{tag}"), &fallback).await?;
             spec = spec.with("referrers", "Copy");
         }

@@ -20,7 +20,7 @@ use super::{
 use multiarch_crds::v1alpha1::MultiArchImage;
 
 /// A busy machine, and a backoff that doubles a few times, are no bugs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What a case has shown.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ struct Brief {
     size: u64,
 }
 
-/// A failure, and the Secrets and providers that its words may name.
+/// A failure, and the Secrets that its words may name.
 pub(super) struct Failed {
     error: RegistryError,
     secrets: Vec<String>,
@@ -71,12 +71,12 @@ impl Told {
 
 impl Failed {
     pub(super) fn new(error: &RegistryError, access: &Access) -> Self {
-        Self { error: error.clone(), secrets: secrets(access).collect() }
+        Self { error: error.clone(), secrets: secrets(access).map(Into::into).collect() }
     }
 
-    /// The same failure for `access`, which has those of the same names: others are not told them.
+    /// The same failure for `access`, which has Secrets of the same names: others are not told them.
     pub(super) fn told(&self, access: &Access) -> Option<RegistryError> {
-        secrets(access).eq(self.secrets.iter().cloned()).then(|| self.error.clone())
+        secrets(access).eq(self.secrets.iter().map(String::as_str)).then(|| self.error.clone())
     }
 }
 

@@ -6,7 +6,7 @@ use multiarch_crds::{
     condition::Type,
     v1alpha1::{Attestations, PublishPolicy, RemovalPolicy, SourceState, TagPolicy},
 };
-use multiarch_operator::oci::{Descriptor, Manifest, TagOrDigest};
+use multiarch_operator::oci::{Descriptor, Digest, Manifest, TagOrDigest};
 
 use super::{Before, Model, REPOSITORIES, step::Who};
 use crate::world::*;
@@ -114,7 +114,7 @@ impl Model {
             };
             let is_edited = served("Published") != Some(world.generation());
             // A run that failed after its push has not said what it has pushed.
-            let is_told = world.status.digest.as_deref() == now.map(|now| now.as_str());
+            let is_told = world.status.digest.as_deref() == now.map(Digest::as_str);
             let news = given(&before.status.platforms) != given(&world.status.platforms);
             assert!(is_edited || news || !is_told, "{tag} named {foreign}, which is to stay");
         }
