@@ -276,7 +276,8 @@ mod tests {
         let run = Run { referrers, ..Run::without_answers(Outcome::Unchanged) };
         let same = status(Some(Reason::Succeeded), false);
         let told = between(&same, &same, &run);
-        let told: Vec<_> = told.iter().map(|Told { event, .. }| (event.reason.as_str(), &event.note)).collect();
+        let told: Vec<_> =
+            told.iter().map(|Told { event, .. }| (event.reason.as_str(), &event.note)).collect();
         let Some(end) = end else { return assert_eq!(told, []) };
         let [("ReferrerSkipped", Some(note))] = told[..] else { panic!("{told:?}") };
         let fits = notes[0].len().min(NOTE);
