@@ -54,13 +54,13 @@ impl Remote {
             let why = "a token realm on http, though it is on https itself".into();
             return Err(Failure::Protocol(why).told(call.host(), &request));
         }
-        let fetches = AtomicBool::new(false);
+        let asks = AtomicBool::new(false);
         let fetch = || {
-            fetches.store(true, Ordering::Relaxed);
+            asks.store(true, Ordering::Relaxed);
             self.fetch(call, key, credential)
         };
         let fetched = self.tokens.get(key.clone(), refused, fetch).await;
-        self.transport.observe_token(!fetches.load(Ordering::Relaxed));
+        self.transport.observe_token(!asks.load(Ordering::Relaxed));
         fetched.map_err(|refusal| match refusal {
             Refusal::Failed(failure) => failure.told(call.host(), &request),
             // Who is nobody is denied, and has no wrong credential: GHCR's token endpoint answers so
