@@ -16,9 +16,19 @@ import (
 const ruleset = `
 table ip multiarch-check {
 	map services { type ipv4_addr . inet_proto . inet_service : verdict; }
-	chain one { fib daddr type local counter; numgen random mod 2 vmap { 0 : accept, 1 : accept } }
-	chain in { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @services; meta l4proto tcp dnat to 127.0.0.2:1 }
-	chain out { type nat hook postrouting priority srcnat; meta mark and 0x4000 == 0x4000 masquerade fully-random }
+	chain one {
+		fib daddr type local counter
+		numgen random mod 2 vmap { 0 : accept, 1 : accept }
+	}
+	chain in {
+		type nat hook prerouting priority dstnat;
+		ip daddr . meta l4proto . th dport vmap @services
+		meta l4proto tcp dnat to 127.0.0.2:1
+	}
+	chain out {
+		type nat hook postrouting priority srcnat;
+		meta mark and 0x4000 == 0x4000 masquerade fully-random
+	}
 }
 `
 
