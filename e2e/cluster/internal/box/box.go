@@ -20,12 +20,15 @@ type Box struct {
 	Services netip.Prefix
 	// The group that all others are below of, in each hierarchy.
 	Cgroup string
+	// The name of the host's end of the veth pair.
+	Link string
 	// Where the host listens meanwhile, to be asked whether it can be reached.
 	Probe netip.AddrPort
 }
 
-// of gives each slot 4096 addresses of 198.18.0.0/15, which is set aside for the tests of networks (RFC 2544) and so is nobody's.
-func of(slot int) Box {
+// of gives each slot 4096 addresses of 198.18.0.0/15, which is set aside for the tests of networks (RFC 2544) and so is nobody's. The
+// cgroup has the number of the process that made it, too: one that a killed box has left is never taken for the next one's.
+func of(slot, pid int) Box {
 	at := func(third, fourth int) netip.Addr {
 		number := slot<<12 | third<<8 | fourth
 		return netip.AddrFrom4([4]byte{198, byte(18 + number>>16), byte(number >> 8), byte(number)})
@@ -35,9 +38,12 @@ func of(slot int) Box {
 		Node:     at(0, 2),
 		Pods:     netip.PrefixFrom(at(1, 0), 24),
 		Services: netip.PrefixFrom(at(2, 0), 24),
-		Cgroup:   fmt.Sprintf("/multiarch-node-%d", slot),
+		Cgroup:   fmt.Sprintf("%s%d", cgroupPrefix(slot), pid),
+		Link:     fmt.Sprintf("multiarch%d", slot),
 	}
 }
 
-// Link is the network of the veth pair.
+func cgroupPrefix(slot int) string { return fmt.Sprintf("/multiarch-node-%d-", slot) }
+
+// link is the network of the veth pair.
 func (b Box) link(end netip.Addr) netip.Prefix { return netip.PrefixFrom(end, 30) }

@@ -9,7 +9,7 @@ func TestBoxesAreApart(t *testing.T) {
 	room := netip.MustParsePrefix("198.18.0.0/15")
 	var taken []netip.Prefix
 	for slot := range Slots {
-		b := of(slot)
+		b := of(slot, 1)
 		if b.link(b.Host).Masked() != b.link(b.Node).Masked() {
 			t.Errorf("slot %d: %s and %s are not on one link", slot, b.Host, b.Node)
 		}

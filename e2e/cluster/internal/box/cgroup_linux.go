@@ -88,26 +88,35 @@ func delegate(group string) error {
 	return nil
 }
 
-// removeCgroups removes the group and those below it; what has a process in it stays, and is an error.
-func removeCgroups(name string) error {
+// removeCgroups removes the groups whose names begin so, and those below them; what has a process in it stays, and is an error.
+func removeCgroups(prefix string) error {
 	all, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, hierarchy := range all {
-		// A group whose last process has just ended is busy for a moment.
-		for tries := 0; ; tries++ {
-			err = removeTree(filepath.Join(hierarchy, name))
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, unix.EBUSY) || tries == 100 || hasProcess(filepath.Join(hierarchy, name)) && tries > 20 {
+		groups, err := filepath.Glob(filepath.Join(hierarchy, prefix) + "*")
+		if err != nil {
+			return err
+		}
+		for _, group := range groups {
+			if err := removeGroup(group); err != nil {
 				return fmt.Errorf("failed to remove the cgroups of a node: %w", err)
 			}
-			time.Sleep(20 * time.Millisecond)
 		}
 	}
 	return nil
+}
+
+// removeGroup tries for a while: a group whose last process has just ended is busy for a moment.
+func removeGroup(group string) error {
+	for tries := 0; ; tries++ {
+		err := removeTree(group)
+		if err == nil || !errors.Is(err, unix.EBUSY) || tries == 100 || tries > 20 && hasProcess(group) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func folders(group string) []string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -15,8 +16,8 @@ import (
 const inside = "node"
 
 type slot struct {
-	box  Box
-	link string
+	number int
+	box    Box
 	// Held as long as the slot is taken; the kernel lets go of it when the process ends.
 	held  net.Listener
 	probe net.Listener
@@ -35,7 +36,7 @@ func takeSlot() (*slot, error) {
 		if err != nil {
 			return nil, fmt.Errorf("failed to take a place for a node: %w", err)
 		}
-		s := &slot{box: of(number), link: fmt.Sprintf("multiarch%d", number), held: held}
+		s := &slot{number: number, box: of(number, os.Getpid()), held: held}
 		if err := s.clean(); err != nil {
 			errs = append(errs, err)
 			_ = held.Close()
@@ -59,12 +60,12 @@ func takeSlot() (*slot, error) {
 
 // clean removes what is under our names: a predecessor's that was killed.
 func (s *slot) clean() error {
-	if link, err := netlink.LinkByName(s.link); err == nil {
+	if link, err := netlink.LinkByName(s.box.Link); err == nil {
 		if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("failed to remove the link %s: %w", s.link, err)
+			return fmt.Errorf("failed to remove the link %s: %w", s.box.Link, err)
 		}
 	}
-	return removeCgroups(s.box.Cgroup)
+	return removeCgroups(cgroupPrefix(s.number))
 }
 
 // free removes it all and lets others have the slot.
@@ -79,12 +80,12 @@ func (s *slot) free() error {
 // connect makes the veth pair, one end of it in the network of process pid, and the routes by way of it.
 func (s *slot) connect(pid int) error {
 	attributes := netlink.NewLinkAttrs()
-	attributes.Name = s.link
+	attributes.Name = s.box.Link
 	pair := &netlink.Veth{LinkAttrs: attributes, PeerName: inside, PeerNamespace: netlink.NsPid(pid)}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return err
 	}
-	link, err := netlink.LinkByName(s.link)
+	link, err := netlink.LinkByName(s.box.Link)
 	if err != nil {
 		return err
 	}

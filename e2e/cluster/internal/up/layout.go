@@ -16,6 +16,7 @@ import (
 // layout is a cluster's folder:
 //
 //	kubeconfig   the administrator's
+//	node.json    where the node is, if there is one
 //	ca.crt       the authority that the API server's certificate is from
 //	log/         one file a component
 //	private/     keys, certificates, the controller manager's kubeconfig
@@ -30,6 +31,7 @@ func (l layout) ca() string                   { return filepath.Join(l.dir, "ca.
 func (l layout) logs() string                 { return filepath.Join(l.dir, "log") }
 func (l layout) etcd() string                 { return filepath.Join(l.dir, "etcd") }
 func (l layout) node(name string) string      { return filepath.Join(l.dir, "node", name) }
+func (l layout) box() string                  { return filepath.Join(l.dir, "node.json") }
 func (l layout) registries() string           { return filepath.Join(l.dir, "registries") }
 func (l layout) private(name string) string   { return filepath.Join(l.dir, "private", name) }
 func (l layout) controllerKubeconfig() string { return l.private("kube-controller-manager.kubeconfig") }
@@ -50,7 +52,7 @@ func open(dir string) (layout, *os.File, error) {
 		return layout{}, nil, err
 	}
 	// What a killed predecessor left: its data, and a kubeconfig that a reader could take for ours.
-	for _, stale := range []string{l.etcd(), l.node(""), l.registries(), l.kubeconfig()} {
+	for _, stale := range []string{l.etcd(), l.node(""), l.registries(), l.box(), l.kubeconfig()} {
 		if err := os.RemoveAll(stale); err != nil {
 			return layout{}, nil, err
 		}

@@ -84,6 +84,7 @@ func (l layout) writeNodeFiles(b *box.Box, snapshotter, plugins string) error {
 		return err
 	}
 	return firstError(
+		func() error { return writeJSON(l.box(), whereabouts(b)) },
 		func() error {
 			return os.WriteFile(l.node("containerd.toml"), []byte(containerdTOML(l, snapshotter, plugins)), 0o644)
 		},
@@ -99,6 +100,11 @@ func writeJSON(path string, content object) error {
 		return fmt.Errorf("failed to write %s: %w", filepath.Base(path), err)
 	}
 	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// whereabouts is what tests want to know.
+func whereabouts(b *box.Box) object {
+	return object{"host": b.Host, "domain": hostDomain, "link": b.Link, "cgroup": b.Cgroup}
 }
 
 // containerdTOML is in the second version of the format, which containerd 1.6 and all later ones read.

@@ -40,6 +40,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if o.node {
 		// Once more, inside a box.
 		code, err := box.Run(append([]string{"inside", "up"}, args...), stdin, stdout, stderr)
+		if err != nil {
+			err = fmt.Errorf("a node cannot run here: %w", err)
+		}
 		return told(code, errors.Join(err, removeNode(o.dir)), stderr)
 	}
 	return told(0, run(o, nil, stdin, stdout), stderr)
