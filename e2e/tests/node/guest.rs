@@ -8,12 +8,18 @@ use multiarch_e2e::{
     cluster::Cluster,
     images::Image,
     node::{NodeCluster, NodeRegistry},
+    peers::push_archive,
     registry::Setup,
 };
 use serde_json::{Value, json};
 
-/// The image, in `registry` as `guest:1`; its reference.
-pub async fn push(registry: &NodeRegistry) -> Result<String> {
+/// A registry with the image as `guest:1`, pushed out of an archive as builds make them; it must outlive the pods' start.
+pub(crate) async fn registry(
+    node: &NodeCluster,
+    folder: &Path,
+    setup: &Setup<'_>,
+) -> Result<(NodeRegistry, String)> {
+    let registry = node.registry(&folder.join("registry"), setup).await?;
     let architecture = match ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -21,19 +27,39 @@ pub async fn push(registry: &NodeRegistry) -> Result<String> {
     };
     let program = fs::read(tool("guest")?).context("failed to read guest")?;
     let image = Image::program(&format!("linux/{architecture}"), &program)?;
-    registry.registry.push("guest:1", &image).await?;
-    Ok(registry.reference("guest:1"))
+    let archive = folder.join("guest.tar");
+    fs::write(&archive, archive_of(&image)?).context("failed to write an archive")?;
+    push_archive(&registry.registry, &archive, "guest:1").await?;
+    assert_eq!(registry.registry.digest("guest:1").await?, Some(image.digest()));
+    let reference = registry.reference("guest:1");
+    Ok((registry, reference))
 }
 
-/// A registry with the image: it must outlive the pods' start.
-pub async fn registry(node: &NodeCluster, folder: &Path) -> Result<(NodeRegistry, String)> {
-    let registry = node.registry(folder, &Setup::default()).await?;
-    let image = push(&registry).await?;
-    Ok((registry, image))
+/// An OCI archive of `image`.
+fn archive_of(image: &Image) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut append = |name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, content).context("failed to write a tar")
+    };
+    let blob = |digest: &str| format!("blobs/{}", digest.replace(':', "/"));
+    append("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    let manifest = &image.manifest;
+    let index = json!({"schemaVersion": 2, "manifests": [{
+        "mediaType": manifest.media_type, "digest": manifest.digest(), "size": manifest.bytes.len(),
+    }]});
+    append("index.json", index.to_string().as_bytes())?;
+    append(&blob(&manifest.digest()), &manifest.bytes)?;
+    for each in &image.blobs {
+        append(&blob(&each.digest), &each.bytes)?;
+    }
+    tar.into_inner().context("failed to end a tar")
 }
 
 /// A container that does as `arguments` say.
-pub fn container(name: &str, image: &str, arguments: &[&str]) -> Value {
+pub(crate) fn container(name: &str, image: &str, arguments: &[&str]) -> Value {
     json!({
         "name": name,
         "image": image,
@@ -51,7 +77,7 @@ pub fn container(name: &str, image: &str, arguments: &[&str]) -> Value {
 }
 
 /// Applies `object` in `namespace`; its file goes to `folder`.
-pub async fn apply(
+pub(crate) async fn apply(
     cluster: &Cluster,
     folder: &Path,
     namespace: &str,
@@ -64,7 +90,7 @@ pub async fn apply(
 }
 
 /// Makes the namespace, and waits until a pod would be admitted.
-pub async fn namespace(cluster: &Cluster, name: &str) -> Result<()> {
+pub(crate) async fn namespace(cluster: &Cluster, name: &str) -> Result<()> {
     cluster.kubectl(["create", "namespace", name]).await?;
     let exists = ["wait", "--for=create", "serviceaccount/default", "--timeout=30s"];
     cluster.kubectl(["--namespace", name].into_iter().chain(exists)).await.map(drop)

@@ -14,6 +14,7 @@ use multiarch_e2e::{
     cluster::Cluster,
     node::{NodeCluster, Whereabouts, can_run},
     process::Process,
+    registry::Setup,
 };
 use serde_json::json;
 use tokio::process::Command;
@@ -60,7 +61,7 @@ async fn nothing_stays() -> Result<()> {
     let node = NodeCluster::start().await?;
     assert_eq!(killed.cgroups(), [PathBuf::new(); 0]);
     let next = Traces::of(node.whereabouts(), node.folder())?;
-    let (_registry, image) = registry(&node, &folder.path().join("registry")).await?;
+    let (_registry, image) = registry(&node, folder.path(), &Setup::default()).await?;
     run_a_pod(&node.cluster, folder.path(), &image).await?;
     let (processes, cgroups) = (next.processes()?, next.cgroups());
     ensure!(processes.len() > 10, "these are all: {processes:?}");
@@ -122,7 +123,10 @@ impl Traces {
 
     fn processes(&self) -> Result<Vec<u32>> {
         let ours = processes()?.filter(|process| {
+            // Those of a pod are in namespaces of its own, and in the node's cgroup.
+            let groups = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
             fs::read_link(process.join("ns/pid")).is_ok_and(|ns| ns == self.namespace)
+                || groups.contains(&self.cgroup)
         });
         Ok(ours.filter_map(|process| process.file_name()?.to_str()?.parse().ok()).collect())
     }

@@ -6,6 +6,7 @@ use multiarch_e2e::{
     await_condition::{SOON, await_some},
     node::NodeCluster,
     proxy::client,
+    registry::Setup,
 };
 use serde_json::json;
 
@@ -18,7 +19,7 @@ async fn they_run_and_reach_what_pods_do() -> Result<()> {
     };
     let cluster = &node.cluster;
     let folder = tempfile::tempdir().context("failed to make a folder")?;
-    let (registry, image) = registry(&node, folder.path()).await?;
+    let (registry, image) = registry(&node, folder.path(), &Setup::default()).await?;
     namespace(cluster, "pods").await?;
     let kubectl = async |arguments: &[&str]| {
         cluster.kubectl(["--namespace", "pods"].iter().chain(arguments)).await

@@ -29,12 +29,15 @@ func hierarchies() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
-	var found []string
-	var real []string
+	var found, real []string
 	for _, folder := range all {
 		path := filepath.Join(cgroups, folder.Name())
+		// Beside those of v1 there may be one of v2, in which processes are grouped as well.
+		if !isOf(path, unix.CGROUP_SUPER_MAGIC) && !isOf(path, unix.CGROUP2_SUPER_MAGIC) {
+			continue
+		}
 		// "cpu" may be a link to "cpu,cpuacct".
-		if resolved, err := filepath.EvalSymlinks(path); err == nil && isOf(path, unix.CGROUP_SUPER_MAGIC) && !slices.Contains(real, resolved) {
+		if resolved, err := filepath.EvalSymlinks(path); err == nil && !slices.Contains(real, resolved) {
 			found, real = append(found, path), append(real, resolved)
 		}
 	}
