@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
@@ -96,16 +97,17 @@ impl NodeCluster {
         let registry = Registry::start_as(folder, &Setup { at: Some(at), ..*setup }).await?;
         let (_, port) = registry.host().rsplit_once(':').context("a registry without port")?;
         let host = format!("registry.{}:{port}", self.whereabouts.domain);
-        // What containerd is told of a registry: one without TLS, or by whose CA.
-        let told = match setup.wire.certificates() {
-            None => format!("server = \"http://{host}\"\n"),
+        // What containerd is told of a registry: that it has no TLS, or by whose CA. TOML quotes as JSON does.
+        let (scheme, ca) = match setup.wire.certificates() {
+            None => ("http", String::new()),
             Some(certificates) => {
                 let ca = folder.join("node-ca.crt");
                 fs::write(&ca, &certificates.ca).context("failed to write a CA")?;
-                // TOML quotes as JSON does.
-                format!("server = \"https://{host}\"\nca = {}\n", serde_json::json!(ca))
+                ("https", format!("ca = {}\n", json!(ca)))
             }
         };
+        let told =
+            format!("server = \"{scheme}://{host}\"\n{ca}[host.\"{scheme}://{host}\"]\n{ca}");
         let of_containerd = self.folder.join("registries").join(&host);
         fs::create_dir_all(&of_containerd).context("failed to make a folder for containerd")?;
         fs::write(of_containerd.join("hosts.toml"), told).context("failed to write hosts.toml")?;

@@ -14,7 +14,8 @@ use multiarch_e2e::{
     cluster::Cluster,
     node::{NodeCluster, Whereabouts, can_run},
     process::Process,
-    registry::Setup,
+    registry::{Setup, Wire},
+    tls::Certificates,
 };
 use serde_json::json;
 use tokio::process::Command;
@@ -57,11 +58,14 @@ async fn nothing_stays() -> Result<()> {
     let gone = async || Ok((killed.processes()?.is_empty() && !killed.has_link()).then_some(()));
     await_some("its processes and its network are gone", SOON, gone).await?;
 
-    // The next one, which cleans up after it, with a pod.
+    // The next one, which cleans up after it, with a pod whose image is from a registry with TLS.
     let node = NodeCluster::start().await?;
     assert_eq!(killed.cgroups(), [PathBuf::new(); 0]);
     let next = Traces::of(node.whereabouts(), node.folder())?;
-    let (_registry, image) = registry(&node, folder.path(), &Setup::default()).await?;
+    let host = node.whereabouts().host.to_string();
+    let certificates = Certificates::make_for(&["registry.example.com", &host])?;
+    let setup = Setup { wire: Wire::Tls(&certificates), ..Setup::default() };
+    let (_registry, image) = registry(&node, folder.path(), &setup).await?;
     run_a_pod(&node.cluster, folder.path(), &image).await?;
     let (processes, cgroups) = (next.processes()?, next.cgroups());
     ensure!(processes.len() > 10, "these are all: {processes:?}");
