@@ -56,7 +56,7 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, er
 	err = cmd.Start()
 	_ = told.Close()
 	if err != nil {
-		return 0, fmt.Errorf("new namespaces of processes, mounts and network: %w", err)
+		return 0, fmt.Errorf("new namespaces of processes, mounts and network (CAP_SYS_ADMIN): %w", err)
 	}
 	if err := s.tie(cmd.Process.Pid, tell); err != nil {
 		_ = cmd.Process.Kill()
@@ -83,7 +83,7 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, er
 // tie makes the link to the box of process pid, and tells it where it is.
 func (s *slot) tie(pid int, tell io.Writer) error {
 	if err := s.connect(pid); err != nil {
-		return fmt.Errorf("a veth pair and its routes: %w", err)
+		return fmt.Errorf("a veth pair and its routes (CAP_NET_ADMIN): %w", err)
 	}
 	probe, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.box.Host, 0)))
 	if err != nil {

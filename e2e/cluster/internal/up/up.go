@@ -61,7 +61,16 @@ func Inside(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return told(0, err, stderr)
 	}
-	b, err := box.Enter(dir)
+	keep := []string{dir}
+	if o.crds != "" {
+		// A file's folder, or a folder with its own.
+		crds, err := filepath.Abs(o.crds)
+		if err != nil {
+			return told(0, err, stderr)
+		}
+		keep = append(keep, filepath.Dir(crds))
+	}
+	b, err := box.Enter(keep...)
 	if err != nil {
 		return told(0, fmt.Errorf("a node cannot run here: %w", err), stderr)
 	}
