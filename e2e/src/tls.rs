@@ -44,7 +44,8 @@ impl Certificates {
         let key = KeyPair::generate().context("failed to make a key")?;
         let ca = params.self_signed(&key).context("failed to make a CA")?.pem();
         let issuer = Issuer::new(params, key);
-        let server = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let server =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>());
         let server = server.context("no name")?;
         let mut client = named("a client of a test")?;
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
