@@ -91,6 +91,7 @@ pub struct Setup<'a> {
 
 impl<'a> Wire<'a> {
     /// The certificates, where there are any.
+    #[must_use]
     pub fn certificates(self) -> Option<&'a Certificates> {
         match self {
             Self::Plain => None,
