@@ -13,7 +13,7 @@ use futures::{FutureExt, future::join_all};
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, referrer},
     registry::{
-        Access, Certificates, Credential, Registry, RegistryError, Request,
+        Access, Certificates, Credential, Origin, Registry, RegistryError, Request,
         memory::{Image, Store},
         shared::{Of, Shared, Use},
         tls::Tls,
@@ -276,12 +276,17 @@ async fn a_failure_names_nobody_elses_secret() {
         credential: Some(Credential::of_password(secret, "u", "wrong")),
         ..within(Duration::ZERO)
     };
-    let all = [of("a"), of("a"), of("b"), of("b")];
+    let own = |name: &str| {
+        let mut access = of(name);
+        access.credential.as_mut().unwrap().origin = Origin::Provider(name.into());
+        access
+    };
+    let all = [of("a"), of("a"), of("b"), of("b"), own("a"), own("a")];
     let told = join_all(all.iter().map(|access| shared.head_manifest(access, &app, &one))).await;
     for (access, told) in all.iter().zip(told) {
         assert!(told.unwrap_err().to_string().contains(&access.who()));
     }
-    assert_eq!(asked(&store).len(), 2);
+    assert_eq!(asked(&store).len(), 3);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use multiarch_crds::{
 };
 
 use super::{interval, is_requested, session::Sessions};
-use crate::reconcile::status::ready_reason;
+use crate::reconcile::status::{is_at_work, ready_reason};
 
 /// In the course of how much time, at most, all objects are looked at after a start.
 pub const SPREAD: Duration = Duration::from_mins(10);
@@ -57,7 +57,7 @@ fn wait(uid: &str, interval: Duration, most: Duration, since_start: Duration) ->
 }
 
 /// Whether an object of `generation` with `status` may wait: its spec as it is was published, the
-/// last look found everything as it should be, and nobody has asked since.
+/// last look found everything as it should be, no run was cut off since, and nobody has asked.
 fn may_wait(status: &MultiArchImageStatus, generation: Option<i64>, requested: bool) -> bool {
     let is_current = |kind| {
         get(&status.conditions, kind).is_some_and(|condition| {
@@ -68,6 +68,7 @@ fn may_wait(status: &MultiArchImageStatus, generation: Option<i64>, requested: b
         && status.observed_generation == generation
         && is_current(Type::Ready)
         && is_current(Type::Published)
+        && !is_at_work(status)
         && status.pending_tags.is_empty()
         && ready_reason(status) != Some(Reason::Suspended)
 }
@@ -133,6 +134,7 @@ mod tests {
     #[case::stands(with(Type::Ready, "True", Reason::TagImmutable, 2), false, true)]
     #[case::waiting(with(Type::Ready, "Unknown", Reason::WaitingForPlatforms, 2), false, false)]
     #[case::failed(with(Type::Ready, "False", Reason::RegistryUnreachable, 2), false, false)]
+    #[case::cut_off(with(Type::Reconciling, "True", Reason::Progressing, 2), false, false)]
     #[case::was_suspended(with(Type::Ready, "True", Reason::Suspended, 2), false, false)]
     #[case::a_tag_is_awaited(pending(), false, false)]
     fn only_what_was_well_may_wait(

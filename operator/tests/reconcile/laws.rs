@@ -10,6 +10,7 @@ use multiarch_operator::{
     registry::memory::Image,
 };
 use proptest::{collection, prelude::*, sample::select};
+use rstest::rstest;
 
 use crate::{scale::scale, world::*};
 
@@ -218,6 +219,50 @@ async fn run(world: &mut World) {
     }
 }
 
+/// What happens, each followed by a run or not, and the law's own checks of it all.
+fn history(steps: &[(Step, bool)]) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let mut world =
+            World::new(PLATFORMS.iter().map(|(tag, platform)| declared(tag, platform)).collect());
+        for (at, (tag, _)) in PLATFORMS.into_iter().enumerate() {
+            world.store.push(PATH, Some(tag), &build(at, "first"));
+        }
+        run(&mut world).await;
+        for (step, runs) in steps {
+            play(&mut world, step);
+            if *runs {
+                run(&mut world).await;
+            }
+        }
+        // In the end all is well again, and nothing more happens.
+        world.store.mend();
+        for (at, (tag, _)) in PLATFORMS.into_iter().enumerate() {
+            world.store.push(PATH, Some(tag), &build(at, "last"));
+            world.store.push(PATH, Some(&format!("{tag}-new")), &build(at, "last"));
+        }
+        world.later(10);
+        world.edit(|spec| spec.removal_policy = RemovalPolicy::Remove);
+        run(&mut world).await;
+        world.assert_ready("True", "Succeeded");
+        world.later(10);
+        world.run().await.assert_idle(world.spec.sources.len() + 1);
+    });
+}
+
+/// Histories that once broke a law.
+#[rstest]
+#[case::what_is_foreign_is_retained_after_an_edit(&[
+    (Step::Retag(0, true), false),
+    (Step::Removal(RemovalPolicy::Remove), false),
+    (Step::Publish(PublishPolicy::Partial), true),
+    (Step::Foreign(vec!["linux/amd64"]), false),
+    (Step::Removal(RemovalPolicy::Retain), true),
+])]
+fn a_history_loses_no_platform_and_publishes_no_half(#[case] steps: &[(Step, bool)]) {
+    history(steps);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(scale(600, 60)) })]
 
@@ -225,34 +270,7 @@ proptest! {
     fn no_history_loses_a_platform_or_publishes_half(
         steps in collection::vec((step(), any::<bool>()), 1..25)
     ) {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
-            let mut world = World::new(
-                PLATFORMS.iter().map(|(tag, platform)| declared(tag, platform)).collect(),
-            );
-            for (at, (tag, _)) in PLATFORMS.into_iter().enumerate() {
-                world.store.push(PATH, Some(tag), &build(at, "first"));
-            }
-            run(&mut world).await;
-            for (step, runs) in &steps {
-                play(&mut world, step);
-                if *runs {
-                    run(&mut world).await;
-                }
-            }
-            // In the end all is well again, and nothing more happens.
-            world.store.mend();
-            for (at, (tag, _)) in PLATFORMS.into_iter().enumerate() {
-                world.store.push(PATH, Some(tag), &build(at, "last"));
-                world.store.push(PATH, Some(&format!("{tag}-new")), &build(at, "last"));
-            }
-            world.later(10);
-            world.edit(|spec| spec.removal_policy = RemovalPolicy::Remove);
-            run(&mut world).await;
-            world.assert_ready("True", "Succeeded");
-            world.later(10);
-            world.run().await.assert_idle(world.spec.sources.len() + 1);
-        });
+        history(&steps);
     }
 }
 

@@ -8,6 +8,7 @@ use multiarch_operator::{
     registry::memory::Image,
 };
 use proptest::{collection, prelude::*, sample::select};
+use rstest::rstest;
 
 use crate::{scale::scale, world::*};
 
@@ -185,6 +186,70 @@ async fn run(world: &mut World) {
     }
 }
 
+/// What happens, each followed by a run or not, and the law's own checks of it all.
+fn history(steps: &[(Step, bool)]) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let sources = SOURCES.map(|(path, tag, _)| {
+            let mut source = source(tag);
+            source.image = format!("{HOST}/{path}:{tag}");
+            source
+        });
+        let mut world = World::new(sources.into());
+        world.spec.target.additional_tags = vec!["latest".into()];
+        for at in 0..SOURCES.len() {
+            push(&world, at, "first");
+        }
+        run(&mut world).await;
+        for (step, runs) in steps {
+            play(&mut world, step);
+            if *runs {
+                run(&mut world).await;
+            }
+        }
+        // Left alone, it comes to rest, whatever is the matter.
+        for _ in 0..5 {
+            world.later(10);
+            run(&mut world).await;
+        }
+        world.assert_fixpoint().await;
+        // In the end all is well again, and nothing more happens.
+        world.store.mend();
+        for at in 0..SOURCES.len() {
+            push(&world, at, "last");
+        }
+        for tag in &TAGS[3..] {
+            world.store.delete_tag(PATH, tag);
+        }
+        world.later(10);
+        world.edit(|spec| {
+            spec.removal_policy = RemovalPolicy::Remove;
+            spec.target.tag_policy = TagPolicy::Enforce;
+        });
+        run(&mut world).await;
+        world.assert_ready("True", "Succeeded");
+        world.later(10);
+        let report = world.run().await;
+        let target = &world.spec.target;
+        let beside = if target.platform_tags.is_some() { SOURCES.len() } else { 0 };
+        report.assert_idle(SOURCES.len() + 1 + target.additional_tags.len() + beside);
+    });
+}
+
+/// Histories that once broke a law.
+#[rstest]
+#[case::a_platform_tag_is_let_go_of_and_taken_up(&[
+    (Step::PlatformTags(true), false),
+    (Step::Annotate(0), true),
+    (Step::PlatformTags(false), false),
+    (Step::Mend, true),
+    (Step::PlatformTags(true), false),
+    (Step::Push(0, 0), false),
+])]
+fn a_history_leaves_every_tag_whole_and_ours(#[case] steps: &[(Step, bool)]) {
+    history(steps);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(scale(1000, 100)) })]
 
@@ -192,51 +257,6 @@ proptest! {
     fn no_history_leaves_a_tag_that_is_not_whole_or_not_ours(
         steps in collection::vec((step(), any::<bool>()), 1..30)
     ) {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
-            let sources = SOURCES.map(|(path, tag, _)| {
-                let mut source = source(tag);
-                source.image = format!("{HOST}/{path}:{tag}");
-                source
-            });
-            let mut world = World::new(sources.into());
-            world.spec.target.additional_tags = vec!["latest".into()];
-            for at in 0..SOURCES.len() {
-                push(&world, at, "first");
-            }
-            run(&mut world).await;
-            for (step, runs) in &steps {
-                play(&mut world, step);
-                if *runs {
-                    run(&mut world).await;
-                }
-            }
-            // Left alone, it comes to rest, whatever is the matter.
-            for _ in 0..5 {
-                world.later(10);
-                run(&mut world).await;
-            }
-            world.assert_fixpoint().await;
-            // In the end all is well again, and nothing more happens.
-            world.store.mend();
-            for at in 0..SOURCES.len() {
-                push(&world, at, "last");
-            }
-            for tag in &TAGS[3..] {
-                world.store.delete_tag(PATH, tag);
-            }
-            world.later(10);
-            world.edit(|spec| {
-                spec.removal_policy = RemovalPolicy::Remove;
-                spec.target.tag_policy = TagPolicy::Enforce;
-            });
-            run(&mut world).await;
-            world.assert_ready("True", "Succeeded");
-            world.later(10);
-            let report = world.run().await;
-            let target = &world.spec.target;
-            let beside = if target.platform_tags.is_some() { SOURCES.len() } else { 0 };
-            report.assert_idle(SOURCES.len() + 1 + target.additional_tags.len() + beside);
-        });
+        history(&steps);
     }
 }

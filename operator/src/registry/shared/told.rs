@@ -22,10 +22,11 @@ struct Brief {
     size: u64,
 }
 
-/// A failure, and the Secrets that its words may name.
+/// A failure, and what its words may name: where the credential came from, and the Secrets of the certificates.
 pub(super) struct Failed {
     error: RegistryError,
-    secrets: Vec<String>,
+    origin: Option<Origin>,
+    certificates: Vec<String>,
 }
 
 impl Told {
@@ -71,20 +72,25 @@ impl Told {
 
 impl Failed {
     pub(super) fn new(error: &RegistryError, access: &Access) -> Self {
-        Self { error: error.clone(), secrets: secrets(access).map(Into::into).collect() }
+        Self {
+            error: error.clone(),
+            origin: origin(access).cloned(),
+            certificates: access.certificates.secrets().map(Into::into).collect(),
+        }
     }
 
-    /// The same failure for `access`, which has Secrets of the same names: others are not told them.
+    /// The same failure for `access`, whose login and certificates come from places of the same names:
+    /// others are not told them.
     pub(super) fn told(&self, access: &Access) -> Option<RegistryError> {
-        secrets(access).eq(self.secrets.iter().map(String::as_str)).then(|| self.error.clone())
+        let certificates = self.certificates.iter().map(String::as_str);
+        let same = origin(access) == self.origin.as_ref()
+            && access.certificates.secrets().eq(certificates);
+        same.then(|| self.error.clone())
     }
 }
 
-fn secrets(access: &Access) -> impl Iterator<Item = &str> {
-    let own = access.credential.iter().map(|credential| match &credential.origin {
-        Origin::Secret(name) | Origin::Provider(name) => name.as_str(),
-    });
-    own.chain(access.certificates.secrets())
+fn origin(access: &Access) -> Option<&Origin> {
+    access.credential.as_ref().map(|credential| &credential.origin)
 }
 
 impl Brief {
