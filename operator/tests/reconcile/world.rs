@@ -232,8 +232,10 @@ impl World {
         let stage = Stage::default();
         self.store.forget();
         let timeout = self.spec.timeout.into();
-        let run = tokio::time::timeout(timeout, self.attempt(&stage, requested)).await;
-        let run = run.unwrap_or_else(|_| {
+        // As in the controller, it is dropped only when it was told what the run was at.
+        let mut attempt = Box::pin(tokio::time::timeout(timeout, self.attempt(&stage, requested)));
+        let ended = attempt.as_mut().await;
+        let run = ended.unwrap_or_else(|_| {
             let now = stage.blob().map(|blob| (self.generation, blob));
             let again = now.as_ref().filter(|now| self.cut_off.as_ref() == Some(now));
             let again = again.map(|(_, blob)| blob);
