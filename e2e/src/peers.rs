@@ -15,11 +15,11 @@ use tokio::process::Command;
 
 pub use self::{
     containerd::containerd_for,
-    crane::{config, crane, crane_for, validate},
+    crane::{config, crane, crane_for, crane_push, validate},
     makers::{Maker, make},
     oras::{attach, discover},
     regctl::regctl,
-    skopeo::{skopeo, skopeo_copy_all},
+    skopeo::{skopeo, skopeo_copy_all, skopeo_push},
 };
 use crate::{bin::tool, images::digest, registry::Registry};
 

@@ -175,9 +175,6 @@ mod tests {
         let mut bytes = elf(EM_X86_64, true, true, 1);
         bytes.extend(b"\0GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.\nCopyright");
         let glibc = read(&bytes).unwrap().glibc.unwrap();
-        assert_eq!(
-            (&*glibc.version, &*glibc.packaged),
-            ("2.36", "Debian GLIBC 2.36-9+deb12u14")
-        );
+        assert_eq!((&*glibc.version, &*glibc.packaged), ("2.36", "Debian GLIBC 2.36-9+deb12u14"));
     }
 }

@@ -8,7 +8,8 @@ pub const USER: &str = "65532:65532";
 /// Where the program is.
 pub const PROGRAM: &str = "multiarch-operator";
 
-const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n";
+const PASSWD: &str =
+    "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
 /// The two ways that a static glibc has in it: any other one would be a library.
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";

@@ -1,5 +1,7 @@
 //! skopeo: reads a manifest, and copies all that it lists.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 use super::{Read, run, text};
@@ -24,6 +26,13 @@ pub async fn skopeo_copy_all(registry: &Registry, of: &str) -> Result<()> {
     let copy = ["copy", "--all", "--src-tls-verify=false", &from, &to];
     // Whose signatures it asks for is nobody's business here.
     run(registry, "skopeo", &[&["--insecure-policy"], &copy[..]].concat()).await.map(drop)
+}
+
+/// Pushes the image in an OCI archive.
+pub async fn skopeo_push(registry: &Registry, archive: &Path, to: &str) -> Result<()> {
+    let (from, to) = (format!("oci-archive:{}", archive.display()), docker(registry, to));
+    let copy = ["--insecure-policy", "copy", "--dest-tls-verify=false", &from, &to];
+    run(registry, "skopeo", &copy).await.map(drop)
 }
 
 fn docker(registry: &Registry, of: &str) -> String {
