@@ -1,12 +1,12 @@
 //! Makes the operator's image, or its files, of its static program, or that program of what cargo has compiled (hack/image.sh runs it).
 
-#![expect(clippy::print_stdout, reason = "what it made is for the caller")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it made is for the caller")]
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -74,12 +74,17 @@ struct Make {
     out: PathBuf,
 }
 
-fn main() -> Result<()> {
-    match Task::parse() {
-        Task::Link { units, to } => link(&read(&units)?, &to),
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Link { units, to } => read(&units).and_then(|units| link(&units, &to)),
         Task::Image(make) => image(&make),
         Task::Root { source, to } => root(&source, &to),
+    };
+    if let Err(error) = done {
+        eprintln!("image: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 fn image(make: &Make) -> Result<()> {
