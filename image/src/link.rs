@@ -59,13 +59,10 @@ impl Units {
                 serde_json::from_str(line).context("cargo's messages are not as expected")?;
             units.native.extend(message.linked_paths);
             let Some(target) = message.target else { continue };
-            if message.profile.is_none_or(|profile| profile.test) {
-                continue;
-            }
             let is = |kind: &str| target.kind.iter().any(|it| it == kind);
             if is("bin") && target.name == root::PROGRAM {
                 units.main = target.src_path;
-            } else if is("lib") || is("rlib") {
+            } else if (is("lib") || is("rlib")) && message.profile.is_some_and(|it| !it.test) {
                 let rlib = |path: &PathBuf| path.extension().is_some_and(|it| it == "rlib");
                 let Some(rlib) = message.filenames.into_iter().find(rlib) else { continue };
                 units.folders.extend(rlib.parent().map(Path::to_owned));

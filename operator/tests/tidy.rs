@@ -54,6 +54,7 @@ fn everything() -> Vec<File> {
         "operator/tests",
         "operator/fuzz/fuzz_targets",
         "image/src",
+        "image/tests",
         "e2e/src",
         "e2e/tests",
     ])
