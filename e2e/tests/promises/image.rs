@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::Ipv4Addr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -172,19 +172,21 @@ fn scanners_find_the_packages_in_the_program_and_beside_it() -> Result<()> {
     Ok(())
 }
 
-/// Says that a test is inside of [`inside`]'s namespaces.
+/// Says that a test is inside of [`inside`]'s namespaces, and which folder it may use there.
 const INSIDE: &str = "MULTIARCH_INSIDE";
 const API: &str = "api.cluster.test";
 
-/// Runs the test called `name` once more where the network is its own, and it may be root of it.
+/// Runs the test called `name` once more where network and mounts are its own, and it may be root of them.
 fn inside(name: &str) -> Result<()> {
+    // Removed from here, where nothing is mounted in it.
+    let folder = tempfile::tempdir().context("failed to make a folder")?;
     let script = r#"ip link set lo up && exec "$0" "$@""#;
     let mut unshare = Command::new("unshare");
-    unshare.args(["--map-root-user", "--net", "--", "sh", "-c", script]);
+    unshare.args(["--map-root-user", "--net", "--mount", "--", "sh", "-c", script]);
     unshare.arg(env::current_exe().context("failed to find the running program")?);
     let output = unshare
         .args([name, "--exact", "--nocapture"])
-        .env(INSIDE, "yes")
+        .env(INSIDE, folder.path())
         .stdin(Stdio::null())
         .output()
         .context("failed to run unshare (of util-linux)")?;
@@ -192,7 +194,7 @@ fn inside(name: &str) -> Result<()> {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(
         output.status.success() && told.contains("1 passed"),
-        "inside of a network of its own (it needs `unshare --map-root-user --net`, which the kernel may forbid to \
+        "inside of a network of its own (it needs `unshare --map-root-user --net --mount`, which the kernel may forbid to \
          others than root: kernel.apparmor_restrict_unprivileged_userns, and `ip`): {told}{errors}"
     );
     Ok(())
@@ -201,11 +203,18 @@ fn inside(name: &str) -> Result<()> {
 /// A static glibc may have no way to look up names. The image has nothing else, so it is started in its own files.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_looked_up_by_the_image_alone() -> Result<()> {
-    if env::var_os(INSIDE).is_none() {
+    let Some(folder) = env::var_os(INSIDE).map(PathBuf::from) else {
         return inside("image::names_are_looked_up_by_the_image_alone");
+    };
+    Made::read()?.unpack(&folder)?;
+    // What every container has. Each by itself: nothing of the machine's is below a folder that is removed.
+    fs::create_dir(folder.join("dev"))?;
+    for device in ["null", "random", "urandom"] {
+        let (of, to) = (Path::new("/dev").join(device), folder.join("dev").join(device));
+        fs::write(&to, "")?;
+        let mounted = Command::new("mount").arg("--bind").args([&of, &to]).status()?;
+        ensure!(mounted.success(), "failed to mount {}", of.display());
     }
-    let folder = tempfile::tempdir()?;
-    Made::read()?.unpack(folder.path())?;
     let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = server.local_addr()?.port();
@@ -229,7 +238,7 @@ async fn names_are_looked_up_by_the_image_alone() -> Result<()> {
         }
     });
 
-    fs::write(folder.path().join("etc/resolv.conf"), "nameserver 127.0.0.1\n")?;
+    fs::write(folder.join("etc/resolv.conf"), "nameserver 127.0.0.1\n")?;
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -238,13 +247,13 @@ async fn names_are_looked_up_by_the_image_alone() -> Result<()> {
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "c",
     });
-    fs::write(folder.path().join("tmp/kubeconfig"), kubeconfig.to_string())?;
+    fs::write(folder.join("tmp/kubeconfig"), kubeconfig.to_string())?;
     let mut operator = tokio::process::Command::new("chroot");
-    operator.arg(folder.path()).arg("/multiarch-operator");
+    operator.arg(&folder).arg("/multiarch-operator");
     operator.args(["--admin-listen", "127.0.0.1:0"]);
     operator.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
     operator.env("KUBECONFIG", "/tmp/kubeconfig");
-    let mut operator = Process::start(operator, &folder.path().join("tmp/log"))?;
+    let mut operator = Process::start(operator, &folder.join("tmp/log"))?;
     tokio::select! {
         asked = asks.recv() => {
             let (host, path) = asked.context("the server has ended")?;
