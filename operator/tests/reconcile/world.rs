@@ -232,11 +232,15 @@ impl World {
         let stage = Stage::default();
         self.store.forget();
         let timeout = self.spec.timeout.into();
-        // As in the controller, it is dropped only when it was told what the run was at.
-        let mut attempt = Box::pin(tokio::time::timeout(timeout, self.attempt(&stage, requested)));
-        let ended = attempt.as_mut().await;
-        let run = ended.unwrap_or_else(|_| {
-            let now = stage.blob().map(|blob| (self.generation, blob));
+        let ended = {
+            let mut attempt =
+                Box::pin(tokio::time::timeout(timeout, self.attempt(&stage, requested)));
+            let ended = attempt.as_mut().await;
+            // As in the controller, it is dropped only when it was told what the run was at.
+            ended.map_err(|_| stage.blob())
+        };
+        let run = ended.unwrap_or_else(|blob| {
+            let now = blob.map(|blob| (self.generation, blob));
             let again = now.as_ref().filter(|now| self.cut_off.as_ref() == Some(now));
             let again = again.map(|(_, blob)| blob);
             let late = Failure::timed_out(timeout, &stage.now(), again);
