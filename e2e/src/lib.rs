@@ -5,6 +5,7 @@ pub mod scenario;
 pub mod await_condition;
 pub mod bin;
 pub mod cluster;
+pub mod helm;
 pub mod images;
 pub mod namespace;
 pub mod objects;

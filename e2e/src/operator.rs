@@ -25,9 +25,9 @@ use crate::{
     proxy::client,
 };
 
-/// Where rbac.yaml puts the ServiceAccount.
+/// Where the release is that the tests have, and so the ServiceAccount.
 pub const NAMESPACE: &str = "multiarch-system";
-/// Its name, and that of the ClusterRole.
+/// The name of the release, and so of the ServiceAccount and the ClusterRole.
 pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
 
 /// What tests want to see.
