@@ -18,5 +18,6 @@ pub mod scale;
 pub mod spec;
 pub mod tls;
 pub mod tokens;
+pub mod values;
 
 pub use scenario::{Scenario, scenario};
