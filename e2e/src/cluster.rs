@@ -70,13 +70,17 @@ impl Cluster {
 
     /// Starts a control plane that serves the kinds in the folder `crds`, in a folder that is removed with it.
     pub async fn start(crds: &Path) -> Result<Self> {
-        let cluster = Self::start_bare(crds).await?;
+        let cluster = Self::launch(crds).await?;
         cluster.grant().await?;
         Ok(cluster)
     }
 
-    /// The same without the operator's namespace and rights: whoever installs the chart has it make them.
-    pub async fn start_bare(crds: &Path) -> Result<Self> {
+    /// Starts one that has nothing of ours: whoever installs the chart has it make the kinds, and the rights.
+    pub async fn start_bare() -> Result<Self> {
+        Self::launch(Path::new("")).await
+    }
+
+    async fn launch(crds: &Path) -> Result<Self> {
         // What is missing is told before there is anything to remove.
         let program = tool("cluster")?;
         tool("kubectl")?;

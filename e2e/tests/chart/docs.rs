@@ -65,6 +65,6 @@ fn is_path(values: &Value, word: &str) -> bool {
 fn is_value(values: &Value, word: &str) -> bool {
     let path = word.split([':', '=']).next().unwrap_or_default();
     let found = values.pointer(&format!("/{}", path.replace('.', "/")));
-    // Labels and the like are the user's.
-    found.is_some() || path.starts_with("global.")
+    // Labels are the user's.
+    found.is_some() || path.starts_with("global.") || path.contains(".labels.")
 }

@@ -25,8 +25,7 @@ pub(crate) struct Stage {
 }
 
 pub(crate) async fn stage() -> Result<Stage> {
-    let none = tempfile::tempdir()?;
-    let cluster = Cluster::start_bare(none.path()).await?;
+    let cluster = Cluster::start_bare().await?;
     let (client, helm) = (cluster.client().await?, Helm::of(cluster.kubeconfig())?);
     Ok(Stage { cluster, client, helm })
 }
