@@ -188,7 +188,8 @@ impl Cluster {
 
     /// Applies the YAML `text`, each object in its own namespace or in `default`.
     pub async fn apply_text(&self, text: &str) -> Result<()> {
-        let file = tempfile::NamedTempFile::with_suffix(".yaml").context("failed to make a file")?;
+        let file =
+            tempfile::NamedTempFile::with_suffix(".yaml").context("failed to make a file")?;
         std::fs::write(file.path(), text).context("failed to write a file")?;
         self.apply(file.path()).await
     }
@@ -198,8 +199,7 @@ impl Cluster {
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
         });
-        let release =
-            Release { name: SERVICE_ACCOUNT, namespace: NAMESPACE, values: &json!({}) };
+        let release = Release { name: SERVICE_ACCOUNT, namespace: NAMESPACE, values: &json!({}) };
         let rights = Helm::new()?.template(release, &RIGHTS).await?;
         self.apply_text(&format!("{namespace}\n---\n{rights}")).await
     }

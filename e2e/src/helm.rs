@@ -96,7 +96,12 @@ impl Helm {
     }
 
     /// Installs the chart as `release`, or upgrades it (`command`), with more `flags`; nothing waits for Pods.
-    pub async fn apply(&self, command: &str, release: Release<'_>, flags: &[&str]) -> Result<String> {
+    pub async fn apply(
+        &self,
+        command: &str,
+        release: Release<'_>,
+        flags: &[&str],
+    ) -> Result<String> {
         self.apply_of(&chart(), command, release, flags).await
     }
 
@@ -121,7 +126,8 @@ impl Helm {
     ) -> Result<Vec<std::ffi::OsString>> {
         // JSON is YAML; a name of its own, since several may run at once.
         let values = tempfile::NamedTempFile::new_in(self.home.path());
-        let (_, values) = values.and_then(|file| Ok(file.keep()?)).context("failed to make values")?;
+        let (_, values) =
+            values.and_then(|file| Ok(file.keep()?)).context("failed to make values")?;
         fs::write(&values, release.values.to_string()).context("failed to write values")?;
         let named = [command, release.name].map(Into::into);
         let namespace = ["--namespace", release.namespace, "--values"].map(Into::into);

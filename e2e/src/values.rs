@@ -31,10 +31,14 @@ pub fn documented(yaml: &str) -> Result<Vec<Documented>, String> {
             let path = path.join(".");
             if comment.is_empty() {
                 let known = all.iter().any(|node| path.starts_with(&format!("{}.", node.path)));
-                known.then_some(()).ok_or_else(|| format!("line {}: {path} has no comment", number + 1))?;
+                known
+                    .then_some(())
+                    .ok_or_else(|| format!("line {}: {path} has no comment", number + 1))?;
             } else {
                 let parent = path.rsplit_once('.').map(|(parent, _)| parent.to_owned());
-                if let Some(parent) = all.iter_mut().find(|node| Some(&node.path) == parent.as_ref()) {
+                if let Some(parent) =
+                    all.iter_mut().find(|node| Some(&node.path) == parent.as_ref())
+                {
                     parent.is_section = true;
                 }
                 all.push(Node { path, text: comment.join(" "), is_section: false });
@@ -79,32 +83,19 @@ fn flow(value: &serde_json::Value) -> String {
     }
 }
 
-/// Tables of all values: one of those that stand alone, and one for each section.
+/// A table of all values, each section with a line of its own.
 #[must_use]
-pub fn tables(all: &[Documented]) -> String {
-    const HEAD: &str = "| value | default | |\n| --- | --- | --- |\n";
-    let mut text = String::from(HEAD);
-    let mut of = String::new();
-    for value in all {
-        let cell = |words: &str| words.replace('|', "\\|");
-        match &value.default {
-            // Only whole sections have a table of their own; those in them are named by it.
-            None if value.path.contains('.') => {
-                let _ = writeln!(text, "| **`{}`** | | {} |", value.path, cell(&value.text));
-            }
-            None => {
-                of.clone_from(&value.path);
-                let _ = write!(text, "\n### {of}\n\n{}\n\n{HEAD}", value.text);
-            }
+pub fn table(all: &[Documented]) -> String {
+    let mut text = String::from("| value | default | |\n| --- | --- | --- |\n");
+    for Documented { path, text: words, default } in all {
+        let words = words.replace('|', "\\|");
+        let _ = match default {
+            None => writeln!(text, "| **{path}** | | **{words}** |"),
             Some(default) => {
-                if !of.is_empty() && !value.path.starts_with(&format!("{of}.")) {
-                    of.clear();
-                    let _ = write!(text, "\n### … and\n\n{HEAD}");
-                }
-                let default = cell(default);
-                let _ = writeln!(text, "| `{}` | `{default}` | {} |", value.path, cell(&value.text));
+                let default = default.replace('|', "\\|");
+                writeln!(text, "| `{path}` | `{default}` | {words} |")
             }
-        }
+        };
     }
     text
 }

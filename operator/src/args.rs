@@ -246,7 +246,11 @@ impl FromStr for Namespaces {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').filter(|_| !text.is_empty()).map(namespace).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .filter(|_| !text.is_empty())
+            .map(namespace)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 

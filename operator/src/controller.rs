@@ -319,7 +319,9 @@ fn hint(error: &watcher::Error) -> Option<&'static str> {
         403 => Some(
             "the operator lacks rights: the chart gives them (rbac.create, rbac.scope), and `multiarch-operator check` names them",
         ),
-        404 => Some("the API server does not know MultiArchImages: install the chart with crds.enabled, or kubectl apply -f crds/"),
+        404 => Some(
+            "the API server does not know MultiArchImages: install the chart with crds.enabled, or kubectl apply -f crds/",
+        ),
         _ => None,
     }
 }

@@ -38,7 +38,10 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("shards", json!({"shards": ["a", "b"]})),
-        ("own-rights", json!({"rbac": {"create": false}, "serviceAccount": {"create": false, "name": "mine"}})),
+        (
+            "own-rights",
+            json!({"rbac": {"create": false}, "serviceAccount": {"create": false, "name": "mine"}}),
+        ),
         (
             "service-monitor",
             json!({"metrics": {
@@ -64,7 +67,10 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
                 "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
             }}),
         ),
-        ("ca-secret", json!({"caBundle": {"existingSecret": {"name": "corp-ca", "key": "bundle.pem"}}})),
+        (
+            "ca-secret",
+            json!({"caBundle": {"existingSecret": {"name": "corp-ca", "key": "bundle.pem"}}}),
+        ),
         ("ca-configmap", json!({"caBundle": {"existingConfigMap": {"name": "corp-ca"}}})),
         ("ca-inline", json!({"caBundle": {"inline": PEM}})),
         ("credential-providers", credential_providers()),

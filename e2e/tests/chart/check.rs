@@ -10,7 +10,7 @@ use multiarch_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::yaml::{args, of_kind, objects};
+use crate::yaml::{args, objects, of_kind};
 
 /// What the chart gives with `values`, and what the check says then; `without` is left out of what is given.
 async fn checked(
@@ -22,15 +22,15 @@ async fn checked(
     let release = Release { name: SERVICE_ACCOUNT, namespace: home, values };
     let mut objects = objects(&Helm::new()?.template(release, &[]).await?);
     let flags = args(&of_kind(&objects, "Pod")[0]["spec"]);
-    objects.retain(|of| ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount"].contains(&of["kind"].as_str().unwrap()));
+    let given = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount"]
+        .map(Value::from);
+    objects.retain(|of| given.contains(&of["kind"]));
     if let Some((resource, verb)) = without {
-        for rule in objects.iter_mut().filter_map(|of| of["rules"].as_array_mut()).flatten() {
-            if rule["resources"] == json!([resource]) {
+        for rules in objects.iter_mut().filter_map(|of| of.get_mut("rules")?.as_array_mut()) {
+            for rule in rules.iter_mut().filter(|rule| rule["resources"] == json!([resource])) {
                 rule["verbs"].as_array_mut().unwrap().retain(|of| of != verb);
             }
-        }
-        // A rule without verbs is refused.
-        for rules in objects.iter_mut().filter_map(|of| of["rules"].as_array_mut()) {
+            // A rule without verbs is refused.
             rules.retain(|rule| rule["verbs"] != json!([]));
         }
     }
@@ -73,8 +73,16 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
         let values = crate::yaml::merged(&account, &values);
         let (fine, said) = checked(&cluster, &home.name, &values, None).await?;
         assert!(fine, "{values}: {said}");
-        assert_eq!(said.lines().filter(|line| line.starts_with("ok       it may ")).count(), rights, "{said}");
-        for words in ["the API server answers: v1.", "serves multiarchimages in multiarch.dev/v1alpha1", "has all fields"] {
+        assert_eq!(
+            said.lines().filter(|line| line.starts_with("ok       it may ")).count(),
+            rights,
+            "{said}"
+        );
+        for words in [
+            "the API server answers: v1.",
+            "serves multiarchimages in multiarch.dev/v1alpha1",
+            "has all fields",
+        ] {
             assert!(said.contains(words), "{said}");
         }
         // The next set starts from nothing.

@@ -5,18 +5,20 @@ use std::{env, fs};
 use multiarch_e2e::{
     bin::workspace,
     helm::chart,
-    values::{documented, tables},
+    values::{documented, table},
 };
 use serde_json::Value;
 
 use crate::yaml;
 
-const HEAD: &str = "<!-- Made of values.yaml: UPDATE=1 cargo test -p multiarch-e2e --test chart docs:: -->\n";
+const HEAD: &str =
+    "<!-- Made of values.yaml: UPDATE=1 cargo test -p multiarch-e2e --test chart docs:: -->\n";
 
 /// Holds the file `path` to `made` after its head, or writes it (`UPDATE=1`).
 pub(crate) fn hold(path: &std::path::Path, head: &str, made: &str) {
     let text = yaml::read(path);
-    let (before, _) = text.split_once(head).unwrap_or_else(|| panic!("no {head} in {}", path.display()));
+    let (before, _) =
+        text.split_once(head).unwrap_or_else(|| panic!("no {head} in {}", path.display()));
     let whole = format!("{before}{head}\n{made}");
     if env::var_os("UPDATE").is_some() {
         fs::write(path, &whole).unwrap();
@@ -32,7 +34,7 @@ pub(crate) fn hold(path: &std::path::Path, head: &str, made: &str) {
 fn the_readme_has_every_value() {
     let all = documented(&yaml::file("values.yaml")).unwrap();
     assert!(all.len() > 100);
-    hold(&chart().join("README.md"), HEAD, &tables(&all));
+    hold(&chart().join("README.md"), HEAD, &table(&all));
 }
 
 /// What docs and README call a value of the chart (`--set a.b=…`, `a.b: …` in backticks) is one.

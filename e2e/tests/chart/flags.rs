@@ -13,8 +13,7 @@ use crate::{
     yaml::{args, of_kind, render, values},
 };
 
-const HEAD: &str =
-    "<!-- Made of the operator's flags: UPDATE=1 cargo test -p multiarch-e2e --test chart flags:: -->\n";
+const HEAD: &str = "<!-- Made of the operator's flags: UPDATE=1 cargo test -p multiarch-e2e --test chart flags:: -->\n";
 
 /// Each flag, and the value that sets it.
 const FLAGS: [(&str, &str); 23] = [
@@ -43,7 +42,8 @@ const FLAGS: [(&str, &str); 23] = [
     ("log-format", "logFormat"),
 ];
 /// One flag is made of two values.
-const ADMIN: [(&str, &str); 2] = [("admin-listen", "admin.address"), ("admin-listen", "admin.port")];
+const ADMIN: [(&str, &str); 2] =
+    [("admin-listen", "admin.address"), ("admin-listen", "admin.port")];
 
 fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
     FLAGS.into_iter().chain(ADMIN)
@@ -58,8 +58,11 @@ fn each_flag_is_documented_with_its_value() {
         let of_chart: Vec<_> =
             pairs().filter(|(of, _)| *of == name).map(|(_, value)| format!("`{value}`")).collect();
         assert!(!of_chart.is_empty(), "--{name}: name its value in FLAGS");
-        let default: Vec<_> =
-            flag.get_default_values().iter().map(|value| format!("`{}`", value.display())).collect();
+        let default: Vec<_> = flag
+            .get_default_values()
+            .iter()
+            .map(|value| format!("`{}`", value.display()))
+            .collect();
         let variable = flag.get_env().unwrap().display().to_string();
         let help = flag.get_long_help().or(flag.get_help()).unwrap().to_string();
         let _ = writeln!(

@@ -3,7 +3,10 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use kube::{Api, Client, api::{Patch, PatchParams}};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
@@ -57,7 +60,11 @@ pub(crate) async fn used(stage: &Stage, namespace: &str) -> Result<MultiArchImag
 }
 
 /// Nothing of it has changed, not even by a write that changes nothing.
-pub(crate) async fn untouched(stage: &Stage, namespace: &str, before: &MultiArchImage) -> Result<()> {
+pub(crate) async fn untouched(
+    stage: &Stage,
+    namespace: &str,
+    before: &MultiArchImage,
+) -> Result<()> {
     let images: Api<MultiArchImage> = Api::namespaced(stage.client.clone(), namespace);
     assert_eq!(&images.get("app").await.context("the object is gone")?, before);
     Ok(())
@@ -77,7 +84,8 @@ fn next_version(folder: &Path) -> Result<()> {
 
 /// Whether the API server keeps the next version's field.
 async fn knows_new(stage: &Stage) -> Result<bool> {
-    let path = "jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.new.type}";
+    let path =
+        "jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.new.type}";
     let crd = ["get", "crd", "multiarchimages.multiarch.dev", "--output", path];
     Ok(stage.cluster.kubectl(crd).await? == "string")
 }
@@ -131,7 +139,13 @@ async fn upgrade_rollback_uninstall_and_reinstall_keep_what_users_have() -> Resu
     let said = helm.run(["uninstall", NAME, "--namespace", SYSTEM]).await?;
     assert!(said.contains("CustomResourceDefinition") && said.contains("kept"), "{said}");
     untouched(&stage, "team-a", &before).await?;
-    let left = ["get", "deployments,serviceaccounts,roles,services", "--namespace", SYSTEM, "--output=name"];
+    let left = [
+        "get",
+        "deployments,serviceaccounts,roles,services",
+        "--namespace",
+        SYSTEM,
+        "--output=name",
+    ];
     let left = stage.cluster.kubectl(left).await?;
     assert!(!left.contains(NAME), "{left}");
     // Its Lease is the operator's own.
@@ -144,7 +158,10 @@ async fn upgrade_rollback_uninstall_and_reinstall_keep_what_users_have() -> Resu
     // The kept CRDs are this release's, by name and namespace; another one says so, and may take them.
     let other = Release { name: "other", namespace: SYSTEM, values: &json!({}) };
     let said = helm.apply("install", other, &[]).await.unwrap_err().to_string();
-    assert!(said.contains("multiarchimages.multiarch.dev") && said.contains("release-name"), "{said}");
+    assert!(
+        said.contains("multiarchimages.multiarch.dev") && said.contains("release-name"),
+        "{said}"
+    );
     helm.apply("install", release(&json!({})), &[]).await?;
     untouched(&stage, "team-a", &before).await?;
     helm.run(["uninstall", NAME, "--namespace", SYSTEM]).await?;

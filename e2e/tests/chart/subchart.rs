@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use multiarch_e2e::helm::{Helm, Release, chart};
 use serde_json::{Value, json};
 
-use crate::yaml::{of_kind, objects};
+use crate::yaml::{objects, of_kind};
 
 /// A chart that has this one as a dependency, which a value of it turns off.
 fn parent(folder: &Path) -> Result<()> {
@@ -21,7 +21,10 @@ fn parent(folder: &Path) -> Result<()> {
         }],
     });
     fs::write(folder.join("Chart.yaml"), metadata.to_string())?;
-    fs::write(folder.join("values.yaml"), "global:\n  imageRegistry: mirror.example.com\n  storageClass: fast\n")?;
+    fs::write(
+        folder.join("values.yaml"),
+        "global:\n  imageRegistry: mirror.example.com\n  storageClass: fast\n",
+    )?;
     Ok(())
 }
 

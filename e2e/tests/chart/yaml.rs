@@ -26,9 +26,9 @@ pub(crate) fn parse(text: &str) -> Value {
 /// The objects of what helm renders.
 pub(crate) fn objects(rendered: &str) -> Vec<Value> {
     let documents = format!("\n{rendered}");
-    let documents = documents.split("\n---").filter(|text| {
-        text.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#'))
-    });
+    let documents = documents
+        .split("\n---")
+        .filter(|text| text.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
     documents.map(parse).collect()
 }
 
@@ -51,6 +51,16 @@ pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
 /// The flags of the first container.
 pub(crate) fn args(pod_spec: &Value) -> Vec<String> {
     serde_json::from_value(pod_spec["containers"][0]["args"].clone()).unwrap()
+}
+
+/// `value` with all numbers alike: YAML tells 0 from 0.0.
+pub(crate) fn plain(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => serde_json::json!(number.as_f64()),
+        Value::Array(all) => all.iter().map(plain).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
+        other => other.clone(),
+    }
 }
 
 /// `over` laid over `base`, maps by key.
