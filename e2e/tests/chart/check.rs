@@ -10,6 +10,7 @@ use multiarch_e2e::{
 };
 use serde_json::{Value, json};
 
+use crate::own::cluster;
 use crate::yaml::{args, objects, of_kind};
 
 /// What the chart gives with `values`, and what the check says then; `without` is left out of what is given.
@@ -52,7 +53,7 @@ async fn checked(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let cluster = cluster().await?;
     let client = cluster.client().await?;
     let (home, other) = (Namespace::create(&client).await?, Namespace::create(&client).await?);
     let name = format!("multiarch-{}", home.name);
@@ -104,7 +105,7 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_right_that_is_missing_is_named() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let cluster = cluster().await?;
     let client = cluster.client().await?;
     for (resource, verb, words) in [
         ("multiarchimages", "watch", "no object is seen; rbac.create"),

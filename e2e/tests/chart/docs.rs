@@ -70,3 +70,12 @@ fn is_value(values: &Value, word: &str) -> bool {
     // Labels are the user's.
     found.is_some() || path.starts_with("global.") || path.contains(".labels.")
 }
+
+/// The chart, the operator and its image are one release.
+#[test]
+fn the_chart_has_the_operators_version() {
+    let chart = yaml::parse(&yaml::file("Chart.yaml"));
+    for key in ["version", "appVersion"] {
+        assert_eq!(chart[key], env!("CARGO_PKG_VERSION"), "{key}");
+    }
+}

@@ -125,15 +125,31 @@ async fn upgrade_rollback_uninstall_and_reinstall_keep_what_users_have() -> Resu
     let lease = ["get", "lease", NAME, "--namespace", SYSTEM, "--output=name"];
     stage.cluster.kubectl(lease).await?;
 
-    // A CRD that has changed comes with the upgrade, and goes with the rollback: fields that the old one does not know go with the next write.
+    // A CRD that has changed comes with the upgrade, and goes with the rollback.
     let folder = tempfile::tempdir()?;
     next_version(folder.path())?;
+    used(&stage, "team-b").await?;
     helm.apply_of(&folder.path().join(NAME), "upgrade", release(&values), &[]).await?;
     assert!(knows_new(&stage).await?);
     untouched(&stage, "team-a", &before).await?;
+    let new = async |patch: &str| {
+        let how = ["--namespace", "team-b", "--type=merge", "--output=jsonpath={.spec.new}", "--patch"];
+        let patch = ["patch", "multiarchimage", "app"].into_iter().chain(how).chain([patch]);
+        stage.cluster.kubectl(patch).await
+    };
+    let kept = async || Ok((new(r#"{"spec": {"new": "word"}}"#).await? == "word").then_some(()));
+    await_some("the API server keeps the new field", SOON, kept).await?;
     helm.run(["rollback", NAME, "1", "--namespace", SYSTEM]).await?;
     assert!(!knows_new(&stage).await?);
     untouched(&stage, "team-a", &before).await?;
+    // What the old one does not know goes with the next write, whatever that is for.
+    let mut writes = 0..;
+    let lost = async || {
+        let write = writes.next().unwrap_or(0);
+        let patch = json!({"metadata": {"annotations": {"write": write.to_string()}}});
+        Ok(new(&patch.to_string()).await?.is_empty().then_some(()))
+    };
+    await_some("the new field is lost", SOON, lost).await?;
 
     // The release goes, and what users have stays.
     let said = helm.run(["uninstall", NAME, "--namespace", SYSTEM]).await?;
@@ -152,7 +168,6 @@ async fn upgrade_rollback_uninstall_and_reinstall_keep_what_users_have() -> Resu
     stage.cluster.kubectl(lease).await?;
 
     // A namespace with objects can be deleted while no operator runs.
-    used(&stage, "team-b").await?;
     stage.cluster.kubectl(["delete", "namespace", "team-b", "--timeout=60s"]).await?;
 
     // The kept CRDs are this release's, by name and namespace; another one says so, and may take them.

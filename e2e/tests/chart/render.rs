@@ -19,6 +19,7 @@ use tokio::process::Command;
 
 use crate::{
     cases::cases,
+    own::cluster,
     schemas,
     yaml::{self, args, of_kind, parse, render},
 };
@@ -38,7 +39,7 @@ async fn helm_finds_nothing_to_mend() -> Result<()> {
 
 /// A cluster that knows the Prometheus operator's kinds.
 async fn monitored() -> Result<(std::sync::Arc<Cluster>, Client)> {
-    let cluster = Cluster::shared().await?;
+    let cluster = cluster().await?;
     let crds = tool("monitoring-crds")?.display().to_string();
     cluster.kubectl(["apply", "--server-side", "--filename", &crds]).await?;
     let client = cluster.client().await?;
@@ -131,7 +132,7 @@ async fn the_api_server_takes_each_set() -> Result<()> {
 /// A namespace that enforces the restricted Pod Security Standard takes its Pods, those of `helm test` included.
 #[tokio::test(flavor = "multi_thread")]
 async fn its_pods_are_restricted() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let cluster = cluster().await?;
     let client = cluster.client().await?;
     let namespace = Namespace::create(&client).await?;
     let label = ["label", "namespace", &namespace.name];

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
+use multiarch_e2e::helm::{Helm, chart};
 use serde_json::{Value, json};
 
 use crate::{
@@ -271,4 +272,16 @@ async fn what_does_not_go_together_is_refused() {
         let said = text(&values).await.unwrap_err().to_string();
         assert!(said.contains(words), "{values}: {said}");
     }
+}
+
+/// What the rules of admission and the API of an older one do not have is not tried there.
+#[tokio::test]
+async fn an_older_kubernetes_is_refused() -> Result<()> {
+    let helm = Helm::new()?;
+    let chart = chart().display().to_string();
+    let of = async |version: &str| helm.run(["template", &chart, "--kube-version", version]).await;
+    of("1.31.0-gke.100").await?;
+    let said = of("1.30.9").await.unwrap_err().to_string();
+    assert!(said.contains("kubeVersion: >=1.31.0-0"), "{said}");
+    Ok(())
 }
