@@ -23,9 +23,9 @@ async fn checked(
     let release = Release { name: SERVICE_ACCOUNT, namespace: home, values };
     let mut objects = objects(&Helm::new()?.template(release, &[]).await?);
     let flags = args(&of_kind(&objects, "Pod")[0]["spec"]);
-    let given = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount"]
+    let kinds = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount"]
         .map(Value::from);
-    objects.retain(|of| given.contains(&of["kind"]));
+    objects.retain(|of| kinds.contains(&of["kind"]));
     if let Some((resource, verb)) = without {
         for rules in objects.iter_mut().filter_map(|of| of.get_mut("rules")?.as_array_mut()) {
             for rule in rules.iter_mut().filter(|rule| rule["resources"] == json!([resource])) {
@@ -35,8 +35,8 @@ async fn checked(
             rules.retain(|rule| rule["verbs"] != json!([]));
         }
     }
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    cluster.apply_text(&list.to_string()).await?;
+    let given = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    cluster.apply_text(&given.to_string()).await?;
     let folder = tempfile::tempdir()?;
     // Roles reach the authorizer by a watch.
     let expected = without.is_none();

@@ -132,10 +132,11 @@ async fn upgrade_rollback_uninstall_and_reinstall_keep_what_users_have() -> Resu
     helm.apply_of(&folder.path().join(NAME), "upgrade", release(&values), &[]).await?;
     assert!(knows_new(&stage).await?);
     untouched(&stage, "team-a", &before).await?;
-    let new = async |patch: &str| {
-        let how = ["--namespace", "team-b", "--type=merge", "--output=jsonpath={.spec.new}", "--patch"];
-        let patch = ["patch", "multiarchimage", "app"].into_iter().chain(how).chain([patch]);
-        stage.cluster.kubectl(patch).await
+    let new = async |change: &str| {
+        let how =
+            ["--namespace", "team-b", "--type=merge", "--output=jsonpath={.spec.new}", "--patch"];
+        let write = ["patch", "multiarchimage", "app"].into_iter().chain(how).chain([change]);
+        stage.cluster.kubectl(write).await
     };
     let kept = async || Ok((new(r#"{"spec": {"new": "word"}}"#).await? == "word").then_some(()));
     await_some("the API server keeps the new field", SOON, kept).await?;
@@ -145,9 +146,9 @@ async fn upgrade_rollback_uninstall_and_reinstall_keep_what_users_have() -> Resu
     // What the old one does not know goes with the next write, whatever that is for.
     let mut writes = 0..;
     let lost = async || {
-        let write = writes.next().unwrap_or(0);
-        let patch = json!({"metadata": {"annotations": {"write": write.to_string()}}});
-        Ok(new(&patch.to_string()).await?.is_empty().then_some(()))
+        let number = writes.next().unwrap_or(0).to_string();
+        let change = json!({"metadata": {"annotations": {"write": number}}});
+        Ok(new(&change.to_string()).await?.is_empty().then_some(()))
     };
     await_some("the new field is lost", SOON, lost).await?;
 

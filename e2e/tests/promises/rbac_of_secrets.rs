@@ -118,8 +118,8 @@ async fn a_namespace_without_it_is_told_and_the_others_are_served() -> Result<()
     let secrets = format!("{role}-secrets");
     let (role_flag, account) =
         (format!("--clusterrole={secrets}"), format!("--serviceaccount={home}:{SERVICE_ACCOUNT}"));
-    let bind = ["create", "rolebinding", &secrets, "--namespace", &without.name];
-    cluster.kubectl(bind.into_iter().chain([role_flag.as_str(), &account])).await?;
+    let command = ["create", "rolebinding", &secrets, "--namespace", &without.name];
+    cluster.kubectl(command.into_iter().chain([role_flag.as_str(), &account])).await?;
     until(&client, &without.name, "blind", "True/Succeeded").await?;
     for of_cluster in ["clusterrolebinding", "clusterrole"].map(|kind| format!("{kind}/{role}")) {
         cluster.kubectl(["delete", of_cluster.as_str()]).await?;
