@@ -17,15 +17,15 @@
 - --leader-elect
 - {{ printf "--leader-election-namespace=%s" (include "multiarch.leaseNamespace" $root) | quote }}
 - {{ printf "--leader-election-lease=%s" (include "multiarch.shardName" $) | quote }}
-- --leader-election-lease-duration={{ .leaseDurationSeconds }}s
-- --leader-election-renew-deadline={{ .renewDeadlineSeconds }}s
-- --leader-election-retry-period={{ .retryPeriodSeconds }}s
+- --leader-election-lease-duration={{ int .leaseDurationSeconds }}s
+- --leader-election-renew-deadline={{ int .renewDeadlineSeconds }}s
+- --leader-election-retry-period={{ int .retryPeriodSeconds }}s
 {{- end }}
 {{- end }}
-- --shutdown-grace={{ $values.shutdownGraceSeconds }}s
-- --concurrent={{ $values.concurrent }}
+- --shutdown-grace={{ int $values.shutdownGraceSeconds }}s
+- --concurrent={{ int $values.concurrent }}
 - --registry-qps={{ $values.registryQPS }}
-- --cache-mib={{ $values.cacheMiB }}
+- --cache-mib={{ int $values.cacheMiB }}
 {{- if $values.insecureAllowHTTP }}
 - --insecure-allow-http
 {{- end }}

@@ -124,6 +124,8 @@ fn everything() -> Value {
         "uploadHosts": ["registry.example.com=upload.example.com"],
         "tokenRealms": ["registry.example.com=https://gitlab.example.com/jwt/auth"],
         "insecureAllowHTTP": true,
+        // As large as helm writes in no other way than 1.048576e+06 by itself.
+        "cacheMiB": 1_048_576, "terminationGracePeriodSeconds": 1_000_000,
         "proxy": {
             "httpsProxy": "http://proxy.corp.example:3128", "httpProxy": "http://proxy.corp.example:3128",
             "allProxy": "http://proxy.corp.example:3128", "noProxy": ".corp.example,10.0.0.0/8",

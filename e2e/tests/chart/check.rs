@@ -3,6 +3,7 @@
 use anyhow::Result;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
+    bin::workspace,
     cluster::Cluster,
     helm::{Helm, Release},
     namespace::Namespace,
@@ -11,7 +12,7 @@ use multiarch_e2e::{
 use serde_json::{Value, json};
 
 use crate::own::cluster;
-use crate::yaml::{args, objects, of_kind};
+use crate::yaml::{args, objects, of_kind, parse, read};
 
 /// What the chart gives with `values`, and what the check says then; `without` is left out of what is given.
 async fn checked(
@@ -124,4 +125,35 @@ async fn each_right_that_is_missing_is_named() -> Result<()> {
         home.delete().await?;
     }
     Ok(())
+}
+
+/// Nothing, another version, an older one: each is told apart, and what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_absent_or_old_is_told() -> Result<()> {
+    let cluster = Cluster::start_bare().await?;
+    let (home, folder) = ("default", tempfile::tempdir()?);
+    cluster.kubectl(["create", "serviceaccount", SERVICE_ACCOUNT, "--namespace", home]).await?;
+    // Discovery lags the CRD by a moment.
+    let told = async |words: &str| {
+        let flags = ["check".to_owned()];
+        let line = async || {
+            let (fine, said) = operator::check(&cluster, folder.path(), home, &flags).await?;
+            Ok((!fine && said.contains(words)).then_some(()))
+        };
+        await_some(words, SOON, line).await
+    };
+    told("MISSING  multiarch.dev/v1alpha1 is not served, the CRD is not installed: install the chart").await?;
+    let ours = parse(&read(&workspace().join("crds/multiarchimages.yaml")));
+    let mut other = ours.clone();
+    other["spec"]["versions"][0]["name"] = json!("v1alpha0");
+    cluster.apply_text(&other.to_string()).await?;
+    told("is not served, the CRD serves v1alpha0 only: ").await?;
+    cluster.kubectl(["delete", "crd", "multiarchimages.multiarch.dev"]).await?;
+    let mut older = ours;
+    let schema = &mut older["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let fields = schema["properties"]["status"]["properties"].as_object_mut().unwrap();
+    fields.remove("coverage").unwrap();
+    older["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
+    cluster.apply_text(&older.to_string()).await?;
+    told("MISSING  the CRD is older than this operator, and what is written to these fields is lost: status.coverage; apply").await
 }
