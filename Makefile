@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance lint fmt crds demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -71,7 +71,12 @@ fmt: ## Format Rust and Go
 	$(CARGO) fmt
 	gofmt -w e2e
 
-crds: ## Write the CRDs anew from their types
+helm3: doctor tools ## Test the chart with Helm 3 instead of 4
+	@hack/build-tools.sh helm3
+	$(CARGO) build $(LOCKED) --workspace --bins
+	MULTIARCH_HELM=helm3 $(CARGO) test $(LOCKED) --package multiarch-e2e --test chart -- --test-threads $(E2E_THREADS)
+
+crds: ## Write the CRDs anew from their types, here and in the chart
 	$(CARGO) run $(LOCKED) --quiet --package multiarch-crds --bin crdgen
 
 build: ## Build the operator for release
@@ -86,7 +91,7 @@ image-twice: doctor ## Make it twice, in two clones with nothing compiled, and c
 operator: ## Build the operator for tests
 	$(CARGO) build $(LOCKED) --workspace --bins
 
-tools: ## Build the cluster, what its node runs, the registry, containerd and the peer tools that tests run against (.build/bin)
+tools: ## Build the cluster, what its node runs, the registry, containerd, helm and the peer tools that tests run against (.build/bin)
 	@hack/build-tools.sh
 
 clean: ## Remove everything that was built

@@ -5,6 +5,7 @@ pub mod scenario;
 pub mod await_condition;
 pub mod bin;
 pub mod cluster;
+pub mod helm;
 pub mod images;
 pub mod namespace;
 pub mod node;
@@ -19,5 +20,6 @@ pub mod scale;
 pub mod spec;
 pub mod tls;
 pub mod tokens;
+pub mod values;
 
 pub use scenario::{Scenario, scenario};

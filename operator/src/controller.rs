@@ -317,9 +317,11 @@ fn hint(error: &watcher::Error) -> Option<&'static str> {
             "the API server refused the credential: print a new kubeconfig, or give the Pod its token",
         ),
         403 => Some(
-            "the operator lacks rights: apply charts/multiarch-operator/templates/rbac.yaml, or with --watch-namespace rbac-namespaced.yaml beside it",
+            "the operator lacks rights: the chart gives them (rbac.create, rbac.scope), and `multiarch-operator check` names them",
         ),
-        404 => Some("the API server does not know MultiArchImages: kubectl apply -f crds/"),
+        404 => Some(
+            "the API server does not know MultiArchImages: install the chart with crds.enabled, or kubectl apply -f crds/",
+        ),
         _ => None,
     }
 }
