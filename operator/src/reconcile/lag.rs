@@ -64,7 +64,8 @@ pub(super) fn pending<R>(job: &Job<'_, R>, stop: &Stop) -> Vec<PendingTag> {
     let before = job.intended(own);
     let intended = match stop {
         Stop::Publish(error) if error.pushed().is_some() => None,
-        Stop::Publish(error) if error.is_unknown() => job.writer.said(own).or(before),
+        // It may be there although nobody said so; and what is refused again is said once.
+        Stop::Publish(PublishError::Push { .. }) => job.writer.said(own).or(before),
         _ => before,
     };
     let is_pending = digest.is_some() || intended.is_some();

@@ -232,8 +232,7 @@ impl Memory {
     /// Whether the last push to the tag called `name` was refused.
     #[must_use]
     pub fn was_refused(&self, name: &str) -> bool {
-        let is_refused = |tag: &PendingTag| tag.digest.is_none() && tag.intended.is_none();
-        self.pending.iter().any(|tag| tag.name == name && is_refused(tag))
+        self.pending.iter().any(|tag| tag.name == name && tag.digest.is_none())
     }
 
     /// What was pushed under the tag called `name`, for the spec as it is, and was not seen there

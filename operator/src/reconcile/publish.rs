@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, RawManifest, Reference},
-    registry::{Access, Copied, Registry},
+    registry::{Access, Copied, Put, Registry},
 };
 
 /// How long a registry may go on answering with what the tag named before (REGISTRY.md rule 11).
@@ -119,8 +119,8 @@ pub async fn publish<R: Registry>(
         }
         let access = access.target().map_err(|source| PublishError::Credential { source })?;
         begin(job, &sources.target).await?;
-        put(job, access, &sources.target, &plan.raw).await?;
-        return Ok(Some(Published { pushed: true, ..found }));
+        let pushed = put(job, access, &sources.target, &plan.raw).await? == Put::Taken;
+        return Ok(Some(Published { pushed, ..found }));
     }
     let target = sources.target.pinned_to(plan.raw.digest());
     if job.awaits(sources.tag(), plan.raw.digest()) {
@@ -146,13 +146,12 @@ pub async fn publish<R: Registry>(
             return Err(PublishError::Moved { tag: sources.target.clone(), named });
         }
     }
-    put(job, access, &sources.target, &plan.raw).await?;
+    let pushed = put(job, access, &sources.target, &plan.raw).await? == Put::Taken;
     let lags = memory.awaited(sources.tag());
     read_back(registry, access, &target, Before::Named(before, lags.as_ref())).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
-    let replaced = before.cloned();
-    let (reference, pushed) = (target, true);
-    Ok(Some(Published { reference, digest, media_type, pushed, replaced }))
+    let replaced = before.cloned().filter(|_| pushed);
+    Ok(Some(Published { reference: target, digest, media_type, pushed, replaced }))
 }
 
 /// Whether the tag is asked for once more before it is written, where that much was `copied` since it was
@@ -261,13 +260,13 @@ fn claimed(tag: &Reference, owner: Option<Owner>) -> Result<(), PublishError> {
     owner.map_or(Ok(()), claimed)
 }
 
-/// Stores `raw` under `tag`. From now on the run is seen through.
+/// Stores `raw` under `tag`, and says whether the registry took it. From now on the run is seen through.
 async fn put<R: Registry>(
     job: &Job<'_, R>,
     access: &Access,
     tag: &Reference,
     raw: &RawManifest,
-) -> Result<(), PublishError> {
+) -> Result<Put, PublishError> {
     let name = tag.tag().unwrap_or_default();
     job.stage.at(if name == job.sources.tag() {
         "while pushing the index and reading it back"
@@ -277,9 +276,11 @@ async fn put<R: Registry>(
     job.stage.publishes();
     let reference = tag.tag_or_digest();
     let put = job.registry.put_manifest(access, tag.repository(), &reference, raw).await;
-    put.map_err(|source| PublishError::Push { target: tag.clone(), source })?;
-    let is_ours = job.memory.owns(name);
-    claimed(tag, if is_ours { None } else { job.writer.wrote(tag) })
+    let put = put.map_err(|source| PublishError::Push { target: tag.clone(), source })?;
+    if put == Put::Taken && !job.memory.owns(name) {
+        claimed(tag, job.writer.wrote(tag))?;
+    }
+    Ok(put)
 }
 
 /// What a tag named before it was written.

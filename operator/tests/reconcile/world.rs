@@ -285,7 +285,7 @@ impl World {
         let next = status::next(&self.status, &about, &run);
         assert_eq!(status::next(&next, &about, &run), next, "not a fixpoint");
         let told = events::between(&self.status, &next, &run);
-        let changed = next != before;
+        let changed = next != before || self.status != before;
         // Through the API server and back.
         self.status = serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap();
         assert_eq!(self.status, next);

@@ -204,17 +204,6 @@ impl PublishError {
         }
     }
 
-    /// Whether nobody knows if the registry took what was pushed under the tag.
-    #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        use RegistryError as R;
-        let Self::Push { source, .. } = self else { return false };
-        matches!(
-            source,
-            R::Unavailable { .. } | R::Unreachable { .. } | R::TooSlow { .. } | R::Protocol { .. }
-        )
-    }
-
     /// What the registry took under the tag, in this run or an earlier one, and may show yet.
     #[must_use]
     pub fn awaited(&self) -> Option<&Digest> {

@@ -10,7 +10,7 @@ use crate::{
         Job, look,
         tags::{Astray, Tag, Verdict, drift},
     },
-    registry::{Access, Registry},
+    registry::{Access, Put, Registry},
 };
 
 /// How many tags are written at once.
@@ -79,7 +79,8 @@ impl Tagged {
                 let lags = error.awaited().cloned();
                 let lags = lags.or(memory.awaited(&tag.name).filter(|then| *then == tag.digest));
                 if lags.is_some() || memory.left(tag) != Some(&tag.digest) {
-                    let said = writer.said(&tag.name).filter(|_| error.is_unknown());
+                    let is_put = matches!(error, PublishError::Push { .. });
+                    let said = writer.said(&tag.name).filter(|_| is_put);
                     let before = job.intended(&tag.name).filter(|_| error.pushed().is_none());
                     let intended = said.or(before);
                     let digest = lags.map(|digest| digest.to_string());
@@ -118,6 +119,16 @@ enum Written {
     Pushed { drift: Option<String> },
 }
 
+impl Written {
+    /// It is right after it was `put`, and had been moved to `drift`.
+    fn of(put: Put, drift: Option<String>) -> Self {
+        match put {
+            Put::Taken => Self::Pushed { drift },
+            Put::Present => Self::Right,
+        }
+    }
+}
+
 impl<R: Registry> Step<'_, R> {
     /// Writes one tag where it is not right.
     async fn write(&self, tag: &Tag) -> Result<Written, PublishError> {
@@ -136,9 +147,10 @@ impl<R: Registry> Step<'_, R> {
             if self.proved || !self.job.is_to_be_proved(&tag.name, &tag.digest) {
                 return Ok(Written::Right);
             }
+            let raw = self.raw(tag).await?;
             begin(self.job, &reference).await?;
-            put(self.job, self.access, &reference, &self.raw(tag).await?).await?;
-            return Ok(Written::Pushed { drift: None });
+            let put = put(self.job, self.access, &reference, &raw).await?;
+            return Ok(Written::of(put, None));
         }
         let published = |platform| {
             let is_ours = |n: &Digest| {
@@ -164,14 +176,14 @@ impl<R: Registry> Step<'_, R> {
         }
         let raw = self.raw(tag).await?;
         begin(self.job, &reference).await?;
-        put(self.job, self.access, &reference, &raw).await?;
+        let put = put(self.job, self.access, &reference, &raw).await?;
         let lags = memory.awaited(&tag.name);
         let before = Before::Named(named.as_ref(), lags.as_ref());
         let before = if is_asked { before } else { Before::Unknown };
         read_back(registry, self.access, &pinned, before).await?;
         let is_drift = is_asked && repeats && astray.is_moved();
         let drift = is_drift.then(|| drift(&reference, named.as_ref(), &tag.digest));
-        Ok(Written::Pushed { drift })
+        Ok(Written::of(put, drift))
     }
 
     /// The bytes that `tag` is to name: at hand, or in the target's repository.
