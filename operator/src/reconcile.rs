@@ -110,7 +110,8 @@ impl<R> Job<'_, R> {
     fn intend(&self, index: &Digest, tags: &[Tag]) {
         let beside = tags.iter().map(|tag| (tag.name.as_str(), &tag.digest));
         let all = [(self.sources.tag(), index)].into_iter().chain(beside);
-        let others = all.filter(|(name, _)| !self.memory.owns(name));
+        let is_left = |name: &str| self.memory.owns(name) || self.claims.owner(name).is_some();
+        let others = all.filter(|(name, _)| !is_left(name));
         let repository = self.sources.target.repository();
         self.writer.intend(others.map(|(name, digest)| (repository.tag(name), digest.clone())));
     }
