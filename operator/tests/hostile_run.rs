@@ -141,7 +141,11 @@ async fn who_has_pushed_elsewhere_holds_no_tag() {
     let mut squatter = object();
     squatter.spec.target.image = format!("{host}/squatters/own:1.0");
     squatter.serves(&remote(Limits::default()), true).await;
-    assert_eq!(owner(&squatter, "1.0"), None);
+    assert_eq!(
+        owner(&squatter, "1.0"),
+        Some(Owner::Stranger),
+        "of the repository that it has pushed to"
+    );
     squatter.spec.target.image = image("1.0");
     squatter.serves(&remote(Limits::default()), false).await;
     assert_eq!(owner(&squatter, "1.0"), None, "{:#?}", squatter.status);

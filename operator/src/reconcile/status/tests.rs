@@ -23,7 +23,7 @@ const T0: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const T1: Timestamp = Timestamp::constant(1_800_000_600, 0);
 
 fn repository() -> Repository {
-    "r.example/app".parse::<Reference>().unwrap().repository().clone()
+    "r.example/app:1.0".parse::<Reference>().unwrap().repository().clone()
 }
 
 fn about(failures: u32, now: Timestamp) -> About {
