@@ -58,14 +58,15 @@ pub trait Registry: Send + Sync + 'static {
         blob: &Descriptor,
     ) -> impl Future<Output = Result<Option<Bytes>, RegistryError>> + Send;
 
-    /// Stores `manifest` under `reference`. The registry's word for it is not trusted: read back.
+    /// Stores `manifest` under `reference`, and says whether the registry took it. Its word for what it has is not trusted:
+    /// read back.
     fn put_manifest(
         &self,
         access: &Access,
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> impl Future<Output = Result<(), RegistryError>> + Send;
+    ) -> impl Future<Output = Result<Put, RegistryError>> + Send;
 
     /// Whether the repository has `blob`, in the size that its descriptor says.
     fn blob_exists(
@@ -143,6 +144,15 @@ pub enum Copied {
     Mounted,
     /// Its bytes were sent.
     Uploaded,
+}
+
+/// What became of a manifest that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The registry took it, although its answer may have been lost.
+    Taken,
+    /// The registry refused to take it, and has it all the same: whoever put it there, it shows nobody's right to.
+    Present,
 }
 
 /// Told how many bytes of a blob were handed to its target so far. The number falls where an upload

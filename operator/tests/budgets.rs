@@ -88,7 +88,7 @@ impl Scene {
 
     async fn put(&self, who: Option<&str>) -> Result<(), RegistryError> {
         let access = asker(who, 0);
-        self.remote.put_manifest(&access, &self.app, &tag("2.0"), &self.image).await
+        self.remote.put_manifest(&access, &self.app, &tag("2.0"), &self.image).await.map(|_| ())
     }
 
     fn asked(&self) -> usize {

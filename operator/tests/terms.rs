@@ -19,7 +19,7 @@ use multiarch_operator::{
     controller::{self, Controller, Options},
     leader::Term,
     metrics::{Format, Metrics},
-    registry::memory::Store,
+    registry::memory::{Image, Store},
     shutdown::Shutdown,
 };
 use rstest::rstest;
@@ -161,6 +161,7 @@ fn published(digest: &str) -> Value {
         "digest": digest,
         "tags": ["1.0"],
         "lastPublishTime": "2030-01-01T00:00:00Z",
+        "pushedTo": "r.example/app",
     })
 }
 
@@ -259,9 +260,9 @@ async fn a_status_is_written_over_no_other_one() {
     apply(&api, &store, "app");
     let process = Process::start(&api, &store);
     let (other, told) = (api.clone(), AtomicBool::new(false));
-    // While the run asks, the other leader reports.
-    let reports = move |_: &_| {
-        if !told.swap(true, SeqCst) {
+    // While the run pushes, the other leader reports.
+    let reports = move |request: &multiarch_operator::registry::Request| {
+        if request.method == "PUT" && !told.swap(true, SeqCst) {
             other.report("team/app", published(DIGEST));
         }
         false
@@ -273,12 +274,67 @@ async fn a_status_is_written_over_no_other_one() {
     let patches = api.patches();
     let versions: Vec<_> =
         patches.iter().map(|patch| patch.body["metadata"]["resourceVersion"].clone()).collect();
-    assert_eq!(versions, [json!("1"), json!("2")], "the first one was refused");
+    assert_eq!(versions, [json!("2"), json!("3")], "the first one was refused");
     // The second run followed from what the other leader said.
     let pushes = store.requests().iter().filter(|request| request.method == "PUT").count();
     assert_eq!(pushes, 1, "the second run found what the first one pushed");
     let named = store.tagged("app", "1.0").unwrap().digest().to_string();
     assert_eq!(api.object("team/app")["status"]["digest"], named);
+}
+
+/// The API server is away when the tag is there: it is the object's own all the same.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_reported_is_its_own() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    let other = api.clone();
+    let breaks = move |request: &multiarch_operator::registry::Request| {
+        if request.method == "PUT" {
+            other.break_path("/status");
+        }
+        false
+    };
+    store.fail(breaks, |_| unreachable!("it only breaks the API server"));
+    let reign = process.lead();
+    api.until_later("a report", |api| !api.patches().is_empty()).await;
+    assert!(store.tagged("app", "1.0").is_some() && ready(&api, "app").is_empty());
+    store.mend();
+    reign.lose().await;
+    api.mend();
+
+    let process = Process::start(&api, &store);
+    let mut second = object("second");
+    second["metadata"]["namespace"] = json!("elsewhere");
+    second["spec"]["target"]["image"] = json!("r.example/app:1.0");
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    assert_eq!(api.object("team/app")["status"]["pushedTo"], "r.example/app");
+    store.push_image("second", "amd64", "linux/amd64");
+    api.apply(second);
+    let conflict = |api: &Api| {
+        let object = api.object("elsewhere/second");
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|condition| condition["reason"] == "TargetConflict")
+    };
+    api.until_later("a conflict", conflict).await;
+    reign.stop().await;
+}
+
+/// Nothing is written to the registry where the API server does not take what is intended.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_said_is_not_written() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    api.break_path("/status");
+    let reign = process.lead();
+    let tries = |api: &Api| api.seen().iter().filter(|seen| seen.method == "PATCH").count();
+    api.until_later("some tries", |api| tries(api) >= 3).await;
+    assert!(store.requests().iter().all(|request| request.method != "PUT"));
+    api.mend();
+    until_ready(&api, "app").await;
+    reign.stop().await;
 }
 
 /// The same on a watch that is dead: what it does not bring is listed.
@@ -336,7 +392,8 @@ async fn what_others_may_change_takes_no_outcome_away(#[case] metadata: Value) {
     until_ready(&api, "app").await;
     reign.stop().await;
     let asked: Vec<_> = api.asked().iter().map(|seen| seen.method.clone()).collect();
-    assert_eq!(asked, ["PATCH", "GET", "PATCH", "POST"], "refused, looked at, written, told");
+    let expected = ["PATCH", "GET", "PATCH", "PATCH", "POST"];
+    assert_eq!(asked, expected, "refused, looked at, written, published and written, told");
     assert_eq!(store.requests().len(), 2 + 3, "in one run");
 }
 
@@ -473,6 +530,109 @@ async fn a_kind_that_is_removed_and_comes_back_is_worked_on() {
     reign.stop().await;
 }
 
+/// An object of another namespace that names tags of `r.example/app` beside one of its own, with a source that does not come to
+/// an end, on a registry of its own.
+fn squatter(api: &Api, store: &Store) {
+    let mut squatter = object("squatter");
+    squatter["metadata"]["namespace"] = json!("elsewhere");
+    squatter["spec"]["timeout"] = json!("24h");
+    squatter["spec"]["target"]["image"] = json!("r.example/app:junk");
+    squatter["spec"]["target"]["additionalTags"] = json!(["1.0", "latest"]);
+    squatter["spec"]["sources"][0]["image"] = json!("r.evil/trickles:amd64");
+    store.push_image("trickles", "amd64", "linux/amd64");
+    api.apply(squatter);
+}
+
+/// An object of `r.example/app` with one more tag.
+fn victim(api: &Api, store: &Store) {
+    store.push_image("app", "amd64", "linux/amd64");
+    let mut victim = object("app");
+    victim["spec"]["target"]["additionalTags"] = json!(["latest"]);
+    api.apply(victim);
+}
+
+/// Until a request begins with `request`.
+async fn until_asked(api: &Api, store: &Store, request: &'static str) {
+    let store = store.clone();
+    let is_there =
+        move |_: &Api| store.requests().iter().any(|asked| asked.to_string().starts_with(request));
+    api.until_later(request, is_there).await;
+}
+
+/// Who may not push, and reads as slowly as can be, holds up nobody.
+#[rstest]
+#[case::of_a_tag_that_is_owned(true)]
+#[case::of_one_that_is_not_published(false)]
+#[tokio::test(start_paused = true)]
+async fn who_names_anothers_tags_holds_up_nobody(#[case] published: bool) {
+    let (api, store) = (Api::new(), Store::new());
+    let process = Process::start(&api, &store);
+    store.hang(|request| request.of.starts_with("trickles"));
+    let reign = process.lead();
+    if published {
+        victim(&api, &store);
+        until_ready(&api, "app").await;
+    }
+    squatter(&api, &store);
+    until_asked(&api, &store, "GET manifest trickles").await;
+    let began = Instant::now();
+    if published {
+        let before = store.tagged("app", "1.0").unwrap();
+        store.push("app", Some("amd64"), &Image::of("linux/amd64").salted("2"));
+        let registry = store.clone();
+        api.until_later("news", move |_| registry.tagged("app", "1.0").unwrap() != before).await;
+        assert!(began.elapsed() < Duration::from_mins(11), "{:?}", began.elapsed());
+    } else {
+        victim(&api, &store);
+        until_ready(&api, "app").await;
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+    for tag in ["1.0", "latest"] {
+        assert!(store.tagged("app", tag).is_some());
+    }
+    assert!(store.tagged("app", "junk").is_none());
+    reign.lose().await;
+}
+
+/// The same where its push does not come to an end, because its own token server does not answer.
+#[tokio::test(start_paused = true)]
+async fn who_pushes_without_end_is_waited_for_for_some_seconds() {
+    let (api, store) = (Api::new(), Store::new());
+    let process = Process::start(&api, &store);
+    let push = "PUT manifest app:junk";
+    store.hang(move |request| request.to_string() == push);
+    let reign = process.lead();
+    squatter(&api, &store);
+    until_asked(&api, &store, push).await;
+    let began = Instant::now();
+    victim(&api, &store);
+    until_ready(&api, "app").await;
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    reign.lose().await;
+}
+
+/// Of two that begin at once one writes the tag, and the other one is told whose it is.
+#[tokio::test(start_paused = true)]
+async fn of_two_at_once_one_writes_the_tag() {
+    let (api, store) = (Api::new(), Store::new());
+    let process = Process::start(&api, &store);
+    store.delay(Duration::from_secs(1), |_| true);
+    let reign = process.lead();
+    for name in ["app", "b"] {
+        store.push_image(name, "amd64", "linux/amd64");
+        let mut named = object(name);
+        named["spec"]["target"]["image"] = json!("r.example/app:1.0");
+        named["spec"]["annotations"] = json!({"of": name});
+        api.apply(named);
+    }
+    let reasons = |api: &Api| BTreeSet::from([ready(api, "app"), ready(api, "b")]);
+    let expected = BTreeSet::from(["Succeeded".to_owned(), "TargetConflict".to_owned()]);
+    api.until_later("an owner", |api| reasons(api) == expected).await;
+    let pushes = store.requests().into_iter().filter(|r| r.to_string() == "PUT manifest app:1.0");
+    assert_eq!(pushes.count(), 1);
+    reign.stop().await;
+}
+
 /// An object of another shard keeps its tags, target's or not: before a tag is written it is asked who has it.
 #[rstest]
 #[case::the_targets("1.0", "False")]
@@ -504,7 +664,8 @@ async fn the_tags_of_other_shards_are_theirs(#[case] theirs: &str, #[case] statu
         let seen = api.seen().into_iter();
         seen.filter(|seen| seen.query.contains("fieldSelector=status.repository")).count()
     };
-    assert_eq!(lists(&api), 1);
+    // When it began, and again before something was written.
+    assert_eq!(lists(&api), if theirs == "1.0" { 1 } else { 2 });
     // What is as it should be needs no other shard.
     api.forget();
     let before = store.requests().len();

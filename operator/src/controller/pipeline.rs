@@ -9,19 +9,23 @@ use futures::future::{Either, select};
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
-use multiarch_crds::v1alpha1::MultiArchImage;
+use multiarch_crds::v1alpha1::{MultiArchImage, PendingTag};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::warn;
 
 use super::{Context, ControllerError, display, interval, report::Written, session::Known};
 use crate::{
     error::{self, Failure, causes},
     keychain::Keychain,
+    oci::Repository,
     reconcile::{
         self, Job, Stage, access,
+        claims::Claims,
         memory::Memory,
         since::Since,
         sources::Sources,
         status::{Outcome, Run},
+        writer::{Ask, Writer},
     },
     registry::Registry,
 };
@@ -37,6 +41,7 @@ pub(super) async fn run<R: Registry>(
     object: &MultiArchImage,
     known: &mut Known,
     requested: bool,
+    (writer, mut asks): (&Writer, UnboundedReceiver<Ask>),
     context: &Context<R>,
 ) -> Result<Option<Run>, ControllerError> {
     let held = |failure| Some(Run::without_answers(Outcome::Held(failure)));
@@ -53,8 +58,8 @@ pub(super) async fn run<R: Registry>(
     let begun = tokio::time::Instant::now();
     let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
     let memory = Memory::of(&known.status, object.metadata.generation, &sources);
-    let asks = context.asks_other_shards(object, &known.status, requested);
-    let claims = context.claims(object, &known.status, sources.target.repository(), asks).await?;
+    let all = context.asks_other_shards(object, &known.status, requested);
+    let claims = context.claims(object, &known.status, sources.target.repository(), all).await?;
     let metrics = Arc::clone(&context.metrics);
     let stage = Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)));
     let now = Timestamp::now();
@@ -75,6 +80,7 @@ pub(super) async fn run<R: Registry>(
         put_off,
         looks: &looks,
         claims: &claims,
+        writer,
         corrections: &corrections,
         now,
         since,
@@ -90,6 +96,20 @@ pub(super) async fn run<R: Registry>(
     loop {
         let ended = tokio::select! {
             ended = tokio::time::timeout(LOOK, &mut run) => ended,
+            Some(Ask { tags, said }) = asks.recv() => {
+                let repository = sources.target.repository();
+                let say = std::pin::pin!(context.intend(object, known, repository, &tags));
+                // The run's own time goes on meanwhile.
+                match select(&mut run, say).await {
+                    Either::Left((ended, _)) => return Ok(ended.map_or_else(|_| late(), Some)),
+                    Either::Right((claims, _)) => match claims? {
+                        // It does not wait where it has come to its end.
+                        Some(claims) => drop(said.send(claims)),
+                        None => return Ok(None),
+                    },
+                }
+                continue;
+            }
             // Tags that are being written are seen through, as far as there is time.
             () = context.term.cut().cancelled(), if stage.may_be_cut() => {
                 if !stage.may_be_cut() {
@@ -131,6 +151,24 @@ impl<R: Registry> Context<R> {
         let keychain = Keychain::load(&self.client, namespace, &secrets, account).await?;
         let certificates = access::certificates(sources);
         keychain.load_certificates(&self.client, namespace, &certificates).await
+    }
+
+    /// Says in the status of `object` that it is about to write `tags` of `repository`, apart from those that other objects keep,
+    /// which it tells. `None` where the object is gone.
+    async fn intend(
+        &self,
+        object: &MultiArchImage,
+        known: &mut Known,
+        repository: &Repository,
+        tags: &[PendingTag],
+    ) -> Result<Option<Claims>, ControllerError> {
+        let asks = self.selector.is_some();
+        let claims = self.claims(object, &known.status, repository, asks).await?;
+        let free = tags.iter().filter(|tag| claims.owner(&tag.name).is_none());
+        let free: Vec<_> = free.cloned().collect();
+        let next = reconcile::status::intending(&known.status, &free);
+        let is_there = next == known.status || self.write(object, known, next).await?;
+        Ok(is_there.then_some(claims))
     }
 
     /// Whether the watch still shows `object`, not deleted, and with the same spec.

@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn pending() -> MultiArchImageStatus {
-        let tag = PendingTag { name: "latest".into(), digest: None };
+        let tag = PendingTag { name: "latest".into(), ..PendingTag::default() };
         MultiArchImageStatus { pending_tags: vec![tag], ..published() }
     }
 

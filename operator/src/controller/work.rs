@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
-    Busy, Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
+    Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
     gauges, on_error, reconcile, watch,
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     error::causes,
     leader::{Fenced, Term},
     metrics::Metrics,
+    reconcile::busy::Busy,
     registry::Registry,
 };
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Term;
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest},
-    registry::{Access, Copied, Place, Progress, Registry, RegistryError},
+    registry::{Access, Copied, Place, Progress, Put, Registry, RegistryError},
 };
 
 /// A registry for the time of one term. A write that would begin after it waits, and is cut off with its run: a process
@@ -60,7 +60,7 @@ impl<R: Registry> Registry for Fenced<R> {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Put, RegistryError> {
         self.term.held().await;
         self.registry.put_manifest(access, repository, reference, manifest).await
     }

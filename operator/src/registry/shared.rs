@@ -18,7 +18,7 @@ use self::{
     told::{Failed, Told},
     turns::Slots,
 };
-use super::{Access, Copied, Place, Progress, Registry, RegistryError};
+use super::{Access, Copied, Place, Progress, Put, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, referrer};
 
 /// How many references are known at most: they come from users, so there is a bound.
@@ -117,7 +117,7 @@ impl<R: Registry> Registry for Shared<R> {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Put, RegistryError> {
         let by_digest = TagOrDigest::Digest(manifest.digest().clone());
         let _writing = self.writing(repository, [reference.clone(), by_digest]);
         self.inner.put_manifest(access, repository, reference, manifest).await

@@ -214,14 +214,21 @@ impl Api {
         seen.filter(|seen| !(seen.method == "GET" && seen.path == OBJECTS)).collect()
     }
 
+    /// What was written of how runs ended, and of how far they are.
     pub(crate) fn patches(&self) -> Vec<Seen> {
-        self.asked().into_iter().filter(|seen| seen.method == "PATCH").collect()
+        let patches = self.asked().into_iter().filter(|seen| seen.method == "PATCH");
+        patches.filter(|seen| !intends(&seen.body)).collect()
     }
 
     /// The Events told, by reason.
     pub(crate) fn events(&self) -> Vec<String> {
         let posts = self.asked().into_iter().filter(|seen| seen.method == "POST");
         posts.map(|seen| seen.body["reason"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Nothing is broken any more.
+    pub(crate) fn mend(&self) {
+        self.state().broken = None;
     }
 
     fn state(&self) -> MutexGuard<'_, Inner> {
@@ -342,9 +349,12 @@ impl Inner {
                 let conditions = object["status"]["conditions"].as_array().cloned();
                 // Conditions of other managers stay.
                 let foreign = conditions.unwrap_or_default().into_iter();
-                let foreign = foreign.filter(|c| c["type"].as_str().unwrap().contains('/'));
-                if let Some(conditions) = status["conditions"].as_array_mut() {
-                    conditions.extend(foreign);
+                let foreign: Vec<_> =
+                    foreign.filter(|c| c["type"].as_str().unwrap().contains('/')).collect();
+                match status.get_mut("conditions").and_then(Value::as_array_mut) {
+                    Some(conditions) => conditions.extend(foreign),
+                    None if foreign.is_empty() => {}
+                    None => status["conditions"] = json!(foreign),
                 }
                 object["status"] = status;
                 self.put(&key, object, "MODIFIED");
@@ -378,6 +388,12 @@ async fn answer(
     };
     api.tick();
     response
+}
+
+/// Whether `object` says what is about to be written to its registry.
+pub(crate) fn intends(object: &Value) -> bool {
+    let pending = object["status"]["pendingTags"].as_array();
+    pending.is_some_and(|tags| tags.iter().any(|tag| tag["intended"].is_string()))
 }
 
 fn key(metadata: &Value) -> String {

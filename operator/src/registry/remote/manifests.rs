@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, media_type, reference},
-    registry::{Access, RegistryError},
+    registry::{Access, Put, RegistryError},
 };
 
 /// How often a manifest is put at most that the registry refuses with a server's error and a code of the spec: it
@@ -143,31 +143,35 @@ impl Remote {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
-        self.store(access, repository, reference, manifest).await.map(|_| ())
+    ) -> Result<Put, RegistryError> {
+        self.store(access, repository, reference, manifest).await.map(|stored| stored.put)
     }
 
-    /// PUT of a manifest, and the headers of the answer; `None` where it was found to be there
-    /// although the answer did not say so.
+    /// PUT of a manifest.
     pub(super) async fn store(
         &self,
         access: &Access,
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<Option<HeaderMap>, RegistryError> {
+    ) -> Result<Stored, RegistryError> {
         let call = Call::manifest("PUT", access, repository, reference, Some(manifest));
         let tries = self.transport.limits().tries;
         for failures in 1.. {
             let error = match self.store_once(&call).await {
-                Ok(headers) => return Ok(Some(headers)),
+                Ok(headers) => return Ok(Stored { headers: Some(headers), put: Put::Taken }),
                 Err(error) => error,
             };
             let After { looks, again, most } = After::of(&error, self.passing(&error));
             if looks {
                 // Whether our bytes are there counts for more than how the answer came out.
                 match self.head_once(access, repository, reference).await {
-                    Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(None),
+                    Ok(Some(found)) if found.digest == *manifest.digest() => {
+                        // Somebody else may have put it there.
+                        let is_refused = error.is_refused_write();
+                        let put = if is_refused { Put::Present } else { Put::Taken };
+                        return Ok(Stored { headers: None, put });
+                    }
                     Ok(Some(_)) if self.takes_by_digest(&call, manifest, &error).await => {
                         return Err(immutable(error));
                     }
@@ -231,6 +235,15 @@ impl Remote {
             _ => Err(self.refused(&call, answer).await),
         }
     }
+}
+
+/// A manifest that is there.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// The headers of the answer; `None` where it was found although the answer did not say so.
+    pub(super) headers: Option<HeaderMap>,
+    /// Whose doing it is.
+    pub(super) put: Put,
 }
 
 /// What a PUT does after an error (REGISTRY.md rules 10 and 12).
