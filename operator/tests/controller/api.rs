@@ -200,6 +200,11 @@ impl Api {
         self.state().broken = Some((part, status));
     }
 
+    /// Answers everything again.
+    pub(crate) fn mend(&self) {
+        self.state().broken = None;
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state().seen.clone()
     }
