@@ -33,7 +33,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
     fn what_is_told_is_shown_of_a_test_that_passes() {
         const TELLS: &str = "MULTIARCH_TELLS";
         if env::var_os(TELLS).is_some() {

@@ -214,7 +214,6 @@ mod tests {
 
     /// What repeats a request by itself would keep a worker for minutes, also where the API server is back.
     #[tokio::test]
-    #[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
     async fn an_api_server_that_is_not_ready_is_asked_once_by_each_request() {
         let (tell, mut told) = mpsc::unbounded_channel();
         let app = Router::new().fallback(move || {
