@@ -468,7 +468,8 @@ async fn what_a_run_came_to_while_the_api_server_was_away_is_told_when_it_is_bac
     api.until_later("a push", move |_| puts(&requests) > 0).await;
     api.refuse("/", StatusCode::SERVICE_UNAVAILABLE);
     api.be_silent(true);
-    tokio::time::sleep(Duration::from_mins(10)).await;
+    let away = Instant::now();
+    api.until_later("another try", move |_| away.elapsed() >= Duration::from_mins(10)).await;
     assert_eq!((ready(&api, "app"), puts(&store)), (String::new(), 1));
     assert!(store.tagged("app", "1.0").is_some(), "the registry was not away");
     assert!(process.admin.is_ready() && !reign.done.is_finished());
