@@ -249,35 +249,39 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
 /// What the logs of those say that are asked to log all they can: the filter lets them through.
 const TALKATIVE: [&str; 5] = ["h2::", "hyper_util::", "reqwest::", "rustls::", "kube_client::"];
 
-#[tokio::test]
-async fn nothing_shows_a_secret() {
-    let log = Log::default();
-    // As the process does it: also what is logged by `log`, as rustls and reqwest do.
-    let filter = EnvFilter::try_new("trace").unwrap();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).init();
-    rustls::crypto::ring::default_provider().install_default().unwrap();
+fn user(password: &str) -> Vec<User> {
+    vec![User::new("robot", password, &["app", "builds"])]
+}
 
-    let user = |password: &str| vec![User::new("robot", password, &["app", "builds"])];
-    let login = |password: &str| json!({"auth": STANDARD.encode(format!("robot:{password}"))});
+fn login(password: &str) -> Value {
+    json!({"auth": STANDARD.encode(format!("robot:{password}"))})
+}
+
+/// Tokens of this endpoint.
+fn realm(url: &str) -> Login {
+    let realm = Realm::At(url.into());
+    Login::Bearer { realm, users: user(PASSWORD), public: Vec::new(), expires_in: None }
+}
+
+fn good(login_by: Login) -> Case {
+    Case::of(login_by, login(PASSWORD))
+}
+
+/// A realm that the Secret trusts, where metadata is.
+fn metadata(url: &'static str) -> Case {
+    Case { realm: Some(url), ..good(realm(&format!("{url}?session=hunter2-query"))) }
+        .saying("where the operator does not go")
+}
+
+/// An entry for a host that looks like the registry.
+fn alike(alike: fn(&str) -> String) -> Case {
+    Case { alike, ..good(Login::bearer(user(PASSWORD))) }.saying("Secret login")
+}
+
+fn cases() -> Vec<Case> {
     let foreign = "http://127.0.0.1:9/token?session=hunter2-query";
-    let realm = |url: &str| Login::Bearer {
-        realm: Realm::At(url.into()),
-        users: user(PASSWORD),
-        public: Vec::new(),
-        expires_in: None,
-    };
-    let good = |login_by: Login| Case::of(login_by, login(PASSWORD));
-    // A realm that the Secret trusts, where metadata is.
-    let metadata = |url: &'static str| {
-        Case { realm: Some(url), ..good(realm(&format!("{url}?session=hunter2-query"))) }
-            .saying("where the operator does not go")
-    };
-    let alike = |alike| {
-        let says = "Secret login";
-        Case { alike, ..good(Login::bearer(user(PASSWORD))) }.saying(says)
-    };
     let to = |url: &str| url.to_owned();
-    let cases = vec![
+    vec![
         good(Login::Basic(user(PASSWORD))).saying("Succeeded"),
         good(Login::bearer(user(PASSWORD))).saying("Succeeded"),
         good(Login::bearer(user("another"))).saying("AuthenticationFailed"),
@@ -319,7 +323,6 @@ async fn nothing_shows_a_secret() {
         Case { elsewhere: true, ..good(Login::Basic(user(PASSWORD))) }
             .leading(|origin| Lie::Location(Some(origin)))
             .saying("on another host"),
-        // Entries for hosts that look like the registry.
         alike(|host| format!("{host}.example.com")),
         alike(|host| format!("{host}0")),
         alike(|host| format!("registry.example.com@{host}")),
@@ -340,9 +343,19 @@ async fn nothing_shows_a_secret() {
             ..good(Login::Nobody)
         }
         .saying("the API server's answer is no Secret called login"),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn nothing_shows_a_secret() {
+    let log = Log::default();
+    // As the process does it: also what is logged by `log`, as rustls and reqwest do.
+    let filter = EnvFilter::try_new("trace").unwrap();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).init();
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+
     let (mut talkative, mut silent) = (TALKATIVE.to_vec(), Vec::new());
-    for (at, case) in cases.into_iter().enumerate() {
+    for (at, case) in cases().into_iter().enumerate() {
         let says = case.says;
         let (shown, sent) = outputs(case).await;
         let logged = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
