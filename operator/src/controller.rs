@@ -163,7 +163,10 @@ async fn reconcile<R: Registry>(
         return Ok(Action::requeue(wait));
     }
     let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
-    let Some(_worker) = context.workers.enter(&itself, &hosts.unwrap_or_default()) else {
+    let worker = context.workers.enter(&itself, &hosts.unwrap_or_default());
+    // Who is called comes by here, so it is seen to wait no more.
+    context.metrics.wait(context.workers.waiting());
+    let Some(_worker) = worker else {
         return Ok(Action::await_change());
     };
     if is_deleted {

@@ -522,6 +522,19 @@ async fn headers_have_a_limit() {
     );
 }
 
+/// A registry that lags on what an index lists says nothing of the tag, also where it has caught up a moment later.
+#[tokio::test]
+async fn a_tag_that_is_refused_for_what_its_index_lists_is_no_immutable_one() {
+    let scene = Scene::of([Lie::Immutable(400, "MANIFEST_BLOB_UNKNOWN")]).await;
+    let store = scene.server.store();
+    let digest = store.push(APP, None, &Image::of("linux/amd64").labelled("a", "b")).digest;
+    let manifest = store.manifest(APP, &by(&digest)).unwrap();
+    let put = scene.remote.put_manifest(&scene.access, &scene.app, &tag("1.0"), &manifest).await;
+    error!(put, RegistryError::Refused { status: 400, .. }, "MANIFEST_BLOB_UNKNOWN");
+    let at_tag = "/v2/team/app/manifests/1.0";
+    assert_eq!(scene.requests(), [format!("PUT {at_tag}"), format!("HEAD {at_tag}")]);
+}
+
 #[tokio::test]
 async fn an_answer_that_fails_once_is_not_hidden() {
     let scene = Scene::of([Lie::Once(503)]).await;

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Controller, Options},
@@ -506,6 +507,38 @@ async fn an_api_server_that_went_back_in_time_is_followed() {
     until_ready(&api, "new").await;
     // It is asked for at the next interval.
     until_ready(&api, "app").await;
+    reign.stop().await;
+}
+
+/// Away for ten minutes, and no election ends the work meanwhile: the run that ended in between is told when it is back, at the latest a
+/// minute later, and nothing is written twice.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_came_to_while_the_api_server_was_away_is_told_when_it_is_back() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    store.delay(Duration::from_secs(5), |request| request.method == "PUT");
+    let reign = process.lead();
+    let requests = store.clone();
+    let puts =
+        |store: &Store| store.requests().iter().filter(|request| request.method == "PUT").count();
+    api.until_later("a push", move |_| puts(&requests) > 0).await;
+    api.refuse("/", StatusCode::SERVICE_UNAVAILABLE);
+    api.be_silent(true);
+    let away = Instant::now();
+    api.until_later("another try", move |_| away.elapsed() >= Duration::from_mins(10)).await;
+    assert_eq!((ready(&api, "app"), puts(&store)), (String::new(), 1));
+    assert!(store.tagged("app", "1.0").is_some(), "the registry was not away");
+    assert!(process.admin.is_ready() && !reign.done.is_finished());
+    api.be_silent(false);
+    api.mend();
+    let back = Instant::now();
+    until_ready(&api, "app").await;
+    assert!(back.elapsed() <= Duration::from_mins(1), "{:?}", back.elapsed());
+    assert_eq!(puts(&store), 1);
+    // And the watch is followed again.
+    apply(&api, &store, "new");
+    until_ready(&api, "new").await;
     reign.stop().await;
 }
 

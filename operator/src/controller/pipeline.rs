@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use multiarch_crds::v1alpha1::{MultiArchImage, PendingTag};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{sync::mpsc::UnboundedReceiver, time::timeout_at};
 use tracing::warn;
 
 use super::{Context, ControllerError, display, interval, report::Written, session::Known};
@@ -51,17 +51,33 @@ pub(super) async fn run<R: Registry>(
     };
     let namespace = object.namespace().unwrap_or_default();
     let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
-    let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
-    let keychain = keychain.await.map_err(failed)?;
-    let provided = access::provided(&sources, &keychain);
-    let keychain = keychain.ask(&context.providers, &namespace, provided).await;
+    let metrics = Arc::clone(&context.metrics);
+    let stage = Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)));
+    let timeout = Duration::from(object.spec.timeout);
+    let ends = tokio::time::Instant::now() + timeout;
+    let late = || {
+        let again = context.sessions.cut_off(object, stage.blob());
+        held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
+    };
+    let prove = timeout_at(ends, async {
+        stage.at("while its Secrets were read");
+        let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
+        let keychain = keychain.await.map_err(failed)?;
+        stage.at("while the operator's credential providers were asked");
+        let provided = access::provided(&sources, &keychain);
+        Ok::<_, ControllerError>(keychain.ask(&context.providers, &namespace, provided).await)
+    });
+    let keychain = tokio::select! {
+        keychain = prove => keychain,
+        () = context.term.cut().cancelled() => return Ok(None),
+    };
+    let Ok(keychain) = keychain else { return Ok(late()) };
+    let keychain = keychain?;
     let begun = tokio::time::Instant::now();
     let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
     let memory = Memory::of(&known.status, object.metadata.generation, &sources);
     let all = context.asks_other_shards(object, &known.status, requested);
     let claims = context.claims(object, &known.status, sources.target.repository(), all).await?;
-    let metrics = Arc::clone(&context.metrics);
-    let stage = Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)));
     let now = Timestamp::now();
     // Who waits for the run wants to know what is now.
     let since = if requested || !memory.current {
@@ -86,13 +102,8 @@ pub(super) async fn run<R: Registry>(
         since,
         stage: &stage,
     };
-    let timeout = Duration::from(object.spec.timeout);
-    let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
+    let mut run = std::pin::pin!(timeout_at(ends, reconcile::run(&job)));
     let (mut told, mut shown) = (0, Instant::now());
-    let late = || {
-        let again = context.sessions.cut_off(object, stage.blob());
-        held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
-    };
     loop {
         let ended = tokio::select! {
             ended = tokio::time::timeout(LOOK, &mut run) => ended,

@@ -135,6 +135,7 @@ impl<R: Registry> Controller<R> {
         // What was dropped above is aborted, which takes until each run lets go.
         runs.close();
         runs.wait().await;
+        self.metrics.wait(0);
     }
 
     /// What the runs of `term` share: nothing of what an earlier term remembered is true for sure.

@@ -78,6 +78,11 @@ impl<K: Clone + Eq + Hash> Workers<K> {
         Some(Worker { workers: self.clone(), hosts })
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.shift).waiting.len()
+    }
+
     /// `object` is no more, and does not come when it is called.
     pub(super) fn forget(&self, object: &K) {
         let called = lock(&self.shift).forget(object);

@@ -200,6 +200,11 @@ impl Api {
         self.state().broken = Some((part, status));
     }
 
+    /// Answers everything again.
+    pub(crate) fn mend(&self) {
+        self.state().broken = None;
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state().seen.clone()
     }
@@ -224,11 +229,6 @@ impl Api {
     pub(crate) fn events(&self) -> Vec<String> {
         let posts = self.asked().into_iter().filter(|seen| seen.method == "POST");
         posts.map(|seen| seen.body["reason"].as_str().unwrap_or_default().to_owned()).collect()
-    }
-
-    /// Nothing is broken any more.
-    pub(crate) fn mend(&self) {
-        self.state().broken = None;
     }
 
     fn state(&self) -> MutexGuard<'_, Inner> {

@@ -428,7 +428,7 @@ fn messages_are_short() {
         host: "h".repeat(9000),
         request,
         why: "é".repeat(9000),
-        source: None,
+        sent: false,
     };
     let resolutions = vec![failed("a", host)];
     let consequence =

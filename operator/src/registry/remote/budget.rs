@@ -307,7 +307,7 @@ impl Slot {
             site.connects.answered();
         }
         if away {
-            let (host, why) = (self.key.site.shown(), failure.words());
+            let (host, why) = (self.key.site.shown(), failure.words(None));
             warn!(host, why, "a host does not answer: asked once at a time until it does");
         }
         account.changed.notify_waiters();

@@ -231,7 +231,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn told(&self, failure: Failure) -> RegistryError {
-        failure.told(self.host(), &self.request)
+        failure.told(self.host(), &self.request, &self.access.certificates)
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     call::{Answer, Call},
     failure::{self, Failure, NO_ANSWER},
     hosts::Site,
+    refusal::lacks_content,
 };
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, media_type, reference},
@@ -196,11 +197,15 @@ impl Remote {
         error: &RegistryError,
     ) -> bool {
         let by_digest = TagOrDigest::Digest(manifest.digest().clone());
-        let (RegistryError::Refused { request, status, .. }
-        | RegistryError::Denied { request, status, .. }) = error
+        let (RegistryError::Refused { request, status, codes, .. }
+        | RegistryError::Denied { request, status, codes, .. }) = error
         else {
             return false;
         };
+        // By now its children may be there, which says nothing of the tag.
+        if lacks_content(codes) {
+            return false;
+        }
         let again = Call::manifest("PUT", call.access, call.repository, &by_digest, Some(manifest));
         matches!(status, 400 | 403 | 405 | 409 | 412)
             && *request != again.request

@@ -94,7 +94,8 @@ impl DerefMut for Reply {
 impl Transport {
     pub(super) fn new(options: Options) -> Result<Self, SetupError> {
         let policy = Policy { allow_loopback: options.allow_loopback };
-        let resolver = Guarded { policy, resolve: Arc::clone(&options.resolve) };
+        let resolve = Arc::clone(&options.resolve);
+        let resolver = Guarded { policy, resolve, proxies: options.proxies.clone() };
         let clients = Clients::new(&options, resolver)?;
         let Options { allowed, limits, observe, observe_token, proxies, .. } = options;
         let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
@@ -126,7 +127,9 @@ impl Transport {
         self.policy.check_url(hop.url).map_err(Failure::Forbidden)?;
         let entered = self.budgets.enter(hop.asker, (hop.url, hop.tls), hop.kind).await;
         let mut slot = entered.map_err(|failure| self.withheld(hop.url, failure))?;
-        let way = Way { tls: hop.tls, proxied: self.proxies.has_one_for(hop.url) };
+        let host = authority(hop.url);
+        let proxied = self.proxies.has_one_for(hop.url);
+        let way = Way { tls: hop.tls, at: &host, proxied };
         let client = self.clients.get(hop.tls).await;
         let client = client.map_err(|error| Failure::of(error, &self.limits, way))?;
         let mut request = client.request(hop.method.clone(), hop.url.clone()).headers(hop.headers);
@@ -147,13 +150,13 @@ impl Transport {
                 None
             }
         };
-        let (registry, host, method) = (hop.registry, authority(hop.url), name(hop.method));
+        let (registry, method) = (hop.registry, name(hop.method));
         debug!(registry, host, method, status, ?elapsed, "asked a registry");
-        let registry = registry.into();
+        let (registry, host) = (registry.into(), host.clone());
         (self.observe)(&Observation { registry, host, method, status, elapsed, left });
 
         let response =
-            outcome.map_err(|failure| self.reticent(hop.registry, hop.url, total, failure))?;
+            outcome.map_err(|failure| self.reticent(hop.registry, hop.url, way, total, failure))?;
         let headers = response.headers();
         let size: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -168,12 +171,18 @@ impl Transport {
 
     /// What is told of a failure: everything of a host that the admin has named, and of others that it failed. Who was
     /// let write `sent` bytes is known to be there.
-    fn reticent(&self, registry: &str, url: &Url, sent: u64, failure: Failure) -> Failure {
+    fn reticent(
+        &self,
+        registry: &str,
+        url: &Url,
+        way: Way<'_>,
+        sent: u64,
+        failure: Failure,
+    ) -> Failure {
         if self.is_named(url) || matches!((&failure, sent), (Failure::TooSlow(_), 1..)) {
             return failure;
         }
-        let host = authority(url);
-        warn!(registry, host, why = failure.words(), "failed to reach a host");
+        warn!(registry, host = way.at, why = failure.words(way.tls), "failed to reach a host");
         failure.without_detail()
     }
 
