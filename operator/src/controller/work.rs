@@ -150,7 +150,7 @@ impl<R: Registry> Controller<R> {
             objects: Arc::clone(&self.objects),
             busy: Busy::default(),
             client: self.client.clone(),
-            registry: Fenced::new(Arc::clone(&self.registry), term.clone()),
+            registry: Fenced::new(Arc::clone(&self.registry), term),
             namespaces,
             selector,
             allowed,
