@@ -232,9 +232,13 @@ impl World {
         let stage = Stage::default();
         self.store.forget();
         let timeout = self.spec.timeout.into();
-        let run = tokio::time::timeout(timeout, self.attempt(&stage, requested)).await;
+        let (run, blob) = {
+            let mut attempt = std::pin::pin!(self.attempt(&stage, requested));
+            // Which blob it is at is seen while it still is.
+            (tokio::time::timeout(timeout, &mut attempt).await, stage.blob())
+        };
         let run = run.unwrap_or_else(|_| {
-            let now = stage.blob().map(|blob| (self.generation, blob));
+            let now = blob.map(|blob| (self.generation, blob));
             let again = now.as_ref().filter(|now| self.cut_off.as_ref() == Some(now));
             let again = again.map(|(_, blob)| blob);
             let late = Failure::timed_out(timeout, &stage.now(), again);
