@@ -26,11 +26,12 @@ demo: doctor tools ## See the product at work: control plane, registry, operator
 	@"$${CARGO_TARGET_DIR:-target}/debug/demo"
 
 test: doctor tools ## Test everything: units, contracts, and the README's promises on a real API server and registry
-	cd e2e/cluster && $(GO) vet -trimpath ./internal/... && $(GO) test -trimpath ./internal/...
+	cd e2e/cluster && $(GO) vet -trimpath ./internal/... ./guest && $(GO) test -trimpath ./internal/...
 	cd e2e/tools/registry && $(GO) vet -trimpath .
 	cd e2e/tools/containerd && $(GO) vet -trimpath .
 	cd e2e/fixtures && $(GO) vet -trimpath .
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
+	@"$${MULTIARCH_BIN:-.build/bin}/cluster" can-node >/dev/null || echo "NOT RUN HERE: the tests that want a node (e2e/tests/node), for what is said above" >&2
 
 unit: doctor ## Test what needs no cluster
 	@hack/build-tools.sh registry
@@ -38,7 +39,7 @@ unit: doctor ## Test what needs no cluster
 
 e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
 	$(CARGO) build $(LOCKED) --workspace --bins
-	$(CARGO) test $(LOCKED) --package multiarch-e2e --test promises -- --test-threads $(E2E_THREADS) $(T)
+	$(CARGO) test $(LOCKED) --package multiarch-e2e --test promises --test node -- --test-threads $(E2E_THREADS) $(T)
 
 fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=manifest SECONDS=600; needs nightly Rust and cargo-fuzz)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make fuzz T=TARGET [SECONDS=600], where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
@@ -78,7 +79,7 @@ build: ## Build the operator for release
 operator: ## Build the operator for tests
 	$(CARGO) build $(LOCKED) --workspace --bins
 
-tools: ## Build the control plane, the registry, containerd and the peer tools that tests run against (.build/bin)
+tools: ## Build the cluster, what its node runs, the registry, containerd and the peer tools that tests run against (.build/bin)
 	@hack/build-tools.sh
 
 clean: ## Remove everything that was built

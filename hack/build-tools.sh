@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds what the tests run against into .build/bin: the cluster (and kubectl), the registry, containerd (and ctr), and the peer tools.
+# Builds what the tests run against into .build/bin: the cluster (with kubectl and guest), the registry, containerd (and ctr), and the peer tools.
+# Puts what the cluster's node runs into .build/bin/node, out of Debian's packages where there is apt-get; nothing is installed.
 #
 # usage: hack/build-tools.sh [NAME...]    all of them without a name
 #
@@ -8,11 +9,14 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 bin=$root/.build/bin
-all='cluster registry crane regctl skopeo oras manifest-tool containerd'
+all='cluster registry crane regctl skopeo oras manifest-tool containerd node'
 
 # What skopeo would need C libraries for, and what it is not used with: a Docker daemon, local container storage.
 skopeo_without='containers_image_openpgp containers_image_docker_daemon_stub containers_image_storage_stub
 exclude_graphdriver_btrfs exclude_graphdriver_devicemapper'
+
+# What a node runs that is not ours. Ours is a containerd without what runs containers.
+node_packages='containerd runc containernetworking-plugins nftables'
 
 main() {
 	for name in "$@"; do
@@ -36,7 +40,7 @@ Get it from https://go.dev/dl/ (any 1.26 or later)."
 	if command -v flock >/dev/null; then flock 9; fi
 
 	for name in "$@"; do
-		build "$name"
+		if [ "$name" = node ]; then fetch_node; else build "$name"; fi
 	done
 }
 
@@ -56,7 +60,10 @@ build() {
 	fi
 	mv -f "$bin/.$name.new" "$bin/$name"
 	case $name in
-	cluster) ln -sf cluster "$bin/kubectl" ;;
+	cluster)
+		mv -f "$bin/.guest.new" "$bin/guest"
+		ln -sf cluster "$bin/kubectl"
+		;;
 	containerd) ln -sf containerd "$bin/ctr" ;;
 	esac
 	printf '%s' "$key" >"$bin/.$name.key"
@@ -68,6 +75,7 @@ compile() {
 	case $name in
 	cluster)
 		# helm, the kubelet and kubectl refuse a server that does not know its own version.
+		CGO_ENABLED=0 go build -trimpath -o "$bin/.guest.new" -ldflags '-s -w' ./guest || return
 		release=$(sed -n 's|^\tk8s.io/kubernetes v||p' go.mod)
 		minor=${release#*.}
 		version=k8s.io/component-base/version
@@ -79,6 +87,44 @@ compile() {
 	*) set -- -tags "$skopeo_without" -ldflags '-s -w' "$(sed -n 's|^tool ||p' go.mod)" ;;
 	esac
 	CGO_ENABLED=0 go build -trimpath -o "$bin/.$name.new" "$@"
+}
+
+# Only Linux has nodes. Where nothing can be fetched, tests and demo do without one, and say so; so this never fails.
+fetch_node() {
+	[ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 0
+	key=$({
+		cat /etc/os-release "$root/hack/build-tools.sh"
+		dpkg --print-architecture
+	} | cksum_of)
+	[ "$(cat "$bin/.node.key" 2>/dev/null)" != "$key" ] || return 0
+	printf 'fetching %-14s' node >&2
+	started=$(date +%s)
+	if ! fetch_packages >"$root/.build/node.log" 2>&1; then
+		printf 'failed:\n' >&2
+		tail -n 5 "$root/.build/node.log" >&2
+		printf 'build-tools: there may be no node; cluster can-node says what is missing. The whole log: .build/node.log\n' >&2
+		return 0
+	fi
+	rm -rf "$bin/node"
+	mv "$bin/.node.new" "$bin/node"
+	printf '%s' "$key" >"$bin/.node.key"
+	printf '%s s\n' "$(($(date +%s) - started))" >&2
+}
+
+# Lists, cache and locks of our own: any user may, and the machine's stay as they are.
+fetch_packages() {
+	work=$root/.build/apt
+	rm -rf "$work" "$bin/.node.new"
+	mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$bin/.node.new"
+	set -- -q -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o Debug::NoLocking=true -o APT::Sandbox::User="$(id -un)"
+	apt-get "$@" update || return
+	# Only what is not installed is downloaded.
+	# shellcheck disable=SC2086 # a list of words
+	apt-get "$@" install --yes --download-only --no-install-recommends $node_packages || return
+	for package in "$work/cache/archives"/*.deb; do
+		[ ! -e "$package" ] || dpkg -x "$package" "$bin/.node.new" || return
+	done
+	rm -rf "$work" "$bin/.node.new/usr/share" "$bin/.node.new/etc"
 }
 
 folder() {

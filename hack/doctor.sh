@@ -27,5 +27,10 @@ if command -v go >/dev/null; then
 	fi
 fi
 
+if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
+	echo "note: tests that want a node (kubelet, containerd) are not run: they take Linux and root"
+elif ! command -v apt-get >/dev/null; then
+	echo "note: tests that want a node need containerd, runc, nftables and the CNI plugins installed; only apt-get's are fetched"
+fi
 [ "$missing" -ne 0 ] || echo "nothing is missing: $(cargo --version | cut -d ' ' -f 1,2), go ${found#go}, git, cc"
 exit "$missing"

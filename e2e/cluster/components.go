@@ -15,7 +15,6 @@ import (
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 )
 
-// A node's components (kube-scheduler, kube-proxy, kubelet) would be further lines here.
 var components = map[string]func(args []string) int{
 	"etcd":                    runEtcd,
 	"kube-apiserver":          upstream(apiserver.NewAPIServerCommand),

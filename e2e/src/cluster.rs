@@ -70,10 +70,19 @@ impl Cluster {
         tool("kubectl")?;
         let folder = tempfile::Builder::new().prefix("multiarch-e2e-").tempdir();
         let folder = folder.context("failed to make a folder for the control plane")?.keep();
-        // A shared cluster lies in a static, which is never dropped: who removes the folder must be a process.
-        let script = r#"trap : INT TERM HUP; "$0" up --until-stdin-closes --dir "$1" --crds "$2"; s=$?; rm -rf "$1"; exit $s"#;
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(program).arg(&folder).arg(crds);
+        let mut command = in_scratch(&program, &folder);
+        command.arg("--crds").arg(crds);
+        Self::with_rights(command).await
+    }
+
+    /// Starts one with a node, whose pods run, in a folder that is removed with it. Nothing of ours is applied: a chart does that.
+    pub async fn start_node() -> Result<Self> {
+        let program = tool("cluster")?;
+        tool("kubectl")?;
+        let folder = tempfile::Builder::new().prefix("multiarch-e2e-").tempdir();
+        let folder = folder.context("failed to make a folder for the cluster")?.keep();
+        let mut command = in_scratch(&program, &folder);
+        command.arg("--node");
         Self::supervised(command).await
     }
 
@@ -81,7 +90,15 @@ impl Cluster {
     pub async fn start_in(folder: &Path, crds: &Path) -> Result<Self> {
         let mut command = Command::new(tool("cluster")?);
         command.args(["up", "--until-stdin-closes", "--dir"]).arg(folder).arg("--crds").arg(crds);
-        Self::supervised(command).await
+        Self::with_rights(command).await
+    }
+
+    async fn with_rights(command: Command) -> Result<Self> {
+        let cluster = Self::supervised(command).await?;
+        for file in ["rbac.yaml", "rbac-leases.yaml", "user-roles.yaml"] {
+            cluster.apply(&templates().join(file)).await?;
+        }
+        Ok(cluster)
     }
 
     async fn supervised(mut command: Command) -> Result<Self> {
@@ -108,11 +125,7 @@ impl Cluster {
         })
         .await
         .context("the start of the control plane was cut short")??;
-        let cluster = Self { kubeconfig, supervisor: Some(Arc::new(Mutex::new(supervisor))) };
-        for file in ["rbac.yaml", "rbac-leases.yaml", "user-roles.yaml"] {
-            cluster.apply(&templates().join(file)).await?;
-        }
-        Ok(cluster)
+        Ok(Self { kubeconfig, supervisor: Some(Arc::new(Mutex::new(supervisor))) })
     }
 
     async fn own(kubeconfig: PathBuf) -> Result<Self> {
@@ -190,6 +203,16 @@ impl Drop for Cluster {
             let _ = supervisor.child.wait();
         }
     }
+}
+
+/// `program up` in `folder`, which is removed when it ends; flags may follow. A shared cluster lies in a static, which is never dropped: who
+/// removes the folder must be a process.
+fn in_scratch(program: &Path, folder: &Path) -> Command {
+    let script = r#"trap : INT TERM HUP; program=$1 folder=$2; shift 2
+        "$program" up --until-stdin-closes --dir "$folder" "$@"; s=$?; rm -rf "$folder"; exit $s"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(program).arg(folder);
+    command
 }
 
 /// Where what a user installs is: the operator's rights, and the users'.

@@ -61,7 +61,7 @@ impl Image {
 
     /// An OCI image of a layer for each of `contents`: the words of its one file.
     pub fn layered(platform: &str, contents: &[&str]) -> Result<Self> {
-        let tars = contents.iter().map(|content| tar_of(content));
+        let tars = contents.iter().map(|content| tar_of(content.as_bytes()));
         let layers = tars.map(|tar| tar.and_then(|tar| Ok((digest(&tar), Blob::new(gzip(&tar)?)))));
         let layers = layers.collect::<Result<_>>()?;
         Self::new(platform, layers, json!({}), [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
@@ -69,21 +69,28 @@ impl Image {
 
     /// An OCI image whose config has `labels`.
     pub fn labelled(platform: &str, labels: Value) -> Result<Self> {
-        let tar = tar_of(&format!("{labels} for {platform}\n"))?;
+        let tar = tar_of(format!("{labels} for {platform}\n").as_bytes())?;
         let layer = (digest(&tar), Blob::new(gzip(&tar)?));
         Self::new(platform, vec![layer], labels, [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
     }
 
     /// An OCI image of one layer whose one file has so many zeros. It is not compressed, so that it takes the room that it says.
     pub fn large(platform: &str, zeros: usize) -> Result<Self> {
-        let tar = Blob::new(tar_of(&"\0".repeat(zeros))?);
+        let tar = Blob::new(tar_of(&vec![0; zeros])?);
         let layer = (tar.digest.clone(), tar);
         Self::new(platform, vec![layer], json!({}), [OCI_MANIFEST, OCI_CONFIG, OCI_TAR])
     }
 
-    /// The same in Docker's media types.
+    /// An OCI image of one program, which runs without anything else.
+    pub fn program(platform: &str, program: &[u8]) -> Result<Self> {
+        let tar = tar_of(program)?;
+        let layer = (digest(&tar), Blob::new(gzip(&tar)?));
+        Self::new(platform, vec![layer], json!({}), [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER])
+    }
+
+    /// What [`Image::oci`] makes, in Docker's media types.
     pub fn docker(platform: &str, content: &str) -> Result<Self> {
-        let tar = tar_of(&format!("{content} for {platform}\n"))?;
+        let tar = tar_of(format!("{content} for {platform}\n").as_bytes())?;
         let layer = (digest(&tar), Blob::new(gzip(&tar)?));
         let types = [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER];
         Self::new(platform, vec![layer], json!({}), types)
@@ -324,12 +331,12 @@ fn fields(platform: &str) -> Result<Value> {
     Ok(fields)
 }
 
-fn tar_of(content: &str) -> Result<Vec<u8>> {
+fn tar_of(content: &[u8]) -> Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
     header.set_mode(0o755);
-    tar.append_data(&mut header, "hello", content.as_bytes()).context("failed to write a tar")?;
+    tar.append_data(&mut header, "hello", content).context("failed to write a tar")?;
     tar.into_inner().context("failed to end a tar")
 }
 

@@ -7,6 +7,7 @@ pub mod bin;
 pub mod cluster;
 pub mod images;
 pub mod namespace;
+pub mod node;
 pub mod objects;
 pub mod operator;
 pub mod peers;

@@ -19,7 +19,7 @@ pub use self::{
     makers::{Maker, make},
     oras::{attach, discover},
     regctl::regctl,
-    skopeo::{skopeo, skopeo_copy_all},
+    skopeo::{push_archive, skopeo, skopeo_copy_all},
 };
 use crate::{bin::tool, images::digest, registry::Registry};
 

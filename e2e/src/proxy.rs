@@ -7,7 +7,7 @@ mod tokens;
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -37,6 +37,9 @@ use self::{
     answer::{bad_gateway, end_the_connection},
     tokens::Tokens,
 };
+
+/// A port of the kernel's.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 #[derive(Debug, Default)]
 struct Book {
@@ -84,12 +87,18 @@ impl Proxy {
     /// Starts one before `upstream` (host:port).
     #[allow(clippy::unused_async, reason = "it belongs to a runtime, which an async caller has")]
     pub async fn start(upstream: &str) -> Result<Self> {
-        Self::with_configs(upstream, BTreeSet::new())
+        Self::with_configs(LOOPBACK, upstream, BTreeSet::new())
+    }
+
+    /// The same at an address of this machine.
+    #[allow(clippy::unused_async, reason = "it belongs to a runtime, which an async caller has")]
+    pub async fn start_at(at: SocketAddr, upstream: &str) -> Result<Self> {
+        Self::with_configs(at, upstream, BTreeSet::new())
     }
 
     /// The same where the digests of blobs that are configs are known.
-    fn with_configs(upstream: &str, configs: BTreeSet<String>) -> Result<Self> {
-        let port = socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    fn with_configs(at: SocketAddr, upstream: &str, configs: BTreeSet<String>) -> Result<Self> {
+        let port = socket(at)?;
         let address = port.local_addr().context("failed to read the address")?;
         let host = address.to_string();
         let book = Book { upstream: upstream.into(), configs, ..Book::default() };
@@ -111,7 +120,7 @@ impl Proxy {
             let book = self.book();
             (book.upstream.clone(), book.configs.clone())
         };
-        Self::with_configs(&upstream, configs)
+        Self::with_configs(LOOPBACK, &upstream, configs)
     }
 
     /// Its host:port.

@@ -86,7 +86,10 @@ impl Registry {
         let certificates = setup.wire.certificates();
         let client = certificates.map_or_else(client, Certificates::client_of)?;
         let (process, address) = serve(folder, 1).await?;
-        let proxy = Proxy::start(&address).await?;
+        let proxy = match setup.at {
+            Some(at) if certificates.is_none() => Proxy::start_at(at, &address).await?,
+            _ => Proxy::start(&address).await?,
+        };
         let (is_tls, folder) = (certificates.is_some(), folder.to_owned());
         let process = Arc::new(process);
         Ok(Self { proxy, address, folder, is_tls, own, client, process, starts: 1 })

@@ -16,7 +16,7 @@ pub use self::listener::Listener;
 pub struct Certificates {
     /// The CA's own certificate, in PEM.
     pub ca: String,
-    /// For a registry on the loopback.
+    /// For a registry.
     pub server: Pair,
     /// For who asks.
     pub client: Pair,
@@ -32,14 +32,21 @@ pub struct Pair {
 }
 
 impl Certificates {
-    /// Makes them.
+    /// Makes them for a registry on the loopback.
     pub fn make() -> Result<Self> {
+        Self::make_for(&["127.0.0.1"])
+    }
+
+    /// Makes them for a registry with these names and addresses.
+    pub fn make_for(names: &[&str]) -> Result<Self> {
         let mut params = named("a CA of a test")?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().context("failed to make a key")?;
         let ca = params.self_signed(&key).context("failed to make a CA")?.pem();
         let issuer = Issuer::new(params, key);
-        let server = CertificateParams::new(["127.0.0.1".into()]).context("no name")?;
+        let server =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let server = server.context("no name")?;
         let mut client = named("a client of a test")?;
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         Ok(Self { ca, server: issued(&server, &issuer)?, client: issued(&client, &issuer)? })

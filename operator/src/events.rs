@@ -11,13 +11,24 @@ use crate::reconcile::status::{Outcome, Run, ready_reason};
 /// The API server refuses a longer note, in bytes.
 const NOTE: usize = 1024;
 
+/// What is told of an object, and about what.
+pub struct Told {
+    /// What is told.
+    pub event: Event,
+    /// What it is about, where that is one manifest: for the annotation [`DIGEST`].
+    pub digest: Option<String>,
+}
+
+/// The annotation of an Event with the digest that it is about, for those who act on Events.
+pub const DIGEST: &str = "multiarch.dev/digest";
+
 /// What happened between `before` and `after`, in `run`.
 #[must_use]
 pub fn between(
     before: &MultiArchImageStatus,
     after: &MultiArchImageStatus,
     run: &Run,
-) -> Vec<Event> {
+) -> Vec<Told> {
     let mut events = Vec::new();
     let (was, is) = (ready_reason(before), ready_reason(after));
     let message = condition::get(&after.conditions, Type::Ready).map(|c| c.message.as_str());
@@ -27,15 +38,18 @@ pub fn between(
     let published = served && (run.pushed || was == Some(Reason::ReadingBack));
     if published && before.reference != after.reference {
         let note = format!("published {}", after.reference.as_deref().unwrap_or_default());
-        events.push(event(EventType::Normal, "IndexPublished", "Publish", note));
+        let told = event(EventType::Normal, "IndexPublished", "Publish", note);
+        events.push(told.about(after.digest.clone()));
     }
     if !run.drifts.is_empty() {
         let note = run.drifts.join("; ");
-        events.push(event(EventType::Normal, "DriftCorrected", "Publish", note));
+        let told = event(EventType::Normal, "DriftCorrected", "Publish", note);
+        events.push(told.about(after.digest.clone()));
     }
     for image in &run.repaired {
         let note = format!("{image} was gone from the registry and was put back");
-        events.push(event(EventType::Normal, "ChildRepaired", "Publish", note));
+        let told = event(EventType::Normal, "ChildRepaired", "Publish", note);
+        events.push(told.about(image.digest().map(ToString::to_string)));
     }
     if let Some(notes) = run.referrers.as_ref().map(|followed| &followed.notes)
         && !notes.is_empty()
@@ -55,7 +69,8 @@ pub fn between(
             && then != now
         {
             let note = format!("source {} names {now}, it named {then}", source.name);
-            events.push(event(EventType::Normal, "SourceChanged", "Resolve", note));
+            let told = event(EventType::Normal, "SourceChanged", "Resolve", note);
+            events.push(told.about(Some(now.clone())));
         }
     }
     let news = if was == is { None } else { is.and_then(warning) };
@@ -99,11 +114,19 @@ fn joined(notes: &[String]) -> String {
     joined
 }
 
+impl Told {
+    fn about(self, digest: Option<String>) -> Self {
+        Self { digest, ..self }
+    }
+}
+
 /// An Event with a note that the API server takes.
 #[must_use]
-pub fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
+pub fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Told {
     note.truncate(note.floor_char_boundary(NOTE));
-    Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None }
+    let (reason, action) = (reason.into(), action.into());
+    let event = Event { type_, reason, note: Some(note), action, secondary: None };
+    Told { event, digest: None }
 }
 
 #[cfg(test)]
@@ -159,8 +182,8 @@ mod tests {
         let drifts = if drift { vec!["it moved".to_owned()] } else { Vec::new() };
         let events =
             between(before, after, &Run { pushed, drifts, ..Run::without_answers(outcome) });
-        assert!(events.iter().all(|event| event.note.as_ref().unwrap().len() <= NOTE));
-        events.into_iter().map(|event| event.reason).collect()
+        assert!(events.iter().all(|told| told.event.note.as_ref().unwrap().len() <= NOTE));
+        events.into_iter().map(|told| told.event.reason).collect()
     }
 
     #[rstest]
@@ -199,6 +222,17 @@ mod tests {
         assert!(between(&before, &after, &Run::without_answers(published(false))).is_empty());
     }
 
+    #[test]
+    fn tells_the_digest_that_was_published() {
+        let reference = Some("r.example/app:1.0@sha256:…".to_owned());
+        let digest = Some(Digest::of(b"index").to_string());
+        let after = status(Some(Reason::Succeeded), false);
+        let after = MultiArchImageStatus { reference, digest: digest.clone(), ..after };
+        let run = Run { pushed: true, ..Run::without_answers(published(true)) };
+        let told = between(&status(None, false), &after, &run);
+        assert_eq!(told[0].digest, digest);
+    }
+
     /// Whatever else became of the run, and where the status stays as it was.
     #[test]
     fn tells_what_was_put_back() {
@@ -211,13 +245,14 @@ mod tests {
         };
         let told: Vec<_> = between(&same, &same, &run)
             .into_iter()
-            .map(|event| (event.reason, event.note.unwrap()))
+            .map(|told| (told.event.reason, told.event.note.unwrap(), told.digest))
             .collect();
         let expected = [
-            ("DriftCorrected".into(), "a names x again; b names y again".into()),
+            ("DriftCorrected".into(), "a names x again; b names y again".into(), None),
             (
                 "ChildRepaired".into(),
                 format!("{image} was gone from the registry and was put back"),
+                Some(digest.to_string()),
             ),
         ];
         assert_eq!(told, expected);
@@ -241,7 +276,8 @@ mod tests {
         let run = Run { referrers, ..Run::without_answers(Outcome::Unchanged) };
         let same = status(Some(Reason::Succeeded), false);
         let told = between(&same, &same, &run);
-        let told: Vec<_> = told.iter().map(|event| (event.reason.as_str(), &event.note)).collect();
+        let told: Vec<_> =
+            told.iter().map(|Told { event, .. }| (event.reason.as_str(), &event.note)).collect();
         let Some(end) = end else { return assert_eq!(told, []) };
         let [("ReferrerSkipped", Some(note))] = told[..] else { panic!("{told:?}") };
         let fits = notes[0].len().min(NOTE);

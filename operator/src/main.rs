@@ -53,6 +53,8 @@ async fn main() -> anyhow::Result<()> {
     let providers = Providers::new(providers, args.credential_provider_allow);
     let providers = Arc::new(providers.observed_by(Arc::new(asked)));
     let observed = Arc::clone(&metrics);
+    let observe_token = Arc::new(move |kept| observed.token(kept));
+    let observed = Arc::clone(&metrics);
     let remote = Remote::new(Options {
         allow_loopback: args.allow_loopback_registries,
         allow_http: args.insecure_allow_http,
@@ -68,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
                 observed.left(&request.registry, left);
             }
         }),
-        user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
+        observe_token,
         ..Options::default()
     })?;
     let observed = Arc::clone(&metrics);

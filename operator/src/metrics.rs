@@ -34,9 +34,11 @@ const OTHER: &str = "other";
 pub struct Metrics {
     registry: Registry,
     runs: Histogram,
-    pushes: Family<PushLabels, Counter>,
+    pushes: Family<ResultLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_durations: Family<HostLabels, Histogram, fn() -> Histogram>,
+    bytes: Counter,
+    tokens: Family<ResultLabels, Counter>,
     provider_requests: Family<ProviderLabels, Counter>,
     leader: Family<LeaseLabels, Gauge>,
     left: Family<HostLabels, Gauge>,
@@ -76,7 +78,7 @@ type ListFn = dyn Fn() -> Vec<ObjectGauges> + Send + Sync;
 struct List(Box<ListFn>);
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PushLabels {
+struct ResultLabels {
     result: &'static str,
 }
 
@@ -129,7 +131,7 @@ impl Metrics {
         let runs = Histogram::new(exponential_buckets(0.01, 2.0, 16));
         let help = "Time of one run over one object, from its start to its status";
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, runs.clone());
-        let pushes = Family::<PushLabels, Counter>::default();
+        let pushes = Family::<ResultLabels, Counter>::default();
         registry.register("index_pushes", "Indexes pushed, by result", pushes.clone());
         let requests = Family::<RequestLabels, Counter>::default();
         let help = "Requests to registries, by answer; code 0 is no answer";
@@ -145,6 +147,12 @@ impl Metrics {
             Unit::Seconds,
             request_durations.clone(),
         );
+        let bytes = Counter::default();
+        let help = "Bytes of blobs sent to targets";
+        registry.register_with_unit("copied", help, Unit::Bytes, bytes.clone());
+        let tokens = Family::<ResultLabels, Counter>::default();
+        let help = "Tokens of registries, by whether one was kept (hit) or was fetched (miss)";
+        registry.register("token_cache_requests", help, tokens.clone());
         let provider_requests = Family::<ProviderLabels, Counter>::default();
         let help = "Runs of credential provider plugins, by result";
         registry.register("credential_provider_requests", help, provider_requests.clone());
@@ -170,6 +178,8 @@ impl Metrics {
             pushes,
             requests,
             request_durations,
+            bytes,
+            tokens,
             provider_requests,
             leader,
             left,
@@ -199,7 +209,7 @@ impl Metrics {
 
     /// An index was pushed: `success`, or the reason why not.
     pub fn pushed(&self, result: &'static str) {
-        self.pushes.get_or_create(&PushLabels { result }).inc();
+        self.pushes.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// A registry was asked; `code` is `None` where no answer came.
@@ -210,6 +220,17 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
         let durations = self.request_durations.get_or_create(&HostLabels { registry });
         durations.observe(elapsed.as_secs_f64());
+    }
+
+    /// So many bytes more of blobs were sent.
+    pub fn sent(&self, bytes: u64) {
+        self.bytes.inc_by(bytes);
+    }
+
+    /// A token was kept, or not.
+    pub fn token(&self, kept: bool) {
+        let result = if kept { "hit" } else { "miss" };
+        self.tokens.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// A registry said that so much is left of a limit on requests.
@@ -420,6 +441,25 @@ mod tests {
         assert!(series < 80, "{series} series of one registry and method");
         for code in ["0", "200", "429", "503", "5xx", "9xx"] {
             assert!(text.contains(&format!(r#"code="{code}"}}"#)), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_bytes_and_tokens() {
+        let metrics = Metrics::new();
+        for bytes in [0, 700, 300] {
+            metrics.sent(bytes);
+        }
+        for kept in [false, true, true] {
+            metrics.token(kept);
+        }
+        let text = metrics.render(Format::Text);
+        for line in [
+            "multiarch_copied_bytes_total 1000\n",
+            "multiarch_token_cache_requests_total{result=\"hit\"} 2\n",
+            "multiarch_token_cache_requests_total{result=\"miss\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{text}");
         }
     }
 

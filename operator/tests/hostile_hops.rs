@@ -255,7 +255,7 @@ async fn a_name_is_judged_each_time_that_it_is_looked_up() {
         let address: IpAddr = if first { "127.0.0.1" } else { "169.254.169.254" }.parse().unwrap();
         Box::pin(std::future::ready(Ok(vec![address])))
     });
-    let limits = Limits { tries: 1, ..Limits::default() };
+    let limits = Limits { tries: 2, ..Limits::default() };
     let remote = Remote::new(Options { resolve, limits, ..flags() }).unwrap();
     let host = format!("rebind.test:{}", server.addr.port());
     let reference: Reference = format!("{host}/{APP}:1.0").parse().unwrap();

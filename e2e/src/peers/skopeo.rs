@@ -1,5 +1,7 @@
 //! skopeo: reads a manifest, and copies all that it lists.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 use super::{Read, run, text};
@@ -23,6 +25,13 @@ pub async fn skopeo_copy_all(registry: &Registry, of: &str) -> Result<()> {
     let from = docker(registry, of);
     let copy = ["copy", "--all", "--src-tls-verify=false", &from, &to];
     // Whose signatures it asks for is nobody's business here.
+    run(registry, "skopeo", &[&["--insecure-policy"], &copy[..]].concat()).await.map(drop)
+}
+
+/// Pushes the image or index in the OCI archive `archive` to `to` (repository:tag), byte for byte.
+pub async fn push_archive(registry: &Registry, archive: &Path, to: &str) -> Result<()> {
+    let (from, to) = (format!("oci-archive:{}", archive.display()), docker(registry, to));
+    let copy = ["copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &from, &to];
     run(registry, "skopeo", &[&["--insecure-policy"], &copy[..]].concat()).await.map(drop)
 }
 

@@ -1,6 +1,6 @@
 //! How a registry is set up: its configuration, and the files that this names.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -85,11 +85,14 @@ pub struct Setup<'a> {
     pub storage: Storage,
     /// Whether its Locations name its host, which who comes by the proxy does not want to know.
     pub absolute: bool,
+    /// Where it is reached; on loopback, at a port of the kernel's, unless it says otherwise.
+    pub at: Option<SocketAddr>,
 }
 
 impl<'a> Wire<'a> {
     /// The certificates, where there are any.
-    pub(super) fn certificates(self) -> Option<&'a Certificates> {
+    #[must_use]
+    pub fn certificates(self) -> Option<&'a Certificates> {
         match self {
             Self::Plain => None,
             Self::Tls(certificates) | Self::MutualTls(certificates) => Some(certificates),
@@ -133,6 +136,10 @@ impl Setup<'_> {
                     "realm": tokens.realm(), "service": SERVICE, "issuer": ISSUER, "jwks": keys,
                 }});
             }
+        }
+        if let (Some(at), Some(_)) = (self.at, self.wire.certificates()) {
+            // Nothing is before it.
+            config["http"]["addr"] = json!(at.to_string());
         }
         if let Some(Certificates { ca, server, .. }) = self.wire.certificates() {
             let (certificate, key) =

@@ -116,6 +116,8 @@ async fn an_event_tells_of_it() -> Result<()> {
                 (about.kind.as_deref(), about.name.as_deref()),
                 (Some("MultiArchImage"), Some("app"))
             );
+            let told = event.metadata.annotations.unwrap_or_default();
+            assert_eq!(told["multiarch.dev/digest"], image.digest());
         }
         // A field that occurs twice is lost on most readers of JSON.
         for line in s.operator.logs()?.lines() {

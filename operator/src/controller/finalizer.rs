@@ -125,8 +125,8 @@ impl<R: Registry> Context<R> {
         let object = display(meta);
         warn!(object, why, "left tags behind");
         let note = format!("left the tags in the registry: {why}");
-        let event = events::event(EventType::Warning, "DeleteSkipped", "Delete", note);
-        self.reporter.publish(&event, about).await;
+        let told = events::event(EventType::Warning, "DeleteSkipped", "Delete", note);
+        self.reporter.publish(told, about).await;
     }
 
     /// Whether the whole namespace goes, and must not wait for a registry.

@@ -1,6 +1,9 @@
 //! One run of the pipeline over one object: its Secrets, its time limit, and what is shown meanwhile.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::{Either, select};
 
@@ -67,7 +70,8 @@ pub(super) async fn run<R: Registry>(
     let memory = Memory::of(&known.status, object.metadata.generation, &sources);
     let asks = context.asks_other_shards(object, &known.status, requested);
     let claims = context.claims(object, &known.status, sources.target.repository(), asks).await?;
-    let stage = Stage::default();
+    let metrics = Arc::clone(&context.metrics);
+    let stage = Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)));
     let now = Timestamp::now();
     let until = context.sessions.known_until(object);
     let since = match context.objects.seen(object) {

@@ -1,12 +1,15 @@
 //! Writes status by server-side apply, and publishes the Events that go with it.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
     core::error_boundary::InvalidObject,
-    runtime::events::{Event, Recorder},
+    runtime::events::EventType,
 };
 use multiarch_crds::{
     condition::{Reason, Type},
@@ -18,7 +21,7 @@ use tracing::{info, warn};
 use super::session::Known;
 use crate::{
     error::{Consequence, Failure, Retry, Stalled},
-    events,
+    events::{self, Told},
     reconcile::status::{self, About, Outcome, Run},
 };
 
@@ -89,8 +92,8 @@ impl Reporter {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         log(&namespace, &name, previous, next, run);
         let about = object.object_ref(&());
-        for event in events::between(previous, next, run) {
-            self.publish(&event, &about).await;
+        for told in events::between(previous, next, run) {
+            self.publish(told, &about).await;
         }
     }
 
@@ -135,8 +138,8 @@ impl Reporter {
             return Ok(written);
         }
         log(&namespace, &name, &previous, &next, &run);
-        for event in events::between(&previous, &next, &run) {
-            self.publish(&event, &object.object_ref(&self.resource)).await;
+        for told in events::between(&previous, &next, &run) {
+            self.publish(told, &object.object_ref(&self.resource)).await;
         }
         Ok(written)
     }
@@ -175,21 +178,51 @@ impl Reporter {
 
     /// An Event that cannot be told changes nothing: the status says the same.
     ///
-    /// With a recorder of its own: one that is kept takes a second Event of the same reason for the
-    /// first one again, whatever its note says.
-    pub(super) async fn publish(
-        &self,
-        event: &Event,
-        about: &k8s_openapi::api::core::v1::ObjectReference,
-    ) {
-        let recorder = Recorder::new(self.client.clone(), MANAGER.into());
-        if let Err(error) = recorder.publish(event, about).await {
-            warn!(%error, reason = event.reason, "failed to publish an Event");
+    /// Not by kube's recorder, which has no annotations, and takes a second Event of the same reason
+    /// for the first one again, whatever its note says.
+    pub(super) async fn publish(&self, told: Told, about: &ObjectReference) {
+        let namespace = about.namespace.clone().unwrap_or_default();
+        let reason = told.event.reason.clone();
+        let event = event(told, about, Timestamp::now());
+        let events = Api::<Event>::namespaced(self.client.clone(), &namespace);
+        if let Err(error) = events.create(&PostParams::default(), &event).await {
+            warn!(%error, reason, "failed to publish an Event");
         }
     }
 
     pub(super) fn api(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &self.resource)
+    }
+}
+
+/// `told` of the object `about`, as the API server takes it.
+fn event(told: Told, about: &ObjectReference, now: Timestamp) -> Event {
+    let Told { event, digest } = told;
+    let name = about.name.as_deref().unwrap_or_default();
+    let annotations = digest.map(|digest| (events::DIGEST.to_owned(), digest));
+    Event {
+        metadata: ObjectMeta {
+            namespace: about.namespace.clone(),
+            // As kubectl and client-go make them: of one object many, and in the order of time.
+            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            annotations: annotations.map(|annotation| [annotation].into()),
+            ..ObjectMeta::default()
+        },
+        type_: Some(
+            match event.type_ {
+                EventType::Normal => "Normal",
+                EventType::Warning => "Warning",
+            }
+            .into(),
+        ),
+        reason: Some(event.reason),
+        action: Some(event.action),
+        note: event.note,
+        event_time: Some(MicroTime(now)),
+        regarding: Some(about.clone()),
+        reporting_controller: Some(MANAGER.into()),
+        reporting_instance: Some(MANAGER.into()),
+        ..Event::default()
     }
 }
 

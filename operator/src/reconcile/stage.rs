@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use crate::{oci::Digest, registry::Progress};
 
 /// What a run is at, for messages of one that takes long.
-#[derive(Debug)]
 pub struct Stage {
     began: Instant,
     at: Mutex<&'static str>,
@@ -25,7 +24,11 @@ pub struct Stage {
     manifests: Count,
     sending: Mutex<Vec<Digest>>,
     bytes: Arc<AtomicU64>,
+    observe: Observe,
 }
+
+/// Called with how many bytes of blobs were sent since it was called before.
+pub type Observe = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// How many there are to copy, and how many of them are there.
 #[derive(Debug, Default)]
@@ -44,6 +47,20 @@ pub struct Sending<'a> {
 impl Default for Stage {
     /// Of a run that begins now.
     fn default() -> Self {
+        Self::observed(Arc::new(|_| {}))
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stage({})", self.now())
+    }
+}
+
+impl Stage {
+    /// Of a run that begins now, and of whose bytes `observe` is told.
+    #[must_use]
+    pub fn observed(observe: Observe) -> Self {
         Self {
             began: Instant::now(),
             at: Mutex::default(),
@@ -53,11 +70,10 @@ impl Default for Stage {
             manifests: Count::default(),
             sending: Mutex::default(),
             bytes: Arc::default(),
+            observe,
         }
     }
-}
 
-impl Stage {
     /// How long the run has gone on.
     #[must_use]
     pub fn lasts(&self) -> Duration {
@@ -144,9 +160,11 @@ impl Stage {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (total, before) = (Arc::clone(&self.bytes), AtomicU64::new(0));
+        let observe = Arc::clone(&self.observe);
         Arc::new(move |sent| {
-            let before = before.swap(sent, Ordering::Relaxed);
-            total.fetch_add(sent.saturating_sub(before), Ordering::Relaxed);
+            let more = sent.saturating_sub(before.swap(sent, Ordering::Relaxed));
+            total.fetch_add(more, Ordering::Relaxed);
+            observe(more);
         })
     }
 }

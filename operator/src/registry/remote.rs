@@ -90,6 +90,8 @@ pub struct Options {
     pub limits: Limits,
     /// Called once for each request on the wire.
     pub observe: Arc<dyn Fn(&Observation) + Send + Sync>,
+    /// Called once for each request that needs a token, with whether one was kept.
+    pub observe_token: Arc<dyn Fn(bool) + Send + Sync>,
     /// `User-Agent`
     pub user_agent: String,
     /// From a host's name to its addresses.
@@ -267,6 +269,7 @@ impl Default for Options {
             proxies: Proxies::default(),
             limits: Limits::default(),
             observe: Arc::new(|_| {}),
+            observe_token: Arc::new(|_| {}),
             user_agent: concat!("multiarch-operator/", env!("CARGO_PKG_VERSION")).into(),
             resolve: Arc::new(|host| Box::pin(address::system(host))),
         }

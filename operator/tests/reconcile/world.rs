@@ -286,8 +286,8 @@ impl World {
             children: requests.iter().filter(|request| shown.contains(request)).count(),
             requests,
             changed,
-            notes: told.iter().filter_map(|event| event.note.clone()).collect(),
-            events: told.into_iter().map(|event| event.reason).collect(),
+            notes: told.iter().filter_map(|told| told.event.note.clone()).collect(),
+            events: told.into_iter().map(|told| told.event.reason).collect(),
             retry,
         }
     }

@@ -83,7 +83,7 @@ impl Real {
         };
         // In files, what is left open can be counted; in memory it is faster.
         let storage = if counted { Storage::Memory } else { Storage::Files };
-        let setup = Setup { auth, wire, storage, absolute: !counted };
+        let setup = Setup { auth, wire, storage, absolute: !counted, at: None };
         let registry = Registry::start_as(folder.path(), &setup).await.unwrap();
         Self { registry, tokens, made, asks, speaks, counted, _folder: folder }
     }

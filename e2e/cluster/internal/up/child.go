@@ -35,20 +35,25 @@ func (e ended) Error() string {
 	return fmt.Sprintf("%s ended %s; the end of %s:\n%s", e.child.name, how, e.child.log, tail(e.child.log))
 }
 
-// start must be called from one locked thread that outlives the child: the kernel ties "die with your parent" to the thread.
+// start starts this binary as its component called name. It must be called from one locked thread that outlives the child: the kernel ties
+// "die with your parent" to the thread.
 func start(name string, args []string, logs string, unasked func(ended)) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("failed to find the program's own path: %w", err)
 	}
-	c := &child{name: name, log: filepath.Join(logs, name+".log"), gone: make(chan struct{})}
+	return startProgram(name, exec.Command(self, append([]string{name}, args...)...), logs, unasked)
+}
+
+// startProgram starts any program in the same way.
+func startProgram(name string, cmd *exec.Cmd, logs string, unasked func(ended)) (*child, error) {
+	c := &child{name: name, log: filepath.Join(logs, name+".log"), cmd: cmd, gone: make(chan struct{})}
 	log, err := os.Create(c.log)
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the log of %s: %w", name, err)
 	}
 	defer log.Close()
 
-	c.cmd = exec.Command(self, append([]string{name}, args...)...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = attributes()
 	if err := c.cmd.Start(); err != nil {

@@ -1,30 +1,53 @@
 // The flags that each component of the control plane gets.
 package up
 
-import "fmt"
+import (
+	"fmt"
+
+	"multiarch.dev/e2e/cluster/internal/box"
+)
 
 func etcdFlags(l layout, etcd port) []string {
 	return []string{"--data-dir=" + l.etcd(), "--listen=" + etcd.address()}
 }
 
-func apiserverFlags(l layout, etcd, api port, runtimeConfig string) []string {
+// apiserverFlags are those of a control plane on loopback, or of one that has a node in b.
+func apiserverFlags(l layout, etcd, api port, runtimeConfig string, b *box.Box) []string {
 	flags := []string{
 		"--etcd-servers=http://" + etcd.address(),
-		"--bind-address=127.0.0.1",
 		"--secure-port=" + fmt.Sprint(api.number),
 		"--permit-port-sharing", // the supervisor holds the port, bound but not listening
 		"--tls-cert-file=" + l.private("kube-apiserver.crt"),
 		"--tls-private-key-file=" + l.private("kube-apiserver.key"),
 		"--client-ca-file=" + l.ca(),
-		"--authorization-mode=RBAC",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + l.serviceAccountKey(),
 		"--service-account-signing-key-file=" + l.serviceAccountKey(),
-		"--service-cluster-ip-range=10.96.0.0/16",
-		// No pod will ever call, and a loopback address is refused as the endpoint of kubernetes.default.
-		"--advertise-address=127.0.0.1",
-		"--endpoint-reconciler-type=none",
 		"--profiling=false",
+	}
+	if b == nil {
+		flags = append(flags,
+			"--bind-address=127.0.0.1",
+			"--authorization-mode=RBAC",
+			"--service-cluster-ip-range=10.96.0.0/16",
+			// No pod will ever call, and a loopback address is refused as the endpoint of kubernetes.default.
+			"--advertise-address=127.0.0.1",
+			"--endpoint-reconciler-type=none",
+		)
+	} else {
+		flags = append(flags,
+			"--bind-address=0.0.0.0",
+			"--authorization-mode=Node,RBAC",
+			"--enable-admission-plugins=NodeRestriction",
+			"--allow-privileged=true",
+			"--service-cluster-ip-range="+b.Services.String(),
+			"--advertise-address="+b.Node.String(), // the endpoint of kubernetes.default
+			"--enable-aggregator-routing=true",     // it calls webhooks at their endpoints, without kube-proxy
+			"--kubelet-client-certificate="+l.private("kubelet-client.crt"),
+			"--kubelet-client-key="+l.private("kubelet-client.key"),
+			"--kubelet-certificate-authority="+l.ca(),
+			"--kubelet-preferred-address-types=InternalIP",
+		)
 	}
 	if runtimeConfig != "" {
 		flags = append(flags, "--runtime-config="+runtimeConfig)

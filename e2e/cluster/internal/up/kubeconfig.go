@@ -8,7 +8,6 @@ import (
 
 // kubeconfig is written as JSON, which every reader of YAML reads.
 func kubeconfig(server string, ca []byte, user string, credential pair) ([]byte, error) {
-	type object = map[string]any
 	text, err := json.MarshalIndent(object{
 		"apiVersion": "v1",
 		"kind":       "Config",

@@ -16,10 +16,13 @@ import (
 // layout is a cluster's folder:
 //
 //	kubeconfig   the administrator's
+//	node.json    where the node is, if there is one
 //	ca.crt       the authority that the API server's certificate is from
 //	log/         one file a component
 //	private/     keys, certificates, the controller manager's kubeconfig
 //	etcd/        the data; removed at the end
+//	node/        what a kubelet and containerd keep; removed at the end
+//	registries/  a folder for each registry that containerd is to find elsewhere, or without TLS (containerd's hosts.toml)
 //	lock         held while the cluster is up
 type layout struct{ dir string }
 
@@ -27,6 +30,9 @@ func (l layout) kubeconfig() string           { return filepath.Join(l.dir, "kub
 func (l layout) ca() string                   { return filepath.Join(l.dir, "ca.crt") }
 func (l layout) logs() string                 { return filepath.Join(l.dir, "log") }
 func (l layout) etcd() string                 { return filepath.Join(l.dir, "etcd") }
+func (l layout) node(name string) string      { return filepath.Join(l.dir, "node", name) }
+func (l layout) box() string                  { return filepath.Join(l.dir, "node.json") }
+func (l layout) registries() string           { return filepath.Join(l.dir, "registries") }
 func (l layout) private(name string) string   { return filepath.Join(l.dir, "private", name) }
 func (l layout) controllerKubeconfig() string { return l.private("kube-controller-manager.kubeconfig") }
 func (l layout) serviceAccountKey() string    { return l.private("service-account.key") }
@@ -41,16 +47,12 @@ func open(dir string) (layout, *os.File, error) {
 	if err := os.MkdirAll(l.private(""), 0o700); err != nil {
 		return layout{}, nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := l.lock()
 	if err != nil {
 		return layout{}, nil, err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = lock.Close()
-		return layout{}, nil, fmt.Errorf("another cluster is up in %s: %w", dir, err)
-	}
 	// What a killed predecessor left: its data, and a kubeconfig that a reader could take for ours.
-	for _, stale := range []string{l.etcd(), l.kubeconfig()} {
+	for _, stale := range []string{l.etcd(), l.node(""), l.registries(), l.box(), l.kubeconfig()} {
 		if err := os.RemoveAll(stale); err != nil {
 			return layout{}, nil, err
 		}
@@ -58,14 +60,40 @@ func open(dir string) (layout, *os.File, error) {
 	return l, lock, os.MkdirAll(l.logs(), 0o755)
 }
 
-// writeKeys makes every key, certificate and kubeconfig anew, and returns the administrator's credential.
-func (l layout) writeKeys(server string, now time.Time) (*authority, pair, error) {
+func (l layout) lock() (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(l.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("another cluster is up in %s: %w", l.dir, err)
+	}
+	return lock, nil
+}
+
+// removeNode removes what a node kept, once its mounts and processes are gone.
+func removeNode(dir string) error {
+	l := layout{dir}
+	if _, err := os.Stat(l.node("")); err != nil {
+		return nil
+	}
+	lock, err := l.lock()
+	if err != nil {
+		return nil // it is the next one's by now
+	}
+	defer lock.Close()
+	return os.RemoveAll(l.node(""))
+}
+
+// writeKeys makes every key, certificate and kubeconfig of a control plane at the addresses anew, and returns the administrator's credential.
+func (l layout) writeKeys(server string, addresses []net.IP, now time.Time) (*authority, pair, error) {
 	ca, err := newAuthority(now)
 	if err != nil {
 		return nil, pair{}, err
 	}
 	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
-	serving, err := ca.server("kube-apiserver", names, []net.IP{net.IPv4(127, 0, 0, 1)}, now)
+	serving, err := ca.server("kube-apiserver", names, addresses, now)
 	if err != nil {
 		return nil, pair{}, err
 	}

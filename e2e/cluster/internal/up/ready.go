@@ -49,23 +49,29 @@ func (c *client) waitFor(ctx context.Context, path string) error {
 }
 
 func (c *client) get(ctx context.Context, path string) error {
+	_, err := c.read(ctx, path)
+	return err
+}
+
+// read returns the answer, which must be 200; no question of ours has a long one.
+func (c *client) read(ctx context.Context, path string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server+path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(body)))
+		return nil, fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(body[:min(len(body), 4<<10)])))
 	}
-	return nil
+	return body, nil
 }
 
 // waitForListener waits until somebody listens on the port.

@@ -1,4 +1,4 @@
-// Package up supervises a control plane: etcd, kube-apiserver and kube-controller-manager as children of one process.
+// Package up supervises a control plane: etcd, kube-apiserver and kube-controller-manager as children of one process; and, in a box, a node.
 package up
 
 import (
@@ -8,14 +8,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"multiarch.dev/e2e/cluster/internal/box"
 )
 
 type options struct {
@@ -24,11 +28,65 @@ type options struct {
 	runtimeConfig string
 	timeout       time.Duration
 	untilStdin    bool
+	node          bool
 }
 
 // Main is the command: 0 when it was told to stop, 1 when something failed, 2 when it was called wrongly.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	var o options
+	o, code := parseFlags(args, stderr)
+	if code >= 0 {
+		return code
+	}
+	if o.node {
+		// Once more, inside a box.
+		code, err := box.Run(append([]string{"inside", "up"}, args...), stdin, stdout, stderr)
+		if err != nil {
+			err = fmt.Errorf("a node cannot run here: %w", err)
+		}
+		return told(code, errors.Join(err, removeNode(o.dir)), stderr)
+	}
+	return told(0, run(o, nil, stdin, stdout), stderr)
+}
+
+// Inside is the command as the first process of a box.
+func Inside(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o, code := parseFlags(args, stderr)
+	if code >= 0 {
+		return code
+	}
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return told(0, err, stderr)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return told(0, err, stderr)
+	}
+	keep := []string{dir}
+	if o.crds != "" {
+		// A file's folder, or a folder with its own.
+		crds, err := filepath.Abs(o.crds)
+		if err != nil {
+			return told(0, err, stderr)
+		}
+		keep = append(keep, filepath.Dir(crds))
+	}
+	b, err := box.Enter(keep...)
+	if err != nil {
+		return told(0, fmt.Errorf("a node cannot run here: %w", err), stderr)
+	}
+	return told(0, run(o, &b, stdin, stdout), stderr)
+}
+
+func told(code int, err error, stderr io.Writer) int {
+	if err != nil {
+		fmt.Fprintln(stderr, "cluster:", err)
+		return 1
+	}
+	return code
+}
+
+// parseFlags reads the flags; the code is what to exit with, or negative.
+func parseFlags(args []string, stderr io.Writer) (o options, code int) {
 	flags := flag.NewFlagSet("cluster up", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.dir, "dir", "", "the cluster's folder, one for each cluster: kubeconfig, logs, keys, data (required)")
@@ -36,28 +94,25 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		"collection knows kinds that are there when it starts, and looks for new ones only every 30 s")
 	flags.StringVar(&o.runtimeConfig, "runtime-config", "", "passed on to kube-apiserver, to turn APIs on or off")
 	flags.DurationVar(&o.timeout, "timeout", time.Minute, "how long it may take until the cluster is ready")
+	flags.BoolVar(&o.node, "node", false, "with a node, whose pods run: a kubelet and containerd in namespaces of their own (cluster can-node "+
+		"says whether one can run here)")
 	flags.BoolVar(&o.untilStdin, "until-stdin-closes", false, "stop when standard input closes, as it does when the owner dies")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return 0
+		return o, 0
 	} else if err != nil {
-		return 2
+		return o, 2
 	}
 	if o.dir == "" || flags.NArg() > 0 {
 		fmt.Fprintln(stderr, "usage: cluster up --dir DIR [FLAG...]; see cluster up --help")
-		return 2
+		return o, 2
 	}
-
-	if err := run(o, stdin, stdout); err != nil {
-		fmt.Fprintln(stderr, "cluster:", err)
-		return 1
-	}
-	return 0
+	return o, -1
 }
 
 // errStop is the cause of an end that somebody asked for.
 var errStop = errors.New("told to stop")
 
-func run(o options, stdin io.Reader, stdout io.Writer) (err error) {
+func run(o options, b *box.Box, stdin io.Reader, stdout io.Writer) (err error) {
 	// Children die with the thread that started them (child.go), so one thread starts them all, and stays.
 	runtime.LockOSThread()
 
@@ -80,7 +135,7 @@ func run(o options, stdin io.Reader, stdout io.Writer) (err error) {
 	}
 	defer lock.Close()
 
-	s := &supervisor{layout: l, cancel: cancel}
+	s := &supervisor{layout: l, box: b, cancel: cancel}
 	defer func() { err = errors.Join(err, s.down()) }()
 
 	ready, stopTimer := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not ready after %s", o.timeout))
@@ -150,6 +205,7 @@ func stopOnSignal(cancel context.CancelCauseFunc) {
 
 type supervisor struct {
 	layout   layout
+	box      *box.Box // of the node; nil where there is none
 	cancel   context.CancelCauseFunc
 	children []*child
 	ports    []port
@@ -168,8 +224,13 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	server := "https://" + api.address()
-	ca, admin, err := s.layout.writeKeys(server, time.Now())
+	server, addresses := "https://"+api.address(), []net.IP{net.IPv4(127, 0, 0, 1)}
+	if s.box != nil {
+		server = fmt.Sprintf("https://%s:%d", s.box.Node, api.number)
+		// A pod calls the first address of all Services.
+		addresses = append(addresses, s.box.Node.AsSlice(), s.box.Services.Addr().Next().AsSlice())
+	}
+	ca, admin, err := s.layout.writeKeys(server, addresses, time.Now())
 	if err != nil {
 		return fmt.Errorf("failed to write the keys: %w", err)
 	}
@@ -177,6 +238,11 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 		return err
 	}
 
+	if s.box != nil {
+		if err := s.startRuntime(server, ca); err != nil {
+			return err
+		}
+	}
 	if err := s.start("etcd", etcdFlags(s.layout, etcd)); err != nil {
 		return err
 	}
@@ -184,7 +250,7 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 	if err := waitForListener(ctx, etcd); err != nil {
 		return err
 	}
-	s.apiserver = apiserverFlags(s.layout, etcd, api, o.runtimeConfig)
+	s.apiserver = apiserverFlags(s.layout, etcd, api, o.runtimeConfig, s.box)
 	if err := s.start("kube-apiserver", s.apiserver); err != nil {
 		return err
 	}
@@ -200,7 +266,11 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 	if err := s.start("kube-controller-manager", controllerManagerFlags(s.layout)); err != nil {
 		return err
 	}
-	// A node's components would be started here.
+	if s.box != nil {
+		if err := s.startNode(ctx); err != nil {
+			return err
+		}
+	}
 	return s.asks.waitFor(ctx, controllersAtWork)
 }
 
@@ -233,8 +303,17 @@ func (s *supervisor) reserve() (port, error) {
 }
 
 func (s *supervisor) start(name string, args []string) error {
-	// Only the first cause counts, and a stop that was asked for comes first.
-	c, err := start(name, args, s.layout.logs(), func(e ended) { s.cancel(e) })
+	return s.watch(start(name, args, s.layout.logs(), s.unasked))
+}
+
+func (s *supervisor) startProgram(name string, args []string) error {
+	return s.watch(startProgram(name, exec.Command(name, args...), s.layout.logs(), s.unasked))
+}
+
+// unasked is told the end of a child. Only the first cause counts, and a stop that was asked for comes first.
+func (s *supervisor) unasked(e ended) { s.cancel(e) }
+
+func (s *supervisor) watch(c *child, err error) error {
 	if err != nil {
 		return err
 	}

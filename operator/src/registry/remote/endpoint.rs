@@ -1,6 +1,9 @@
 //! The token endpoint: which one may be asked, what it is asked, and what its refusal means.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Instant, SystemTime},
+};
 
 use reqwest::{
     Method,
@@ -51,8 +54,14 @@ impl Remote {
             let why = "a token realm on http, though it is on https itself".into();
             return Err(Failure::Protocol(why).told(call.host(), &request));
         }
-        let fetched = self.tokens.get(key.clone(), refused, || self.fetch(call, key, credential));
-        fetched.await.map_err(|refusal| match refusal {
+        let asks = AtomicBool::new(false);
+        let fetch = || {
+            asks.store(true, Ordering::Relaxed);
+            self.fetch(call, key, credential)
+        };
+        let fetched = self.tokens.get(key.clone(), refused, fetch).await;
+        self.transport.observe_token(!asks.load(Ordering::Relaxed));
+        fetched.map_err(|refusal| match refusal {
             Refusal::Failed(failure) => failure.told(call.host(), &request),
             // Who is nobody is denied, and has no wrong credential: GHCR's token endpoint answers so
             // for what is private or not there (https://github.com/coollabsio/coolify/issues/5575).

@@ -44,6 +44,7 @@ pub(super) struct Transport {
     named: HashSet<String>,
     limits: Limits,
     observe: Arc<dyn Fn(&Observation) + Send + Sync>,
+    observe_token: Arc<dyn Fn(bool) + Send + Sync>,
 }
 
 /// One request to one host.
@@ -104,10 +105,10 @@ impl Transport {
         let policy = Policy { allow_loopback: options.allow_loopback };
         let resolver = Guarded { policy, resolve: Arc::clone(&options.resolve) };
         let clients = Clients::new(&options, resolver)?;
-        let Options { allowed, limits, observe, proxies, .. } = options;
+        let Options { allowed, limits, observe, observe_token, proxies, .. } = options;
         let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
         let budgets = Arc::new(Budgets::new(&limits));
-        Ok(Self { clients, budgets, proxies, policy, named, limits, observe })
+        Ok(Self { clients, budgets, proxies, policy, named, limits, observe, observe_token })
     }
 
     /// A place for all that the upload of one blob to the host of `url` takes.
@@ -118,6 +119,11 @@ impl Transport {
     ) -> Result<Slot, Failure> {
         let entered = self.budgets.enter(asker, (url, tls), Kind::Upload).await;
         entered.map_err(|failure| self.withheld(url, failure))
+    }
+
+    /// A token was kept, or is to be fetched.
+    pub(super) fn observe_token(&self, kept: bool) {
+        (self.observe_token)(kept);
     }
 
     pub(super) fn limits(&self) -> &Limits {
