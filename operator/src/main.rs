@@ -114,7 +114,7 @@ async fn main() -> anyhow::Result<()> {
         };
         leader::run(clients.lease, election, &shutdown, leads, work).await
     };
-    let worked = controller::while_watched(&mut watching, work).await;
+    let worked = Box::pin(controller::while_watched(&mut watching, work)).await;
     if let Err(error) = worked.map_err(anyhow::Error::from).and_then(|led| Ok(led?)) {
         error!(%error, "ending at once");
         // Not by way of main's end, which waits for what does not stop.

@@ -32,14 +32,14 @@ impl Fence {
     /// Whether a write may begin now.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.as_ref().is_none_or(|until| is_later(&until.borrow()))
+        self.0.as_ref().is_none_or(|until| is_later(*until.borrow()))
     }
 
     /// Waits until a write may begin: not at all, or until the time moves. Where it never does again, what waits for it
     /// is dropped.
     pub async fn open(&self) {
         let Some(until) = &self.0 else { return };
-        if until.clone().wait_for(is_later).await.is_err() {
+        if until.clone().wait_for(|until| is_later(*until)).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -62,7 +62,7 @@ impl Fence {
     }
 }
 
-fn is_later(until: &Option<Instant>) -> bool {
+fn is_later(until: Option<Instant>) -> bool {
     until.is_some_and(|until| Instant::now() < until)
 }
 
