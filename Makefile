@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance lint fmt crds demo large clean
+.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -30,6 +30,7 @@ test: doctor tools ## Test everything: units, contracts, and the README's promis
 	cd e2e/tools/registry && $(GO) vet -trimpath .
 	cd e2e/tools/containerd && $(GO) vet -trimpath .
 	cd e2e/fixtures && $(GO) vet -trimpath .
+	@hack/image.sh --dev
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
 	@"$${MULTIARCH_BIN:-.build/bin}/cluster" can-node >/dev/null || echo "NOT RUN HERE: the tests that want a node (e2e/tests/node), for what is said above" >&2
 
@@ -38,7 +39,7 @@ unit: doctor ## Test what needs no cluster
 	$(CARGO) test $(LOCKED) --workspace --exclude multiarch-e2e
 
 e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
-	$(CARGO) build $(LOCKED) --workspace --bins
+	@UNITS="build --workspace --bins" hack/image.sh --dev
 	$(CARGO) test $(LOCKED) --package multiarch-e2e --test promises --test node -- --test-threads $(E2E_THREADS) $(T)
 
 fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=manifest SECONDS=600; needs nightly Rust and cargo-fuzz)
@@ -63,23 +64,34 @@ conformance: doctor ## Try all that is asked of a registry on a real one (REGIST
 	@MULTIARCH_CONFORMANCE_REGISTRY="$(REGISTRY)" DOCKER_CONFIG="$(DOCKER_CONFIG)" PLAIN_HTTP="$(PLAIN_HTTP)" TOKEN_REALM="$(TOKEN_REALM)" \
 		RUST_BACKTRACE=0 $(CARGO) test $(LOCKED) --quiet --package multiarch-operator --test conformance
 
-lint: doctor ## Formatting, clippy, and what else is installed: gofmt, shellcheck, cargo-deny
+lint: doctor ## Formatting, clippy, and what else is installed: gofmt, shellcheck, actionlint, cargo-deny
 	@hack/lint.sh
 
 fmt: ## Format Rust and Go
 	$(CARGO) fmt
 	gofmt -w e2e
 
-crds: ## Write the CRDs anew from their types
+helm3: doctor tools ## Test the chart with Helm 3 instead of 4
+	@hack/build-tools.sh helm3
+	$(CARGO) build $(LOCKED) --workspace --bins
+	MULTIARCH_HELM=helm3 $(CARGO) test $(LOCKED) --package multiarch-e2e --test chart -- --test-threads $(E2E_THREADS)
+
+crds: ## Write the CRDs anew from their types, here and in the chart
 	$(CARGO) run $(LOCKED) --quiet --package multiarch-crds --bin crdgen
 
 build: ## Build the operator for release
 	$(CARGO) build $(LOCKED) --release --package multiarch-operator
 
+image: doctor ## Make the operator's image of this commit as an OCI archive, without a container engine (hack/image.sh has more)
+	@hack/image.sh
+
+image-twice: doctor ## Make it twice, in two clones with nothing compiled, and compare the digests
+	@hack/image-twice.sh
+
 operator: ## Build the operator for tests
 	$(CARGO) build $(LOCKED) --workspace --bins
 
-tools: ## Build the cluster, what its node runs, the registry, containerd and the peer tools that tests run against (.build/bin)
+tools: ## Build the cluster, what its node runs, the registry, containerd, helm and the peer tools that tests run against (.build/bin)
 	@hack/build-tools.sh
 
 clean: ## Remove everything that was built

@@ -1,15 +1,18 @@
 #!/bin/sh
-# Builds what the tests run against into .build/bin: the cluster (with kubectl and guest), the registry, containerd (and ctr), and the peer tools.
-# Puts what the cluster's node runs into .build/bin/node, out of Debian's packages where there is apt-get; nothing is installed.
+# Builds what the tests run against into .build/bin: the cluster (with kubectl and guest), the registry, containerd (and ctr), helm, kubeconform, and
+# the peer tools; and puts the CRDs of the Prometheus operator there. Puts what the cluster's node runs into .build/bin/node, out of Debian's packages
+# where there is apt-get; nothing is installed.
 #
-# usage: hack/build-tools.sh [NAME...]    all of them without a name
+# usage: hack/build-tools.sh [NAME...]    all of them but helm3 without a name
 #
 # A tool is built again only when its sources, its pinned modules, the Go toolchain or this script have changed.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 bin=$root/.build/bin
-all='cluster registry crane regctl skopeo oras manifest-tool containerd node'
+all='cluster registry crane regctl skopeo oras manifest-tool containerd helm kubeconform monitoring-crds node'
+# What is built only when it is named.
+more='helm3'
 
 # What skopeo would need C libraries for, and what it is not used with: a Docker daemon, local container storage.
 skopeo_without='containers_image_openpgp containers_image_docker_daemon_stub containers_image_storage_stub
@@ -20,9 +23,9 @@ node_packages='containerd runc containernetworking-plugins nftables'
 
 main() {
 	for name in "$@"; do
-		case " $all " in
+		case " $all $more " in
 		*" $name "*) ;;
-		*) fail "no tool is called '$name'; there are: $all" ;;
+		*) fail "no tool is called '$name'; there are: $all $more" ;;
 		esac
 	done
 	# shellcheck disable=SC2086 # a list of words
@@ -47,10 +50,10 @@ Get it from https://go.dev/dl/ (any 1.26 or later)."
 build() {
 	name=$1
 	key=$(key)
-	if [ -x "$bin/$name" ] && [ "$(cat "$bin/.$name.key" 2>/dev/null)" = "$key" ]; then
+	if [ -e "$bin/$name" ] && [ "$(cat "$bin/.$name.key" 2>/dev/null)" = "$key" ]; then
 		return
 	fi
-	printf 'building %-14s' "$name" >&2
+	printf 'building %-16s' "$name" >&2
 	[ "$name" != cluster ] || printf '(some minutes the first time) ' >&2
 	started=$(date +%s)
 	if ! compile >"$root/.build/$name.log" 2>&1; then
@@ -83,6 +86,23 @@ compile() {
 -X $version.gitTreeState=clean -X $version.gitCommit=unknown" .
 		;;
 	registry | containerd) set -- -ldflags '-s -w' . ;;
+	monitoring-crds)
+		# Files of a module, pinned and checked as all are; nothing is compiled.
+		module=$(sed -n 's|^require \([^ ]*\) .*|\1|p' go.mod)
+		go mod download "$module"
+		for kind in podmonitors servicemonitors prometheusrules; do
+			cat "$(go list -m -f '{{.Dir}}' "$module")/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml"
+		done >"$bin/.$name.new"
+		return
+		;;
+	helm3)
+		# Else it takes every cluster that it is not told of for one of 1.20.
+		client=$(go list -m -f '{{.Version}}' k8s.io/client-go)
+		minor=${client#v0.}
+		of=helm.sh/helm/v3/pkg
+		set -- -ldflags "-s -w -X $of/chartutil.k8sVersionMajor=1 -X $of/chartutil.k8sVersionMinor=${minor%%.*} \
+-X $of/lint/rules.k8sVersionMajor=1 -X $of/lint/rules.k8sVersionMinor=${minor%%.*}" "$(sed -n 's|^tool ||p' go.mod)"
+		;;
 	# The package that the go.mod names as its tool.
 	*) set -- -tags "$skopeo_without" -ldflags '-s -w' "$(sed -n 's|^tool ||p' go.mod)" ;;
 	esac

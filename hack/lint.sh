@@ -1,5 +1,5 @@
 #!/bin/sh
-# Formatting and lints. What may be absent (shellcheck, cargo-deny) is used where it is installed.
+# Formatting and lints. What may be absent (shellcheck, actionlint, cargo-deny) is used where it is installed.
 set -eu
 
 cd "$(dirname -- "$0")/.."
@@ -20,6 +20,9 @@ fi
 
 if command -v shellcheck >/dev/null; then
 	step shellcheck hack/*.sh e2e/cluster/*.sh .ci/run
+fi
+if command -v actionlint >/dev/null; then
+	step actionlint
 fi
 if command -v cargo-deny >/dev/null; then
 	step cargo deny --offline check bans licenses sources

@@ -11,6 +11,9 @@ use serde_json::Value;
 // `#[kube(group = ..)]` takes literals only; tests/generated.rs holds them to this.
 pub const GROUP: &str = "multiarch.dev";
 
+/// Where the chart has its copies of the CRDs' files, which Helm takes from nowhere else; seen from crds/.
+pub const CHART: &str = "../charts/multiarch-operator/files/crds";
+
 /// The command that writes the CRDs' files.
 pub const REGENERATE: &str = "cargo run -p multiarch-crds --bin crdgen";
 

@@ -9,7 +9,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::{CustomResourceExt, Resource};
 use multiarch_crds::{
-    GROUP, REGENERATE, files,
+    CHART, GROUP, REGENERATE, files,
     v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus, VERSION},
 };
 use serde_json::{Value, json};
@@ -58,6 +58,8 @@ fn the_committed_files_are_what_the_types_generate() {
             read(&file) == text,
             "crds/{file} is not what the types generate: run `{REGENERATE}` and commit it"
         );
+        let of_chart = read(&format!("{CHART}/{file}"));
+        assert!(of_chart == text, "{CHART}/{file} is not: run `{REGENERATE}` and commit it");
     }
 }
 

@@ -43,6 +43,25 @@ pub fn operator() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The operator's image of the same build, as hack/image.sh leaves it: image.tar, layout/, sbom.cdx.json and digest.
+pub fn image() -> Result<PathBuf> {
+    let folder = workspace().join(".build/image/dev");
+    let (image, operator) = (folder.join("image.tar"), operator()?);
+    let made = |path: &Path| path.metadata().and_then(|about| about.modified());
+    let Ok(newer) = made(&image) else {
+        bail!("there is no {}: run `hack/image.sh --dev` first", image.display());
+    };
+    let older = made(&operator).with_context(|| format!("no {}", operator.display()))?;
+    if newer < older {
+        bail!(
+            "{} is older than {}: run `hack/image.sh --dev`",
+            image.display(),
+            operator.display()
+        );
+    }
+    Ok(folder)
+}
+
 /// `target/debug`: the folder of a binary, and the one above that of a test.
 fn profile_folder() -> Result<PathBuf> {
     let exe = env::current_exe().context("failed to find the running program")?;

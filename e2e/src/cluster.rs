@@ -14,9 +14,14 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde_json::json;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use crate::bin::{tool, workspace};
+use crate::{
+    bin::{tool, workspace},
+    helm::{Helm, Release},
+    operator::{NAMESPACE, SERVICE_ACCOUNT},
+};
 
 /// The switch by which a user names a cluster of their own. Nothing else, `KUBECONFIG` included, ever does.
 pub const OWN_CLUSTER: &str = "MULTIARCH_E2E_KUBECONFIG";
@@ -65,6 +70,17 @@ impl Cluster {
 
     /// Starts a control plane that serves the kinds in the folder `crds`, in a folder that is removed with it.
     pub async fn start(crds: &Path) -> Result<Self> {
+        let cluster = Self::launch(crds).await?;
+        cluster.grant().await?;
+        Ok(cluster)
+    }
+
+    /// Starts one that has nothing of ours: whoever installs the chart has it make the kinds, and the rights.
+    pub async fn start_bare() -> Result<Self> {
+        Self::launch(Path::new("")).await
+    }
+
+    async fn launch(crds: &Path) -> Result<Self> {
         // What is missing is told before there is anything to remove.
         let program = tool("cluster")?;
         tool("kubectl")?;
@@ -72,7 +88,7 @@ impl Cluster {
         let folder = folder.context("failed to make a folder for the control plane")?.keep();
         let mut command = in_scratch(&program, &folder);
         command.arg("--crds").arg(crds);
-        Self::with_rights(command).await
+        Self::supervised(command).await
     }
 
     /// Starts one with a node, whose pods run, in a folder that is removed with it. Nothing of ours is applied: a chart does that.
@@ -90,14 +106,8 @@ impl Cluster {
     pub async fn start_in(folder: &Path, crds: &Path) -> Result<Self> {
         let mut command = Command::new(tool("cluster")?);
         command.args(["up", "--until-stdin-closes", "--dir"]).arg(folder).arg("--crds").arg(crds);
-        Self::with_rights(command).await
-    }
-
-    async fn with_rights(command: Command) -> Result<Self> {
         let cluster = Self::supervised(command).await?;
-        for file in ["rbac.yaml", "rbac-leases.yaml", "user-roles.yaml"] {
-            cluster.apply(&templates().join(file)).await?;
-        }
+        cluster.grant().await?;
         Ok(cluster)
     }
 
@@ -136,9 +146,7 @@ impl Cluster {
         );
         let cluster = Self { kubeconfig, supervisor: None };
         cluster.apply(&workspace().join("crds")).await?;
-        for file in ["rbac.yaml", "rbac-leases.yaml", "user-roles.yaml"] {
-            cluster.apply(&templates().join(file)).await?;
-        }
+        cluster.grant().await?;
         Ok(cluster)
     }
 
@@ -187,6 +195,24 @@ impl Cluster {
         self.kubectl(apply.into_iter().chain(what)).await
     }
 
+    /// Applies the YAML `text`, each object in its own namespace or in `default`.
+    pub async fn apply_text(&self, text: &str) -> Result<()> {
+        let file =
+            tempfile::NamedTempFile::with_suffix(".yaml").context("failed to make a file")?;
+        std::fs::write(file.path(), text).context("failed to write a file")?;
+        self.apply(file.path()).await
+    }
+
+    /// Gives the operator a namespace, and the rights that the chart gives it, to users theirs.
+    async fn grant(&self) -> Result<()> {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
+        });
+        let release = Release { name: SERVICE_ACCOUNT, namespace: NAMESPACE, values: &json!({}) };
+        let rights = Helm::new()?.template(release, &RIGHTS).await?;
+        self.apply_text(&format!("{namespace}\n---\n{rights}")).await
+    }
+
     async fn apply(&self, file: &Path) -> Result<()> {
         let arguments =
             ["apply", "--server-side", "--force-conflicts", "--filename"].map(OsStr::new);
@@ -215,10 +241,9 @@ fn in_scratch(program: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Where what a user installs is: the operator's rights, and the users'.
-fn templates() -> PathBuf {
-    workspace().join("charts/multiarch-operator/templates")
-}
+/// The chart's templates with the operator's rights, and the users'.
+pub const RIGHTS: [&str; 4] =
+    ["serviceaccount.yaml", "rbac.yaml", "rbac-leases.yaml", "user-roles.yaml"];
 
 /// A client of whoever `kubeconfig` is for.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {

@@ -25,9 +25,9 @@ use crate::{
     proxy::client,
 };
 
-/// Where rbac.yaml puts the ServiceAccount.
+/// Where the release is that the tests have, and so the ServiceAccount.
 pub const NAMESPACE: &str = "multiarch-system";
-/// Its name, and that of the ClusterRole.
+/// The name of the release, and so of the ServiceAccount and the ClusterRole.
 pub const SERVICE_ACCOUNT: &str = "multiarch-operator";
 
 /// What tests want to see.
@@ -198,6 +198,25 @@ impl Operator {
     pub fn logs(&self) -> Result<String> {
         self.process.logs()
     }
+}
+
+/// What `multiarch-operator check` says with `flags` (`check` and its own among them), as the ServiceAccount in `home`: whether
+/// nothing is missing, and its lines.
+pub async fn check(
+    cluster: &Cluster,
+    folder: &Path,
+    home: &str,
+    flags: &[String],
+) -> Result<(bool, String)> {
+    let kubeconfig = folder.join("check.kubeconfig");
+    fs::write(&kubeconfig, service_account_kubeconfig(cluster, home).await?)
+        .context("failed to write a kubeconfig")?;
+    let mut command = Command::new(bin::operator()?);
+    command.args(flags).env_clear().env("HOME", folder).env("KUBECONFIG", kubeconfig);
+    let output = command.output().await.context("failed to run the check")?;
+    let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr));
+    ensure!(!out.is_empty(), "the check says nothing: {err}");
+    Ok((output.status.success(), String::from_utf8_lossy(&out).into_owned()))
 }
 
 /// Starts the process, and waits until it listens.

@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 pub use self::{
     containerd::containerd_for,
-    crane::{config, crane, crane_for, validate},
+    crane::{config, crane, crane_for, crane_push, validate},
     makers::{Maker, make},
     oras::{attach, discover},
     regctl::regctl,

@@ -1,8 +1,8 @@
 //! Every flag and its environment variable, in one struct.
 
-use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
     leader::Timing,
@@ -98,8 +98,8 @@ pub struct Args {
     pub shutdown_grace: Duration,
 
     /// How many objects are worked on at once. Those that name the same registries are at most half of them, so that
-    /// a registry that is slow does not hold up the objects of others. As many copies that take longer than a minute, and as
-    /// many deletions, go on beside them.
+    /// a registry that is slow does not hold up the objects of others. Half as many copies that take longer than a minute, and
+    /// as many deletions, go on beside them.
     #[arg(long, env = "MULTIARCH_CONCURRENT", value_name = "N", default_value = "8")]
     pub concurrent: NonZeroU16,
 
@@ -216,6 +216,43 @@ pub struct Args {
     /// How it is logged.
     #[arg(long, env = "MULTIARCH_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
     pub log_format: LogFormat,
+
+    /// What to do instead of working.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does beside working. Flags of the operator go before its name.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Say whether an operator with these flags has all that it needs of its cluster: the API server, the CRD with its
+    /// fields, and its rights. Exit code 1 where something is missing.
+    Check(Check),
+}
+
+/// What is to be checked.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Check {
+    /// The namespaces whose Secrets it must be allowed to get, with commas; none where this is empty. All that are watched
+    /// where it is not given.
+    #[arg(long, value_name = "NAMESPACES")]
+    pub secrets_in: Option<Namespaces>,
+}
+
+/// Names of namespaces, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces(pub Vec<String>);
+
+impl FromStr for Namespaces {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',')
+            .filter(|_| !text.is_empty())
+            .map(namespace)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
 /// Form of the log lines.
@@ -383,6 +420,21 @@ mod tests {
         for alone in [&both[..1], &both[1..], &["--credential-provider-allow=a=r.io"]] {
             assert!(parse(alone).is_err(), "{alone:?}");
         }
+    }
+
+    #[test]
+    fn checks_with_the_flags_that_it_would_work_with() {
+        let secrets = |more: &[&str]| {
+            let args = parse(&[&["--watch-namespace=a,b", "check"], more].concat()).unwrap();
+            let Some(Command::Check(check)) = args.command else { panic!("no check") };
+            assert_eq!(args.watch_namespace, ["a", "b"]);
+            check.secrets_in.map(|namespaces| namespaces.0)
+        };
+        assert_eq!(secrets(&[]), None);
+        assert_eq!(secrets(&["--secrets-in="]), Some(Vec::new()));
+        assert_eq!(secrets(&["--secrets-in=a,b"]), Some(vec!["a".into(), "b".into()]));
+        assert!(parse(&["check", "--secrets-in=a,"]).is_err() && parse(&["chekc"]).is_err());
+        assert_eq!(parse(&[]).unwrap().command, None);
     }
 
     #[test]

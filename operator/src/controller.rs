@@ -82,7 +82,7 @@ pub struct Options {
     pub allowed: Vec<Prefix>,
     /// Who gives the operator's own credential, and to whom.
     pub providers: Arc<Providers>,
-    /// How many objects are worked on at once, beside as many long copies and as many deletions.
+    /// How many objects are worked on at once, beside half as many long copies and as many deletions.
     pub concurrent: NonZeroU16,
     /// Over how much time objects with which all was well are spread after a start; no longer than an
     /// interval, for each of them.
@@ -332,9 +332,11 @@ fn hint(error: &watcher::Error) -> Option<&'static str> {
             "the API server refused the credential: print a new kubeconfig, or give the Pod its token",
         ),
         403 => Some(
-            "the operator lacks rights: apply charts/multiarch-operator/templates/rbac.yaml, or with --watch-namespace rbac-namespaced.yaml beside it",
+            "the operator lacks rights: the chart gives them (rbac.create, rbac.scope), and `multiarch-operator check` names them",
         ),
-        404 => Some("the API server does not know MultiArchImages: kubectl apply -f crds/"),
+        404 => Some(
+            "the API server does not know MultiArchImages: install the chart with crds.enabled, or kubectl apply -f crds/",
+        ),
         _ => None,
     }
 }

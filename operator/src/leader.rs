@@ -367,7 +367,7 @@ fn hint(error: &LeaseError) -> Option<&'static str> {
             "the API server refused the credential: print a new kubeconfig, or give the Pod its token",
         ),
         403 => Some(
-            "the operator lacks rights on this Lease: apply charts/multiarch-operator/templates/rbac-leases.yaml, whose Role names it, or name another one by --leader-election-lease and --leader-election-namespace",
+            "the operator lacks rights on this Lease: the chart's Role names those of its shards (rbac.create); else name another one by --leader-election-lease and --leader-election-namespace",
         ),
         404 => {
             Some("there is no such namespace: --leader-election-namespace names one that there is")
@@ -398,7 +398,7 @@ mod tests {
 
     #[rstest]
     #[case::credential(401, Some("kubeconfig"))]
-    #[case::rights(403, Some("rbac-leases.yaml"))]
+    #[case::rights(403, Some("rbac.create"))]
     #[case::namespace(404, Some("--leader-election-namespace"))]
     #[case::away(503, None)]
     fn says_what_to_do(#[case] code: u16, #[case] words: Option<&str>) {

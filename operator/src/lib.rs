@@ -28,6 +28,7 @@ pub mod shutdown;
 pub mod admin;
 pub mod args;
 pub mod backoff;
+pub mod check;
 pub mod events;
 pub mod metrics;
 pub mod selector;

@@ -1,13 +1,23 @@
-//! The operator: parses its flags, and starts the controller and the admin server.
+//! The operator: parses its flags, and starts the controller and the admin server, or checks what they would need.
 
-use std::{fs, io::IsTerminal, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Parser;
 use kube::{Client, Config};
 use multiarch_operator::{
     admin::Admin,
-    args::{Args, LogFormat},
+    args::{self, Args, Command, LogFormat},
+    check::{
+        self, Finding,
+        rights::{Needs, rights},
+    },
     controller::{self, Controller},
     keychain::providers::{Provider, Providers},
     leader::{self, Term},
@@ -34,7 +44,7 @@ const WATCH: Duration = Duration::from_secs(150);
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     start_log(&args)?;
     // One provider for kube and for registries, before either makes a connection.
@@ -73,6 +83,11 @@ async fn main() -> anyhow::Result<()> {
         observe_token,
         ..Options::default()
     })?;
+    if let Some(Command::Check(asked)) = &args.command {
+        // What is wrong with the flags, or with files that they name, has been told by now.
+        let watched = &args.watch_namespace;
+        return check(&clients.asks, watched, asked, election.as_ref()).await;
+    }
     let observed = Arc::clone(&metrics);
     let observe = Arc::new(move |of: &Use| observed.shared(of));
     // A clone is the same client.
@@ -128,7 +143,26 @@ async fn main() -> anyhow::Result<()> {
         served.context("the admin server panicked")?.context("the admin server failed")?;
     }
     info!("stopped");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a line for each thing that is needed.
+async fn check(
+    client: &Client,
+    watched: &[String],
+    asked: &args::Check,
+    election: Option<&leader::Options>,
+) -> anyhow::Result<ExitCode> {
+    let lease = election.map(|of| (of.namespace.as_str(), of.lease.as_str()));
+    let secrets = asked.secrets_in.as_ref().map(|namespaces| namespaces.0.as_slice());
+    let needs = Needs { namespaces: watched, secrets, lease };
+    let found = check::check(client, &rights(needs)).await;
+    let mut out = std::io::stdout().lock();
+    for finding in &found {
+        writeln!(out, "{finding}").context("failed to print")?;
+    }
+    let fine = found.iter().all(|finding| matches!(finding, Finding::Fine(_)));
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Those of the kubelet's config, where there is one.

@@ -1,5 +1,7 @@
 //! crane: a second opinion on the manifest, on the choice of an image, and on whether all of it is there and true.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -41,4 +43,10 @@ pub async fn config(registry: &Registry, of: &str) -> Result<Value> {
 pub async fn validate(registry: &Registry, of: &str) -> Result<()> {
     let reference = registry.uncounted(of);
     run(registry, "crane", &["validate", "--insecure", "--remote", &reference]).await.map(drop)
+}
+
+/// Pushes an image that lies in a folder as OCI lays it out.
+pub async fn crane_push(registry: &Registry, layout: &Path, to: &str) -> Result<()> {
+    let (from, to) = (layout.to_string_lossy(), registry.uncounted(to));
+    run(registry, "crane", &["push", "--insecure", &from, &to]).await.map(drop)
 }

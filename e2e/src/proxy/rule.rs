@@ -97,6 +97,12 @@ impl Rule {
         begins && matches!(self.answer, Answer::Lost)
     }
 
+    /// Whether what is being uploaded may break off, because its source does.
+    #[must_use]
+    pub fn breaks_uploads(&self) -> bool {
+        matches!(self.which, Which::Operation(Operation::GetBlob))
+    }
+
     /// What it is for.
     #[must_use]
     pub fn asked(&self) -> String {

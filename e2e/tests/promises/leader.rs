@@ -110,7 +110,7 @@ async fn without_rights_on_the_lease_it_waits_and_says_so() -> Result<()> {
         let flags = ["--leader-elect", "--leader-election-namespace=default"];
         let second = s.replica_with("second", &flags).await?;
         second.await_log("--leader-election-namespace", SOON).await?;
-        assert!(second.logs()?.contains("rbac-leases.yaml"));
+        assert!(second.logs()?.contains("rbac.create"));
         assert!(!second.leads().await?);
         Ok(())
     })

@@ -59,4 +59,7 @@ mod shutdown;
 mod admission;
 mod examples;
 mod from_scripts;
+#[cfg(target_os = "linux")]
+mod image;
+mod release;
 mod unreadable;

@@ -32,7 +32,10 @@ async fn an_api_server_that_was_away_is_followed_again() -> Result<()> {
         s.operator.await_lead(SOON).await?;
         let mut second = s.replica("second").await?;
         s.push("app:1", &ONE).await?;
-        let before = s.apply_until(&s.spec("app", "app:1", &ONE), "True/Succeeded").await?;
+        // So soon is it looked at after a start, where all was well.
+        let mut spec = s.spec("app", "app:1", &ONE);
+        spec.spec["interval"] = "30s".into();
+        let before = s.apply_until(&spec, "True/Succeeded").await?;
         second.kill().await?;
 
         s.cluster.stop_api_server().await?;

@@ -1,7 +1,5 @@
 //! The role that users install lets the operator do what it must, and nothing more.
 
-use std::ffi::OsStr;
-
 use anyhow::{Context, Result};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -10,9 +8,11 @@ use kube::{Api, Client, api::PostParams};
 use multiarch_e2e::{
     bin::{self, workspace},
     cluster::Cluster,
+    helm::{Helm, Release},
     namespace::Namespace,
     operator::{NAMESPACE, SERVICE_ACCOUNT},
 };
+use serde_json::json;
 use tokio::process::Command;
 
 /// group, resource, subresource, and the verbs that are allowed.
@@ -77,14 +77,12 @@ async fn the_operator_of_a_namespace_may_do_the_same_there_and_nothing_elsewhere
     let cluster = Cluster::shared().await?;
     let client = cluster.client().await?;
     let namespace = Namespace::create(&client).await?;
-    let file = workspace().join("charts/multiarch-operator/rbac-namespaced.yaml");
     // The ServiceAccount of multiarch-system has the ClusterRole in this cluster.
-    let role = std::fs::read_to_string(file)?.replace(NAMESPACE, &namespace.name);
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("rbac.yaml");
-    std::fs::write(&file, role)?;
-    let apply = ["apply", "--namespace", &namespace.name, "--filename"].map(OsStr::new);
-    cluster.kubectl(apply.into_iter().chain([file.as_os_str()])).await?;
+    let values = json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": [namespace.name]});
+    let release = Release { name: SERVICE_ACCOUNT, namespace: &namespace.name, values: &values };
+    let rights = Helm::new()?.template(release, &["serviceaccount.yaml", "rbac.yaml"]).await?;
+    assert!(!rights.contains("Cluster"), "{rights}");
+    cluster.apply_text(&rights).await?;
     let operator = Who::account(&namespace.name);
     operator.may_exactly(&client, &namespace.name, &ALLOWED).await?;
     let nothing = ALLOWED

@@ -1,7 +1,5 @@
 //! The operator's right to Secrets, bound namespace by namespace: where it is not bound, objects are told so, and the others are served; and no log has one.
 
-use std::ffi::OsStr;
-
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
@@ -14,6 +12,7 @@ use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     await_condition::{SOON, await_condition},
     cluster::Cluster,
+    helm::{Helm, Release},
     images::Image,
     namespace::Namespace,
     operator::{NAMESPACE, Operator, SERVICE_ACCOUNT},
@@ -43,33 +42,6 @@ const NEVER: [Right; 6] = [
     ("rbac.authorization.k8s.io", "roles", "", &[]),
     ("rbac.authorization.k8s.io", "rolebindings", "", &[]),
 ];
-
-fn rules(rights: &[Right]) -> Vec<Value> {
-    let rule = |(group, resource, subresource, verbs): &Right| {
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        let resource = format!("{resource}{slash}{subresource}");
-        json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
-    };
-    rights.iter().map(rule).collect()
-}
-
-/// A role, and its binding to the operator's ServiceAccount in `home`. Of a `namespace`, or of the cluster.
-fn bound(name: &str, rights: &[Right], namespace: Option<&str>, home: &str) -> [Value; 2] {
-    let api = "rbac.authorization.k8s.io";
-    let scope = if namespace.is_some() { "" } else { "Cluster" };
-    let (kind, metadata) = (format!("{scope}Role"), json!({"name": name, "namespace": namespace}));
-    [
-        json!({
-            "apiVersion": format!("{api}/v1"), "kind": kind, "metadata": metadata,
-            "rules": rules(rights),
-        }),
-        json!({
-            "apiVersion": format!("{api}/v1"), "kind": format!("{kind}Binding"), "metadata": metadata,
-            "roleRef": {"apiGroup": api, "kind": kind, "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": home}],
-        }),
-    ]
-}
 
 /// An object, with a Secret that lets it push.
 async fn apply(client: &Client, namespace: &str, registry: &Registry, name: &str) -> Result<()> {
@@ -109,15 +81,14 @@ async fn a_namespace_without_it_is_told_and_the_others_are_served() -> Result<()
     let (with, without) = (Namespace::create(&client).await?, Namespace::create(&client).await?);
     let folder = tempfile::tempdir()?;
     let home = with.name.as_str();
-    let account = ["create", "serviceaccount", SERVICE_ACCOUNT, "--namespace", home];
-    cluster.kubectl(account).await?;
-    let everywhere = bound(&format!("multiarch-{home}"), &EVERYWHERE, None, home);
-    let here = bound("multiarch-secrets", &[SECRETS], Some(home), home);
-    let file = folder.path().join("rbac.json");
-    let items: Vec<_> = everywhere.into_iter().chain(here).collect();
-    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
-    let apply_file = ["apply", "--filename"].map(OsStr::new);
-    cluster.kubectl(apply_file.into_iter().chain([file.as_os_str()])).await?;
+    let role = format!("multiarch-{home}");
+    let values = json!({
+        "fullnameOverride": role, "serviceAccount": {"name": SERVICE_ACCOUNT},
+        "rbac": {"secrets": "PerNamespace", "secretNamespaces": [home]},
+    });
+    let release = Release { name: SERVICE_ACCOUNT, namespace: home, values: &values };
+    let templates = ["serviceaccount.yaml", "rbac.yaml", "rbac-secrets.yaml"];
+    cluster.apply_text(&Helm::new()?.template(release, &templates).await?).await?;
 
     // Exactly that, by the API server's own word.
     let operator = Who::account(home);
@@ -144,14 +115,16 @@ async fn a_namespace_without_it_is_told_and_the_others_are_served() -> Result<()
     assert_eq!(registry.digest("blind:1").await?, None, "{}", started.logs()?);
 
     // Once it is bound there too, nothing else has to be done.
-    let there = bound("multiarch-secrets", &[SECRETS], Some(&without.name), home);
-    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": there}).to_string())?;
-    cluster.kubectl(apply_file.into_iter().chain([file.as_os_str()])).await?;
+    let secrets = format!("{role}-secrets");
+    let (role_flag, account) =
+        (format!("--clusterrole={secrets}"), format!("--serviceaccount={home}:{SERVICE_ACCOUNT}"));
+    let command = ["create", "rolebinding", &secrets, "--namespace", &without.name];
+    cluster.kubectl(command.into_iter().chain([role_flag.as_str(), &account])).await?;
     until(&client, &without.name, "blind", "True/Succeeded").await?;
-    let role = format!("multiarch-{home}");
-    for kind in ["clusterrolebinding", "clusterrole"] {
-        cluster.kubectl(["delete", kind, role.as_str()]).await?;
+    for of_cluster in ["clusterrolebinding", "clusterrole"].map(|kind| format!("{kind}/{role}")) {
+        cluster.kubectl(["delete", of_cluster.as_str()]).await?;
     }
+    cluster.kubectl(["delete", "clusterrole", secrets.as_str()]).await?;
     with.delete().await?;
     without.delete().await
 }

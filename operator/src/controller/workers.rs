@@ -69,19 +69,25 @@ pub(super) fn hosts(object: &MultiArchImage, is_deleted: bool) -> Hosts {
     Arc::new(named.map(|image: Reference| image.repository().host().to_owned()).collect())
 }
 
-/// How many workers there are where each kind of work has `all`.
+/// How many workers there are of all kinds, where there are `all` for runs.
 pub(super) fn most(all: NonZeroU16) -> u16 {
-    all.get().saturating_mul(3)
+    all.get().saturating_mul(2).saturating_add(long(all))
+}
+
+fn long(all: NonZeroU16) -> u16 {
+    all.get().div_ceil(2)
 }
 
 impl<K: Clone + Eq + Hash> Workers<K> {
-    /// `all` of them for each kind of work, and those that are called.
+    /// `all` of them, half as many for copies that take long, since those keep what they read, and as many for deletions; and those
+    /// that are called.
     pub(super) fn new(all: NonZeroU16) -> (Self, impl Stream<Item = K> + Send + 'static)
     where
         K: Send + 'static,
     {
-        let shift = || Shift::of(usize::from(all.get()));
-        let shifts = Shifts { runs: shift(), copies: shift(), deletions: shift() };
+        let of = |all: u16| Shift::of(usize::from(all));
+        let (runs, deletions) = (of(all.get()), of(all.get()));
+        let shifts = Shifts { runs, copies: of(long(all)), deletions };
         let (calls, called) = mpsc::unbounded();
         (Self { shifts: Arc::new(Mutex::new(shifts)), calls }, called)
     }
@@ -367,14 +373,15 @@ mod tests {
 
     #[test]
     fn copies_that_take_long_make_room_for_others_of_the_same() {
-        let (workers, mut calls) = workers(4);
+        let (workers, mut calls) = workers(8);
         let enter = |object: u32| workers.enter(&object, &of("a"));
         let (mut first, mut second) = (enter(0).unwrap(), enter(1).unwrap());
+        let _others = (enter(10).unwrap(), enter(11).unwrap());
         assert!(enter(2).is_none() && enter(3).is_none());
         assert!(first.takes_long(&0) && second.takes_long(&1));
         assert_eq!(called(&mut calls), [2, 3], "those that wait have their workers");
         let (mut third, _other) = (enter(2).unwrap(), enter(3).unwrap());
-        assert!(!third.takes_long(&2), "as many copies of one group as there may be runs of it");
+        assert!(!third.takes_long(&2), "of four long copies at once two are of one group");
         drop(third);
         // One that comes meanwhile, since it was edited, is looked at as others are.
         let edited = enter(2).unwrap();
@@ -458,7 +465,7 @@ mod tests {
                 for work in [Work::Run, Work::Copy, Work::Deletion] {
                     let shift = shifts.of(work);
                     let busy = at_work.iter().filter(|(_, worker)| worker.work == work).count();
-                    prop_assert_eq!(busy + shift.called.len() + shift.free, usize::from(all));
+                    prop_assert_eq!(busy + shift.called.len() + shift.free, shift.all);
                     for hosts in shift.waiting.values() {
                         prop_assert!(!shift.may(hosts));
                     }
@@ -478,7 +485,7 @@ mod tests {
             for shift in lock(&workers.shifts).each() {
                 prop_assert!(shift.waiting.is_empty() && shift.called.is_empty());
                 prop_assert!(shift.groups.is_empty() && shift.hosts.is_empty());
-                prop_assert_eq!(shift.free, usize::from(all));
+                prop_assert_eq!(shift.free, shift.all);
             }
         }
     }

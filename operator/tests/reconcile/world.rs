@@ -232,12 +232,14 @@ impl World {
         let stage = Stage::default();
         self.store.forget();
         let timeout = self.spec.timeout.into();
-        let (run, blob) = {
-            let mut attempt = std::pin::pin!(self.attempt(&stage, requested));
-            // Which blob it is at is seen while it still is.
-            (tokio::time::timeout(timeout, &mut attempt).await, stage.blob())
+        let ended = {
+            let mut attempt =
+                Box::pin(tokio::time::timeout(timeout, self.attempt(&stage, requested)));
+            let ended = attempt.as_mut().await;
+            // As in the controller, it is dropped only when it was told what the run was at.
+            ended.map_err(|_| stage.blob())
         };
-        let run = run.unwrap_or_else(|_| {
+        let run = ended.unwrap_or_else(|blob| {
             let now = blob.map(|blob| (self.generation, blob));
             let again = now.as_ref().filter(|now| self.cut_off.as_ref() == Some(now));
             let again = again.map(|(_, blob)| blob);

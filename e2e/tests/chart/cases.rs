@@ -1,0 +1,148 @@
+//! The sets of values that people have, by name.
+
+use serde_json::{Value, json};
+
+/// A certificate's form; whose it is does not matter here.
+pub(crate) const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+pub(crate) fn cases() -> Vec<(&'static str, Value)> {
+    vec![
+        ("default", json!({})),
+        (
+            "one-replica",
+            json!({"replicaCount": 1, "leaderElection": {"enabled": false}, "strategy": {"type": "Recreate"}}),
+        ),
+        ("scaled-by-others", json!({"replicaCount": null})),
+        ("no-pods", json!({"replicaCount": 0})),
+        (
+            "mirrored-image",
+            json!({
+                "global": {"imageRegistry": "registry.corp.example:5000", "else": {"is": "open"}},
+                "image": {"tag": "1.2.3", "digest": format!("sha256:{}", "0a".repeat(32)), "pullPolicy": "Always"},
+                "imagePullSecrets": [{"name": "pull"}],
+            }),
+        ),
+        (
+            "namespaced",
+            json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": ["team-a", "team-b"], "crds": {"enabled": false}}),
+        ),
+        (
+            "secrets-per-namespace",
+            json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": ["team-a", "team-b"]}}),
+        ),
+        (
+            "namespaced-secrets-of-one",
+            json!({
+                "rbac": {"scope": "Namespaced", "secrets": "PerNamespace", "secretNamespaces": ["team-a"]},
+                "watchNamespaces": ["team-a", "team-b"],
+            }),
+        ),
+        ("shards", json!({"shards": ["a", "b"]})),
+        (
+            "own-rights",
+            json!({"rbac": {"create": false}, "serviceAccount": {"create": false, "name": "mine"}}),
+        ),
+        (
+            "service-monitor",
+            json!({"metrics": {
+                "serviceMonitor": {
+                    "enabled": true, "labels": {"release": "prometheus"}, "interval": "1m", "scrapeTimeout": "10s",
+                    "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+                    "metricRelabelings": [{"action": "drop", "sourceLabels": ["__name__"], "regex": "x"}],
+                },
+                "prometheusRule": {"enabled": true, "namespace": "monitoring"},
+                "dashboard": {"enabled": true, "annotations": {"grafana_folder": "Registries"}},
+            }}),
+        ),
+        (
+            "pod-monitor",
+            json!({"metrics": {"podMonitor": {"enabled": true, "interval": "30s"}, "service": {"enabled": false}}}),
+        ),
+        ("network-open", json!({"networkPolicy": {"enabled": true}})),
+        (
+            "network-restricted",
+            json!({"networkPolicy": {
+                "enabled": true, "egress": "Restricted", "registryPorts": [443, 5000],
+                "extraEgress": [{"to": [{"namespaceSelector": {}}], "ports": [{"port": 3128, "protocol": "TCP"}]}],
+                "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            }}),
+        ),
+        (
+            "ca-secret",
+            json!({"caBundle": {"existingSecret": {"name": "corp-ca", "key": "bundle.pem"}}}),
+        ),
+        ("ca-configmap", json!({"caBundle": {"existingConfigMap": {"name": "corp-ca"}}})),
+        ("ca-inline", json!({"caBundle": {"inline": PEM}})),
+        ("credential-providers", credential_providers()),
+        ("everything", everything()),
+    ]
+}
+
+/// A cloud's plugin, out of an image of its own.
+fn credential_providers() -> Value {
+    json!({
+        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/multiarch"}},
+        "credentialProviders": {
+            "config": {
+                "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig",
+                "providers": [{
+                    "name": "ecr-credential-provider", "matchImages": ["*.dkr.ecr.*.amazonaws.com"],
+                    "defaultCacheDuration": "12h", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+                }],
+            },
+            "allow": ["team-a=123456789012.dkr.ecr.eu-west-1.amazonaws.com/team-a"],
+        },
+        "initContainers": [{
+            "name": "plugins", "image": "registry.example.com/plugins:1",
+            "command": ["cp", "/ecr-credential-provider", "/plugins/"],
+            "volumeMounts": [{"name": "plugins", "mountPath": "/plugins"}],
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+            },
+        }],
+        "extraVolumes": [{"name": "plugins", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "plugins", "mountPath": "/plugins", "readOnly": true}],
+    })
+}
+
+/// What the other sets leave out.
+fn everything() -> Value {
+    json!({
+        "nameOverride": "mai", "fullnameOverride": "publisher",
+        "commonLabels": {"team": "platform"}, "podLabels": {"tier": "infra"},
+        "podAnnotations": {"example.com/a": "b"},
+        "podDisruptionBudget": {"maxUnavailable": "50%"},
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"a": "b"}}, "matchLabelKeys": ["pod-template-hash"],
+        }],
+        "priorityClassName": "system-cluster-critical",
+        "watchNamespaces": ["team-a"],
+        "allowedRegistries": ["registry.example.com:5000/team", "docker.io/library", "[::1]:5000"],
+        "uploadHosts": ["registry.example.com=upload.example.com"],
+        "tokenRealms": ["registry.example.com=https://gitlab.example.com/jwt/auth"],
+        "insecureAllowHTTP": true,
+        // As large as helm writes in no other way than 1.048576e+06 by itself.
+        "cacheMiB": 1_048_576, "terminationGracePeriodSeconds": 1_000_000,
+        "proxy": {
+            "httpsProxy": "http://proxy.corp.example:3128", "httpProxy": "http://proxy.corp.example:3128",
+            "allProxy": "http://proxy.corp.example:3128", "noProxy": ".corp.example,10.0.0.0/8",
+        },
+        "logLevel": "info,multiarch_operator=debug", "logFormat": "text",
+        "admin": {"address": "[::]", "port": 9090},
+        "extraArgs": ["--allow-loopback-registries"],
+        "extraEnv": [{"name": "AWS_REGION", "value": "eu-west-1"}],
+        "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+        "extraContainers": [{
+            "name": "side", "image": "registry.example.com/side:1",
+            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+        }],
+        "extraObjects": [
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"{{ .Release.Name }}-more\"}\n",
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "even-more"}},
+        ],
+        "crds": {"keep": false},
+    })
+}

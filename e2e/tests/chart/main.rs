@@ -1,0 +1,18 @@
+//! The chart: what it renders, what it refuses, what of it is documented, and what a real API server makes of it.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod cases;
+mod own;
+mod yaml;
+
+mod docs;
+mod flags;
+mod golden;
+mod render;
+mod schemas;
+mod subchart;
+mod used;
+
+mod check;
+mod install;
+mod second;

@@ -1,0 +1,55 @@
+//! The chart as a part of another one.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Result, ensure};
+use multiarch_e2e::helm::{Helm, Release, chart};
+use serde_json::{Value, json};
+
+use crate::yaml::{objects, of_kind};
+
+/// A chart that has this one as a dependency, which a value of it turns off.
+fn parent(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder.join("charts"))?;
+    fs::create_dir_all(folder.join("templates"))?;
+    let copied = Command::new("cp").arg("-R").arg(chart()).arg(folder.join("charts")).status()?;
+    ensure!(copied.success());
+    let metadata = json!({
+        "apiVersion": "v2", "name": "platform", "version": "1.0.0", "type": "application",
+        "dependencies": [{
+            "name": "multiarch-operator", "version": "*", "repository": "", "condition": "multiarch-operator.enabled",
+        }],
+    });
+    fs::write(folder.join("Chart.yaml"), metadata.to_string())?;
+    fs::write(
+        folder.join("values.yaml"),
+        "global:\n  imageRegistry: mirror.example.com\n  storageClass: fast\n",
+    )?;
+    Ok(())
+}
+
+async fn rendered(folder: &Path, values: &Value) -> Result<Vec<Value>> {
+    let release = Release { name: "platform", namespace: "platform", values };
+    Ok(objects(&Helm::new()?.template_of(folder, release, &[]).await?))
+}
+
+#[tokio::test]
+async fn a_parent_turns_it_on_and_off_and_shares_what_is_global() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    parent(folder.path())?;
+    for values in [json!({}), json!({"multiarch-operator": {"enabled": true, "shards": ["a"]}})] {
+        let all = rendered(folder.path(), &values).await?;
+        let deployment = of_kind(&all, "Deployment")[0];
+        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert!(image.as_str().unwrap().starts_with("mirror.example.com/"), "{image}");
+        assert_eq!(deployment["metadata"]["name"], "platform-multiarch-operator");
+        assert_eq!(of_kind(&all, "CustomResourceDefinition").len(), 1);
+    }
+    let off = rendered(folder.path(), &json!({"multiarch-operator": {"enabled": false}})).await?;
+    assert!(off.is_empty(), "{off:?}");
+    // Typos are refused there, too.
+    let typo = json!({"multiarch-operator": {"replicas": 3}});
+    let said = rendered(folder.path(), &typo).await.unwrap_err().to_string();
+    assert!(said.contains("'replicas' not allowed"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! pure: what an operator with these flags must be allowed to do.
+
+use std::fmt;
+
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use multiarch_crds::GROUP;
+
+use super::RESOURCE;
+
+/// One thing that it must be allowed to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Right {
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    /// Where; `None` is everywhere.
+    namespace: Option<String>,
+    name: Option<String>,
+    /// What does not work without it.
+    purpose: &'static str,
+}
+
+/// What is needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// The namespaces that are watched; all of them where there is none.
+    pub namespaces: &'a [String],
+    /// The namespaces whose Secrets are needed; those that are watched where it is `None`.
+    pub secrets: Option<&'a [String]>,
+    /// Namespace and name of the Lease, with an election.
+    pub lease: Option<(&'a str, &'a str)>,
+}
+
+type Rule = (&'static str, &'static str, &'static str, &'static [&'static str], &'static str);
+
+/// Wherever objects are watched.
+const EVERYWHERE: [Rule; 5] = [
+    (GROUP, RESOURCE, "", &["get", "list", "watch"], "no object is seen"),
+    (GROUP, RESOURCE, "", &["patch"], "deletionPolicy: Delete does not work"),
+    (GROUP, RESOURCE, "status", &["patch"], "no object has a status"),
+    ("", "serviceaccounts", "", &["get"], "serviceAccountName does not work"),
+    ("", "namespaces", "", &["get"], "a namespace that is deleted waits for registries"),
+];
+const EVENTS: Rule =
+    ("events.k8s.io", "events", "", &["create", "patch"], "no Events tell what happens");
+const SECRETS: Rule = ("", "secrets", "", &["get"], "objects have no credentials");
+const LEASE: [Rule; 2] = [
+    ("coordination.k8s.io", "leases", "", &["create"], "no replica works"),
+    ("coordination.k8s.io", "leases", "", &["get", "update"], "no replica works"),
+];
+
+/// All that `needs` takes.
+#[must_use]
+pub fn rights(needs: Needs<'_>) -> Vec<Right> {
+    let watched = places(needs.namespaces);
+    let secrets = match needs.secrets {
+        None => watched.clone(),
+        Some(listed) => listed.iter().cloned().map(Some).collect(),
+    };
+    let mut all = Vec::new();
+    for place in &watched {
+        for rule in EVERYWHERE.iter().chain([&EVENTS]) {
+            all.extend(of_rule(rule, place.as_deref(), None));
+        }
+    }
+    for place in &secrets {
+        all.extend(of_rule(&SECRETS, place.as_deref(), None));
+    }
+    if let Some((namespace, name)) = needs.lease {
+        let [create, others] = &LEASE;
+        all.extend(of_rule(create, Some(namespace), None));
+        all.extend(of_rule(others, Some(namespace), Some(name)));
+    }
+    all
+}
+
+fn places(namespaces: &[String]) -> Vec<Option<String>> {
+    if namespaces.is_empty() {
+        return vec![None];
+    }
+    namespaces.iter().cloned().map(Some).collect()
+}
+
+fn of_rule<'a>(
+    &(group, resource, subresource, verbs, purpose): &'a Rule,
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+) -> impl Iterator<Item = Right> + 'a {
+    verbs.iter().map(move |verb| Right {
+        verb,
+        group,
+        resource,
+        subresource,
+        namespace: namespace.map(ToOwned::to_owned),
+        name: name.map(ToOwned::to_owned),
+        purpose,
+    })
+}
+
+impl Right {
+    /// As the API server is asked.
+    #[must_use]
+    pub fn attributes(&self) -> ResourceAttributes {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        ResourceAttributes {
+            verb: some(self.verb),
+            group: some(self.group),
+            resource: some(self.resource),
+            subresource: some(self.subresource),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            ..ResourceAttributes::default()
+        }
+    }
+
+    /// What follows, and what to do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let purpose = self.purpose;
+        match (self.resource, &self.namespace) {
+            ("leases", _) => format!(
+                "{purpose}; rbac.create and leaderElection of the chart give the right to this Lease"
+            ),
+            ("secrets", Some(namespace)) => format!(
+                "{purpose} in {namespace}; rbac.secretNamespaces of the chart, or a RoleBinding there, gives it"
+            ),
+            ("secrets", None) => format!(
+                "{purpose}; rbac.secrets of the chart gives it everywhere (Cluster) or by namespace (PerNamespace)"
+            ),
+            _ => format!("{purpose}; rbac.create and rbac.scope of the chart give it"),
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.subresource.is_empty() {
+            write!(f, "/{}", self.subresource)?;
+        }
+        if let Some(name) = &self.name {
+            write!(f, " {name}")?;
+        }
+        match &self.namespace {
+            Some(namespace) => write!(f, " in {namespace}"),
+            None => f.write_str(" in all namespaces"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(needs: Needs<'_>) -> Vec<String> {
+        rights(needs).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn of_the_whole_cluster() {
+        let lease = Some(("multiarch-system", "multiarch-operator"));
+        let needs = Needs { namespaces: &[], secrets: None, lease };
+        let expected = [
+            "get multiarchimages in all namespaces",
+            "list multiarchimages in all namespaces",
+            "watch multiarchimages in all namespaces",
+            "patch multiarchimages in all namespaces",
+            "patch multiarchimages/status in all namespaces",
+            "get serviceaccounts in all namespaces",
+            "get namespaces in all namespaces",
+            "create events in all namespaces",
+            "patch events in all namespaces",
+            "get secrets in all namespaces",
+            "create leases in multiarch-system",
+            "get leases multiarch-operator in multiarch-system",
+            "update leases multiarch-operator in multiarch-system",
+        ];
+        assert_eq!(shown(needs), expected);
+    }
+
+    #[test]
+    fn of_namespaces_and_the_secrets_of_some() {
+        let (both, one) = (["a".to_owned(), "b".to_owned()], ["a".to_owned()]);
+        let needs = Needs { namespaces: &both, secrets: None, lease: None };
+        let all = shown(needs);
+        assert_eq!(all.len(), 20);
+        assert!(all.iter().all(|right| right.ends_with(" in a") || right.ends_with(" in b")));
+        let secrets = |secrets| {
+            let all = shown(Needs { secrets, ..needs });
+            all.into_iter().filter(|right| right.contains("secrets")).collect::<Vec<_>>()
+        };
+        assert_eq!(secrets(Some(&one)), ["get secrets in a"]);
+        assert_eq!(secrets(Some(&[])), [""; 0]);
+    }
+
+    #[test]
+    fn each_says_what_to_do() {
+        let namespaces = ["a".to_owned()];
+        for namespaces in [&[][..], &namespaces] {
+            let needs = Needs { namespaces, secrets: None, lease: Some(("n", "l")) };
+            for right in rights(needs) {
+                assert!(right.remedy().contains("rbac."), "{right}: {}", right.remedy());
+                let asked = right.attributes();
+                assert_eq!(asked.verb.as_deref(), Some(right.verb));
+                assert_eq!(asked.group.is_none(), right.group.is_empty());
+            }
+        }
+    }
+}
