@@ -30,13 +30,14 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     gauges::{count_push, gauges},
+    pipeline::Ended,
     report::{Reporter, Written},
     session::{Known, Sessions},
     spread::Spread,
-    workers::Workers,
+    workers::{Worker, Workers},
 };
 pub use self::{
-    objects::{Objects, watch},
+    objects::{Objects, WatchError, watch, while_watched},
     spread::SPREAD,
     work::{Controller, run},
 };
@@ -78,7 +79,7 @@ pub struct Options {
     pub allowed: Vec<Prefix>,
     /// Who gives the operator's own credential, and to whom.
     pub providers: Arc<Providers>,
-    /// How many objects are worked on at once.
+    /// How many objects are worked on at once, beside half as many long copies and as many deletions.
     pub concurrent: NonZeroU16,
     /// Over how much time objects with which all was well are spread after a start; no longer than an
     /// interval, for each of them.
@@ -156,19 +157,24 @@ async fn reconcile<R: Registry>(
         context.workers.forget(&itself);
         return Ok(Action::await_change());
     }
+    // A worker that waits for it is not to wait for longer.
     if !is_deleted
+        && !context.workers.is_called(&itself)
         && let Ok(object) = &object.0
         && let Some(wait) = context.spread.wait(object, &context.sessions)
     {
         return Ok(Action::requeue(wait));
     }
     let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
-    let worker = context.workers.enter(&itself, &hosts.unwrap_or_default());
+    let hosts = hosts.unwrap_or_default();
+    let worker = if is_deleted {
+        context.workers.delete(&itself, &hosts)
+    } else {
+        context.workers.enter(&itself, &hosts)
+    };
     // Who is called comes by here, so it is seen to wait no more.
     context.metrics.wait(context.workers.waiting());
-    let Some(_worker) = worker else {
-        return Ok(Action::await_change());
-    };
+    let Some(mut worker) = worker else { return Ok(Action::await_change()) };
     if is_deleted {
         return match &object.0 {
             Ok(object) => context.finish(object).await,
@@ -177,13 +183,16 @@ async fn reconcile<R: Registry>(
     }
     let begun = Instant::now();
     let action = match &object.0 {
-        Ok(object) => reconcile_object(object, &context).await,
+        Ok(object) => reconcile_object(object, &mut worker, &context).await,
         Err(invalid) => {
             let written = context.reporter.report_invalid(invalid).await;
             let object = display(&invalid.metadata);
             match written {
                 Ok(Written::Stale) => Err(ControllerError::Stale { object }),
-                Ok(_) => Ok(Action::await_change()),
+                Ok(_) => {
+                    context.sessions.end_lost(&invalid.metadata);
+                    Ok(Action::await_change())
+                }
                 Err(source) => Err(ControllerError::Status { object, source }),
             }
         }
@@ -194,6 +203,7 @@ async fn reconcile<R: Registry>(
 
 async fn reconcile_object<R: Registry>(
     object: &MultiArchImage,
+    worker: &mut Worker<ObjectRef<Watched>>,
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
     context.finalize(object).await?;
@@ -206,10 +216,14 @@ async fn reconcile_object<R: Registry>(
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        match pipeline::run(object, &mut known, requested, (&writer, asks), context).await? {
-            Some(run) => run,
+        let ended =
+            pipeline::run(object, &mut known, requested, (&writer, asks), worker, context).await;
+        context.sessions.end(object);
+        match ended? {
+            Ended::Run(run) => *run,
             // What it has become by now is looked at next.
-            None => return Ok(Action::requeue(Duration::ZERO)),
+            Ended::CutOff => return Ok(Action::requeue(Duration::ZERO)),
+            Ended::Waits => return Ok(Action::await_change()),
         }
     };
     let failures = context.sessions.count(object, requested, retry(&run));
@@ -237,6 +251,7 @@ async fn reconcile_object<R: Registry>(
             context.objects.freed(repository);
         }
     }
+    context.sessions.end_lost(&object.metadata);
     // What was put back or skipped is told of, also where the status is as it was.
     context.reporter.tell(object, &previous, &next, &run).await;
     if object.spec.suspend {

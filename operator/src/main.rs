@@ -112,26 +112,28 @@ async fn main() -> anyhow::Result<ExitCode> {
         spread: controller::SPREAD,
     };
     let (objects, watching) = controller::watch(clients.watch, &options, admin);
-    let watching = tokio::spawn(watching);
+    let mut watching = tokio::spawn(watching);
     let (asks, metered) = (clients.asks, Arc::clone(&metrics));
     let controller = Controller::new(asks, registry, options, metrics, objects);
     let controller = Arc::new(controller);
-    match election {
-        None => controller.work(Term::alone(&shutdown)).await,
-        Some(election) => {
-            let lease = election.lease.clone();
-            let leads = |leads| metered.leads(&lease, leads);
-            let work = |term| {
-                let controller = Arc::clone(&controller);
-                async move { controller.work(term).await }
-            };
-            let led = leader::run(clients.lease, election, &shutdown, leads, work).await;
-            if let Err(error) = led {
-                error!(%error, "ending at once");
-                // Not by way of main's end, which waits for what does not stop.
-                std::process::exit(1);
-            }
-        }
+    let work = async {
+        let Some(election) = election else {
+            controller.work(Term::alone(&shutdown)).await;
+            return Ok(());
+        };
+        let lease = election.lease.clone();
+        let leads = |leads| metered.leads(&lease, leads);
+        let work = |term| {
+            let controller = Arc::clone(&controller);
+            async move { controller.work(term).await }
+        };
+        leader::run(clients.lease, election, &shutdown, leads, work).await
+    };
+    let worked = Box::pin(controller::while_watched(&mut watching, work)).await;
+    if let Err(error) = worked.map_err(anyhow::Error::from).and_then(|led| Ok(led?)) {
+        error!(%error, "ending at once");
+        // Not by way of main's end, which waits for what does not stop.
+        std::process::exit(1);
     }
     watching.abort();
     end.cancel();

@@ -183,7 +183,7 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
     job.stage.at("while reading the sources");
     let mut resolutions =
-        resolve::resolve(job.registry, job.sources, &access, job.memory, job.since.begun).await;
+        resolve::resolve(job.registry, job.sources, &access, job.memory, job.since.news).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
     while let Err(Stop::Publish(error)) = served {

@@ -2,6 +2,7 @@
 
 mod credential;
 mod error;
+mod fence;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod remote;
@@ -23,6 +24,7 @@ use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 pub(crate) use credential::Identity;
 pub use credential::{Credential, Origin, Proof};
 pub use error::{Pause, RegistryError};
+pub use fence::Fence;
 pub use tls::Certificates;
 
 /// A registry, as the steps see it.
@@ -178,6 +180,11 @@ pub struct Access {
     /// reference names may be told from what was answered to another call since. `None`: it is
     /// asked anew.
     pub since: Option<Instant>,
+    /// The same of the answer that there is nothing, for who knows of nothing there so far. `None`: only who waited for
+    /// it is told.
+    pub absent_since: Option<Instant>,
+    /// Writes begin only while it is open.
+    pub fence: Fence,
 }
 
 /// An object, as far as a registry's client has to know one: told from others, and nothing else.
@@ -236,7 +243,13 @@ impl Access {
     /// The same, for a question that answers since then are good for.
     #[must_use]
     pub fn since(&self, since: Instant) -> Self {
-        Self { since: Some(since), ..self.clone() }
+        Self { since: Some(since), absent_since: None, ..self.clone() }
+    }
+
+    /// The same, also for the answer that there is nothing.
+    #[must_use]
+    pub fn absent_since(self, since: Instant) -> Self {
+        Self { absent_since: Some(since), ..self }
     }
 
     /// The credential in words, for messages.

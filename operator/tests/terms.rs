@@ -254,6 +254,33 @@ async fn a_term_begins_with_what_is_true_now() {
     reign.stop().await;
 }
 
+/// Who asks for a list does not cut off the one that is under way, or a long one would never end; nor is it one for each who asks.
+#[rstest]
+#[case::of_many_objects(Duration::from_secs(20), Duration::from_secs(1), 4)]
+#[case::of_few(Duration::ZERO, Duration::from_millis(100), 13)]
+#[tokio::test(start_paused = true)]
+async fn terms_that_begin_again_and_again_let_a_list_end(
+    #[case] takes: Duration,
+    #[case] term: Duration,
+    #[case] lists: usize,
+) {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    api.take_to_list(takes);
+    let process = Process::start(&api, &store);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_mins(1) {
+        let reign = process.lead();
+        let _ = tokio::time::timeout(term, std::future::pending::<()>()).await;
+        reign.lose().await;
+    }
+    assert!(process.admin.is_ready(), "none was there after a minute");
+    assert!((2..=lists).contains(&api.lists()), "{}", api.lists());
+    let reign = process.lead();
+    until_ready(&api, "app").await;
+    reign.stop().await;
+}
+
 /// Two leaders at once, for a moment: the status of the one is never written over what the other has.
 #[tokio::test(start_paused = true)]
 async fn a_status_is_written_over_no_other_one() {
@@ -438,6 +465,47 @@ async fn a_copy_that_is_cut_off_is_not_shown_for_ever(#[case] shutdown: bool) {
     reign.stop().await;
 }
 
+/// Copies that take long keep nobody who names the same registries from being looked at, and come to their end one after the other.
+#[tokio::test(start_paused = true)]
+async fn copies_that_take_long_hold_up_nobody() {
+    const BIG: [&str; 6] = ["big0", "big1", "big2", "big3", "big4", "big5"];
+    let (api, store) = (Api::new(), Store::new());
+    store.refuse_mounts();
+    for name in BIG {
+        let source = format!("ci-{name}");
+        store.push_image(&source, "amd64", "linux/amd64");
+        let mut big = object(name);
+        big["spec"]["sources"][0]["image"] = json!(format!("r.example/{source}:amd64"));
+        api.apply(big);
+    }
+    let process = Process::start(&api, &store);
+    store.delay(Duration::from_mins(10), |request| {
+        request.method == "PUT" && request.noun == "blob"
+    });
+    let reign = process.lead();
+    let requests = store.clone();
+    let copying = move |_: &Api| {
+        let requests = requests.requests();
+        requests.iter().filter(|r| r.method == "PUT" && r.noun == "blob").count() >= 4
+    };
+    api.until_later("two copies", copying).await;
+    let since = Instant::now();
+    apply(&api, &store, "small");
+    until_ready(&api, "small").await;
+    // It comes after all of them, two at a time, and each is known to take long after a minute.
+    assert!(since.elapsed() <= Duration::from_mins(4), "{:?}", since.elapsed());
+    let waits = |api: &Api| {
+        let shown = BIG.iter().map(|name| condition(api, name, "Reconciling"));
+        shown.filter(|shown| shown["message"].to_string().contains("waits for others")).count()
+    };
+    api.until_later("some that wait", move |api| waits(api) >= 2).await;
+    for name in BIG {
+        until_ready(&api, name).await;
+        assert_eq!(condition(&api, name, "Reconciling"), Value::Null);
+    }
+    reign.stop().await;
+}
+
 /// Told to stop, no run begins, and the one at hand comes to its end.
 #[tokio::test(start_paused = true)]
 async fn what_was_begun_ends_and_nothing_begins() {
@@ -479,12 +547,50 @@ async fn nothing_is_lost_where_the_watch_has_expired() {
     api.be_silent(true);
     api.delete("team/app");
     apply(&api, &store, "new");
-    let mut edited = object("second");
+    let mut edited = api.object("team/second");
     edited["metadata"]["generation"] = json!(2);
+    edited["spec"]["target"]["additionalTags"] = json!(["latest"]);
+    api.apply(edited);
     api.be_silent(false);
     api.expire();
     until_ready(&api, "new").await;
-    until_ready(&api, "second").await;
+    api.until_later("the edit", |api| {
+        let second = api.object("team/second");
+        second["status"]["observedGeneration"] == 2 && ready(api, "second") == "Succeeded"
+    })
+    .await;
+    assert!(store.tagged("app", "latest").is_some());
+    reign.stop().await;
+}
+
+/// A status that cannot be written for an hour: what the registry answers is not thrown away every two seconds, and it is told when
+/// it can be.
+#[tokio::test(start_paused = true)]
+async fn who_cannot_report_runs_ever_more_rarely() {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    api.refuse("/status", StatusCode::INTERNAL_SERVER_ERROR);
+    let process = Process::start(&api, &store);
+    let reign = process.lead();
+    let told = |api: &Api| api.patches().len();
+    api.until_later("a status", move |api| told(api) > 0).await;
+    let mut dates = Vec::new();
+    let hour = Instant::now() + Duration::from_hours(1);
+    while Instant::now() < hour {
+        let before = told(&api);
+        api.until_later("another one", move |api| told(api) > before).await;
+        dates.push(Instant::now());
+    }
+    // From two seconds on, twice as long each time, up to a minute, less by chance.
+    assert!((60..=75).contains(&dates.len()), "{}", dates.len());
+    let requests = store.requests().len();
+    assert!(requests <= 5 * (dates.len() + 1), "{requests} for {}", dates.len());
+
+    // What was not reported is no failure of the registry's.
+    store.require_login("somebody", "else");
+    api.mend();
+    api.until_later("a status", |api| ready(api, "app") == "AuthenticationFailed").await;
+    assert_eq!(condition(&api, "app", "Stalled"), Value::Null, "that was the first time");
     reign.stop().await;
 }
 

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::{
     Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
-    gauges, on_error, reconcile, watch,
+    gauges, on_error, reconcile, watch, workers,
 };
 use crate::{
     admin::Admin,
@@ -97,7 +97,7 @@ impl<R: Registry> Controller<R> {
         let never = stream::pending::<Result<Watched, watcher::Error>>();
         let queue = Queue::for_stream(never, self.objects.store.clone())
             // One that has to wait for a worker is done, until it is called.
-            .with_config(Config::default().concurrency(self.options.concurrent.get()))
+            .with_config(Config::default().concurrency(workers::most(self.options.concurrent)))
             .reconcile_on(stream::select(woken, called))
             .graceful_shutdown_on(term.stop().clone().cancelled_owned())
             .run(reconcile, on_error, context)
@@ -152,7 +152,7 @@ impl<R: Registry> Controller<R> {
             objects: Arc::clone(&self.objects),
             busy: Busy::default(),
             client: self.client.clone(),
-            registry: Fenced::new(Arc::clone(&self.registry), term.clone()),
+            registry: Fenced::new(Arc::clone(&self.registry), term),
             namespaces,
             selector,
             allowed,
@@ -161,7 +161,7 @@ impl<R: Registry> Controller<R> {
             term: term.clone(),
             runs: runs.clone(),
             workers: workers.clone(),
-            spread: Spread::over(self.options.spread),
+            spread: Spread::over(self.options.spread, fastrand::u64(..)),
         })
     }
 }

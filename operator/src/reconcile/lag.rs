@@ -21,8 +21,7 @@ pub(super) async fn wait<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> O
     if !lags || job.requested || !job.is_lag_to_be_expected() {
         return None;
     }
-    let begun = job.since.begun;
-    let resolutions = resolve::glance(registry, sources, access, memory, begun).await?;
+    let resolutions = resolve::glance(registry, sources, access, memory, job.since.news).await?;
     if resolutions.iter().any(|resolution| !matches!(resolution.answer, Answer::Unchanged)) {
         return None;
     }

@@ -36,6 +36,12 @@ pub(crate) struct Seen {
     pub(crate) body: Value,
 }
 
+impl Seen {
+    fn is_list(&self) -> bool {
+        self.method == "GET" && self.path == OBJECTS && !self.query.contains("watch=true")
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Api {
     state: Arc<Mutex<Inner>>,
@@ -59,6 +65,8 @@ struct Inner {
     silent: bool,
     /// There is no such kind.
     unknown: bool,
+    /// How long a list takes.
+    list_takes: Duration,
 }
 
 impl Api {
@@ -176,6 +184,16 @@ impl Api {
             state.objects.clear();
             state.watchers.clear();
         }
+    }
+
+    /// From now on it takes so long to list.
+    pub(crate) fn take_to_list(&self, by: Duration) {
+        self.state().list_takes = by;
+    }
+
+    /// How often all objects were listed.
+    pub(crate) fn lists(&self) -> usize {
+        self.seen().iter().filter(|seen| seen.is_list()).count()
     }
 
     pub(crate) fn object(&self, key: &str) -> Value {
@@ -381,11 +399,15 @@ async fn answer(
         content_type: content_type.unwrap_or_default().into(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
-    let response = {
+    let takes = {
         let mut state = api.state();
         state.seen.push(seen.clone());
-        state.answer(&seen)
+        if seen.is_list() { state.list_takes } else { Duration::ZERO }
     };
+    if !takes.is_zero() {
+        tokio::time::sleep_until(tokio::time::Instant::now() + takes).await;
+    }
+    let response = api.state().answer(&seen);
     api.tick();
     response
 }

@@ -184,13 +184,16 @@ impl Store {
         lost.map_or(Ok(()), |loss| Err((loss.error)(request)))
     }
 
-    /// Logs the request, and refuses it where a fault or the login says so, or never answers.
+    /// Logs the request, when it may begin, and refuses it where a fault or the login says so, or never answers.
     async fn admit(
         &self,
         access: &Access,
         repository: &Repository,
         request: &Request,
     ) -> Result<(), RegistryError> {
+        if !matches!(request.method, "HEAD" | "GET") {
+            access.fence.open().await;
+        }
         let (faults, hangs, login) = {
             let mut state = self.state();
             state.log.push(request.clone());

@@ -196,7 +196,8 @@ impl Budgets {
             Spare::Plenty | Spare::Nothing { .. } => None,
         };
         let any = of_site.hold.at(now).or(account.hold.at(now));
-        if account.lane.turn(now, Now { held: any.is_some(), apart }) {
+        let no_pulls = matches!(spare, Spare::Nothing { .. });
+        if account.lane.turn(now, Now { held: any.is_some(), apart, no_pulls }) {
             account.changed.notify_waiters();
         }
         if let Some(held) = held {

@@ -102,6 +102,7 @@ impl Remote {
             body: None,
             see_other: true,
             begins: None,
+            fence: None,
         };
         if let Some(token) = refresh(credential) {
             let form = token::refresh_form(token, service.as_deref(), &key.scopes);
