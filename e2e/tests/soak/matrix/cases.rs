@@ -43,6 +43,12 @@ impl Case {
         let fault = self.rule.to_string();
         ["no answer", "silent", "deaf"].iter().any(|slow| fault.starts_with(slow))
     }
+
+    /// Whether it is about a manifest that was read before, of which a process that keeps it asks no more than whether it is there.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kind == Kind::Repair
+            && self.rule.asked().starts_with(&Operation::GetManifest.to_string())
+    }
 }
 
 const UNREACHABLE: &[&str] = &["False/RegistryUnreachable"];
