@@ -10,7 +10,9 @@ use kube::api::DeleteParams;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
     bin::workspace,
+    helm::{Helm, Release},
     images::Image,
+    operator::{NAMESPACE, SERVICE_ACCOUNT},
     prometheus::{AsText, Prometheus, promtool},
     proxy::Answer,
     scenario,
@@ -61,6 +63,30 @@ async fn promtool_finds_nothing_to_mend_in_the_metrics() -> Result<()> {
     let told = promtool(["check", "metrics"], &wrong).await.unwrap_err().to_string();
     assert!(told.contains("multiarch_index_pushes"), "{told}");
     Ok(())
+}
+
+/// The config that the docs give to those who have no Prometheus operator, but for what Debian's Prometheus is built without, and the Pods that it finds.
+#[tokio::test]
+async fn promtool_takes_the_config_of_the_docs() -> Result<()> {
+    let page = fs::read_to_string(path("docs/monitoring.md"))?;
+    let (_, block) = page.split_once("```yaml\n").context("no config")?;
+    let (block, _) = block.split_once("```").context("a config without end")?;
+    let mut config: Value = serde_saphyr::from_str(block)?;
+    let job = &mut config["scrape_configs"][0];
+    let found = job.as_object_mut().and_then(|job| job.remove("kubernetes_sd_configs"));
+    assert_eq!(found, Some(json!([{"role": "pod", "namespaces": {"names": [NAMESPACE]}}])));
+    let release = Release { name: SERVICE_ACCOUNT, namespace: NAMESPACE, values: &json!({}) };
+    let deployment = Helm::new()?.template(release, &["deployment.yaml"]).await?;
+    let deployment: Value = serde_saphyr::from_str(&deployment)?;
+    let pod = &deployment["spec"]["template"];
+    let label = pod["metadata"]["labels"]["app.kubernetes.io/name"].as_str().context("no label")?;
+    let port = &pod["spec"]["containers"][0]["ports"][0]["name"];
+    let port = port.as_str().context("a port without a name")?;
+    assert_eq!(job["relabel_configs"][0]["regex"], format!("{label};{port}"));
+    let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
+    fs::write(file.path(), config.to_string())?;
+    let file = file.path().display().to_string();
+    promtool(["check", "config", "--syntax-only", &file], "").await.map(drop)
 }
 
 /// Each alert fires after its `for` and not a minute before, and not for what is well; with another `for` that would be told.
@@ -172,10 +198,17 @@ async fn it_is_scraped_in_both_formats_and_the_dashboard_shows_it() -> Result<()
             429,
             vec![("retry-after", "1"), ("ratelimit-limit", "100"), ("ratelimit-remaining", "76")],
         );
-        s.registry.proxy.answer_times(1, "HEAD", "/app/manifests/1-amd64", limited);
+        s.registry.proxy.answer_times(1, "GET", "/app/manifests/1-amd64", limited);
         s.push("app:1", &BOTH).await?;
         let app = s.spec("app", "app:1", &BOTH);
-        s.apply_until(&app, "True/Succeeded").await?;
+        let published = s.apply_until(&app, "True/Succeeded").await?;
+        s.operator.await_log("published index", SOON).await?;
+        let line = s.operator.logs()?;
+        let line = line.lines().find(|line| line.contains(r#""message":"published index""#));
+        let line: Value = serde_json::from_str(line.context("it logs no publication")?)?;
+        assert_eq!((&line["namespace"], &line["name"]), (&json!(s.namespace.name), &json!("app")));
+        assert_eq!(line["reference"], json!(published.status.and_then(|status| status.reference)));
+
         s.push("late:1", &["linux/amd64"]).await?;
         s.apply_until(&s.spec("late", "late:1", &BOTH), "Unknown/WaitingForPlatforms").await?;
 
