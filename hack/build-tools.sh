@@ -129,6 +129,7 @@ fetch_prometheus() {
 		missing='Prometheus was not fetched; the whole log: .build/prometheus.log'
 	elif command -v prometheus >/dev/null && command -v promtool >/dev/null; then
 		for program in prometheus promtool; do ln -sf "$(command -v $program)" "$bin/$program"; done
+		rm -f "$bin/.prometheus.key"
 		return 0
 	else
 		missing="there is no apt-get to fetch Debian's Prometheus with, and there are no 'prometheus' and 'promtool' on the PATH; install them"
