@@ -1,5 +1,7 @@
 //! The metrics: counted where things happen, gauged from the watched objects when they are scraped.
 
+mod text;
+
 use std::{
     collections::HashSet,
     fmt,
@@ -290,7 +292,7 @@ impl Metrics {
         }
         match format {
             Format::OpenMetrics => text,
-            Format::Text => to_text(&text),
+            Format::Text => text::of_open(&text),
         }
     }
 
@@ -337,42 +339,6 @@ impl Format {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
-}
-
-/// `OpenMetrics` as text 0.0.4: counters are named as their samples, info is a gauge, and there is
-/// neither a unit nor an end.
-fn to_text(open: &str) -> String {
-    let mut suffix = String::new();
-    let mut renamed = std::collections::HashMap::new();
-    for line in open.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' ')) {
-            match kind {
-                "counter" => renamed.insert(name, (format!("{name}_total"), "counter")),
-                "info" => renamed.insert(name, (format!("{name}_info"), "gauge")),
-                _ => None,
-            };
-        }
-    }
-    for line in open.lines() {
-        if line == "# EOF" || line.starts_with("# UNIT ") {
-            continue;
-        }
-        let mut words = line.splitn(4, ' ');
-        let of = (words.next(), words.next(), words.next(), words.next());
-        let (line, end) = match of {
-            (Some("#"), Some(what @ ("HELP" | "TYPE")), Some(name), rest) => {
-                let (name, kind) = renamed
-                    .get(name)
-                    .map_or((name, None), |(name, kind)| (name.as_str(), Some(*kind)));
-                let rest = if what == "TYPE" { kind.or(rest) } else { rest };
-                (format!("# {what} {name} {}", rest.unwrap_or_default()), "\n")
-            }
-            _ => (line.to_owned(), "\n"),
-        };
-        suffix.push_str(&line);
-        suffix.push_str(end);
-    }
-    suffix
 }
 
 /// Per-object gauges, made at each scrape.
