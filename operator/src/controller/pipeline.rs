@@ -64,24 +64,14 @@ pub(super) async fn run<R: Registry>(
         Ok(sources) => sources,
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
     };
-    let namespace = object.namespace().unwrap_or_default();
-    let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
-    let metrics = Arc::clone(&context.metrics);
-    let stage = Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)));
+    let stage = context.stage();
     let timeout = Duration::from(object.spec.timeout);
     let ends = tokio::time::Instant::now() + timeout;
     let late = || {
         let again = context.sessions.cut_off(object, stage.blob());
         held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
     };
-    let prove = timeout_at(ends, async {
-        stage.at("while its Secrets were read");
-        let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
-        let keychain = keychain.await.map_err(failed)?;
-        stage.at("while the operator's credential providers were asked");
-        let provided = access::provided(&sources, &keychain);
-        Ok::<_, ControllerError>(keychain.ask(&context.providers, &namespace, provided).await)
-    });
+    let prove = timeout_at(ends, context.prove(object, &sources, &stage));
     let keychain = tokio::select! {
         keychain = prove => keychain,
         () = context.term.cut().cancelled() => return Ok(Ended::CutOff),
@@ -176,6 +166,31 @@ pub(super) async fn run<R: Registry>(
 }
 
 impl<R: Registry> Context<R> {
+    /// Of a run that begins now.
+    fn stage(&self) -> Stage {
+        let metrics = Arc::clone(&self.metrics);
+        Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)))
+    }
+
+    /// What `object` proves by who it is: its Secrets, and what the operator's credential providers give it.
+    async fn prove(
+        &self,
+        object: &MultiArchImage,
+        sources: &Sources,
+        stage: &Stage,
+    ) -> Result<Keychain, ControllerError> {
+        let namespace = object.namespace().unwrap_or_default();
+        stage.at("while its Secrets were read");
+        let keychain = self.keychain(&namespace, sources, sources.account.as_deref()).await;
+        let keychain = keychain.map_err(|source| ControllerError::Secrets {
+            object: display(&object.metadata),
+            source,
+        })?;
+        stage.at("while the operator's credential providers were asked");
+        let provided = access::provided(sources, &keychain);
+        Ok(keychain.ask(&self.providers, &namespace, provided).await)
+    }
+
     /// The Secrets of `namespace` that `sources` names, with those of `account`.
     pub(super) async fn keychain(
         &self,
