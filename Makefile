@@ -92,7 +92,7 @@ image-twice: doctor ## Make it twice, in two clones with nothing compiled, and c
 operator: ## Build the operator for tests
 	$(CARGO) build $(LOCKED) --workspace --bins
 
-tools: ## Build the cluster, what its node runs, the registry, containerd, helm and the peer tools that tests run against (.build/bin)
+tools: ## Build the cluster, what its node runs, the registry, containerd, helm, Prometheus and the peer tools that tests run against (.build/bin)
 	@hack/build-tools.sh
 
 clean: ## Remove everything that was built

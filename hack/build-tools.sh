@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds what the tests run against into .build/bin: the cluster (with kubectl and guest), the registry, containerd (and ctr), helm, kubeconform, and
-# the peer tools; and puts the CRDs of the Prometheus operator there. Puts what the cluster's node runs into .build/bin/node, out of Debian's packages
-# where there is apt-get; nothing is installed.
+# the peer tools; and puts the CRDs of the Prometheus operator there. Puts what the cluster's node runs into .build/bin/node, and Prometheus (with promtool)
+# beside them, out of Debian's packages where there is apt-get; nothing is installed.
 #
 # usage: hack/build-tools.sh [NAME...]    all of them but helm3 without a name
 #
@@ -10,7 +10,8 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 bin=$root/.build/bin
-all='cluster registry crane regctl skopeo oras manifest-tool containerd helm kubeconform monitoring-crds node'
+work=$root/.build/apt
+all='cluster registry crane regctl skopeo oras manifest-tool containerd helm kubeconform monitoring-crds node prometheus'
 # What is built only when it is named.
 more='helm3'
 
@@ -28,6 +29,7 @@ main() {
 		*) fail "no tool is called '$name'; there are: $all $more" ;;
 		esac
 	done
+	named=$#
 	# shellcheck disable=SC2086 # a list of words
 	[ $# -gt 0 ] || set -- $all
 
@@ -42,9 +44,15 @@ Get it from https://go.dev/dl/ (any 1.26 or later)."
 	exec 9>"$root/.build/lock"
 	if command -v flock >/dev/null; then flock 9; fi
 
+	rm -rf "$work"
 	for name in "$@"; do
-		if [ "$name" = node ]; then fetch_node; else build "$name"; fi
+		case $name in
+		node) fetch_node ;;
+		prometheus) fetch_prometheus ;;
+		*) build "$name" ;;
+		esac
 	done
+	rm -rf "$work"
 }
 
 build() {
@@ -111,40 +119,81 @@ compile() {
 
 # Only Linux has nodes. Where nothing can be fetched, tests and demo do without one, and say so; so this never fails.
 fetch_node() {
-	[ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 0
+	! has_apt || fetch node || printf 'build-tools: there may be no node; cluster can-node says what is missing. The whole log: .build/node.log\n' >&2
+}
+
+# Where it cannot be had, its tests fail and the demo does without; so this fails only where it is named.
+fetch_prometheus() {
+	if has_apt; then
+		! fetch prometheus || return 0
+		missing='Prometheus was not fetched; the whole log: .build/prometheus.log'
+	elif command -v prometheus >/dev/null && command -v promtool >/dev/null; then
+		for program in prometheus promtool; do ln -sf "$(command -v $program)" "$bin/$program"; done
+		rm -f "$bin/.prometheus.key"
+		return 0
+	else
+		missing="there is no apt-get to fetch Debian's Prometheus with, and there are no 'prometheus' and 'promtool' on the PATH; install them"
+	fi
+	[ "$named" -eq 0 ] || fail "$missing"
+	printf 'build-tools: %s (without it, tests of alerts and metrics fail)\n' "$missing" >&2
+}
+
+has_apt() {
+	[ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null
+}
+
+fetch() {
+	name=$1
 	key=$({
 		cat /etc/os-release "$root/hack/build-tools.sh"
 		dpkg --print-architecture
 	} | cksum_of)
-	[ "$(cat "$bin/.node.key" 2>/dev/null)" != "$key" ] || return 0
-	printf 'fetching %-14s' node >&2
+	[ "$(cat "$bin/.$name.key" 2>/dev/null)" != "$key" ] || return 0
+	printf 'fetching %-16s' "$name" >&2
 	started=$(date +%s)
-	if ! fetch_packages >"$root/.build/node.log" 2>&1; then
+	rm -rf "$bin/.$name.new"
+	mkdir -p "$bin/.$name.new"
+	if ! "unpack_$name" >"$root/.build/$name.log" 2>&1; then
 		printf 'failed:\n' >&2
-		tail -n 5 "$root/.build/node.log" >&2
-		printf 'build-tools: there may be no node; cluster can-node says what is missing. The whole log: .build/node.log\n' >&2
-		return 0
+		tail -n 5 "$root/.build/$name.log" >&2
+		return 1
 	fi
-	rm -rf "$bin/node"
-	mv "$bin/.node.new" "$bin/node"
-	printf '%s' "$key" >"$bin/.node.key"
+	printf '%s' "$key" >"$bin/.$name.key"
 	printf '%s s\n' "$(($(date +%s) - started))" >&2
 }
 
-# Lists, cache and locks of our own: any user may, and the machine's stay as they are.
-fetch_packages() {
-	work=$root/.build/apt
-	rm -rf "$work" "$bin/.node.new"
-	mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$bin/.node.new"
-	set -- -q -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o Debug::NoLocking=true -o APT::Sandbox::User="$(id -un)"
-	apt-get "$@" update || return
+unpack_node() {
 	# Only what is not installed is downloaded.
 	# shellcheck disable=SC2086 # a list of words
-	apt-get "$@" install --yes --download-only --no-install-recommends $node_packages || return
+	apt_get install --yes --download-only --no-install-recommends $node_packages || return
 	for package in "$work/cache/archives"/*.deb; do
 		[ ! -e "$package" ] || dpkg -x "$package" "$bin/.node.new" || return
 	done
-	rm -rf "$work" "$bin/.node.new/usr/share" "$bin/.node.new/etc"
+	rm -rf "$bin/.node.new/usr/share" "$bin/.node.new/etc" "$bin/node"
+	mv "$bin/.node.new" "$bin/node"
+}
+
+# Installed or not; and without the packages that its pages for people want.
+unpack_prometheus() {
+	mkdir -p "$work/prometheus"
+	(cd "$work/prometheus" && apt_get download prometheus) || return
+	dpkg -x "$work/prometheus"/prometheus_*.deb "$bin/.prometheus.new" || return
+	for program in prometheus promtool; do mv -f "$bin/.prometheus.new/usr/bin/$program" "$bin/$program" || return; done
+	rm -rf "$bin/.prometheus.new"
+}
+
+# Lists, cache and locks of our own: any user may, and the machine's stay as they are.
+apt_get() {
+	if [ ! -e "$work/updated" ]; then
+		mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+		own_apt_get update || return
+		: >"$work/updated"
+	fi
+	own_apt_get "$@"
+}
+
+own_apt_get() {
+	apt-get -q -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o Debug::NoLocking=true -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
 folder() {

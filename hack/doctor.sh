@@ -32,5 +32,8 @@ if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
 elif ! command -v apt-get >/dev/null; then
 	echo "note: tests that want a node need containerd, runc, nftables and the CNI plugins installed; only apt-get's are fetched"
 fi
+if ! command -v apt-get >/dev/null && ! { command -v prometheus && command -v promtool; } >/dev/null; then
+	echo "note: tests of alerts and metrics need prometheus and promtool on the PATH; only apt-get's are fetched"
+fi
 [ "$missing" -ne 0 ] || echo "nothing is missing: $(cargo --version | cut -d ' ' -f 1,2), go ${found#go}, git, cc"
 exit "$missing"

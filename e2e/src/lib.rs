@@ -13,6 +13,7 @@ pub mod objects;
 pub mod operator;
 pub mod peers;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod registry;
 pub mod release;

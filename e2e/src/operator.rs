@@ -133,6 +133,12 @@ impl Operator {
         self.process.ended(deadline).await
     }
 
+    /// Where its probes and metrics are (host:port), until it is started anew.
+    #[must_use]
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
     /// GET of `path` on its admin address.
     pub async fn get(&self, path: &str, accept: &str) -> Result<reqwest::Response> {
         get(&self.admin, path, accept).await
@@ -292,7 +298,7 @@ async fn service_account_kubeconfig(cluster: &Cluster, home: &str) -> Result<Str
     Ok(kubeconfig.to_string())
 }
 
-/// One line of /metrics.
+/// One line of /metrics, or one that Prometheus has of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The metric.

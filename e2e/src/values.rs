@@ -113,7 +113,7 @@ mod tests {
             .map(|value| format!("{} {} {:?}", value.path, value.text, value.default.as_deref()))
             .collect();
         let expected = [
-            r#"a All of it. None"#,
+            r"a All of it. None",
             r#"a.b One. Some("1")"#,
             r#"a.c A map. Some("{d: \"x y\", e: []}")"#,
             r#"f Alone. Some("\"\"")"#,

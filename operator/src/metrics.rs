@@ -1,5 +1,7 @@
 //! The metrics: counted where things happen, gauged from the watched objects when they are scraped.
 
+mod text;
+
 use std::{
     collections::HashSet,
     fmt,
@@ -8,6 +10,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use multiarch_crds::condition::Reason;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -28,6 +31,11 @@ use crate::registry::shared::{Of, Use};
 const REGISTRIES: usize = 64;
 /// What those are counted under.
 const OTHER: &str = "other";
+
+/// What was known, or kept.
+const HIT: &str = "hit";
+/// What was not.
+const MISS: &str = "miss";
 
 /// The metrics of the process.
 #[derive(Debug)]
@@ -172,6 +180,16 @@ impl Metrics {
         let cache = Gauge::default();
         let help = "Bytes of manifests and configs that are kept, of --cache-mib";
         registry.register_with_unit("shared_cache", help, Unit::Bytes, cache.clone());
+        // From the start, since nobody sees the rate of a series that begins with what it counts.
+        for result in ["success", Reason::PushFailed.as_str(), Reason::ReadBackMismatch.as_str()] {
+            drop(pushes.get_or_create(&ResultLabels { result }));
+        }
+        for result in [HIT, MISS] {
+            drop(tokens.get_or_create(&ResultLabels { result }));
+            for of in [Of::Reference, Of::Manifest, Of::Config].map(name) {
+                drop(shared.get_or_create(&SharedLabels { of, result }));
+            }
+        }
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
@@ -239,8 +257,7 @@ impl Metrics {
 
     /// A token was kept, or not.
     pub fn token(&self, kept: bool) {
-        let result = if kept { "hit" } else { "miss" };
-        self.tokens.get_or_create(&ResultLabels { result }).inc();
+        self.tokens.get_or_create(&ResultLabels { result: result(kept) }).inc();
     }
 
     /// A registry said that so much is left of a limit on requests.
@@ -255,13 +272,8 @@ impl Metrics {
 
     /// A registry was to be asked for what may have been known.
     pub fn shared(&self, asked: &Use) {
-        let of = match asked.of {
-            Of::Reference => "reference",
-            Of::Manifest => "manifest",
-            Of::Config => "config",
-        };
-        let result = if asked.hit { "hit" } else { "miss" };
-        self.shared.get_or_create(&SharedLabels { of, result }).inc();
+        let labels = SharedLabels { of: name(asked.of), result: result(asked.hit) };
+        self.shared.get_or_create(&labels).inc();
         self.cache.set(i64::try_from(asked.kept).unwrap_or(i64::MAX));
     }
 
@@ -280,7 +292,7 @@ impl Metrics {
         }
         match format {
             Format::OpenMetrics => text,
-            Format::Text => to_text(&text),
+            Format::Text => text::of_open(&text),
         }
     }
 
@@ -291,6 +303,18 @@ impl Metrics {
         } else {
             OTHER.to_owned()
         }
+    }
+}
+
+fn result(hit: bool) -> &'static str {
+    if hit { HIT } else { MISS }
+}
+
+fn name(of: Of) -> &'static str {
+    match of {
+        Of::Reference => "reference",
+        Of::Manifest => "manifest",
+        Of::Config => "config",
     }
 }
 
@@ -315,42 +339,6 @@ impl Format {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
-}
-
-/// `OpenMetrics` as text 0.0.4: counters are named as their samples, info is a gauge, and there is
-/// neither a unit nor an end.
-fn to_text(open: &str) -> String {
-    let mut suffix = String::new();
-    let mut renamed = std::collections::HashMap::new();
-    for line in open.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' ')) {
-            match kind {
-                "counter" => renamed.insert(name, (format!("{name}_total"), "counter")),
-                "info" => renamed.insert(name, (format!("{name}_info"), "gauge")),
-                _ => None,
-            };
-        }
-    }
-    for line in open.lines() {
-        if line == "# EOF" || line.starts_with("# UNIT ") {
-            continue;
-        }
-        let mut words = line.splitn(4, ' ');
-        let of = (words.next(), words.next(), words.next(), words.next());
-        let (line, end) = match of {
-            (Some("#"), Some(what @ ("HELP" | "TYPE")), Some(name), rest) => {
-                let (name, kind) = renamed
-                    .get(name)
-                    .map_or((name, None), |(name, kind)| (name.as_str(), Some(*kind)));
-                let rest = if what == "TYPE" { kind.or(rest) } else { rest };
-                (format!("# {what} {name} {}", rest.unwrap_or_default()), "\n")
-            }
-            _ => (line.to_owned(), "\n"),
-        };
-        suffix.push_str(&line);
-        suffix.push_str(end);
-    }
-    suffix
 }
 
 /// Per-object gauges, made at each scrape.
@@ -468,6 +456,21 @@ mod tests {
             "multiarch_copied_bytes_total 1000\n",
             "multiarch_token_cache_requests_total{result=\"hit\"} 2\n",
             "multiarch_token_cache_requests_total{result=\"miss\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    /// `rate` and `increase` need a value before the first one that counts.
+    #[test]
+    fn counts_from_zero() {
+        let text = Metrics::new().render(Format::Text);
+        for line in [
+            r#"multiarch_index_pushes_total{result="success"} 0"#,
+            r#"multiarch_index_pushes_total{result="PushFailed"} 0"#,
+            r#"multiarch_index_pushes_total{result="ReadBackMismatch"} 0"#,
+            r#"multiarch_token_cache_requests_total{result="hit"} 0"#,
+            r#"multiarch_shared_requests_total{of="config",result="hit"} 0"#,
         ] {
             assert!(text.contains(line), "{text}");
         }

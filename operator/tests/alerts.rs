@@ -1,17 +1,16 @@
-//! The alert rules and the dashboard of the chart: of metrics that there are, each alert with its page.
+//! The alert rules and the dashboard of the chart, and the page about them: of metrics that there are, each alert with its page.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "alerts/every.rs"]
+mod every;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use multiarch_operator::{
-    metrics::{Format, Metrics, ObjectGauges},
-    registry::shared::{Of, Use},
-};
+use multiarch_operator::metrics::Format;
 use regex::Regex;
 use serde_json::Value;
 
@@ -38,21 +37,7 @@ fn alerts() -> Vec<Value> {
 
 /// Every metric, by the names of its samples, with its labels.
 fn metrics() -> BTreeMap<String, BTreeSet<String>> {
-    let metrics = Metrics::new();
-    metrics.ran(Duration::ZERO);
-    metrics.pushed("success");
-    metrics.requested("r.example.com", "HEAD", Some(200), Duration::ZERO);
-    metrics.left("r.example.com", 1);
-    metrics.sent(1);
-    metrics.token(true);
-    metrics.leads("multiarch-operator", true);
-    metrics.shared(&Use { of: Of::Manifest, hit: true, kept: 1 });
-    metrics.asked_provider("ecr", "success");
-    metrics.gauge_objects(|| {
-        let (namespace, name) = ("team".into(), "app".into());
-        vec![ObjectGauges { namespace, name, ready: 1, published: 1, missing: 0 }]
-    });
-    let text = metrics.render(Format::Text);
+    let text = every::metrics().render(Format::Text);
     let sample = Regex::new(r"^([a-z_]+)(?:\{(.*)\})? ").unwrap();
     let label = Regex::new("([a-z_]+)=").unwrap();
     let of = |line: &str| {
@@ -175,4 +160,45 @@ fn a_metric_that_there_is_not_is_found() {
     assert_eq!(wrong("sum by (host) (multiarch_registry_requests_total)", &metrics), ["host"]);
     assert_eq!(wrong(r#"multiarch_requests{code="1"}"#, &metrics), ["multiarch_requests", "code"]);
     assert_eq!(wrong("up", &metrics), ["no metric"]);
+}
+
+/// docs/monitoring.md has each metric, its type and its labels, and no others; and each alert, with the time that it waits and its severity.
+#[test]
+fn the_page_is_of_what_there_is() {
+    let page = read("docs/monitoring.md");
+    let row = |line: &str| {
+        line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+    };
+    let rows = |start: &str| -> Vec<Vec<String>> {
+        page.lines().filter(|line| line.starts_with(start)).map(row).collect()
+    };
+    let samples = metrics();
+    let text = every::metrics().render(Format::Text);
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let there_are: BTreeSet<_> = families
+        .map(|(name, kind)| {
+            let labels =
+                samples.get(name).or_else(|| samples.get(&format!("{name}_count"))).unwrap();
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            [format!("`{name}`"), kind.to_owned(), labels.join(" ")]
+        })
+        .collect();
+    let told = rows("| `multiarch_");
+    assert!(told.iter().all(|row| row.len() == 4 && !row[3].is_empty()), "a row without a meaning");
+    let told: BTreeSet<_> =
+        told.iter().map(|row| [0, 1, 2].map(|cell| row[cell].clone())).collect();
+    assert_eq!(told, there_are);
+
+    let there_are: BTreeSet<_> = alerts()
+        .iter()
+        .map(|alert| {
+            let [name, time] = ["alert", "for"].map(|key| alert[key].as_str().unwrap());
+            let severity = alert["labels"]["severity"].as_str().unwrap();
+            [format!("[{name}](runbooks/{name}.md)"), time.to_owned(), severity.to_owned()]
+        })
+        .collect();
+    let told = rows("| [MultiArch");
+    let told: BTreeSet<_> =
+        told.iter().map(|row| [0, 1, 2].map(|cell| row[cell].clone())).collect();
+    assert_eq!(told, there_are);
 }

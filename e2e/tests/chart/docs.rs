@@ -43,7 +43,14 @@ fn the_docs_name_values_that_there_are() {
     let values = yaml::values();
     let mut wrong = Vec::new();
     let folder = workspace().join("docs");
-    for name in ["install.md", "upgrade.md", "uninstall.md", "configuration.md", "sizing.md"] {
+    for name in [
+        "install.md",
+        "upgrade.md",
+        "uninstall.md",
+        "configuration.md",
+        "sizing.md",
+        "monitoring.md",
+    ] {
         let text = yaml::read(&folder.join(name));
         let sets = text.split("--set ").skip(1).map(|rest| rest.split(['=', ' ', '\n']).next());
         let sets = sets.flatten().map(|path| path.split(['{', '[']).next().unwrap_or_default());

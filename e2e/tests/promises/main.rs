@@ -49,6 +49,7 @@ mod restart;
 mod suspend;
 
 mod admin;
+mod alerts;
 mod leader;
 mod outage;
 mod rbac;
