@@ -20,19 +20,28 @@ pub(crate) async fn registry(
     setup: &Setup<'_>,
 ) -> Result<(NodeRegistry, String)> {
     let registry = node.registry(&folder.join("registry"), setup).await?;
-    let architecture = match ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let program = fs::read(tool("guest")?).context("failed to read guest")?;
-    let image = Image::program(&format!("linux/{architecture}"), &program)?;
+    let image = image()?;
     let archive = folder.join("guest.tar");
     fs::write(&archive, archive_of(&image)?).context("failed to write an archive")?;
     push_archive(&registry.registry, &archive, "guest:1").await?;
     assert_eq!(registry.registry.digest("guest:1").await?, Some(image.digest()));
     let reference = registry.reference("guest:1");
     Ok((registry, reference))
+}
+
+/// The platform of this machine, and so of its node.
+pub(crate) fn platform() -> String {
+    let architecture = match ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
+}
+
+/// The program as an image for this machine.
+pub(crate) fn image() -> Result<Image> {
+    Image::program(&platform(), &fs::read(tool("guest")?).context("failed to read guest")?)
 }
 
 /// An OCI archive of `image`.
