@@ -8,17 +8,18 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use multiarch_e2e::{
+    await_condition::await_some,
     charts::parent,
     helm::Release,
     node::{NodeCluster, NodeRegistry},
     registry::{Auth, CI, Setup},
-    spec::Report,
+    spec::{Report, Spec},
 };
 use serde_json::{Value, json};
 
 use crate::{
     guest::namespace,
-    stage::{Stage, WAIT, spec_in},
+    stage::{PATIENCE, Stage, WAIT, spec_in},
 };
 
 const PLATFORM: &str = "platform";
@@ -130,7 +131,7 @@ impl Rights<'_> {
     }
 
     /// An object of `team`, whose images are pushed, with a Secret that lets it push there.
-    async fn spec(&self, team: &str, name: &str) -> Result<multiarch_e2e::spec::Spec> {
+    async fn spec(&self, team: &str, name: &str) -> Result<Spec> {
         let host = &self.locked.host;
         let auths =
             json!({"auths": {(host.as_str()): {"username": CI.user, "password": CI.password}}});
@@ -157,10 +158,13 @@ impl Rights<'_> {
         Ok(image.message().to_owned())
     }
 
-    /// Asks for a look, and waits until it is published: rights reach the API server's authorizer by a watch.
+    /// Asks for a look until it is published: rights reach the API server's authorizer by a watch.
     async fn asked(&self, team: &str, name: &str) -> Result<()> {
         let objects = self.stage.objects(team);
-        objects.ask(name).await?;
-        objects.until_ready(name, "True/Succeeded").await.map(drop)
+        let published = async || {
+            let image = objects.request(name).await?;
+            Ok((image.ready() == "True/Succeeded").then_some(()))
+        };
+        await_some("the right is enough", PATIENCE, published).await
     }
 }
