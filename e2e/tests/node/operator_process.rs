@@ -20,15 +20,6 @@ pub(crate) struct OperatorProcess {
     started: String,
 }
 
-/// What it holds, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// What the kubelet counts against its request: all that is charged to its cgroup, but files that nobody has used of late.
-    pub(crate) working_set: u64,
-    /// What is its own.
-    pub(crate) anonymous: u64,
-}
-
 impl OperatorProcess {
     /// That of the Pod called `pod` in [`SYSTEM`].
     pub(crate) async fn of(s: &Stage, pod: &str) -> Result<Self> {
@@ -62,8 +53,8 @@ impl OperatorProcess {
         Ok(())
     }
 
-    /// What it holds, by its cgroup of either version.
-    pub(crate) fn memory(&self) -> Result<Memory> {
+    /// What the kubelet counts against its request, in bytes: all that is charged to its cgroup (of either version) but files that nobody has used of late.
+    pub(crate) fn working_set(&self) -> Result<u64> {
         let cgroups = fs::read_to_string(self.proc.join("cgroup")).context("it has ended")?;
         let of = |controller: &str| {
             cgroups.lines().find_map(|line| {
@@ -74,22 +65,18 @@ impl OperatorProcess {
             })
         };
         let root = Path::new("/sys/fs/cgroup");
-        let (folder, usage, prefix, anonymous) = match of("memory") {
+        let (folder, usage, inactive) = match of("memory") {
             Some(path) => {
-                (root.join("memory").join(path), "memory.usage_in_bytes", "total_", "rss")
+                (root.join("memory").join(path), "memory.usage_in_bytes", "total_inactive_file ")
             }
-            None => (root.join(of("").context("no cgroup")?), "memory.current", "", "anon"),
+            None => (root.join(of("").context("no cgroup")?), "memory.current", "inactive_file "),
         };
         let read =
             |file: &str| fs::read_to_string(folder.join(file)).context("failed to read a cgroup");
-        let stat = read("memory.stat")?;
-        let stat = |name: &str| {
-            let name = format!("{prefix}{name} ");
-            let value = stat.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
-            value.with_context(|| format!("no {name}in {stat}"))
-        };
         let usage: u64 = read(usage)?.trim().parse().context("no number")?;
-        Ok(Memory { working_set: usage - stat("inactive_file")?, anonymous: stat(anonymous)? })
+        let stat = read("memory.stat")?;
+        let inactive = stat.lines().find_map(|line| line.strip_prefix(inactive)?.parse().ok());
+        Ok(usage.saturating_sub(inactive.with_context(|| format!("no files in {stat}"))?))
     }
 }
 

@@ -69,7 +69,7 @@ impl Rights<'_> {
 
         self.apply("a", "first", "True/Succeeded").await?;
         let told = self.apply("b", "first", "False/SecretNotFound").await?;
-        ensure!(told.contains("may not"), "{told}");
+        ensure!(told.contains("has no right to read Secret push"), "{told}");
         // As docs/install.md says.
         let name = "platform-multiarch-operator";
         let (role, who) = (
@@ -118,7 +118,7 @@ impl Rights<'_> {
         s.passes(TEAMS, TEAMS).await?;
         self.apply("a", "third", "True/Succeeded").await?;
         let told = self.apply("b", "third", "False/SecretNotFound").await?;
-        ensure!(told.contains("may not"), "{told}");
+        ensure!(told.contains("has no right to read Secret push"), "{told}");
         s.helm.run(["uninstall", TEAMS, "--namespace", TEAMS, "--wait"]).await.map(drop)
     }
 
