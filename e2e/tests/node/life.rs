@@ -55,7 +55,7 @@ struct Life {
 /// `helm install --wait` in a namespace that enforces restricted Pods, with a NetworkPolicy; an object is published, and its tag runs.
 async fn installed(s: &Stage) -> Result<Life> {
     s.restricted(SYSTEM).await?;
-    let mut values = s.values("1");
+    let mut values = s.registry.values("1");
     let (_, port) = s.registry.host.rsplit_once(':').context("a registry without port")?;
     let ports = [port.parse::<u16>().context("a port that is no number")?];
     values["networkPolicy"] =

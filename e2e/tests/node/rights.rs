@@ -57,7 +57,7 @@ impl Rights<'_> {
         let s = self.stage;
         let folder = s.folder.path().join(PLATFORM);
         parent(&folder)?;
-        let mut ours = s.values("1");
+        let mut ours = s.registry.values("1");
         // The parent's, which it shares with all of its charts, is the one that can be pulled from.
         ours["image"]["registry"] = json!("nowhere.example.com");
         ours["rbac"] = json!({"secrets": "PerNamespace", "secretNamespaces": ["a"]});
@@ -123,7 +123,7 @@ impl Rights<'_> {
     }
 
     fn namespaced(&self, rights: &Value) -> Value {
-        let mut values = self.stage.values("1");
+        let mut values = self.stage.registry.values("1");
         values["crds"] = json!({"enabled": false});
         values["rbac"] = rights.clone();
         values["watchNamespaces"] = json!(["a", "b"]);

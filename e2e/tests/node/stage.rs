@@ -8,12 +8,10 @@ use kube::{Api, Client, api::ListParams};
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     await_condition::await_some,
-    bin,
     helm::{Helm, Release},
     images::Image,
-    node::{NodeCluster, NodeRegistry},
+    node::{self, NodeCluster, NodeRegistry},
     objects::Objects,
-    peers::push_archive,
     proxy::Seen,
     registry::{Registry, Setup},
     spec::{Report, Spec},
@@ -31,8 +29,6 @@ pub(crate) const SYSTEM: &str = "multiarch-system";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// The same for helm.
 pub(crate) const WAIT: [&str; 2] = ["--wait", "--timeout=3m"];
-/// The operator's image in the registry.
-const IMAGE: &str = "mirror/multiarch-operator";
 
 /// What a test plays with.
 pub(crate) struct Stage {
@@ -48,20 +44,11 @@ impl Stage {
     pub(crate) async fn on(node: Arc<NodeCluster>, tags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder")?;
         let registry = node.registry(&folder.path().join("registry"), &Setup::default()).await?;
-        let archive = bin::image()?.join("image.tar");
         for tag in tags {
-            push_archive(&registry.registry, &archive, &format!("{IMAGE}:{tag}")).await?;
+            registry.push_operator(tag).await?;
         }
         let (client, helm) = (node.cluster.client().await?, Helm::of(node.cluster.kubeconfig())?);
         Ok(Self { node, client, helm, registry, folder })
-    }
-
-    /// Values by which the image is pulled from the registry under `tag`, and objects may name registries without TLS.
-    pub(crate) fn values(&self, tag: &str) -> Value {
-        json!({
-            "image": {"registry": self.registry.host, "repository": IMAGE, "tag": tag},
-            "insecureAllowHTTP": true,
-        })
     }
 
     /// A namespace that enforces the restricted Pod Security Standard.
@@ -176,9 +163,9 @@ pub(crate) async fn spec_in(
     name: &str,
     target: &str,
 ) -> Result<Spec> {
-    let ours = guest::platform();
+    let ours = node::platform();
     let other = if ours == "linux/arm64" { "linux/amd64" } else { "linux/arm64" };
-    let (runs, other_runs_not) = (guest::image()?, Image::oci(other, target)?);
+    let (runs, other_runs_not) = (node::guest()?, Image::oci(other, target)?);
     let spec = [(&*ours, runs), (other, other_runs_not)].into_iter();
     let mut spec_of = Spec::at(host, name, target);
     for (platform, image) in spec {
