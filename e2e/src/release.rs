@@ -16,7 +16,7 @@ use crate::{await_condition::await_condition, spec::Report};
 /// The name of the object, and of the Secret that pushes.
 const NAME: &str = "release";
 /// How long a registry may take. What a person must mend ends the wait at once.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// What all images of a release have in common.
 const COMMON: [&str; 2] = ["org.opencontainers.image.revision", "org.opencontainers.image.version"];
 

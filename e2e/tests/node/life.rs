@@ -10,6 +10,7 @@ use multiarch_e2e::{
     charts::next_version,
     node::{NodeCluster, can_run},
     peers::is_whole,
+    proxy::client,
     spec::Report,
 };
 use serde_json::{Value, json};
@@ -27,13 +28,13 @@ async fn a_release_serves_users_all_its_life() -> Result<()> {
     // Of its own: the release works on all objects of the cluster.
     let node = Arc::new(NodeCluster::start().await?);
     let stage = Stage::on(node, &["1", "2"]).await?;
-    let played = live(&stage).await;
-    stage.told(played).await
+    stage.play(Box::pin(live(&stage))).await
 }
 
 async fn live(s: &Stage) -> Result<()> {
     let mut life = installed(s).await.context("helm install")?;
     s.passes(NAME, SYSTEM).await.context("helm test")?;
+    measured(s).await.context("metrics")?;
     idle(s, &life).await.context("memory")?;
     life.upgraded_by_a_value(s).await.context("helm upgrade with a changed value")?;
     life.upgraded_by_a_crd(s).await.context("helm upgrade with a changed CRD")?;
@@ -67,7 +68,7 @@ async fn installed(s: &Stage) -> Result<Life> {
         s.node.cluster.kubectl(["--namespace", SYSTEM].iter().chain(arguments)).await
     };
     let refused = kubectl(&["run", "root", "--image=example.com/root:1"]).await;
-    let refused = refused.unwrap_err().to_string();
+    let refused = refused.err().context("a Pod that is root was admitted")?.to_string();
     ensure!(refused.contains("violates PodSecurity"), "{refused}");
     kubectl(&["get", "networkpolicy", NAME]).await?;
     // They waited.
@@ -82,6 +83,21 @@ async fn installed(s: &Stage) -> Result<Life> {
     s.runs("team-a", "app", &s.registry.reference("team-a/app:1.0")).await?;
     let leader = s.leader(&BTreeSet::new()).await?;
     Ok(Life { values, pods, leader, app })
+}
+
+/// The Service leads to the replicas; the one that leads tells of the object.
+async fn measured(s: &Stage) -> Result<()> {
+    let path = "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
+    let get = ["get", "service", NAME, "--namespace", SYSTEM, "--output", path];
+    let url = format!("http://{}/metrics", s.node.cluster.kubectl(get).await?);
+    let told = async || {
+        // A connection of its own each time: one that is kept leads to one replica.
+        let answer = client()?.get(&url).send().await.context("nobody answers")?;
+        let text = answer.text().await.context("half an answer")?;
+        let ready = r#"multiarch_resource_ready{namespace="team-a",name="app"} 1"#;
+        Ok(text.contains(ready).then_some(()))
+    };
+    await_some("the leader's metrics", PATIENCE, told).await
 }
 
 /// What each replica holds when nothing happens is less than the chart requests for it.
@@ -133,7 +149,7 @@ impl Life {
         let (upgraded, meanwhile) =
             tokio::join!(s.helm.apply("upgrade", release(&bad), &flags), meanwhile);
         meanwhile?;
-        let said = upgraded.unwrap_err().to_string();
+        let said = upgraded.err().context("it was upgraded")?.to_string();
         ensure!(said.contains("rolled back"), "{said}");
         let history = ["history", NAME, "--namespace", SYSTEM, "--max=1", "--output=json"];
         let history: Value = serde_json::from_str(&s.helm.run(history).await?)?;
@@ -176,10 +192,18 @@ impl Life {
         s.restricted("team-b").await?;
         let spec = s.spec("app", "team-b/app:1.0").await?;
         let orphan = s.objects("team-b").apply_until(&spec, "True/Succeeded").await?;
+        // No probe and no limit has ended one.
+        let path = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+        let get = ["get", "pods", "--namespace", SYSTEM, "--output", path];
+        assert_eq!(s.node.cluster.kubectl(get).await?, "0 0");
         let said = s.helm.run(["uninstall", NAME, "--namespace", SYSTEM, "--wait"]).await?;
         ensure!(said.contains("CustomResourceDefinition") && said.contains("kept"), "{said}");
         let gone = async || Ok(s.pods(SYSTEM).await?.is_empty().then_some(()));
         await_some("its Pods are gone", PATIENCE, gone).await?;
+        // Told to stop, the leader has let go of its Lease, which stays.
+        let get = ["get", "lease", NAME, "--namespace", SYSTEM, "--output"];
+        let holder = get.into_iter().chain(["jsonpath={.spec.holderIdentity}"]);
+        assert_eq!(s.node.cluster.kubectl(holder).await?, "");
         self.is_untouched(s).await?;
         s.node.cluster.kubectl(["delete", "namespace", "team-b", "--timeout=90s"]).await?;
         let left = s.registry.registry.digest("team-b/app:1.0").await?;

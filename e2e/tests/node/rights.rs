@@ -33,8 +33,7 @@ async fn each_scope_publishes_where_it_should_and_nowhere_else() -> Result<()> {
     // What objects name asks for a password.
     let setup = Setup { auth: Auth::Password(&[CI]), ..Setup::default() };
     let locked = stage.node.registry(&stage.folder.path().join("locked"), &setup).await?;
-    let played = play(&Rights { stage: &stage, locked: &locked }).await;
-    stage.told(played).await
+    stage.play(Box::pin(play(&Rights { stage: &stage, locked: &locked }))).await
 }
 
 struct Rights<'a> {

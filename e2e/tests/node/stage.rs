@@ -1,8 +1,14 @@
 //! The stage of a release whose Pods run: a node, a registry that has the operator's image and what its objects name, and helm.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
+use futures::FutureExt;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, Client, api::ListParams};
 use multiarch_crds::v1alpha1::MultiArchImage;
@@ -14,6 +20,7 @@ use multiarch_e2e::{
     objects::Objects,
     proxy::Seen,
     registry::{Registry, Setup},
+    scenario::show,
     spec::{Report, Spec},
 };
 use serde_json::{Value, json};
@@ -120,39 +127,32 @@ impl Stage {
         cluster.kubectl(["--namespace", namespace].into_iter().chain(ready)).await.map(drop)
     }
 
-    /// What `played`; where that failed, with all that Kubernetes and the operator say.
-    pub(crate) async fn told(&self, played: Result<()>) -> Result<()> {
-        let Err(error) = played else { return Ok(()) };
-        let mut more = Vec::new();
+    /// Plays `play`; where that fails, all is shown that Kubernetes, the operator and the registry say.
+    pub(crate) async fn play(&self, play: impl Future<Output = Result<()>>) -> Result<()> {
+        let played = AssertUnwindSafe(play).catch_unwind().await;
+        if !matches!(played, Ok(Ok(()))) {
+            self.show().await;
+        }
+        played.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    #[expect(
+        clippy::print_stderr,
+        reason = "the test harness captures it, and shows it of the tests that fail"
+    )]
+    async fn show(&self) {
+        let all = "pods,deployments,leases,multiarchimages";
+        let ours = "--selector=app.kubernetes.io/name=multiarch-operator";
         for arguments in [
-            &[
-                "get",
-                "pods,deployments,leases,multiarchimages",
-                "--all-namespaces",
-                "--output=wide",
-            ][..],
+            &["get", all, "--all-namespaces", "--output=wide"][..],
             &["get", "events.v1.events.k8s.io", "--all-namespaces"],
-            &[
-                "logs",
-                "--selector=app.kubernetes.io/name=multiarch-operator",
-                "--prefix",
-                "--tail=40",
-                "--namespace",
-                SYSTEM,
-            ],
+            &["logs", ours, "--all-containers", "--prefix", "--tail=40", "--namespace", SYSTEM],
         ] {
             let said = self.node.cluster.kubectl(arguments).await;
-            more.push(said.unwrap_or_else(|error| format!("{error:#}")));
+            eprintln!("--- {}", arguments.join(" "));
+            eprintln!("{}", said.unwrap_or_else(|error| format!("{error:#}")));
         }
-        let requests: Vec<_> = self
-            .registry
-            .registry
-            .proxy
-            .seen()
-            .iter()
-            .map(|seen| format!("{} {} {}", seen.method, seen.path, seen.status))
-            .collect();
-        Err(error.context(format!("{}\n{}", more.join("\n"), requests.join("\n"))))
+        show(&self.registry.registry);
     }
 }
 

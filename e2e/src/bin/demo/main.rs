@@ -61,7 +61,7 @@ async fn play(folder: &Path, kept: &AtomicBool) -> Result<()> {
     let stage = Stage::set(folder).await?;
     let shown = show(&stage).await;
     if shown.is_err() {
-        println!("\nthe end of the operator's log:\n{}", stage.logs().await);
+        println!("\nthe end of the operator's log:\n  {}", stage.logs().await);
     }
     shown?;
     say(&format!("Done in {:.0} s", begun.elapsed().as_secs_f64()));
@@ -206,7 +206,7 @@ fn keep(stage: &Stage) {
     told(&format!(
         "kubectl annotate mai app multiarch.dev/requestedAt=\"$(date +%s)\" --overwrite --namespace {NAMESPACE}"
     ));
-    told(&stage.log_command());
+    stage.commands().iter().for_each(|command| told(command));
 }
 
 async fn stopped() -> Result<()> {

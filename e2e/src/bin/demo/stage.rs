@@ -11,7 +11,7 @@ use multiarch_e2e::{
     await_condition::SOON,
     bin::workspace,
     cluster::Cluster,
-    helm::{Helm, Release},
+    helm::{Helm, Release, chart},
     images::Image,
     node::{self, NodeCluster},
     operator::{NAMESPACE as SYSTEM, Operator, SERVICE_ACCOUNT as NAME},
@@ -143,16 +143,23 @@ impl Stage {
         };
         let logs = logs.unwrap_or_default();
         let tail: Vec<_> = logs.lines().rev().take(20).collect();
-        tail.into_iter().rev().map(|line| format!("  {line}\n")).collect()
+        tail.into_iter().rev().collect::<Vec<_>>().join("\n  ")
     }
 
-    /// How to see the operator's log.
-    pub(crate) fn log_command(&self) -> String {
+    /// What a person can do with the operator.
+    pub(crate) fn commands(&self) -> Vec<String> {
         match self.operator {
-            Runs::Process(_) => format!("tail -f {}", self.run.join("operator-1.log").display()),
-            Runs::Pods => {
-                format!("kubectl logs --follow deployment/{NAME} --all-pods --namespace {SYSTEM}")
+            Runs::Process(_) => {
+                vec![format!("tail -f {}", self.run.join("operator-1.log").display())]
             }
+            Runs::Pods => vec![
+                format!("kubectl logs --follow deployment/{NAME} --all-pods --namespace {SYSTEM}"),
+                format!("alias helm={}", workspace().join(".build/bin/helm").display()),
+                format!(
+                    "helm upgrade {NAME} {} --namespace {SYSTEM} --reuse-values --set logLevel=debug --wait",
+                    chart().display()
+                ),
+            ],
         }
     }
 
