@@ -52,8 +52,9 @@ corpus: doctor ## Keep the fewest files that reach what a fuzz target's corpus a
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make corpus T=TARGET, where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
 	@hack/corpus.sh "$(T)"
 
-soak: doctor tools ## Break things for as long as it takes to be sure (half an hour or so), and print what was measured (T=kills:: for some of it)
+soak: doctor tools ## Break things for as long as it takes to be sure (half an hour or so), and print what was measured (T=kills:: or T=model:: for some of it)
 	$(CARGO) build $(LOCKED) --workspace --bins
+	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --package multiarch-operator --test reconcile -- --nocapture $(or $(T),model:: laws)
 	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --package multiarch-e2e --test soak -- --nocapture --test-threads 2 $(T)
 
 large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)

@@ -98,7 +98,8 @@ pub struct Args {
     pub shutdown_grace: Duration,
 
     /// How many objects are worked on at once. Those that name the same registries are at most half of them, so that
-    /// a registry that is slow does not hold up the objects of others.
+    /// a registry that is slow does not hold up the objects of others. Half as many copies that take longer than a minute, and
+    /// as many deletions, go on beside them.
     #[arg(long, env = "MULTIARCH_CONCURRENT", value_name = "N", default_value = "8")]
     pub concurrent: NonZeroU16,
 

@@ -1,6 +1,5 @@
 //! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
 
-mod busy;
 mod claims;
 mod finalizer;
 mod gauges;
@@ -30,15 +29,15 @@ use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImag
 use tokio_util::task::TaskTracker;
 
 use self::{
-    busy::Busy,
     gauges::{count_push, gauges},
+    pipeline::Ended,
     report::{Reporter, Written},
     session::{Known, Sessions},
     spread::Spread,
-    workers::Workers,
+    workers::{Worker, Workers},
 };
 pub use self::{
-    objects::{Objects, watch},
+    objects::{Objects, WatchError, watch, while_watched},
     spread::SPREAD,
     work::{Controller, run},
 };
@@ -50,8 +49,10 @@ use crate::{
     oci::Prefix,
     reconcile::{
         self,
+        busy::{Busy, Who},
         sources::{Sources, SpecError},
         status::{Outcome, Run},
+        writer::Writer,
     },
     registry::Registry,
     selector::Selector,
@@ -59,9 +60,6 @@ use crate::{
 
 /// The annotation that asks for a run now: any value that is not the last one.
 pub const REQUESTED_AT: &str = "multiarch.dev/requestedAt";
-
-/// When an object is looked at again that names a tag which another one is working on.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// A shorter interval than the API allows is not served, wherever it comes from.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -81,7 +79,7 @@ pub struct Options {
     pub allowed: Vec<Prefix>,
     /// Who gives the operator's own credential, and to whom.
     pub providers: Arc<Providers>,
-    /// How many objects are worked on at once.
+    /// How many objects are worked on at once, beside half as many long copies and as many deletions.
     pub concurrent: NonZeroU16,
     /// Over how much time objects with which all was well are spread after a start; no longer than an
     /// interval, for each of them.
@@ -159,16 +157,24 @@ async fn reconcile<R: Registry>(
         context.workers.forget(&itself);
         return Ok(Action::await_change());
     }
+    // A worker that waits for it is not to wait for longer.
     if !is_deleted
+        && !context.workers.is_called(&itself)
         && let Ok(object) = &object.0
         && let Some(wait) = context.spread.wait(object, &context.sessions)
     {
         return Ok(Action::requeue(wait));
     }
     let hosts = object.0.as_ref().map(|object| workers::hosts(object, is_deleted));
-    let Some(_worker) = context.workers.enter(&itself, &hosts.unwrap_or_default()) else {
-        return Ok(Action::await_change());
+    let hosts = hosts.unwrap_or_default();
+    let worker = if is_deleted {
+        context.workers.delete(&itself, &hosts)
+    } else {
+        context.workers.enter(&itself, &hosts)
     };
+    // Who is called comes by here, so it is seen to wait no more.
+    context.metrics.wait(context.workers.waiting());
+    let Some(mut worker) = worker else { return Ok(Action::await_change()) };
     if is_deleted {
         return match &object.0 {
             Ok(object) => context.finish(object).await,
@@ -177,13 +183,16 @@ async fn reconcile<R: Registry>(
     }
     let begun = Instant::now();
     let action = match &object.0 {
-        Ok(object) => reconcile_object(object, &context).await,
+        Ok(object) => reconcile_object(object, &mut worker, &context).await,
         Err(invalid) => {
             let written = context.reporter.report_invalid(invalid).await;
             let object = display(&invalid.metadata);
             match written {
                 Ok(Written::Stale) => Err(ControllerError::Stale { object }),
-                Ok(_) => Ok(Action::await_change()),
+                Ok(_) => {
+                    context.sessions.end_lost(&invalid.metadata);
+                    Ok(Action::await_change())
+                }
                 Err(source) => Err(ControllerError::Status { object, source }),
             }
         }
@@ -194,23 +203,27 @@ async fn reconcile<R: Registry>(
 
 async fn reconcile_object<R: Registry>(
     object: &MultiArchImage,
+    worker: &mut Worker<ObjectRef<Watched>>,
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
     context.finalize(object).await?;
-    // Until its status is written: another object that names one of its tags is to see whose it is.
-    let Some(_alone) = context.busy.enter(&object.spec.target) else {
-        return Ok(Action::requeue(AGAIN));
-    };
     let mut known = context.sessions.known(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = is_requested(object, &known.status);
+    // Until its status is written: another object that names one of its tags is to see whose it is.
+    let who = Who { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let (writer, asks) = Writer::new(context.busy.clone(), who);
     let run = if object.spec.suspend {
         Run::without_answers(Outcome::Suspended)
     } else {
-        match pipeline::run(object, &mut known, requested, context).await? {
-            Some(run) => run,
+        let ended =
+            pipeline::run(object, &mut known, requested, (&writer, asks), worker, context).await;
+        context.sessions.end(object);
+        match ended? {
+            Ended::Run(run) => *run,
             // What it has become by now is looked at next.
-            None => return Ok(Action::requeue(Duration::ZERO)),
+            Ended::CutOff => return Ok(Action::requeue(Duration::ZERO)),
+            Ended::Waits => return Ok(Action::await_change()),
         }
     };
     let failures = context.sessions.count(object, requested, retry(&run));
@@ -218,27 +231,29 @@ async fn reconcile_object<R: Registry>(
         generation: object.metadata.generation,
         requested_at,
         failures,
+        repository: claims::repository(&object.spec.target.image),
         now: Timestamp::now(),
     };
     if run.put_back {
         context.sessions.count_correction(object, about.now);
     }
-    let previous = &known.status;
-    let next = reconcile::status::next(previous, &about, &run);
+    let previous = known.status.clone();
+    let next = reconcile::status::next(&previous, &about, &run);
     count_push(&run, &context.metrics);
     if let Some(followed) = &run.referrers {
         context.sessions.set_looks(object, followed.looks.clone());
     }
-    if next != *previous {
-        context.write(object, &known, next.clone()).await?;
+    if next != previous {
+        context.write(object, &mut known, next.clone()).await?;
         if previous.tags.iter().any(|tag| !next.tags.contains(tag))
-            && let Some(repository) = claims::repository(&object.spec.target.image)
+            && let Some(repository) = &about.repository
         {
-            context.objects.freed(&repository);
+            context.objects.freed(repository);
         }
     }
+    context.sessions.end_lost(&object.metadata);
     // What was put back or skipped is told of, also where the status is as it was.
-    context.reporter.tell(object, previous, &next, &run).await;
+    context.reporter.tell(object, &previous, &next, &run).await;
     if object.spec.suspend {
         return Ok(Action::await_change());
     }
@@ -249,21 +264,22 @@ async fn reconcile_object<R: Registry>(
 }
 
 impl<R: Registry> Context<R> {
-    /// Writes `next` over the status in `known`.
+    /// Writes `next` over the status in `known`; whether the object is there.
     async fn write(
         &self,
         object: &MultiArchImage,
-        known: &Known,
+        known: &mut Known,
         next: MultiArchImageStatus,
-    ) -> Result<(), ControllerError> {
+    ) -> Result<bool, ControllerError> {
         let about = || display(&object.metadata);
         let written = self.reporter.write(object, known, &next).await;
         match written.map_err(|source| ControllerError::Status { object: about(), source })? {
             Written::At(version) => {
-                self.sessions.remember(object, version.as_deref(), next);
-                Ok(())
+                self.sessions.remember(object, version.as_deref(), next.clone());
+                *known = Known { status: next, version };
+                Ok(true)
             }
-            Written::Gone => Ok(()),
+            Written::Gone => Ok(false),
             Written::Stale => {
                 // The watch will bring it; where it has not by the next try, it may never.
                 if self.sessions.count_stale(object) > 1 {

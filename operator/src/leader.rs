@@ -146,9 +146,22 @@ impl Candidate {
     /// Tries until this process leads; whether it does, since `stop` ends that, too.
     async fn acquire(&mut self, stop: &CancellationToken) -> bool {
         loop {
-            let tried = tokio::select! {
-                () = stop.cancelled() => return false,
-                tried = self.attempt() => tried,
+            let tried = {
+                let mut attempt = std::pin::pin!(self.attempt());
+                tokio::select! {
+                    () = stop.cancelled() => {
+                        // It may be about to take the Lease, and must know to let go of it.
+                        let _ = timeout(RELEASE, attempt).await;
+                        None
+                    }
+                    tried = &mut attempt => Some(tried),
+                }
+            };
+            let Some(tried) = tried else {
+                if self.stale || self.election.is_mine() {
+                    self.release().await;
+                }
+                return false;
             };
             match tried {
                 Ok(()) if self.deadline().is_some() => {
@@ -274,16 +287,20 @@ impl Candidate {
                     self.election.see(lease, now);
                     self.stale = false;
                 }
-                let Some(lease) = self.election.release(Timestamp::now()) else { return Ok(()) };
+                let Some(lease) = self.election.release(Timestamp::now()) else {
+                    return Ok(false);
+                };
                 match self.api.replace(&self.name, &PostParams::default(), &lease).await {
                     Err(kube::Error::Api(status)) if status.is_conflict() => self.stale = true,
-                    written => return written.map(drop),
+                    written => return written.map(|_| true),
                 }
             }
-            Ok(())
+            Ok(false)
         };
         match timeout(RELEASE, released).await {
-            Ok(Ok(())) => info!(lease = self.lease, "let go of the lease"),
+            Ok(Ok(true)) => info!(lease = self.lease, "let go of the lease"),
+            // Somebody else has it.
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 warn!(lease = self.lease, error = causes(&error), "failed to let go of the lease");
             }

@@ -112,26 +112,28 @@ async fn main() -> anyhow::Result<ExitCode> {
         spread: controller::SPREAD,
     };
     let (objects, watching) = controller::watch(clients.watch, &options, admin);
-    let watching = tokio::spawn(watching);
+    let mut watching = tokio::spawn(watching);
     let (asks, metered) = (clients.asks, Arc::clone(&metrics));
     let controller = Controller::new(asks, registry, options, metrics, objects);
     let controller = Arc::new(controller);
-    match election {
-        None => controller.work(Term::alone(&shutdown)).await,
-        Some(election) => {
-            let lease = election.lease.clone();
-            let leads = |leads| metered.leads(&lease, leads);
-            let work = |term| {
-                let controller = Arc::clone(&controller);
-                async move { controller.work(term).await }
-            };
-            let led = leader::run(clients.lease, election, &shutdown, leads, work).await;
-            if let Err(error) = led {
-                error!(%error, "ending at once");
-                // Not by way of main's end, which waits for what does not stop.
-                std::process::exit(1);
-            }
-        }
+    let work = async {
+        let Some(election) = election else {
+            controller.work(Term::alone(&shutdown)).await;
+            return Ok(());
+        };
+        let lease = election.lease.clone();
+        let leads = |leads| metered.leads(&lease, leads);
+        let work = |term| {
+            let controller = Arc::clone(&controller);
+            async move { controller.work(term).await }
+        };
+        leader::run(clients.lease, election, &shutdown, leads, work).await
+    };
+    let worked = Box::pin(controller::while_watched(&mut watching, work)).await;
+    if let Err(error) = worked.map_err(anyhow::Error::from).and_then(|led| Ok(led?)) {
+        error!(%error, "ending at once");
+        // Not by way of main's end, which waits for what does not stop.
+        std::process::exit(1);
     }
     watching.abort();
     end.cancel();
@@ -187,10 +189,10 @@ impl Clients {
         patient.read_timeout = Some(WATCH);
         let watch = client(&patient)?;
         patient.read_timeout = Some(ANSWER);
-        let asks = client(&patient)?;
-        // The election has a time limit of its own for each request, and tries again by itself.
+        // Whoever asks tries again by itself: a run gives its worker back meanwhile, and an election has a time limit for each
+        // request.
         patient.default_retry = false;
-        let lease = client(&patient)?;
+        let (asks, lease) = (client(&patient)?, client(&patient)?);
         Ok(Self { watch, asks, lease })
     }
 }
@@ -239,4 +241,38 @@ fn start_log(args: &Args) -> anyhow::Result<()> {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, http::StatusCode};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// What repeats a request by itself would keep a worker for minutes, also where the API server is back.
+    #[tokio::test]
+    async fn an_api_server_that_is_not_ready_is_asked_once_by_each_request() {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let app = Router::new().fallback(move || {
+            tell.send(()).unwrap();
+            async { StatusCode::SERVICE_UNAVAILABLE }
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let clients = Clients::connect(&Config::new(url.parse().unwrap())).unwrap();
+        for client in [clients.asks, clients.lease] {
+            let asking = client.apiserver_version();
+            let again = async {
+                told.recv().await;
+                told.recv().await;
+            };
+            tokio::select! {
+                answer = asking => assert!(answer.is_err()),
+                () = again => panic!("it was asked again"),
+            }
+            while told.try_recv().is_ok() {}
+        }
+    }
 }

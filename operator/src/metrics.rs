@@ -41,6 +41,7 @@ pub struct Metrics {
     tokens: Family<ResultLabels, Counter>,
     provider_requests: Family<ProviderLabels, Counter>,
     leader: Family<LeaseLabels, Gauge>,
+    waiting: Gauge,
     left: Family<HostLabels, Gauge>,
     shared: Family<SharedLabels, Counter>,
     cache: Gauge,
@@ -159,6 +160,9 @@ impl Metrics {
         let leader = Family::<LeaseLabels, Gauge>::default();
         let help = "Whether this process holds the Lease, and works: 1 or 0";
         registry.register("leader", help, leader.clone());
+        let waiting = Gauge::default();
+        let help = "Objects that are due, and wait for one of --concurrent workers";
+        registry.register("workqueue_depth", help, waiting.clone());
         let left = Family::<HostLabels, Gauge>::default();
         let help = "What registries last said is left of a limit on requests, whoever asked";
         registry.register("registry_ratelimit_remaining", help, left.clone());
@@ -182,6 +186,7 @@ impl Metrics {
             tokens,
             provider_requests,
             leader,
+            waiting,
             left,
             shared,
             cache,
@@ -200,6 +205,11 @@ impl Metrics {
     pub fn leads(&self, lease: &str, leads: bool) {
         let labels = LeaseLabels { lease: lease.to_owned() };
         self.leader.get_or_create(&labels).set(i64::from(leads));
+    }
+
+    /// So many objects wait for a worker.
+    pub fn wait(&self, objects: usize) {
+        self.waiting.set(i64::try_from(objects).unwrap_or(i64::MAX));
     }
 
     /// A run over an object took `elapsed`.

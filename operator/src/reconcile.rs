@@ -2,6 +2,7 @@
 
 pub mod access;
 mod answers;
+pub mod busy;
 pub mod children;
 pub mod claims;
 pub mod copy;
@@ -20,6 +21,7 @@ pub mod sources;
 pub mod stage;
 pub mod status;
 pub mod tags;
+pub mod writer;
 
 use jiff::{SignedDuration, Timestamp};
 use multiarch_crds::{
@@ -45,6 +47,7 @@ use self::{
     sources::Sources,
     status::{Counted, Outcome, Run, Tags},
     tags::{Corrections, Tag},
+    writer::Writer,
 };
 use crate::{
     error::{self, Failure},
@@ -72,6 +75,8 @@ pub struct Job<'a, R> {
     pub looks: &'a Looks,
     /// The tags of the target's repository that other objects keep.
     pub claims: &'a Claims,
+    /// The run, as one that writes tags.
+    pub writer: &'a Writer,
     /// When tags of this object were put back.
     pub corrections: &'a Corrections,
     /// When the run began.
@@ -99,6 +104,28 @@ impl<R> Job<'_, R> {
     /// Whether something was pushed so short a time ago that its absence tells nothing.
     fn is_lag_to_be_expected(&self) -> bool {
         self.memory.pushed_at.is_some_and(|at| is_within(LAG, at, self.now))
+    }
+
+    /// Its tags are to be `index`, under the target's, and `tags`.
+    fn intend(&self, index: &Digest, tags: &[Tag]) {
+        let beside = tags.iter().map(|tag| (tag.name.as_str(), &tag.digest));
+        let all = [(self.sources.tag(), index)].into_iter().chain(beside);
+        let is_left = |name: &str| self.memory.owns(name) || self.claims.owner(name).is_some();
+        let others = all.filter(|(name, _)| !is_left(name));
+        let repository = self.sources.target.repository();
+        self.writer.intend(others.map(|(name, digest)| (repository.tag(name), digest.clone())));
+    }
+
+    /// What a run before may have written under the tag called `name` without anybody knowing, for status.
+    fn intended(&self, name: &str) -> Option<String> {
+        let content = |digest| self.sources.target.repository().digest(digest).to_string();
+        self.memory.intended(name).map(content)
+    }
+
+    /// Whether `tag`, which names `digest`, is to be pushed all the same: a run that ended without a word may have
+    /// written it, and who has it is who may push it.
+    fn is_to_be_proved(&self, tag: &str, digest: &Digest) -> bool {
+        !self.memory.has_pushed && self.memory.intended(tag) == Some(digest)
     }
 
     /// Whether `digest` was pushed under `tag` so short a time ago that it may be shown yet. A
@@ -156,7 +183,7 @@ pub async fn run<R: Registry>(job: &Job<'_, R>) -> Run {
     }
     job.stage.at("while reading the sources");
     let mut resolutions =
-        resolve::resolve(job.registry, job.sources, &access, job.memory, job.since.begun).await;
+        resolve::resolve(job.registry, job.sources, &access, job.memory, job.since.news).await;
     let required = plan::required(job.sources, &resolutions, job.memory);
     let mut served = serve(job, &access, &resolutions, &mut kept).await;
     while let Err(Stop::Publish(error)) = served {
@@ -283,17 +310,21 @@ async fn try_to_serve<R: Registry>(
     }
     plan::agree(&sources.equal_labels, &labelled.map_err(Stop::Publish)?).map_err(Stop::Held)?;
     // What cannot be tagged is not published.
-    beside(sources, plan.raw.digest(), &plan)?;
+    let tags = beside(sources, plan.raw.digest(), &plan)?;
+    job.intend(plan.raw.digest(), &tags);
     let published = publish::publish(job, access, &plan, &current, repeats, &children, kept).await;
     let Some(published) = published.map_err(Stop::Publish)? else {
         return stand(job, target, &current).await;
     };
     let tags = beside(sources, published.digest(), &plan)?;
+    job.intend(published.digest(), &tags);
     let was_published = memory.published.as_ref().map(|published| &published.digest);
     let fresh = published.pushed() && was_published != Some(published.digest());
     let at_hand = plan.contents.iter().map(|content| &content.manifest);
     let at_hand = at_hand.chain([&plan.raw]).chain(current.raw()).collect();
-    let step = Step { job, access: target, at_hand, index: published.digest(), fresh, repeats };
+    let proved = memory.has_pushed || published.pushed();
+    let index = published.digest();
+    let step = Step { job, access: target, at_hand, index, fresh, repeats, proved };
     let tagged = publish::tags::write(&step, &tags).await;
     let Plan { platforms, .. } = plan;
     Ok(Served::Published { published, platforms, tagged })
@@ -310,8 +341,10 @@ async fn stand<R: Registry>(
         let index = &published.digest;
         let tags = tags::of(job.sources, index, published.images());
         let tags = tags.map_err(|source| Stop::Held(Held::Tags { source }))?;
+        job.intend(index, &tags);
         let at_hand = current.raw().into_iter().collect();
-        let step = Step { job, access, at_hand, index, fresh: false, repeats: true };
+        let proved = job.memory.has_pushed;
+        let step = Step { job, access, at_hand, index, fresh: false, repeats: true, proved };
         tagged = publish::tags::write(&step, &tags).await;
     }
     Ok(Served::Stands { tagged })

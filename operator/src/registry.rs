@@ -2,6 +2,7 @@
 
 mod credential;
 mod error;
+mod fence;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod remote;
@@ -23,6 +24,7 @@ use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest};
 pub(crate) use credential::Identity;
 pub use credential::{Credential, Origin, Proof};
 pub use error::{Pause, RegistryError};
+pub use fence::Fence;
 pub use tls::Certificates;
 
 /// A registry, as the steps see it.
@@ -58,14 +60,15 @@ pub trait Registry: Send + Sync + 'static {
         blob: &Descriptor,
     ) -> impl Future<Output = Result<Option<Bytes>, RegistryError>> + Send;
 
-    /// Stores `manifest` under `reference`. The registry's word for it is not trusted: read back.
+    /// Stores `manifest` under `reference`, and says whether the registry took it. Its word for what it has is not trusted:
+    /// read back.
     fn put_manifest(
         &self,
         access: &Access,
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> impl Future<Output = Result<(), RegistryError>> + Send;
+    ) -> impl Future<Output = Result<Put, RegistryError>> + Send;
 
     /// Whether the repository has `blob`, in the size that its descriptor says.
     fn blob_exists(
@@ -145,6 +148,15 @@ pub enum Copied {
     Uploaded,
 }
 
+/// What became of a manifest that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The registry took it, although its answer may have been lost.
+    Taken,
+    /// The registry refused to take it, and has it all the same: whoever put it there, it shows nobody's right to.
+    Present,
+}
+
 /// Told how many bytes of a blob were handed to its target so far. The number falls where an upload
 /// starts over, and is never told for a blob that is not sent.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
@@ -168,6 +180,11 @@ pub struct Access {
     /// reference names may be told from what was answered to another call since. `None`: it is
     /// asked anew.
     pub since: Option<Instant>,
+    /// The same of the answer that there is nothing, for who knows of nothing there so far. `None`: only who waited for
+    /// it is told.
+    pub absent_since: Option<Instant>,
+    /// Writes begin only while it is open.
+    pub fence: Fence,
 }
 
 /// An object, as far as a registry's client has to know one: told from others, and nothing else.
@@ -226,7 +243,13 @@ impl Access {
     /// The same, for a question that answers since then are good for.
     #[must_use]
     pub fn since(&self, since: Instant) -> Self {
-        Self { since: Some(since), ..self.clone() }
+        Self { since: Some(since), absent_since: None, ..self.clone() }
+    }
+
+    /// The same, also for the answer that there is nothing.
+    #[must_use]
+    pub fn absent_since(self, since: Instant) -> Self {
+        Self { absent_since: Some(since), ..self }
     }
 
     /// The credential in words, for messages.

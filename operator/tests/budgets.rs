@@ -88,7 +88,7 @@ impl Scene {
 
     async fn put(&self, who: Option<&str>) -> Result<(), RegistryError> {
         let access = asker(who, 0);
-        self.remote.put_manifest(&access, &self.app, &tag("2.0"), &self.image).await
+        self.remote.put_manifest(&access, &self.app, &tag("2.0"), &self.image).await.map(|_| ())
     }
 
     fn asked(&self) -> usize {
@@ -355,6 +355,32 @@ async fn pulls_are_spared_where_a_registry_says_that_none_is_left() {
     scene.head(None, 1).await.unwrap();
     scene.get(None).await.unwrap();
     assert_eq!(*left.lock().unwrap(), [Some(0), None, None, Some(60), Some(60)]);
+}
+
+/// Pulls that wait until there is one more keep no place from what costs none.
+#[tokio::test]
+async fn pulls_that_wait_leave_their_places_to_others() {
+    let scene = Scene::of(limits()).await;
+    // One more every four seconds.
+    let limit = Lie::Header("ratelimit-limit", "100;w=400".into());
+    let says = [limit, Lie::Header("ratelimit-remaining", "0;w=400".into())];
+    scene.server.lie(says.clone());
+    scene.get(None).await.unwrap();
+    scene.server.forget();
+    scene.server.lie(says.into_iter().chain([Lie::Limit(LimitLie::GateTo("HEAD"))]));
+    let mut pulls = Box::pin(join_all((0..6).map(|_| scene.get(None))));
+    assert!(poll_immediate(&mut pulls).await.is_none());
+    let mut heads = Box::pin(join_all((1..=8).map(|object| scene.head(None, object))));
+    tokio::select! {
+        _ = &mut heads => panic!("they are not answered"),
+        _ = &mut pulls => panic!("they wait"),
+        () = scene.server.until(|server| server.waiting() == 8) => {}
+    }
+    let asked = scene.server.requests();
+    assert!(asked.iter().all(|asked| asked.starts_with("HEAD")), "{asked:?}");
+    drop(pulls);
+    scene.server.lie([]);
+    assert!(heads.await.iter().all(Result::is_ok));
 }
 
 /// A registry by name, and how often that was to be resolved.

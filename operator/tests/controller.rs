@@ -157,11 +157,16 @@ async fn status_is_applied_by_the_one_field_manager() {
     let fields: Vec<_> = patch.body.as_object().unwrap().keys().cloned().collect();
     assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
     // What it is at, and nothing that is applied.
-    let this_one = json!({"name": "app", "uid": "app", "resourceVersion": "1"});
+    let this_one = json!({"name": "app", "uid": "app", "resourceVersion": "2"});
     assert_eq!(patch.body["metadata"], this_one);
     assert_eq!(api.events(), ["IndexPublished"]);
-    // One status and one Event, and nothing was asked beside them.
-    assert_eq!(api.asked().len(), 2, "{:#?}", api.asked());
+    // What it was about to write, one status and one Event, and nothing was asked beside them.
+    assert_eq!(api.asked().len(), 3, "{:#?}", api.asked());
+    let intended = api.asked()[0].body["status"].clone();
+    let index = store.tagged("app", "1.0").unwrap().digest().to_string();
+    let pending = json!([{"name": "1.0", "intended": format!("r.example/app@{index}")}]);
+    assert_eq!(intended, json!({"observedGeneration": -1, "pendingTags": pending}));
+    assert_eq!(patch.body["status"]["pendingTags"], Value::Null);
     assert_eq!(store.requests().len(), 2 * 2 + 3);
 }
 

@@ -11,7 +11,7 @@ use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
     leader::Term,
-    metrics::Metrics,
+    metrics::{Format, Metrics},
     registry::{
         memory::{Lie, Lies, Server, Store, serve, server::LimitLie},
         remote::{self, Limits, Remote},
@@ -86,6 +86,12 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
         spread: Duration::ZERO,
     };
     let metrics = Arc::new(Metrics::new());
+    let shown = Arc::clone(&metrics);
+    let waiting = || -> usize {
+        let text = shown.render(Format::Text);
+        let depth = text.lines().find_map(|line| line.strip_prefix("multiarch_workqueue_depth "));
+        depth.unwrap().parse().unwrap()
+    };
     let admin = Admin::new(metrics.clone());
     let client = api.client().await;
     let run =
@@ -97,11 +103,13 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
         assert!(fast.store().tagged(&format!("other{n}"), "1.0").is_some());
     }
     assert!(slow.waiting() > 0 && slow.seen().len() == slow.waiting(), "it has not answered");
+    assert!((SLOW - 4..SLOW).contains(&waiting()), "{} wait", waiting());
     slow.lie([]);
     api.until("all", |api| api.events().len() == OTHERS + SLOW).await;
     for n in 0..SLOW {
         assert!(target.store().tagged(&format!("slow{n}"), "1.0").is_some());
     }
+    assert_eq!(waiting(), 0);
     shutdown.stop.cancel();
     running.await.unwrap();
 }

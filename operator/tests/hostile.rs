@@ -12,7 +12,7 @@ use faces::{access, by, remote, remote_naming, tag};
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Registry, RegistryError,
+        Access, Put, Registry, RegistryError,
         memory::{Image, Lie, Lies, Server, Store, serve},
         remote::{Limits, Options, Remote},
     },
@@ -70,7 +70,7 @@ impl Scene {
     }
 
     /// PUT of the image under another tag.
-    async fn put(&self) -> Result<(), RegistryError> {
+    async fn put(&self) -> Result<Put, RegistryError> {
         self.remote.put_manifest(&self.access, &self.app, &tag("2.0"), &self.image).await
     }
 
@@ -522,6 +522,19 @@ async fn headers_have_a_limit() {
     );
 }
 
+/// A registry that lags on what an index lists says nothing of the tag, also where it has caught up a moment later.
+#[tokio::test]
+async fn a_tag_that_is_refused_for_what_its_index_lists_is_no_immutable_one() {
+    let scene = Scene::of([Lie::Immutable(400, "MANIFEST_BLOB_UNKNOWN")]).await;
+    let store = scene.server.store();
+    let digest = store.push(APP, None, &Image::of("linux/amd64").labelled("a", "b")).digest;
+    let manifest = store.manifest(APP, &by(&digest)).unwrap();
+    let put = scene.remote.put_manifest(&scene.access, &scene.app, &tag("1.0"), &manifest).await;
+    error!(put, RegistryError::Refused { status: 400, .. }, "MANIFEST_BLOB_UNKNOWN");
+    let at_tag = "/v2/team/app/manifests/1.0";
+    assert_eq!(scene.requests(), [format!("PUT {at_tag}"), format!("HEAD {at_tag}")]);
+}
+
 #[tokio::test]
 async fn an_answer_that_fails_once_is_not_hidden() {
     let scene = Scene::of([Lie::Once(503)]).await;
@@ -535,31 +548,34 @@ async fn an_answer_that_fails_once_is_not_hidden() {
 
 /// What becomes of a PUT, and what it asks: P for PUT, H for the look by HEAD.
 #[rstest]
-#[case::stored_and_cut(Lie::CutStoredPut, Ok(()), "PH")]
-#[case::cut(Lie::CutPut, Ok(()), "PHP")]
-#[case::stored_502(Lie::StoredPut(502), Ok(()), "PH")]
-#[case::stored_504(Lie::StoredPut(504), Ok(()), "PH")]
-#[case::once_502(Lie::Once(502), Ok(()), "PHP")]
-#[case::once_500(Lie::Once(500), Ok(()), "PP")]
-#[case::once_408(Lie::Once(408), Ok(()), "PP")]
+#[case::stored_and_cut(Lie::CutStoredPut, Ok(Put::Taken), "PH")]
+#[case::cut(Lie::CutPut, Ok(Put::Taken), "PHP")]
+#[case::stored_502(Lie::StoredPut(502), Ok(Put::Taken), "PH")]
+#[case::stored_504(Lie::StoredPut(504), Ok(Put::Taken), "PH")]
+#[case::once_502(Lie::Once(502), Ok(Put::Taken), "PHP")]
+#[case::once_500(Lie::Once(500), Ok(Put::Taken), "PP")]
+#[case::once_408(Lie::Once(408), Ok(Put::Taken), "PP")]
 #[case::once_503(Lie::Once(503), Err("HTTP 503"), "P")]
 #[case::decided_500(Lie::PutRefused(500, "DENIED"), Err("HTTP 500 DENIED"), "PPP")]
 #[case::always_500(Lie::PutRefused(500, ""), Err("HTTP 500"), "PPPP")]
 #[case::always_502(Lie::PutRefused(502, ""), Err("HTTP 502"), "PHPHPHPH")]
-#[case::stored_409(Lie::StoredPut(409), Ok(()), "PH")]
-#[case::stored_403(Lie::StoredPut(403), Ok(()), "PH")]
+#[case::stored_409(Lie::StoredPut(409), Ok(Put::Present), "PH")]
+#[case::stored_403(Lie::StoredPut(403), Ok(Put::Present), "PH")]
 #[case::refused_409(Lie::PutRefused(409, "TAG_IMMUTABLE"), Err("HTTP 409 TAG_IMMUTABLE"), "PH")]
 #[case::refused_429(Lie::PutRefused(429, ""), Err("HTTP 429"), "PPPP")]
 #[case::refused_503(Lie::PutRefused(503, ""), Err("HTTP 503"), "P")]
 #[tokio::test]
 async fn a_put_whose_answer_is_lost_is_looked_for(
     #[case] lie: Lie,
-    #[case] outcome: Result<(), &str>,
+    #[case] outcome: Result<Put, &str>,
     #[case] asked: &str,
 ) {
     let scene = Scene::within(quick(), [lie]).await;
     match (scene.put().await, outcome) {
-        (Ok(()), Ok(())) => assert!(scene.published()),
+        (Ok(put), Ok(expected)) => {
+            assert_eq!(put, expected);
+            assert!(scene.published());
+        }
         (Err(error), Err(part)) => {
             says(&error, &[part]);
             assert!(!scene.published());

@@ -134,7 +134,8 @@ async fn an_upload_location_never_leads_to_metadata_even_where_the_admin_trusts_
     let sources = [format!("{}/{APP}:amd64", hosts[0])];
     let object = Object::new(&format!("{}/new:1.0", hosts[1]), &sources);
     let run = object.by_http(hosts.iter().map(String::as_str)).run(&remote).await;
-    assert!(!run.pushed, "{run:?}");
+    let (shown, why) = (format!("{run:?}"), "metadata.test is at 169.254.169.254");
+    assert!(!run.pushed && shown.contains(why), "{shown}");
     assert!(target.requests().iter().all(|request| !request.starts_with("PUT")));
 }
 
@@ -201,6 +202,12 @@ async fn a_slow_token_is_given_up() {
     let error = refused(&remote, &alice(&app), &app).await;
     assert!(matches!(error, RegistryError::TooSlow { .. }), "{error:?}");
     assert!(error.to_string().contains("GET token team/app"), "{error}");
+    assert_eq!(server.requests()[..2], [HEAD, "GET /token"]);
+    // The password went to the token endpoint, and nowhere else.
+    for seen in server.seen() {
+        let basic = seen.header("authorization").starts_with("Basic ");
+        assert_eq!(basic, seen.path == "/token", "{} {}", seen.method, seen.path);
+    }
 }
 
 /// Whatever it says, it is asked so often and no more.

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use faces::remote;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use multiarch_crds::{condition::Reason, v1alpha1::MultiArchImage};
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{MultiArchImage, MultiArchImageStatus},
+};
 use multiarch_operator::{
     oci::Reference,
     reconcile::{
@@ -97,6 +100,70 @@ async fn configs_on_another_host_are_read_and_the_index_published() {
     assert!(matches!(run.outcome, Outcome::Served { .. }), "{run:?}");
     assert_eq!(storage.seen().len(), PLATFORMS.len());
     assert!(server.store().tagged(APP, "1.0").is_some());
+}
+
+/// A push that is refused makes no owner, also where what was to be put is there by then: somebody else has put it there.
+#[tokio::test]
+async fn who_was_refused_holds_no_tag() {
+    let server = registry([]).await;
+    let host = server.addr.to_string();
+    let image = |tag: &str| format!("{host}/{APP}:{tag}");
+    let object = || Object::new(&image("1.0"), &PLATFORMS.map(image)).by_http([host.as_str()]);
+    object().serves(&remote(Limits::default()), true).await;
+    server.lie(PLATFORMS.map(|_| Lie::StoredPut(403)));
+    let mut squatter = object();
+    squatter.spec.target.platform_tags = Some("{tag}-{arch}".into());
+    squatter.serves(&remote(Limits::default()), false).await;
+    assert_eq!(squatter.status.tags, ["1.0", "1.0-amd64", "1.0-arm64"]);
+    assert_eq!(owner(&squatter, "1.0"), None, "{:#?}", squatter.status);
+    // The same of one that is intended, which somebody else pushes before it is tried again.
+    let mut squatter = object();
+    squatter.spec.target.image = image("2.0");
+    server.lie([Lie::PutRefused(502, "")]);
+    let limits = Limits { tries: 1, ..Limits::default() };
+    squatter.run(&remote(limits)).await;
+    server.lie([]);
+    server.store().tag(APP, "2.0", server.store().tagged(APP, "1.0").unwrap().digest());
+    server.lie([Lie::Refused("PUT", 403, "DENIED")]);
+    squatter.run(&remote(Limits::default())).await;
+    assert_eq!(squatter.ready().0, "Succeeded");
+    assert_eq!(owner(&squatter, "2.0"), None, "{:#?}", squatter.status);
+}
+
+/// Who has pushed to a repository of its own, and then names another one's tag with just what it has.
+#[tokio::test]
+async fn who_has_pushed_elsewhere_holds_no_tag() {
+    let server = registry([]).await;
+    let host = server.addr.to_string();
+    let image = |tag: &str| format!("{host}/{APP}:{tag}");
+    let object = || Object::new(&image("1.0"), &PLATFORMS.map(image)).by_http([host.as_str()]);
+    object().serves(&remote(Limits::default()), true).await;
+    let mut squatter = object();
+    squatter.spec.target.image = format!("{host}/squatters/own:1.0");
+    squatter.serves(&remote(Limits::default()), true).await;
+    assert_eq!(
+        owner(&squatter, "1.0"),
+        Some(Owner::Stranger),
+        "of the repository that it has pushed to"
+    );
+    squatter.spec.target.image = image("1.0");
+    squatter.serves(&remote(Limits::default()), false).await;
+    assert_eq!(owner(&squatter, "1.0"), None, "{:#?}", squatter.status);
+}
+
+/// What `object` keeps of the repository that it publishes to from one that has written nothing.
+fn owner(object: &Object, tag: &str) -> Option<Owner> {
+    let watched = |name: &str| {
+        let mut watched = MultiArchImage::new(name, object.spec.clone());
+        watched.metadata.uid = Some(name.into());
+        watched.metadata.namespace = Some(name.into());
+        watched
+    };
+    let (own, other, nothing) = (watched("own"), watched("other"), MultiArchImageStatus::default());
+    let own = Claimant { object: &own, status: &object.status };
+    let target: Reference = object.status.reference.as_ref().unwrap().parse().unwrap();
+    let other = Claimant { object: &other, status: &nothing };
+    Claims::against(other, target.repository(), [own]).owner(tag).cloned()
 }
 
 /// Who may read and not push names the tag first, older than everyone, with content of its own and with just what is there:

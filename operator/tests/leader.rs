@@ -196,6 +196,19 @@ async fn who_stands_by_ends_at_once_and_takes_nothing_along() {
     assert_eq!(leases.holder().as_deref(), Some("other"));
 }
 
+/// Told to stop while it takes the Lease: that it has it, it does not know.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_just_won_is_let_go_of() {
+    let leases = Leases::default();
+    let first = start(&leases, "first");
+    first.line.send_replace(Line::DeafToWrites);
+    leases.asked(2).await;
+    assert_eq!(leases.holder().as_deref(), Some("first"));
+    assert!(!first.is_at_work());
+    first.terminate().await.unwrap();
+    assert_eq!(leases.holder().as_deref(), Some(""));
+}
+
 #[rstest]
 #[case::no_request_arrives(Line::Cut)]
 #[case::no_answer_arrives(Line::Deaf)]

@@ -156,9 +156,10 @@ async fn a_new_credential_is_fetched_when_the_old_one_ends(
     let plugin = Plugin::new("ecr", &answer("Registry", life, "old"));
     let (providers, now) = (providers(&plugin), Instant::now());
     assert_eq!(ask(&providers, "a", APP, now).await, "old");
+    let given = Instant::now();
     plugin.answers(&answer("Registry", life, "new"));
     assert_eq!(ask(&providers, "a", APP, now + SECOND * seconds).await, "old");
-    assert_eq!(ask(&providers, "a", APP, now + SECOND * (seconds + 1)).await, "new");
+    assert_eq!(ask(&providers, "a", APP, given + SECOND * (seconds + 1)).await, "new");
     assert_eq!(plugin.requests().len(), 2);
 }
 
@@ -272,7 +273,7 @@ async fn a_plugin_that_fails_is_left_alone_for_a_moment() {
     assert!(ask(&providers, "b", APP, now + 9 * SECOND).await.ends_with("exit code 1"));
     assert_eq!(plugin.requests().len(), 2);
     plugin.does("");
-    assert_eq!(ask(&providers, "a", APP, now + 19 * SECOND).await, "p");
+    assert_eq!(ask(&providers, "a", APP, Instant::now() + 19 * SECOND).await, "p");
     assert_eq!(plugin.requests().len(), 3);
     assert_eq!(*told.lock().unwrap(), ["ecr exited", "ecr exited", "ecr success"]);
 }
@@ -376,10 +377,12 @@ mod ends {
         assert!(said.ends_with("it took longer than 60s"), "{said}");
         ended(&processes).await;
         // Who comes next does not wait as long once more.
-        assert!(ask(&providers, "a", "r.example/x", now + 59 * SECOND).await.ends_with("60s"));
+        let jumped = Limits::default().time + SECOND;
+        let left_alone = now + jumped + 59 * SECOND;
+        assert!(ask(&providers, "a", "r.example/x", left_alone).await.ends_with("60s"));
         assert_eq!(plugin.requests().len(), 1);
         plugin.does("");
-        assert_eq!(ask(&providers, "a", APP, now + 60 * SECOND).await, "p");
+        assert_eq!(ask(&providers, "a", APP, Instant::now() + jumped + 60 * SECOND).await, "p");
     }
 
     #[tokio::test]
@@ -414,6 +417,21 @@ mod ends {
         tokio::time::resume();
         assert!(said.ends_with("it took longer than 60s"), "{said}");
         ended(&processes).await;
+    }
+
+    /// One that gives its output to nobody is no reason to wait, and ends with the plugin.
+    #[rstest]
+    #[case::of_one_that_answers("", "p")]
+    #[case::of_one_that_fails("exit 3\n", "it ended with exit code 3")]
+    #[tokio::test]
+    async fn a_child_that_goes_its_own_way_is_killed_too(#[case] does: &str, #[case] said: &str) {
+        let plugin = Plugin::new("ecr", &answer("Registry", None, "p"));
+        let quiet = STAYS.replace(" &\n", " >/dev/null 2>&1 </dev/null &\n");
+        let started = "while [ ! -s \"$RECORD/child\" ]; do :; done\n";
+        plugin.does(&format!("{quiet}{started}{does}"));
+        let told = ask(&providers(&plugin), "a", APP, Instant::now()).await;
+        assert!(told.ends_with(said), "{told}");
+        ended(&hung(&plugin).await).await;
     }
 
     /// Each that ends is waited for.

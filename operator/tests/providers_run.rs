@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use kube::Client;
 use multiarch_operator::{
     admin::Admin,
     controller::{self, Options},
@@ -80,8 +81,14 @@ struct Running {
 
 impl Running {
     async fn start(plugin: &Plugin, allow: &[(&str, &str)]) -> Self {
+        let api = Api::new();
+        let client = api.client().await;
+        Self::start_by(api, client, plugin, allow)
+    }
+
+    fn start_by(api: Api, client: Client, plugin: &Plugin, allow: &[(&str, &str)]) -> Self {
         LazyLock::force(&LOG);
-        let (api, store) = (Api::new(), Store::new());
+        let store = Store::new();
         store.require_login(USER, PASSWORD);
         let allow = allow.iter().map(|(to, prefix)| ((*to).to_owned(), prefix.parse().unwrap()));
         let images = json!({"matchImages": ["*.example", "*.*.*"]});
@@ -98,7 +105,7 @@ impl Running {
             providers: Arc::new(providers),
             concurrent: NonZeroU16::MIN,
         };
-        let (client, shutdown) = (api.client().await, Shutdown::default());
+        let shutdown = Shutdown::default();
         let admin = Admin::new(Arc::clone(&metrics));
         let observed = Arc::clone(&metrics);
         let term = Term::alone(&shutdown);
@@ -279,6 +286,30 @@ async fn a_credential_that_ends_is_fetched_anew() {
     app["spec"]["annotations"] = json!({"a": "b"});
     assert_eq!(running.apply(app).await.0, "True/Succeeded");
     assert_eq!(plugin.requests().len(), 2);
+    running.stop().await;
+}
+
+/// A plugin that hangs may do so for a minute, and an object says for how long it is worked on.
+#[tokio::test]
+async fn a_plugin_has_no_longer_than_the_objects_timeout() {
+    let plugin = Plugin::new("ecr", &answer("Registry", None, PASSWORD));
+    plugin.does("kill -STOP $$\n");
+    let api = Api::new();
+    let client = api.near();
+    let running = Running::start_by(api, client, &plugin, &[("team-a", "r.example")]);
+    let mut app = object("team-a", "app", "r.example/team/app");
+    app["spec"]["timeout"] = json!("10s");
+    let started = async {
+        while plugin.written("pid").is_none() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+    };
+    let ((ready, message), ()) = tokio::join!(running.apply(app), started);
+    tokio::time::resume();
+    assert_eq!(ready, "False/TimedOut", "{message}");
+    assert!(message.ends_with("while the operator's credential providers were asked"), "{message}");
     running.stop().await;
 }
 

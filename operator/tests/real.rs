@@ -34,8 +34,10 @@ macro_rules! in_each_way {
         #[case::htpasswd(Asks::Password, Speaks::Plain)]
         #[case::tokens(Asks::Token, Speaks::Plain)]
         #[case::htpasswd_by_tls(Asks::Password, Speaks::Tls)]
+        #[case::tls(Asks::Nobody, Speaks::Tls)]
         #[case::tokens_by_tls(Asks::Token, Speaks::Tls)]
         #[case::mutual_tls(Asks::Nobody, Speaks::MutualTls)]
+        #[case::htpasswd_by_mutual_tls(Asks::Password, Speaks::MutualTls)]
         #[case::tokens_by_mutual_tls(Asks::Token, Speaks::MutualTls)]
         #[tokio::test]
         async fn $life(#[case] asks: Asks, #[case] speaks: Speaks) {

@@ -30,6 +30,8 @@ mod flatten;
 mod format;
 #[path = "reconcile/gone.rs"]
 mod gone;
+#[path = "reconcile/kills.rs"]
+mod kills;
 #[path = "reconcile/labels.rs"]
 mod labels;
 #[path = "reconcile/laws.rs"]

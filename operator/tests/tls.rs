@@ -5,10 +5,18 @@
 #[path = "tls/front.rs"]
 mod front;
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use front::{Authority, Front, Odd, Pair, Proxy, tls};
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use multiarch_operator::{
     oci::{Reference, Repository, TagOrDigest},
     registry::{
@@ -17,11 +25,15 @@ use multiarch_operator::{
             Image, Lie, Lies, Server, Store, serve,
             server::{Login, Realm},
         },
-        remote::{Limits, Options, Proxies, Remote, SetupError},
+        remote::{Limits, Options, Proxies, Remote, Resolve, SetupError},
         tls::Tls,
     },
 };
 use rstest::rstest;
+use tokio::{
+    io::{AsyncWriteExt, copy, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
 
 const APP: &str = "team/app";
 
@@ -280,13 +292,88 @@ async fn a_token_is_for_the_certificate_that_it_was_fetched_with() {
     assert_eq!(tokens, 2, "{:?}", server.requests());
 }
 
-fn proxied(proxy: &Proxy, no: &str) -> Remote {
-    let variables =
-        [("HTTPS_PROXY", format!("http://me:pass@{}", proxy.addr)), ("NO_PROXY", no.into())];
+/// Who waits for another one's token is told of their own Secret, though both have the same certificates in it.
+#[tokio::test]
+async fn a_tokens_failure_names_nobody_elses_secret() {
+    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
+    let server = registry().await;
+    let front = Front::start(server.addr, &ours.server(Odd::Nothing), None).await;
+    let behind = Front::start(server.addr, &other.server(Odd::Nothing), None).await;
+    let endpoint = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (host, realm) = (front.host(), endpoint.local_addr().unwrap().to_string());
+    server.login(Login::Bearer {
+        realm: Realm::At(format!("https://{realm}/token")),
+        users: Vec::new(),
+        public: vec![APP.into()],
+        expires_in: Some(300),
+    });
+    let remote = remote([&host, &realm]);
+    let of = |secret: &str| {
+        let tls = || tls(secret, Some(&ours.pem), None);
+        access([(host.clone(), tls()), (realm.clone(), tls())])
+    };
+    let (one, two) = (of("a-ca"), of("b-ca"));
+    let (mut first, mut second) =
+        (pin!(ask(&remote, &host, &one)), pin!(ask(&remote, &host, &two)));
+    // One asks for the token, and the other one waits for it, before anybody answers.
+    let mut asking = tokio::select! {
+        asking = endpoint.accept() => asking.unwrap().0,
+        told = &mut first => panic!("nobody was asked: {told:?}"),
+    };
+    assert!(futures::poll!(&mut second).is_pending());
+    let mut answering = TcpStream::connect(behind.addr).await.unwrap();
+    tokio::spawn(async move { copy_bidirectional(&mut asking, &mut answering).await });
+    let told = tokio::join!(first, second);
+    for (said, secret) in [(told.0, "a-ca"), (told.1, "b-ca")] {
+        let said = unreachable(said);
+        let ends = format!("that CA is not in ca.crt of Secret {secret}");
+        assert!(said.contains("token") && said.ends_with(&ends), "{said}");
+    }
+}
+
+/// Who ends a connection by HTTP/2 may say anything as the reason.
+#[tokio::test]
+async fn no_form_of_a_failure_shows_what_a_registry_said_at_the_end() {
+    const WORDS: &[u8] = b"hunter2";
+    let authority = Authority::new("ours");
+    let registry = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shown = authority.server(Odd::Nothing);
+    let front = Front::offering(registry.local_addr().unwrap(), &shown, None, &["h2"]).await;
+    tokio::spawn(async move {
+        // SETTINGS, and GOAWAY for PROTOCOL_ERROR (RFC 9113, 6.5 and 6.8).
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let goaway = [0, 0, 8 + 7, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        loop {
+            let (mut stream, _) = registry.accept().await.unwrap();
+            stream.write_all(&[&settings[..], &goaway, WORDS].concat()).await.unwrap();
+            let _ = copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    });
+    let host = front.host();
+    let trusting = access([(host.clone(), tls("private", Some(&authority.pem), None))]);
+    let error = ask(&remote([&host]), &host, &trusting).await.unwrap_err();
+    let mut shown = vec![format!("{error:?}"), format!("{error:#?}")];
+    let mut next: Option<&dyn Error> = Some(&error);
+    while let Some(error) = next {
+        shown.push(error.to_string());
+        next = error.source();
+    }
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
+    for shown in shown {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+fn by(proxy: &str, no: &str) -> Proxies {
+    let variables = [("HTTPS_PROXY", format!("http://me:pass@{proxy}")), ("NO_PROXY", no.into())];
     let variable = |name: &str| {
         variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.clone())
     };
-    let proxies = Proxies::read(variable).unwrap();
+    Proxies::read(variable).unwrap()
+}
+
+fn proxied(proxy: &Proxy, no: &str) -> Remote {
+    let proxies = by(&proxy.addr.to_string(), no);
     Remote::new(Options { proxies, ..options(["registry.test"]) }).unwrap()
 }
 
@@ -309,6 +396,35 @@ async fn a_proxy_hands_on_what_it_cannot_read() {
     let direct = access([(front.host(), tls("private", Some(&authority.pem), None))]);
     ask(&proxied(&proxy, "example.com,127.0.0.1"), &front.host(), &direct).await.unwrap();
     assert_eq!(proxy.asked().len(), 2, "NO_PROXY");
+}
+
+/// Its admin has said where the proxy is; that says nothing of a registry of that name.
+#[tokio::test]
+async fn a_proxy_may_be_called_by_a_name_of_this_machine_and_no_registry_may() {
+    let authority = Authority::new("ours");
+    let server = registry().await;
+    let front = Front::start(server.addr, &authority.server(Odd::Nothing), None).await;
+    let proxy = Proxy::start(Some(front.addr)).await;
+    let port = proxy.addr.port();
+    let on_this_machine: Resolve = Arc::new(|_| {
+        let found = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
+        async move { Ok(found) }.boxed()
+    });
+    let host = "registry.test:5000".to_owned();
+    for name in ["localhost", "proxy.test"] {
+        let no = "proxy.test,https-proxy.invalid";
+        let (resolve, proxies) = (Arc::clone(&on_this_machine), by(&format!("{name}:{port}"), no));
+        let options = Options { proxies, resolve, allow_loopback: false, ..options([]) };
+        let remote = Remote::new(options).unwrap();
+        let trusting = access([(host.clone(), tls("private", Some(&authority.pem), None))]);
+        ask(&remote, &host, &trusting).await.unwrap();
+        for called in ["proxy.test", "https-proxy.invalid", "http-proxy.invalid"] {
+            let error = ask(&remote, &format!("{called}:{port}"), &Access::default()).await;
+            let error = error.unwrap_err();
+            assert!(matches!(error, RegistryError::ForbiddenAddress { .. }), "{error:?}");
+        }
+    }
+    assert_eq!(proxy.asked().len(), 2);
 }
 
 #[tokio::test]

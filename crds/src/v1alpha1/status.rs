@@ -32,12 +32,14 @@ pub struct MultiArchImageStatus {
     /// The media type of what is published: `application/vnd.oci.image.index.v1+json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// The tags in the target's repository that this object has written and keeps: `["1.0"]`.
+    /// The tags in the target's repository that this object keeps: `["1.0"]`. They are its own, and no other object may write them,
+    /// where status.pushedTo is that repository; else they were found to be right, and are anybody's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tags: Vec<String>,
-    /// The tags that were not yet seen to name what they are to name: their registry does not show it yet, or did not take it.
+    /// The tags that were not yet seen to name what they are to name: they are being written, or their registry does not show it
+    /// yet, or did not take it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -46,6 +48,9 @@ pub struct MultiArchImageStatus {
     /// already does not move it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_publish_time: Option<Time>,
+    /// The repository that something was last pushed to. Only there does this object have tags of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_to: Option<String>,
     /// The platforms of the published index, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
@@ -78,6 +83,10 @@ pub struct PendingTag {
     /// The digest that was pushed under it; absent where its registry did not take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// What is about to be pushed under it for the first time, or was when a run ended without a word:
+    /// `registry.example.com/team/app@sha256:...`. If the tag names it, this object may have written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intended: Option<String>,
 }
 
 /// One platform of the published index.

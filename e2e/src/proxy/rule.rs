@@ -97,10 +97,10 @@ impl Rule {
         begins && matches!(self.answer, Answer::Lost)
     }
 
-    /// Whether what is being uploaded may break off, because its source does.
+    /// Whether what is being uploaded may break off.
     #[must_use]
     pub fn breaks_uploads(&self) -> bool {
-        matches!(self.which, Which::Operation(Operation::GetBlob))
+        matches!(self.which, Which::Operation(Operation::GetBlob | Operation::PutBlob))
     }
 
     /// What it is for.

@@ -56,16 +56,30 @@ async fn a_leader_that_is_told_to_stop_is_followed_at_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_held_up_is_followed_and_writes_nothing_when_it_wakes() -> Result<()> {
+    held_up("GET", "/app/manifests/1-amd64", Answer::Never).await
+}
+
+/// When it wakes the pause before its next try is over, and so is its lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_held_up_in_a_pause_writes_nothing_when_it_wakes() -> Result<()> {
+    held_up("PUT", "/app/manifests/1", Answer::Later(429, 4)).await
+}
+
+/// Holds up the first of two replicas when it was given `answer` once.
+async fn held_up(method: &'static str, path: &'static str, answer: Answer) -> Result<()> {
     scenario_with_election(SHORT, async |s| {
         s.operator.await_lead(SOON).await?;
         let second = s.replica("second").await?;
         s.push("app:1", &BOTH).await?;
         // The first is in the middle of a run.
-        s.registry.proxy.answer_times(1, "GET", "/app/manifests/1-amd64", Answer::Never);
+        s.registry.proxy.answer_times(1, method, path, answer.clone());
         let spec = s.spec("app", "app:1", &BOTH);
         s.apply(&spec).await?;
-        let reads = async || Ok((!s.registry.proxy.seen_of("/1-amd64").is_empty()).then_some(()));
-        await_some("it reads", SOON, reads).await?;
+        let answered = async || {
+            let seen = s.registry.proxy.seen();
+            Ok(seen.iter().any(|seen| seen.disturbed).then_some(()))
+        };
+        await_some("it is answered", SOON, answered).await?;
         s.operator.signal("STOP").await?;
         let published = s.until_ready("app", "True/Succeeded").await?;
         second.await_lead(SOON).await?;

@@ -86,7 +86,7 @@ impl<R: Registry> Context<R> {
     async fn delete_tags(&self, object: &MultiArchImage) -> Result<(), Skip> {
         let skip = |why: String, may_pass| Err(Skip { why, may_pass });
         let status = self.sessions.known(object).status;
-        if status.tags.is_empty() {
+        if status.tags.is_empty() && status.pending_tags.is_empty() {
             return Ok(());
         }
         let sources = match self.sources(&object.spec) {

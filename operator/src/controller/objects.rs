@@ -15,27 +15,48 @@ use kube::{
         watcher::{Error, Event},
     },
 };
+use multiarch_crds::v1alpha1::MultiArchImage;
 use tokio::{
     sync::watch,
+    task::{JoinError, JoinHandle},
     time::{Instant, sleep_until},
 };
 
-use super::{Options, REQUESTED_AT, Watched, claims, lock, scope};
+use super::{Options, REQUESTED_AT, Watched, claims, lock, pipeline, scope};
 use crate::{admin::Admin, oci::Repository};
 
 /// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
 /// restore of its data, or where its kinds have, the watch would wait for what never comes.
 const BEGIN_ANEW: Duration = Duration::from_secs(20);
+/// The objects are listed no more often than this by who asks for it: each time it is all of them.
+const LIST: Duration = Duration::from_secs(5);
 
 /// The objects as they are watched, whether or not this process works on them.
 pub struct Objects {
     pub(super) store: Store<Watched>,
+    /// When they were seen as they are: new, edited, or with a request.
+    seen: Mutex<HashMap<ObjectRef<Watched>, Instant>>,
     /// Who works on them.
     worker: Mutex<Option<mpsc::UnboundedSender<ObjectRef<Watched>>>>,
     /// How often it was asked to list them anew.
     asked: watch::Sender<u64>,
     /// The last of these that was heeded; `None` before the first list.
     listed: watch::Sender<Option<u64>>,
+}
+
+/// Why nothing of the objects is seen any more: a bug.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The watch has no end of its own.
+    #[error("the watch of MultiArchImages ended")]
+    Ended,
+    /// It did not even end.
+    #[error("the watch of MultiArchImages broke off: {source}")]
+    Broken {
+        /// How.
+        #[source]
+        source: JoinError,
+    },
 }
 
 /// While it lives, its owner works on the objects.
@@ -50,6 +71,7 @@ pub fn watch(
     let (store, writer) = reflector::store();
     let objects = Arc::new(Objects {
         store,
+        seen: Mutex::default(),
         worker: Mutex::default(),
         asked: watch::Sender::new(0),
         listed: watch::Sender::new(None),
@@ -64,16 +86,23 @@ pub fn watch(
             let store = watched.store.clone();
             let mut events = scope::watch(&client, &namespaces, selector.as_ref(), store).boxed();
             let mut anew: Option<Instant> = None;
+            let (begun, mut listed) = (Instant::now(), false);
             loop {
+                let list = async {
+                    drop(asked.wait_for(|asked| *asked > round).await);
+                    sleep_until(begun + LIST).await;
+                };
                 let event = tokio::select! {
                     biased;
-                    _ = asked.changed() => break,
+                    // A list that is under way comes to its end, or none ever would.
+                    () = list, if listed => break,
                     () = sleep_until(anew.unwrap_or_else(Instant::now)), if anew.is_some() => break,
                     event = events.next() => event,
                 };
                 match event {
                     Some(Ok(event)) => {
                         anew = None;
+                        listed |= matches!(event, Event::InitDone);
                         feed.take(&event, round);
                     }
                     Some(Err(Error::WatchStartFailed(kube::Error::Api(_)))) if anew.is_none() => {
@@ -86,6 +115,21 @@ pub fn watch(
         }
     };
     (objects, feed)
+}
+
+/// Does `work` for as long as `watching` goes on: without, it would go on with objects as they were.
+pub async fn while_watched<T>(
+    watching: &mut JoinHandle<()>,
+    work: impl Future<Output = T>,
+) -> Result<T, WatchError> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        ended = watching => Err(match ended {
+            Ok(()) => WatchError::Ended,
+            Err(source) => WatchError::Broken { source },
+        }),
+    }
 }
 
 impl Objects {
@@ -111,6 +155,17 @@ impl Objects {
             // Nobody listens any more where the work ends.
             let _ = worker.unbounded_send(object);
         }
+    }
+
+    /// When `object` was seen as it is.
+    pub(super) fn seen(&self, object: &MultiArchImage) -> Option<Instant> {
+        lock(&self.seen).get(&pipeline::reference(object)).copied()
+    }
+
+    /// `object` is another one than it was: has it run, where somebody works on it.
+    fn changed(&self, object: ObjectRef<Watched>) {
+        lock(&self.seen).insert(object.clone(), Instant::now());
+        self.wake(object);
     }
 
     /// An object has let go of tags in `repository`: has those run that wait for one.
@@ -165,7 +220,7 @@ impl Feed<'_> {
                 let now = wakes(object);
                 self.writer.apply_watcher_event(event);
                 if before != Some(now) {
-                    self.objects.wake(of);
+                    self.objects.changed(of);
                 }
             }
             Event::Delete(object) => {
@@ -182,7 +237,7 @@ impl Feed<'_> {
                 for object in store.state() {
                     let of = ObjectRef::from_obj(&*object);
                     if before.get(&of).map(|before| wakes(before)) != Some(wakes(&object)) {
-                        self.objects.wake(of);
+                        self.objects.changed(of);
                     }
                 }
                 let gone = before.iter().filter(|(of, _)| store.get(of).is_none());
@@ -196,6 +251,7 @@ impl Feed<'_> {
 
     /// `object` is deleted, or no longer this process's.
     fn gone(&self, object: &Watched) {
+        lock(&self.objects.seen).remove(&ObjectRef::from_obj(object));
         if let Ok(object) = &object.0
             && let Some(repository) = claims::repository(&object.spec.target.image)
         {
@@ -214,4 +270,23 @@ fn wakes(object: &Watched) -> u64 {
     meta.deletion_timestamp.is_some().hash(&mut hasher);
     object.annotations().get(REQUESTED_AT).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_works_without_a_watch() {
+        let mut watching = tokio::spawn(pending());
+        assert_eq!(while_watched(&mut watching, ready(1)).await.unwrap(), 1);
+        watching.abort();
+        let broken = while_watched(&mut watching, pending::<()>()).await;
+        assert!(matches!(broken, Err(WatchError::Broken { .. })));
+        let mut ended = tokio::spawn(ready(()));
+        let ended = while_watched(&mut ended, pending::<()>()).await;
+        assert!(matches!(ended, Err(WatchError::Ended)));
+    }
 }

@@ -9,19 +9,26 @@ use futures::future::{Either, select};
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
-use multiarch_crds::v1alpha1::MultiArchImage;
+use multiarch_crds::v1alpha1::{MultiArchImage, PendingTag};
+use tokio::{sync::mpsc::UnboundedReceiver, time::timeout_at};
 use tracing::warn;
 
-use super::{Context, ControllerError, display, interval, report::Written, session::Known};
+use super::{
+    Context, ControllerError, Watched, display, interval, report::Written, session::Known,
+    workers::Worker,
+};
 use crate::{
     error::{self, Failure, causes},
     keychain::Keychain,
+    oci::Repository,
     reconcile::{
         self, Job, Stage, access,
+        claims::Claims,
         memory::Memory,
         since::Since,
         sources::Sources,
         status::{Outcome, Run},
+        writer::{Ask, Writer},
     },
     registry::Registry,
 };
@@ -30,39 +37,60 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(2);
 /// How often a run that copies shows how far it is.
 const PROGRESS: Duration = Duration::from_secs(30);
+/// After how long a copy keeps no worker from others.
+const LONG: Duration = Duration::from_mins(1);
 
-/// Runs the pipeline over `object`, and shows how far it is while that takes long. `None` where it was
-/// cut off, because the object is deleted or another one now, or because the work ends.
+/// How a run ended.
+pub(super) enum Ended {
+    /// With an outcome.
+    Run(Box<Run>),
+    /// It was cut off, because the object is deleted or another one now, or because the work ends.
+    CutOff,
+    /// Others copy between the same registries: the object is called when it may go on.
+    Waits,
+}
+
+/// Runs the pipeline over `object`, by `worker`, and shows how far it is while that takes long.
 pub(super) async fn run<R: Registry>(
     object: &MultiArchImage,
     known: &mut Known,
     requested: bool,
+    (writer, mut asks): (&Writer, UnboundedReceiver<Ask>),
+    worker: &mut Worker<ObjectRef<Watched>>,
     context: &Context<R>,
-) -> Result<Option<Run>, ControllerError> {
-    let held = |failure| Some(Run::without_answers(Outcome::Held(failure)));
+) -> Result<Ended, ControllerError> {
+    let held = |failure| Ended::Run(Box::new(Run::without_answers(Outcome::Held(failure))));
     let sources = match context.sources(&object.spec) {
         Ok(sources) => sources,
         Err(error) => return Ok(held(Failure::new(error::of_spec(&error), &error))),
     };
-    let namespace = object.namespace().unwrap_or_default();
-    let failed = |source| ControllerError::Secrets { object: display(&object.metadata), source };
-    let keychain = context.keychain(&namespace, &sources, sources.account.as_deref());
-    let keychain = keychain.await.map_err(failed)?;
-    let provided = access::provided(&sources, &keychain);
-    let keychain = keychain.ask(&context.providers, &namespace, provided).await;
+    let stage = context.stage();
+    let timeout = Duration::from(object.spec.timeout);
+    let ends = tokio::time::Instant::now() + timeout;
+    let late = || {
+        let again = context.sessions.cut_off(object, stage.blob());
+        held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
+    };
+    let prove = timeout_at(ends, context.prove(object, &sources, &stage));
+    let keychain = tokio::select! {
+        keychain = prove => keychain,
+        () = context.term.cut().cancelled() => return Ok(Ended::CutOff),
+    };
+    let Ok(keychain) = keychain else { return Ok(late()) };
+    let keychain = keychain?;
     let begun = tokio::time::Instant::now();
     let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
     let memory = Memory::of(&known.status, object.metadata.generation, &sources);
-    let asks = context.asks_other_shards(object, &known.status, requested);
-    let claims = context.claims(object, &known.status, sources.target.repository(), asks).await?;
-    let metrics = Arc::clone(&context.metrics);
-    let stage = Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)));
+    let all = context.asks_other_shards(object, &known.status, requested);
+    let claims = context.claims(object, &known.status, sources.target.repository(), all).await?;
     let now = Timestamp::now();
-    // Who waits for the run wants to know what is now.
-    let since = if requested || !memory.current {
-        Since::anew(begun)
-    } else {
-        Since::interval(begun, interval(object))
+    let until = context.sessions.known_until(object);
+    let since = match context.objects.seen(object) {
+        // Who waits for the run wants to know what is now.
+        _ if requested => Since::anew(begun),
+        _ if memory.current => Since::interval(begun, interval(object), until),
+        Some(seen) => Since::edited(begun, interval(object), until, seen),
+        None => Since::anew(begun),
     };
     let (corrections, looks) =
         (context.sessions.corrections(object), context.sessions.looks(object));
@@ -75,44 +103,62 @@ pub(super) async fn run<R: Registry>(
         put_off,
         looks: &looks,
         claims: &claims,
+        writer,
         corrections: &corrections,
         now,
         since,
         stage: &stage,
     };
-    let timeout = Duration::from(object.spec.timeout);
-    let mut run = std::pin::pin!(tokio::time::timeout(timeout, reconcile::run(&job)));
+    let mut run = std::pin::pin!(timeout_at(ends, reconcile::run(&job)));
     let (mut told, mut shown) = (0, Instant::now());
-    let late = || {
-        let again = context.sessions.cut_off(object, stage.blob());
-        held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
-    };
+    let of = |run| Ended::Run(Box::new(run));
     loop {
         let ended = tokio::select! {
             ended = tokio::time::timeout(LOOK, &mut run) => ended,
+            Some(Ask { tags, said }) = asks.recv() => {
+                let repository = sources.target.repository();
+                let say = std::pin::pin!(context.intend(object, known, repository, &tags));
+                // The run's own time goes on meanwhile.
+                match select(&mut run, say).await {
+                    Either::Left((ended, _)) => return Ok(ended.map_or_else(|_| late(), of)),
+                    Either::Right((claims, _)) => match claims? {
+                        // It does not wait where it has come to its end.
+                        Some(claims) => drop(said.send(claims)),
+                        None => return Ok(Ended::CutOff),
+                    },
+                }
+                continue;
+            }
             // Tags that are being written are seen through, as far as there is time.
             () = context.term.cut().cancelled(), if stage.may_be_cut() => {
                 if !stage.may_be_cut() {
                     continue;
                 }
                 tell_interrupted(object, known, &stage, context).await;
-                return Ok(None);
+                return Ok(Ended::CutOff);
             }
         };
         if let Ok(ended) = ended {
-            return Ok(ended.map_or_else(|_| late(), Some));
+            return Ok(ended.map_or_else(|_| late(), of));
         }
         if stage.may_be_cut() && !context.is_as_it_was(object) {
-            return Ok(None);
+            return Ok(Ended::CutOff);
+        }
+        let takes_long = stage.may_be_cut() && stage.copies_for() >= LONG;
+        if takes_long && !worker.takes_long(&reference(object)) {
+            tell_waits(object, known, &stage, context).await;
+            return Ok(Ended::Waits);
         }
         if stage.bytes() > told && shown.elapsed() >= PROGRESS {
             (told, shown) = (stage.bytes(), Instant::now());
             let tell = std::pin::pin!(tell_progress(object, known, &stage, context));
             // The copy goes on meanwhile, also where the API server is slow.
             match select(&mut run, tell).await {
-                Either::Left((ended, _)) => return Ok(ended.map_or_else(|_| late(), Some)),
+                Either::Left((ended, _)) => return Ok(ended.map_or_else(|_| late(), of)),
                 // What something else has published meanwhile is looked at anew.
-                Either::Right((Written::Stale, _)) if stage.may_be_cut() => return Ok(None),
+                Either::Right((Written::Stale, _)) if stage.may_be_cut() => {
+                    return Ok(Ended::CutOff);
+                }
                 Either::Right(_) => {}
             }
         }
@@ -120,6 +166,31 @@ pub(super) async fn run<R: Registry>(
 }
 
 impl<R: Registry> Context<R> {
+    /// Of a run that begins now.
+    fn stage(&self) -> Stage {
+        let metrics = Arc::clone(&self.metrics);
+        Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)))
+    }
+
+    /// What `object` proves by who it is: its Secrets, and what the operator's credential providers give it.
+    async fn prove(
+        &self,
+        object: &MultiArchImage,
+        sources: &Sources,
+        stage: &Stage,
+    ) -> Result<Keychain, ControllerError> {
+        let namespace = object.namespace().unwrap_or_default();
+        stage.at("while its Secrets were read");
+        let keychain = self.keychain(&namespace, sources, sources.account.as_deref()).await;
+        let keychain = keychain.map_err(|source| ControllerError::Secrets {
+            object: display(&object.metadata),
+            source,
+        })?;
+        stage.at("while the operator's credential providers were asked");
+        let provided = access::provided(sources, &keychain);
+        Ok(keychain.ask(&self.providers, &namespace, provided).await)
+    }
+
     /// The Secrets of `namespace` that `sources` names, with those of `account`.
     pub(super) async fn keychain(
         &self,
@@ -133,10 +204,27 @@ impl<R: Registry> Context<R> {
         keychain.load_certificates(&self.client, namespace, &certificates).await
     }
 
+    /// Says in the status of `object` that it is about to write `tags` of `repository`, apart from those that other objects keep,
+    /// which it tells. `None` where the object is gone.
+    async fn intend(
+        &self,
+        object: &MultiArchImage,
+        known: &mut Known,
+        repository: &Repository,
+        tags: &[PendingTag],
+    ) -> Result<Option<Claims>, ControllerError> {
+        let asks = self.selector.is_some();
+        let claims = self.claims(object, &known.status, repository, asks).await?;
+        let free = tags.iter().filter(|tag| claims.owner(&tag.name).is_none());
+        let free: Vec<_> = free.cloned().collect();
+        let next = reconcile::status::intending(&known.status, &free);
+        let is_there = next == known.status || self.write(object, known, next).await?;
+        Ok(is_there.then_some(claims))
+    }
+
     /// Whether the watch still shows `object`, not deleted, and with the same spec.
     fn is_as_it_was(&self, object: &MultiArchImage) -> bool {
-        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let now = self.objects.store.get(&ObjectRef::new(&name).within(&namespace));
+        let now = self.objects.store.get(&reference(object));
         now.is_some_and(|now| {
             let (now, then) = (now.meta(), &object.metadata);
             now.uid == then.uid
@@ -144,6 +232,12 @@ impl<R: Registry> Context<R> {
                 && now.deletion_timestamp.is_none()
         })
     }
+}
+
+/// What `object` is called by.
+pub(super) fn reference(object: &MultiArchImage) -> ObjectRef<Watched> {
+    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+    ObjectRef::new(&name).within(&namespace)
 }
 
 /// Shows how far a long copy is. It is told again at the end, so a failure to write changes nothing.
@@ -170,6 +264,20 @@ async fn tell_interrupted<R: Registry>(
             format!("the operator was stopped {}: the next one goes on from there", stage.now());
         tell(object, known, &message, context).await;
     }
+}
+
+/// Says of a copy that nobody is at it for now.
+async fn tell_waits<R: Registry>(
+    object: &MultiArchImage,
+    known: &mut Known,
+    stage: &Stage,
+    context: &Context<R>,
+) {
+    let now = stage.now();
+    let message = format!(
+        "stopped {now}: waits for others that copy between the same registries, and goes on from there"
+    );
+    tell(object, known, &message, context).await;
 }
 
 async fn tell<R: Registry>(

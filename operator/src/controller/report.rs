@@ -124,6 +124,7 @@ impl Reporter {
             generation: object.metadata.generation,
             requested_at: previous.last_handled_reconcile_at.clone(),
             failures: 0,
+            repository: None,
             now: Timestamp::now(),
         };
         let outcome = Outcome::Held(Failure { consequence, message });

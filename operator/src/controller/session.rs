@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 use tokio::time::Instant;
@@ -21,14 +22,23 @@ const CATCHES_UP: Duration = Duration::from_mins(5);
 /// Sessions are looked through for deleted objects when there are this many more than last time.
 const PRUNE: usize = 1024;
 
-/// The sessions of all objects, by uid.
-#[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<String, Session>>);
+/// The sessions of all objects in one term.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    /// By uid.
+    of: Mutex<HashMap<String, Session>>,
+    /// When the term began.
+    begun: Instant,
+}
 
 #[derive(Debug, Default)]
 struct Session {
     generation: Option<i64>,
     failures: u32,
+    /// Runs in a row that had no outcome.
+    lost: u32,
+    /// When its last run was over.
+    ended: Option<Instant>,
     /// The Secrets of its last run.
     secrets: Option<u64>,
     /// What was refused is not tried again before.
@@ -60,11 +70,17 @@ pub(super) struct Known {
     pub(super) version: Option<String>,
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { of: Mutex::default(), begun: Instant::now() }
+    }
+}
+
 impl Sessions {
     /// The latest status: of the object as it was watched, or as it was written here since.
     pub(super) fn known(&self, object: &MultiArchImage) -> Known {
         let watched = version(object.metadata.resource_version.as_deref());
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         if let Some(session) = sessions.get_mut(&uid(object)) {
             match (&session.written, watched) {
                 (Some(written), Some(watched))
@@ -89,7 +105,7 @@ impl Sessions {
     ) {
         let written = version(version_written);
         let written = written.map(|version| Written { version, status, at: Instant::now() });
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         let session = sessions.entry(uid(object)).or_default();
         session.written = written;
         session.stale = 0;
@@ -97,12 +113,26 @@ impl Sessions {
 
     /// The status of the object is not what was thought, so that nothing was written. Tells how often in a row.
     pub(super) fn count_stale(&self, object: &MultiArchImage) -> u32 {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         let session = sessions.entry(uid(object)).or_default();
         // Also where the data of the API server is older than what was written here.
         session.written = None;
+        // What the other writer knew is not older than this.
+        session.ended = Some(Instant::now());
         session.stale = session.stale.saturating_add(1);
         session.stale
+    }
+
+    /// A run of `object` is over.
+    pub(super) fn end(&self, object: &MultiArchImage) {
+        lock(&self.of).entry(uid(object)).or_default().ended = Some(Instant::now());
+    }
+
+    /// Until when all that was answered about the sources of `object` is in its status: the end of its last run, or the list that the
+    /// term began with.
+    pub(super) fn known_until(&self, object: &MultiArchImage) -> Instant {
+        let sessions = lock(&self.of);
+        sessions.get(&uid(object)).and_then(|session| session.ended).unwrap_or(self.begun)
     }
 
     /// A run of `object` begins, with Secrets in the state `secrets`: whether what a registry refused in the last one
@@ -115,7 +145,7 @@ impl Sessions {
         secrets: u64,
         now: Instant,
     ) -> bool {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         let session = sessions.entry(uid(object)).or_default();
         let other_secrets = session.secrets.is_some_and(|then| then != secrets);
         session.secrets = Some(secrets);
@@ -136,7 +166,7 @@ impl Sessions {
         (delay, interval): (Duration, Duration),
         now: Instant,
     ) -> Duration {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         let session = sessions.entry(uid(object)).or_default();
         if let Some(Retry::Refused { .. }) = retry {
             session.put_off = Some(now + delay);
@@ -154,7 +184,7 @@ impl Sessions {
         requested: bool,
         retry: Option<Retry>,
     ) -> u32 {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         prune(&mut sessions);
         let session = sessions.entry(uid(object)).or_default();
         session.idle = 0;
@@ -179,30 +209,30 @@ impl Sessions {
 
     /// Whether `object` has run since the start, as far as is known.
     pub(super) fn has_run(&self, object: &MultiArchImage) -> bool {
-        lock(&self.0).contains_key(&uid(object))
+        lock(&self.of).contains_key(&uid(object))
     }
 
     /// When tags of `object` were put back.
     pub(super) fn corrections(&self, object: &MultiArchImage) -> Corrections {
-        let sessions = lock(&self.0);
+        let sessions = lock(&self.of);
         sessions.get(&uid(object)).map(|session| session.corrections.clone()).unwrap_or_default()
     }
 
     /// When referrers of the images of `object` were looked for.
     pub(super) fn looks(&self, object: &MultiArchImage) -> Looks {
-        let sessions = lock(&self.0);
+        let sessions = lock(&self.of);
         sessions.get(&uid(object)).map(|session| session.looks.clone()).unwrap_or_default()
     }
 
     /// The same, since its last run.
     pub(super) fn set_looks(&self, object: &MultiArchImage, looks: Looks) {
-        lock(&self.0).entry(uid(object)).or_default().looks = looks;
+        lock(&self.of).entry(uid(object)).or_default().looks = looks;
     }
 
     /// A run of `object` was cut off in `blob`. Tells it where that of the run before was the same.
     pub(super) fn cut_off(&self, object: &MultiArchImage, blob: Option<Digest>) -> Option<Digest> {
         let now = Some((object.metadata.generation, blob?));
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         let session = sessions.entry(uid(object)).or_default();
         let again = session.cut_off == now;
         session.cut_off = now;
@@ -211,7 +241,7 @@ impl Sessions {
 
     /// Counts a try to delete the tags of `object`: how many there were before.
     pub(super) fn count_deletion(&self, object: &MultiArchImage) -> usize {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         let session = sessions.entry(uid(object)).or_default();
         session.deletions += 1;
         session.deletions - 1
@@ -219,15 +249,23 @@ impl Sessions {
 
     /// A tag of `object` was put back.
     pub(super) fn count_correction(&self, object: &MultiArchImage, now: Timestamp) {
-        lock(&self.0).entry(uid(object)).or_default().corrections.count(now);
+        lock(&self.of).entry(uid(object)).or_default().corrections.count(now);
     }
 
-    /// Counts a run that had no outcome.
+    /// Counts a run that had no outcome: how many in a row. Not among the failures, which are the outcomes of others: neither
+    /// may end the other's patience.
     pub(super) fn count_lost(&self, object: &Watched) -> u32 {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.of);
         let session = sessions.entry(object.uid().unwrap_or_default()).or_default();
-        session.failures = session.failures.saturating_add(1);
-        session.failures
+        session.lost = session.lost.saturating_add(1);
+        session.lost
+    }
+
+    /// A run of the object of `meta` had an outcome, which is reported.
+    pub(super) fn end_lost(&self, meta: &ObjectMeta) {
+        if let Some(session) = lock(&self.of).get_mut(meta.uid.as_deref().unwrap_or_default()) {
+            session.lost = 0;
+        }
     }
 }
 

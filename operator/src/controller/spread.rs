@@ -22,14 +22,16 @@ pub const SPREAD: Duration = Duration::from_mins(10);
 #[derive(Debug)]
 pub(super) struct Spread {
     over: Duration,
+    /// Of this term: the places are others in each.
+    salt: u64,
     /// When the first object was at hand: all were listed by then.
     begun: OnceLock<Instant>,
 }
 
 impl Spread {
-    /// Over so much time.
-    pub(super) fn over(over: Duration) -> Self {
-        Self { over, begun: OnceLock::new() }
+    /// Over so much time, in an order that `salt` gives.
+    pub(super) fn over(over: Duration, salt: u64) -> Self {
+        Self { over, salt, begun: OnceLock::new() }
     }
 
     /// How much longer `object` waits for its first look; `None` where it has had it, where there is
@@ -40,16 +42,21 @@ impl Spread {
         let requested = is_requested(object, status);
         let may_wait = may_wait(status, object.metadata.generation, requested);
         let uid = object.uid().filter(|_| may_wait)?;
-        wait(&uid, interval(object), self.over, since_start)
+        wait((&uid, self.salt), interval(object), self.over, since_start)
     }
 }
 
 /// How much longer the object of `uid` waits, `since_start` after the term began:
 /// `None` where its time has come. All objects are spread over `most`, or their own interval where
-/// that is shorter; each has the same place at every start.
-fn wait(uid: &str, interval: Duration, most: Duration, since_start: Duration) -> Option<Duration> {
+/// that is shorter. Each has another place in each term: where terms are shorter than that, none is always too late.
+fn wait(
+    (uid, salt): (&str, u64),
+    interval: Duration,
+    most: Duration,
+    since_start: Duration,
+) -> Option<Duration> {
     let mut hasher = DefaultHasher::new();
-    uid.hash(&mut hasher);
+    (uid, salt).hash(&mut hasher);
     // 32 bits are enough for milliseconds of ten minutes, and exact as a float.
     let place = f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX);
     let wait = interval.min(most).mul_f64(place).checked_sub(since_start)?;
@@ -114,7 +121,7 @@ mod tests {
     }
 
     fn pending() -> MultiArchImageStatus {
-        let tag = PendingTag { name: "latest".into(), digest: None };
+        let tag = PendingTag { name: "latest".into(), ..PendingTag::default() };
         MultiArchImageStatus { pending_tags: vec![tag], ..published() }
     }
 
@@ -148,7 +155,7 @@ mod tests {
     #[test]
     fn they_come_one_after_the_other() {
         let waits: Vec<_> = (0..1000)
-            .filter_map(|n| wait(&format!("uid-{n}"), INTERVAL, SPREAD, Duration::ZERO))
+            .filter_map(|n| wait((&format!("uid-{n}"), 7), INTERVAL, SPREAD, Duration::ZERO))
             .collect();
         assert!(waits.len() >= 999);
         // Of each tenth of the time about a tenth of them.
@@ -159,16 +166,30 @@ mod tests {
         }
     }
 
+    /// However often the operator starts anew before all were looked at, each object's time comes.
+    #[test]
+    fn short_terms_leave_nobody_out() {
+        let tenth = SPREAD / 10;
+        let is_looked_at = |uid: &str, term| {
+            wait((uid, term), INTERVAL, SPREAD, Duration::ZERO).is_none_or(|wait| wait < tenth)
+        };
+        for n in 0..1000 {
+            let uid = format!("uid-{n}");
+            assert!((0..200).any(|term| is_looked_at(&uid, term)), "{uid} was never looked at");
+        }
+    }
+
     proptest! {
         /// Whenever it is asked, an object's time is the same, within the interval and the limit.
         #[test]
-        fn each_has_its_time(uid in "[a-z0-9-]{1,36}", interval in 0..3_000_u64, since in 0..3_000_u64) {
+        fn each_has_its_time(uid in "[a-z0-9-]{1,36}", salt: u64, interval in 0..3_000_u64, since in 0..3_000_u64) {
+            let of = (uid.as_str(), salt);
             let (interval, since) = (Duration::from_secs(interval), Duration::from_secs(since));
-            let first = wait(&uid, interval, SPREAD, Duration::ZERO).unwrap_or_default();
+            let first = wait(of, interval, SPREAD, Duration::ZERO).unwrap_or_default();
             prop_assert!(first <= interval.min(SPREAD));
-            let later = wait(&uid, interval, SPREAD, since);
+            let later = wait(of, interval, SPREAD, since);
             prop_assert_eq!(later, first.checked_sub(since).filter(|wait| !wait.is_zero()));
-            prop_assert_eq!(wait(&uid, interval, Duration::ZERO, Duration::ZERO), None);
+            prop_assert_eq!(wait(of, interval, Duration::ZERO, Duration::ZERO), None);
         }
     }
 }

@@ -16,14 +16,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
-    Busy, Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
-    gauges, on_error, reconcile, watch,
+    Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
+    gauges, on_error, reconcile, watch, workers,
 };
 use crate::{
     admin::Admin,
     error::causes,
     leader::{Fenced, Term},
     metrics::Metrics,
+    reconcile::busy::Busy,
     registry::Registry,
 };
 
@@ -96,7 +97,7 @@ impl<R: Registry> Controller<R> {
         let never = stream::pending::<Result<Watched, watcher::Error>>();
         let queue = Queue::for_stream(never, self.objects.store.clone())
             // One that has to wait for a worker is done, until it is called.
-            .with_config(Config::default().concurrency(self.options.concurrent.get()))
+            .with_config(Config::default().concurrency(workers::most(self.options.concurrent)))
             .reconcile_on(stream::select(woken, called))
             .graceful_shutdown_on(term.stop().clone().cancelled_owned())
             .run(reconcile, on_error, context)
@@ -134,6 +135,7 @@ impl<R: Registry> Controller<R> {
         // What was dropped above is aborted, which takes until each run lets go.
         runs.close();
         runs.wait().await;
+        self.metrics.wait(0);
     }
 
     /// What the runs of `term` share: nothing of what an earlier term remembered is true for sure.
@@ -150,7 +152,7 @@ impl<R: Registry> Controller<R> {
             objects: Arc::clone(&self.objects),
             busy: Busy::default(),
             client: self.client.clone(),
-            registry: Fenced::new(Arc::clone(&self.registry), term.clone()),
+            registry: Fenced::new(Arc::clone(&self.registry), term),
             namespaces,
             selector,
             allowed,
@@ -159,7 +161,7 @@ impl<R: Registry> Controller<R> {
             term: term.clone(),
             runs: runs.clone(),
             workers: workers.clone(),
-            spread: Spread::over(self.options.spread),
+            spread: Spread::over(self.options.spread, fastrand::u64(..)),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Which objects are worked on: so many at once, and of those that name the same registries never so many that others have to wait for them.
+//! Which objects are worked on: so many at once, and of those that name the same registries never so many that others have to wait for
+//! them; nor do they wait for copies that take long, or deletions for anybody.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -18,14 +19,31 @@ pub(super) type Hosts = Arc<BTreeSet<String>>;
 
 /// The workers of the process. An object that has to wait for one leaves, and is called when it is its turn.
 pub(super) struct Workers<K: Clone + Eq + Hash> {
-    shift: Arc<Mutex<Shift<K>>>,
+    shifts: Arc<Mutex<Shifts<K>>>,
     calls: mpsc::UnboundedSender<K>,
 }
 
 /// One at work, until this is dropped.
 pub(super) struct Worker<K: Clone + Eq + Hash> {
     workers: Workers<K>,
+    work: Work,
     hosts: Hosts,
+}
+
+/// What a worker is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Run,
+    /// A run whose copies take long.
+    Copy,
+    Deletion,
+}
+
+/// The workers for each: none of these waits for another's.
+struct Shifts<K> {
+    runs: Shift<K>,
+    copies: Shift<K>,
+    deletions: Shift<K>,
 }
 
 /// Who is at work, and who waits.
@@ -51,36 +69,72 @@ pub(super) fn hosts(object: &MultiArchImage, is_deleted: bool) -> Hosts {
     Arc::new(named.map(|image: Reference| image.repository().host().to_owned()).collect())
 }
 
+/// How many workers there are of all kinds, where there are `all` for runs.
+pub(super) fn most(all: NonZeroU16) -> u16 {
+    all.get().saturating_mul(2).saturating_add(long(all))
+}
+
+fn long(all: NonZeroU16) -> u16 {
+    all.get().div_ceil(2)
+}
+
 impl<K: Clone + Eq + Hash> Workers<K> {
-    /// `all` of them, and those that are called.
+    /// `all` of them, half as many for copies that take long, since those keep what they read, and as many for deletions; and those
+    /// that are called.
     pub(super) fn new(all: NonZeroU16) -> (Self, impl Stream<Item = K> + Send + 'static)
     where
         K: Send + 'static,
     {
-        let all = usize::from(all.get());
-        let shift = Shift {
-            all,
-            free: all,
-            groups: HashMap::new(),
-            hosts: HashMap::new(),
-            called: HashMap::new(),
-            waiting: HashMap::new(),
-            queues: HashMap::new(),
-            came: 0,
-        };
+        let of = |all: u16| Shift::of(usize::from(all));
+        let (runs, deletions) = (of(all.get()), of(all.get()));
+        let shifts = Shifts { runs, copies: of(long(all)), deletions };
         let (calls, called) = mpsc::unbounded();
-        (Self { shift: Arc::new(Mutex::new(shift)), calls }, called)
+        (Self { shifts: Arc::new(Mutex::new(shifts)), calls }, called)
     }
 
-    /// A worker for `object`, which names `hosts`; where there is none, it will be called.
+    /// A worker for `object`, which names `hosts`; where there is none, it will be called. One that was called to go on with its copy
+    /// has a worker for that.
     pub(super) fn enter(&self, object: &K, hosts: &Hosts) -> Option<Worker<K>> {
-        let hosts = lock(&self.shift).enter(object, hosts)?;
-        Some(Worker { workers: self.clone(), hosts })
+        let mut shifts = lock(&self.shifts);
+        // What was deleted is another object of the same name.
+        let called = shifts.deletions.forget(object);
+        let entered = match shifts.copies.called.remove(object) {
+            Some(hosts) => Some((Work::Copy, hosts)),
+            None => shifts.runs.enter(object, hosts).map(|hosts| (Work::Run, hosts)),
+        };
+        drop(shifts);
+        self.call(called);
+        entered.map(|(work, hosts)| Worker { workers: self.clone(), work, hosts })
+    }
+
+    /// The same for the deletion of `object`.
+    pub(super) fn delete(&self, object: &K, hosts: &Hosts) -> Option<Worker<K>> {
+        let mut shifts = lock(&self.shifts);
+        // Alive it is not worked on any more.
+        let mut called = shifts.runs.forget(object);
+        called.extend(shifts.copies.forget(object));
+        let entered = shifts.deletions.enter(object, hosts);
+        drop(shifts);
+        self.call(called);
+        Some(Worker { workers: self.clone(), work: Work::Deletion, hosts: entered? })
+    }
+
+    /// Whether a worker waits for `object`.
+    pub(super) fn is_called(&self, object: &K) -> bool {
+        let shifts = lock(&self.shifts);
+        shifts.runs.called.contains_key(object) || shifts.copies.called.contains_key(object)
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.shifts).each().iter().map(|shift| shift.waiting.len()).sum()
     }
 
     /// `object` is no more, and does not come when it is called.
     pub(super) fn forget(&self, object: &K) {
-        let called = lock(&self.shift).forget(object);
+        let mut shifts = lock(&self.shifts);
+        let called = shifts.each().into_iter().flat_map(|shift| shift.forget(object)).collect();
+        drop(shifts);
         self.call(called);
     }
 
@@ -94,18 +148,62 @@ impl<K: Clone + Eq + Hash> Workers<K> {
 
 impl<K: Clone + Eq + Hash> Clone for Workers<K> {
     fn clone(&self) -> Self {
-        Self { shift: Arc::clone(&self.shift), calls: self.calls.clone() }
+        Self { shifts: Arc::clone(&self.shifts), calls: self.calls.clone() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Worker<K> {
+    /// The run of `object` takes long, since it copies: its worker is there for others, and another one goes on with it. Where there is none,
+    /// the object has to leave, and is called to go on.
+    pub(super) fn takes_long(&mut self, object: &K) -> bool {
+        if self.work != Work::Run {
+            return true;
+        }
+        let mut shifts = lock(&self.workers.shifts);
+        let Some(hosts) = shifts.copies.enter(object, &self.hosts) else { return false };
+        let called = shifts.runs.leave(&self.hosts);
+        drop(shifts);
+        (self.work, self.hosts) = (Work::Copy, hosts);
+        self.workers.call(called);
+        true
     }
 }
 
 impl<K: Clone + Eq + Hash> Drop for Worker<K> {
     fn drop(&mut self) {
-        let called = lock(&self.workers.shift).leave(&self.hosts);
+        let called = lock(&self.workers.shifts).of(self.work).leave(&self.hosts);
         self.workers.call(called);
     }
 }
 
+impl<K> Shifts<K> {
+    fn each(&mut self) -> [&mut Shift<K>; 3] {
+        [&mut self.runs, &mut self.copies, &mut self.deletions]
+    }
+
+    fn of(&mut self, work: Work) -> &mut Shift<K> {
+        match work {
+            Work::Run => &mut self.runs,
+            Work::Copy => &mut self.copies,
+            Work::Deletion => &mut self.deletions,
+        }
+    }
+}
+
 impl<K: Clone + Eq + Hash> Shift<K> {
+    fn of(all: usize) -> Self {
+        Self {
+            all,
+            free: all,
+            groups: HashMap::new(),
+            hosts: HashMap::new(),
+            called: HashMap::new(),
+            waiting: HashMap::new(),
+            queues: HashMap::new(),
+            came: 0,
+        }
+    }
+
     /// What `object` is at work as; `None` where it waits.
     fn enter(&mut self, object: &K, hosts: &Hosts) -> Option<Hosts> {
         if let Some(called) = self.called.remove(object) {
@@ -278,9 +376,49 @@ mod tests {
         assert!(workers.enter(&6, &of("a")).is_some());
     }
 
+    #[test]
+    fn copies_that_take_long_make_room_for_others_of_the_same() {
+        let (workers, mut calls) = workers(8);
+        let enter = |object: u32| workers.enter(&object, &of("a"));
+        let (mut first, mut second) = (enter(0).unwrap(), enter(1).unwrap());
+        let _others = (enter(10).unwrap(), enter(11).unwrap());
+        assert!(enter(2).is_none() && enter(3).is_none());
+        assert!(first.takes_long(&0) && second.takes_long(&1));
+        assert_eq!(called(&mut calls), [2, 3], "those that wait have their workers");
+        let (mut third, _other) = (enter(2).unwrap(), enter(3).unwrap());
+        assert!(!third.takes_long(&2), "of four long copies at once two are of one group");
+        drop(third);
+        // One that comes meanwhile, since it was edited, is looked at as others are.
+        let edited = enter(2).unwrap();
+        assert_eq!(edited.work, Work::Run);
+        drop(edited);
+        assert!(called(&mut calls).is_empty());
+        drop(first);
+        assert_eq!(called(&mut calls), [2]);
+        assert!(workers.is_called(&2));
+        let mut copies = enter(2).unwrap();
+        assert!(copies.work == Work::Copy && copies.takes_long(&2) && !workers.is_called(&2));
+    }
+
+    #[test]
+    fn deletions_wait_for_no_run() {
+        let (workers, mut calls) = workers(2);
+        let mut stuck = go(&workers, "a", 0);
+        stuck.extend(go(&workers, "b", 100));
+        assert_eq!(stuck.len(), 2);
+        assert!(workers.enter(&200, &of("c")).is_none());
+        let deletion = workers.delete(&200, &of("c")).unwrap();
+        stuck.clear();
+        assert!(!called(&mut calls).contains(&200), "it is not worked on twice");
+        drop(deletion);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Come(u32, usize),
+        /// One that is at work takes long, and leaves where it has to.
+        Long(prop::sample::Index),
+        Delete(u32, usize),
         Done(prop::sample::Index),
         Gone(u32),
     }
@@ -294,6 +432,8 @@ mod tests {
             all in 1..10_u16,
             steps in proptest::collection::vec(prop_oneof![
                 4 => (0..20_u32, 0..HOSTS.len()).prop_map(|(object, hosts)| Step::Come(object, hosts)),
+                2 => any::<prop::sample::Index>().prop_map(Step::Long),
+                1 => (0..20_u32, 0..HOSTS.len()).prop_map(|(object, hosts)| Step::Delete(object, hosts)),
                 2 => any::<prop::sample::Index>().prop_map(Step::Done),
                 1 => (0..20_u32).prop_map(Step::Gone),
             ], 1..200),
@@ -303,22 +443,37 @@ mod tests {
             for step in steps {
                 match step {
                     // No object is worked on twice at once: kube's controller sees to that.
-                    Step::Come(object, _) if at_work.iter().any(|(one, _)| *one == object) => {}
+                    Step::Come(object, _) | Step::Delete(object, _)
+                        if at_work.iter().any(|(one, _)| *one == object) => {}
                     Step::Come(object, hosts) => {
                         let worker = workers.enter(&object, &of(HOSTS[hosts]));
                         at_work.extend(worker.map(|worker| (object, worker)));
                     }
+                    Step::Delete(object, hosts) => {
+                        let worker = workers.delete(&object, &of(HOSTS[hosts]));
+                        at_work.extend(worker.map(|worker| (object, worker)));
+                    }
+                    Step::Long(at) if !at_work.is_empty() => {
+                        let at = at.index(at_work.len());
+                        let (object, worker) = &mut at_work[at];
+                        if !worker.takes_long(object) {
+                            drop(at_work.remove(at));
+                        }
+                    }
                     Step::Done(at) if !at_work.is_empty() => {
                         drop(at_work.remove(at.index(at_work.len())));
                     }
-                    Step::Done(_) => {}
+                    Step::Done(_) | Step::Long(_) => {}
                     Step::Gone(object) => workers.forget(&object),
                 }
-                let shift = lock(&workers.shift);
-                let busy = at_work.len() + shift.called.len();
-                prop_assert_eq!(busy + shift.free, usize::from(all));
-                for hosts in shift.waiting.values() {
-                    prop_assert!(!shift.may(hosts));
+                let mut shifts = lock(&workers.shifts);
+                for work in [Work::Run, Work::Copy, Work::Deletion] {
+                    let shift = shifts.of(work);
+                    let busy = at_work.iter().filter(|(_, worker)| worker.work == work).count();
+                    prop_assert_eq!(busy + shift.called.len() + shift.free, shift.all);
+                    for hosts in shift.waiting.values() {
+                        prop_assert!(!shift.may(hosts));
+                    }
                 }
             }
             // Whoever is called comes, and all have been at work in the end.
@@ -332,10 +487,11 @@ mod tests {
                     drop(workers.enter(&object, &of("z")));
                 }
             }
-            let shift = lock(&workers.shift);
-            prop_assert!(shift.waiting.is_empty() && shift.called.is_empty());
-            prop_assert!(shift.groups.is_empty() && shift.hosts.is_empty());
-            prop_assert_eq!(shift.free, usize::from(all));
+            for shift in lock(&workers.shifts).each() {
+                prop_assert!(shift.waiting.is_empty() && shift.called.is_empty());
+                prop_assert!(shift.groups.is_empty() && shift.hosts.is_empty());
+                prop_assert_eq!(shift.free, shift.all);
+            }
         }
     }
 }

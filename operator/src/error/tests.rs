@@ -79,7 +79,7 @@ fn unreachable() -> RegistryError {
         host: host(),
         request: request(),
         why: "no route".into(),
-        source: None,
+        sent: false,
     }
 }
 
@@ -431,9 +431,7 @@ fn every_registry_error() -> Vec<RegistryError> {
                 E::Denied { host, request, credential, status, codes }
             }
             E::Refused { status, .. } => E::Refused { host, request, status, codes: codes.clone() },
-            E::Unreachable { source, .. } => {
-                E::Unreachable { host, request, why: why.clone(), source }
-            }
+            E::Unreachable { sent, .. } => E::Unreachable { host, request, why: why.clone(), sent },
             E::Protocol { .. } => E::Protocol { host, request, why: why.clone() },
             E::WrongDigest { .. } => {
                 let (expected, computed) = (digest.clone(), digest.clone());

@@ -75,12 +75,15 @@ impl Providers {
 
     /// The credential for `repository` of an object in `namespace`, which asks for it by `provider: Kubelet`. Who may have it is
     /// asked first, whatever is kept; then all providers that are for the repository, each at most once at a time for its host.
+    /// It is `now`; what a plugin gives, and that it failed, is kept from its end on.
     pub async fn credential(
         &self,
         namespace: &str,
         repository: &Repository,
         now: Instant,
     ) -> Result<Credential, KeychainError> {
+        let begun = tokio::time::Instant::now();
+        let now = || now + begun.elapsed();
         let (of, shown) = (namespace.to_owned(), repository.to_string());
         if !self.allow.iter().any(|(to, prefix)| to == namespace && prefix.covers(repository)) {
             return Err(KeychainError::ProviderNotAllowed { namespace: of, repository: shown });
@@ -89,7 +92,7 @@ impl Providers {
         let (mut given, mut failed) = (Vec::new(), None);
         for (number, provider) in fitting {
             let who = Who { namespace: of.clone(), provider: number };
-            match self.logins(provider, &who, repository, now).await {
+            match self.logins(provider, &who, repository, &now).await {
                 Ok(logins) => given.push((provider.name.as_str(), logins)),
                 Err(source) => {
                     failed.get_or_insert((provider.name.clone(), source));
@@ -117,9 +120,9 @@ impl Providers {
         provider: &Provider,
         who: &Who,
         repository: &Repository,
-        now: Instant,
+        now: &impl Fn() -> Instant,
     ) -> Result<Arc<Logins>, PluginError> {
-        let known = || self.kept().get(who, repository, now);
+        let known = || self.kept().get(who, repository, now());
         if let Some(known) = known() {
             return known;
         }
@@ -134,11 +137,11 @@ impl Providers {
                 let (logins, life) =
                     (Arc::new(answer.logins), answer.life.unwrap_or(provider.life));
                 let fresh = (Arc::clone(&logins), bytes);
-                self.kept().keep((who, repository), fresh, answer.kept_by, (now, life));
+                self.kept().keep((who, repository), fresh, answer.kept_by, (now(), life));
                 Ok(logins)
             }
             Err(error) => {
-                self.kept().failed((who, repository), &error, now);
+                self.kept().failed((who, repository), &error, now());
                 Err(error)
             }
         }

@@ -7,22 +7,26 @@ use bytes::Bytes;
 use super::Term;
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest},
-    registry::{Access, Copied, Place, Progress, Registry, RegistryError},
+    registry::{Access, Copied, Fence, Place, Progress, Put, Registry, RegistryError},
 };
 
-/// A registry for the time of one term. A write that would begin after it waits, and is cut off with its run: a process
-/// that was held up does not know that its time is over before it looks at its clock.
+/// A registry for the time of one term: whatever is written carries the term's fence to where it is sent. A write that
+/// would begin after the term waits there, and is cut off with its run.
 #[derive(Clone, Debug)]
 pub struct Fenced<R> {
     registry: Arc<R>,
-    term: Term,
+    fence: Fence,
 }
 
 impl<R> Fenced<R> {
     /// `registry`, for the time of `term`.
     #[must_use]
-    pub fn new(registry: Arc<R>, term: Term) -> Self {
-        Self { registry, term }
+    pub fn new(registry: Arc<R>, term: &Term) -> Self {
+        Self { registry, fence: term.fence().clone() }
+    }
+
+    fn fenced(&self, access: &Access) -> Access {
+        Access { fence: self.fence.clone(), ..access.clone() }
     }
 }
 
@@ -60,8 +64,8 @@ impl<R: Registry> Registry for Fenced<R> {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
-        self.term.held().await;
+    ) -> Result<Put, RegistryError> {
+        let access = &self.fenced(access);
         self.registry.put_manifest(access, repository, reference, manifest).await
     }
 
@@ -81,8 +85,8 @@ impl<R: Registry> Registry for Fenced<R> {
         blob: &Descriptor,
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
-        self.term.held().await;
-        self.registry.copy_blob(from, to, blob, progress).await
+        let access = &self.fenced(to.access);
+        self.registry.copy_blob(from, Place { access, ..to }, blob, progress).await
     }
 
     async fn delete_tag(
@@ -91,7 +95,7 @@ impl<R: Registry> Registry for Fenced<R> {
         repository: &Repository,
         tag: &str,
     ) -> Result<bool, RegistryError> {
-        self.term.held().await;
+        let access = &self.fenced(access);
         self.registry.delete_tag(access, repository, tag).await
     }
 
@@ -111,7 +115,7 @@ impl<R: Registry> Registry for Fenced<R> {
         manifest: &RawManifest,
         subject: &Digest,
     ) -> Result<(), RegistryError> {
-        self.term.held().await;
+        let access = &self.fenced(access);
         self.registry.put_referrer(access, repository, manifest, subject).await
     }
 }

@@ -82,7 +82,7 @@ impl AccessMap {
                 plain_http: sources.plain_http(repository),
                 certificates: tls.for_host(repository.host())?,
                 object,
-                since: None,
+                ..Access::default()
             })
         };
         let choose = |source: &Source| {

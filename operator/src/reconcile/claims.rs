@@ -10,7 +10,7 @@ use crate::oci::{Reference, Repository};
 
 /// The tags of one repository that objects other than the one at hand have written, and keep.
 ///
-/// Only what was written counts, by an object that has ever pushed: whoever may not push cannot hold
+/// Only what was written counts, by an object that has pushed to that repository: whoever may not push cannot hold
 /// a tag that others may, by naming it first, or by naming just what it has already. Of two that
 /// have both written it, the older one keeps it.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ impl Claims {
                 if ours.contains(tag) && own.seniority() < other.seniority() {
                     continue;
                 }
-                claims.insert(tag.clone(), Owner::of(other.object, own.object));
+                claims.insert(tag.clone(), other.as_owner(own));
             }
         }
         Self(claims)
@@ -66,12 +66,10 @@ impl Claims {
 }
 
 impl Owner {
-    fn of(other: &MultiArchImage, own: &MultiArchImage) -> Self {
-        if other.namespace() == own.namespace() {
-            Self::Neighbour(other.name_any())
-        } else {
-            Self::Stranger
-        }
+    /// The object of that namespace and name, as one of the namespace `own` may be told.
+    #[must_use]
+    pub fn of((namespace, name): (&str, &str), own: &str) -> Self {
+        if namespace == own { Self::Neighbour(name.into()) } else { Self::Stranger }
     }
 }
 
@@ -89,7 +87,14 @@ impl<'a> Claimant<'a> {
     fn written(&self, repository: &Repository) -> &'a [String] {
         let reference = self.status.reference.as_deref().and_then(|r| r.parse::<Reference>().ok());
         let here = reference.is_some_and(|reference| reference.repository() == repository);
-        if here && self.status.last_publish_time.is_some() { &self.status.tags } else { &[] }
+        let pushed = self.status.pushed_to.as_deref() == Some(&repository.to_string());
+        if here && pushed { &self.status.tags } else { &[] }
+    }
+
+    fn as_owner(&self, own: Claimant<'_>) -> Owner {
+        let namespace = |it: &MultiArchImage| it.namespace().unwrap_or_default();
+        let (theirs, name) = (namespace(self.object), self.object.name_any());
+        Owner::of((theirs.as_str(), name.as_str()), &namespace(own.object))
     }
 
     /// Older ones come first.
@@ -124,7 +129,7 @@ mod tests {
         object.status = Some(MultiArchImageStatus {
             reference: Some(format!("r.example/{path}:1@{}", Digest::of(b"index"))),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-            last_publish_time: Some(Time(created)),
+            pushed_to: Some(format!("r.example/{path}")),
             ..MultiArchImageStatus::default()
         });
         object
@@ -168,8 +173,10 @@ mod tests {
         let squatter = object("team-b", "squatter", 1, "app", &[]);
         assert_eq!(owner(&own, &squatter, "1.0"), None);
         let mut reader = object("team-b", "reader", 1, "app", &["1.0"]);
-        reader.status.as_mut().unwrap().last_publish_time = None;
+        reader.status.as_mut().unwrap().pushed_to = None;
         assert_eq!(owner(&own, &reader, "1.0"), None, "it only names what is there already");
+        reader.status.as_mut().unwrap().pushed_to = Some("r.example/its-own".into());
+        assert_eq!(owner(&own, &reader, "1.0"), None, "it has pushed elsewhere");
         let elsewhere = object("team-b", "elsewhere", 1, "app2", &["1.0"]);
         assert_eq!(owner(&own, &elsewhere, "1.0"), None);
     }

@@ -35,7 +35,7 @@ pub struct Left {
     pub may_pass: bool,
 }
 
-/// Deletes the tags that `status` says were written, where they still name what was published. Only
+/// Deletes the tags that `status` says were written, or may have been, where they still name what was put there. Only
 /// tags: never an image, and no tag that something else has moved or another object keeps.
 pub async fn delete<R: Registry>(
     registry: &R,
@@ -45,22 +45,34 @@ pub async fn delete<R: Registry>(
     claims: &Claims,
 ) -> Deleted {
     let reference: Option<Reference> = status.reference.as_deref().and_then(|r| r.parse().ok());
-    // What was never pushed, and only found to be right, something else has made.
-    let pushed = status.last_publish_time.is_some();
-    let Some(reference) = reference.filter(|_| pushed) else { return Deleted::default() };
-    let repository = reference.repository();
+    let repository = sources.target.repository();
     let access = &Access { scopes: vec![Scope::delete(repository)], ..access.clone() };
-    let images = left(sources, status, &reference);
-    let deletions: Vec<_> = status
-        .tags
-        .iter()
-        .filter(|tag| claims.owner(tag).is_none())
-        .map(|name| {
-            let left = images.get(name).or(reference.digest());
-            (repository.tag(name), left.cloned())
-        })
+    let mut tags: Vec<(&str, Vec<Digest>)> = Vec::new();
+    // What was never pushed, and only found to be right, something else has made.
+    let pushed = status.pushed_to.as_deref() == Some(&repository.to_string());
+    if let Some(reference) = reference.filter(|then| pushed && then.repository() == repository) {
+        let images = left(sources, status, &reference);
+        let left = |name: &String| images.get(name).or(reference.digest()).cloned();
+        tags.extend(
+            status.tags.iter().map(|name| (name.as_str(), left(name).into_iter().collect())),
+        );
+    }
+    // What a run has left that ended without a word.
+    for tag in &status.pending_tags {
+        let content = tag.intended.as_ref().and_then(|content| content.parse().ok());
+        let content = content.filter(|content: &Reference| content.repository() == repository);
+        let Some(digest) = content.and_then(|content| content.digest().cloned()) else { continue };
+        match tags.iter_mut().find(|(name, _)| *name == tag.name) {
+            Some((_, left)) => left.push(digest),
+            None => tags.push((&tag.name, vec![digest])),
+        }
+    }
+    tags.retain(|(name, _)| claims.owner(name).is_none());
+    let deletions: Vec<_> = tags
+        .into_iter()
+        .map(|(name, left)| (repository.tag(name), left))
         .map(|(tag, left)| async move {
-            let deleted = one(registry, access, &tag, left.as_ref()).await;
+            let deleted = one(registry, access, &tag, &left).await;
             (tag, deleted)
         })
         .collect();
@@ -92,12 +104,12 @@ async fn one<R: Registry>(
     registry: &R,
     access: &Access,
     tag: &Reference,
-    left_with: Option<&Digest>,
+    left_with: &[Digest],
 ) -> Result<bool, Left> {
     let left = |why: String, may_pass| Left { tag: tag.clone(), why, may_pass };
     let named = look::named(registry, access, tag).await;
     let named = named.map_err(|error| left(error.to_string(), true))?;
-    if named.is_none() || named.as_ref() != left_with {
+    if !named.is_some_and(|named| left_with.contains(&named)) {
         return Ok(false);
     }
     let name = tag.tag().unwrap_or_default();

@@ -21,8 +21,7 @@ pub(super) async fn wait<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> O
     if !lags || job.requested || !job.is_lag_to_be_expected() {
         return None;
     }
-    let begun = job.since.begun;
-    let resolutions = resolve::glance(registry, sources, access, memory, begun).await?;
+    let resolutions = resolve::glance(registry, sources, access, memory, job.since.news).await?;
     if resolutions.iter().any(|resolution| !matches!(resolution.answer, Answer::Unchanged)) {
         return None;
     }
@@ -51,7 +50,8 @@ pub(super) async fn wait<R: Registry>(job: &Job<'_, R>, access: &AccessMap) -> O
     None
 }
 
-/// The tags that were not yet seen to name what they are to name, after a run that ended at `stop`.
+/// The tags that were not yet seen to name what they are to name, after a run that ended at `stop`. What may have been
+/// written without anybody knowing is remembered until it is known.
 pub(super) fn pending<R>(job: &Job<'_, R>, stop: &Stop) -> Vec<PendingTag> {
     let own = job.sources.tag();
     let now = match stop {
@@ -59,7 +59,16 @@ pub(super) fn pending<R>(job: &Job<'_, R>, stop: &Stop) -> Vec<PendingTag> {
         Stop::Publish(error) if error.awaited().is_some() => error.awaited().cloned(),
         _ => job.memory.awaited(own).filter(|_| job.is_lag_to_be_expected()),
     };
-    let now = now.map(|digest| PendingTag { name: own.into(), digest: Some(digest.to_string()) });
+    let digest = now.map(|digest| digest.to_string());
+    let before = job.intended(own);
+    let intended = match stop {
+        Stop::Publish(error) if error.pushed().is_some() => None,
+        // It may be there although nobody said so; and what is refused again is said once.
+        Stop::Publish(PublishError::Push { .. }) => job.writer.said(own).or(before),
+        _ => before,
+    };
+    let is_pending = digest.is_some() || intended.is_some();
+    let now = is_pending.then(|| PendingTag { name: own.into(), digest, intended });
     let others = job.memory.pending.iter().filter(|tag| tag.name != own).cloned();
     now.into_iter().chain(others).collect()
 }

@@ -34,10 +34,13 @@ pub struct Memory {
     pub ready: bool,
     /// What is published was published for the generation at hand.
     pub serves: bool,
-    /// The tags that this object has written, the target's among them.
+    /// It has pushed something to the target's repository.
+    pub has_pushed: bool,
+    /// The tags of that repository that this object has written, or found to be right; the target's among them.
     pub tags: Vec<String>,
     /// Tags that were not yet seen to name what they are to name.
     pub pending: Vec<PendingTag>,
+    intended: HashMap<String, Digest>,
     sources: HashMap<String, Remembered>,
 }
 
@@ -88,6 +91,14 @@ impl Memory {
             let remembered = Remembered::of(then, source, asked == generation);
             Some((source.name.clone(), remembered))
         });
+        let reference = status.reference.as_ref().and_then(|reference| reference.parse().ok());
+        let repository = sources.target.repository();
+        let is_here = reference.is_some_and(|then: Reference| then.repository() == repository);
+        let intended = status.pending_tags.iter().filter_map(|tag| {
+            let content: Reference = tag.intended.as_ref()?.parse().ok()?;
+            let digest = content.digest().filter(|_| content.repository() == repository)?;
+            Some((tag.name.clone(), digest.clone()))
+        });
         Self {
             published: PublishedIndex::of(status, &sources.target),
             pushed_at: status.last_publish_time.as_ref().map(|time| time.0),
@@ -96,8 +107,10 @@ impl Memory {
             interrupted: status::is_at_work(status),
             ready: ready.is_some_and(|ready| ready.status == "True"),
             serves: published.is_some_and(|published| published.observed_generation == generation),
-            tags: status.tags.clone(),
+            has_pushed: status.pushed_to.as_deref() == Some(&repository.to_string()),
+            tags: if is_here { status.tags.clone() } else { Vec::new() },
             pending: status.pending_tags.clone(),
+            intended: intended.collect(),
             sources: remembered.collect(),
         }
     }
@@ -197,6 +210,18 @@ impl Memory {
     #[must_use]
     pub fn has_written(&self, name: &str) -> bool {
         self.tags.iter().any(|tag| tag == name)
+    }
+
+    /// Whether the tag called `name` is this object's own: no other one may write it.
+    #[must_use]
+    pub fn owns(&self, name: &str) -> bool {
+        self.has_pushed && self.has_written(name)
+    }
+
+    /// What may have been written under the tag called `name` in a run that ended without a word.
+    #[must_use]
+    pub fn intended(&self, name: &str) -> Option<&Digest> {
+        self.intended.get(name)
     }
 
     /// Whether the tag called `name` was not yet seen to name what it is to name.

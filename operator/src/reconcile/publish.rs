@@ -13,6 +13,7 @@ use super::{
     Job,
     access::AccessMap,
     children::{self, Children, Kept},
+    claims::Owner,
     copy, look,
     plan::{Current, Plan, Read},
     referrers::{self, Followed},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, RawManifest, Reference},
-    registry::{Access, Copied, Registry},
+    registry::{Access, Copied, Put, Registry},
 };
 
 /// How long a registry may go on answering with what the tag named before (REGISTRY.md rule 11).
@@ -112,7 +113,14 @@ pub async fn publish<R: Registry>(
     }
     if let Some(found) = found {
         kept.referrers = follow(job, access, plan).await;
-        return Ok(Some(found));
+        let is_plan = found.digest == *plan.raw.digest();
+        if !is_plan || !job.is_to_be_proved(sources.tag(), &found.digest) {
+            return Ok(Some(found));
+        }
+        let access = access.target().map_err(|source| PublishError::Credential { source })?;
+        begin(job, &sources.target).await?;
+        let pushed = put(job, access, &sources.target, &plan.raw).await? == Put::Taken;
+        return Ok(Some(Published { pushed, ..found }));
     }
     let target = sources.target.pinned_to(plan.raw.digest());
     if job.awaits(sources.tag(), plan.raw.digest()) {
@@ -131,21 +139,19 @@ pub async fn publish<R: Registry>(
         children::keep(job, access, &children.planned, kept).await?;
     }
     let access = access.target().map_err(|source| PublishError::Credential { source })?;
+    begin(job, &sources.target).await?;
     if is_asked_again(job, copied) || kept.referrers.is_some() {
         let named = look::named(registry, access, &sources.target).await?;
         if named.as_ref() != before {
             return Err(PublishError::Moved { tag: sources.target.clone(), named });
         }
     }
-    stage.publishes();
-    stage.at("while pushing the index and reading it back");
-    put(registry, access, &sources.target, &plan.raw).await?;
+    let pushed = put(job, access, &sources.target, &plan.raw).await? == Put::Taken;
     let lags = memory.awaited(sources.tag());
     read_back(registry, access, &target, Before::Named(before, lags.as_ref())).await?;
     let (digest, media_type) = (plan.raw.digest().clone(), plan.raw.media_type().to_owned());
-    let replaced = before.cloned();
-    let (reference, pushed) = (target, true);
-    Ok(Some(Published { reference, digest, media_type, pushed, replaced }))
+    let replaced = before.cloned().filter(|_| pushed);
+    Ok(Some(Published { reference: target, digest, media_type, pushed, replaced }))
 }
 
 /// Whether the tag is asked for once more before it is written, where that much was `copied` since it was
@@ -237,15 +243,44 @@ fn refused(
     }
 }
 
-/// Stores `raw` under `tag`.
+/// Before `tag` is written: where it is not the object's own yet, it is to be nobody else's by now, and the status to
+/// say that it is to be.
+async fn begin<R>(job: &Job<'_, R>, tag: &Reference) -> Result<(), PublishError> {
+    let name = tag.tag().unwrap_or_default();
+    if job.memory.owns(name) {
+        return Ok(());
+    }
+    job.stage.at("while waiting for other objects that write the same tags");
+    let kept = job.writer.begin().await.owner(name).cloned();
+    claimed(tag, kept.or_else(|| job.writer.other(tag)))
+}
+
+fn claimed(tag: &Reference, owner: Option<Owner>) -> Result<(), PublishError> {
+    let claimed = |owner| Err(PublishError::Claimed { tag: tag.clone(), owner });
+    owner.map_or(Ok(()), claimed)
+}
+
+/// Stores `raw` under `tag`, and says whether the registry took it. From now on the run is seen through.
 async fn put<R: Registry>(
-    registry: &R,
+    job: &Job<'_, R>,
     access: &Access,
     tag: &Reference,
     raw: &RawManifest,
-) -> Result<(), PublishError> {
-    let put = registry.put_manifest(access, tag.repository(), &tag.tag_or_digest(), raw).await;
-    put.map_err(|source| PublishError::Push { target: tag.clone(), source })
+) -> Result<Put, PublishError> {
+    let name = tag.tag().unwrap_or_default();
+    job.stage.at(if name == job.sources.tag() {
+        "while pushing the index and reading it back"
+    } else {
+        "while writing the other tags"
+    });
+    job.stage.publishes();
+    let reference = tag.tag_or_digest();
+    let put = job.registry.put_manifest(access, tag.repository(), &reference, raw).await;
+    let put = put.map_err(|source| PublishError::Push { target: tag.clone(), source })?;
+    if put == Put::Taken && !job.memory.owns(name) {
+        claimed(tag, job.writer.wrote(tag))?;
+    }
+    Ok(put)
 }
 
 /// What a tag named before it was written.

@@ -235,7 +235,8 @@ impl<R: Registry> Step<'_, R> {
         if self.has(of, raw.digest()).await? {
             return Ok(());
         }
-        Ok(registry.put_manifest(to.access, to.repository, of, &raw).await?)
+        registry.put_manifest(to.access, to.repository, of, &raw).await?;
+        Ok(())
     }
 
     /// Whether the target's `of` names `wanted`; an error where it names something else.

@@ -135,7 +135,7 @@ pub async fn resolve<R: Registry>(
 ) -> Vec<Resolution> {
     let budget = &Budget::default();
     let reads = sources.sources.iter().map(|source| async move {
-        let access = access.source(source).map(|access| access.since(since));
+        let access = believing(access.source(source), memory.source(&source.name), since);
         Resolution::new(source, memory, answer(registry, source, sources, access, budget).await)
     });
     let reads: Vec<_> = reads.collect();
@@ -155,13 +155,25 @@ pub async fn glance<R: Registry>(
     let known = sources.sources.iter().map(|source| Some((source, memory.source(&source.name)?)));
     let known: Vec<(&Source, &Remembered)> = known.collect::<Option<_>>()?;
     let asks = known.into_iter().map(|(source, then)| async move {
-        let access = access.source(source).map(|access| access.since(since));
+        let access = believing(access.source(source), Some(then), since);
         let answer = ask(registry, source, then, access).await?;
         Some(Resolution::new(source, memory, answer))
     });
     let asks: Vec<_> = asks.collect();
     let answers: Vec<_> = stream::iter(asks).buffered(AT_ONCE).collect().await;
     answers.into_iter().collect()
+}
+
+/// The same who ask, and believe what was answered `since`. That there is nothing they believe where nothing else is known of the
+/// source: what they would lose by it they want to see themselves.
+fn believing(
+    access: Result<&Access, ResolveError>,
+    then: Option<&Remembered>,
+    since: Instant,
+) -> Result<Access, ResolveError> {
+    let access = access?.since(since);
+    let is_absent = then.is_none_or(|then| then.state == SourceState::Missing);
+    Ok(if is_absent { access.absent_since(since) } else { access })
 }
 
 async fn ask<R: Registry>(

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,6 +18,8 @@ pub struct Stage {
     began: Instant,
     at: Mutex<&'static str>,
     publishes: AtomicBool,
+    /// Since when it copies.
+    copies: OnceLock<Instant>,
     blobs: Count,
     manifests: Count,
     sending: Mutex<Vec<Digest>>,
@@ -63,6 +65,7 @@ impl Stage {
             began: Instant::now(),
             at: Mutex::default(),
             publishes: AtomicBool::default(),
+            copies: OnceLock::new(),
             blobs: Count::default(),
             manifests: Count::default(),
             sending: Mutex::default(),
@@ -115,8 +118,15 @@ impl Stage {
     /// This many blobs and manifests more are to be copied.
     pub fn copying(&self, blobs: usize, manifests: usize) {
         self.at("while copying");
+        self.copies.get_or_init(Instant::now);
         self.blobs.all.fetch_add(blobs, Ordering::Relaxed);
         self.manifests.all.fetch_add(manifests, Ordering::Relaxed);
+    }
+
+    /// How long it has copied.
+    #[must_use]
+    pub fn copies_for(&self) -> Duration {
+        self.copies.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
     /// One blob is there.

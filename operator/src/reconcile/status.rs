@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use multiarch_crds::{
     condition::{self, Reason, Status, Type},
-    v1alpha1::{MultiArchImageStatus, PublishedPlatform, SourceState, SourceStatus},
+    v1alpha1::{MultiArchImageStatus, PendingTag, PublishedPlatform, SourceState, SourceStatus},
 };
 
 use self::conditions::{Completeness, Conditions};
@@ -17,7 +17,7 @@ pub use self::run::{Counted, Outcome, Run, Tags};
 use super::{resolve::Answer, sources::Source};
 use crate::{
     error,
-    oci::{Platform, Reference},
+    oci::{Platform, Reference, Repository},
 };
 
 /// Longest message of a source, in bytes.
@@ -32,6 +32,8 @@ pub struct About {
     pub requested_at: Option<String>,
     /// How many runs in a row have failed, this one included.
     pub failures: u32,
+    /// The repository that the object publishes to.
+    pub repository: Option<Repository>,
     /// When the run ended.
     pub now: Timestamp,
 }
@@ -63,6 +65,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     }
     if run.pushed || run.wrote_tag {
         status.last_publish_time = Some(Time(about.now));
+        status.pushed_to = about.repository.as_ref().map(ToString::to_string);
     }
     let complete = run.counted.as_ref().map(|counted| {
         let published: Vec<Platform> =
@@ -107,6 +110,19 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     }
     conditions.defaults();
     status.conditions = conditions.list;
+    status
+}
+
+/// `previous` when `tags` are about to be written for the first time.
+#[must_use]
+pub fn intending(previous: &MultiArchImageStatus, tags: &[PendingTag]) -> MultiArchImageStatus {
+    let mut status = previous.clone();
+    for tag in tags {
+        match status.pending_tags.iter_mut().find(|then| then.name == tag.name) {
+            Some(then) => then.intended.clone_from(&tag.intended),
+            None => status.pending_tags.push(tag.clone()),
+        }
+    }
     status
 }
 

@@ -1,6 +1,6 @@
 //! Why a registry did not do what it was asked, in words that name things and hold nothing remote.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{Origin, Request};
 use crate::oci::{Digest, manifest::ManifestError};
@@ -84,9 +84,8 @@ pub enum RegistryError {
         request: Request,
         /// What failed, in words that are safe to show.
         why: String,
-        /// The cause.
-        #[source]
-        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+        /// Whether the registry may have got the request all the same.
+        sent: bool,
     },
     /// A limit of time or of rate ran out (REGISTRY.md rule 13).
     #[error("{host} was too slow for {request}: {limit}")]

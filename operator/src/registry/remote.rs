@@ -40,7 +40,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
-use super::{Access, Copied, Place, Progress, Registry, RegistryError};
+use super::{Access, Copied, Place, Progress, Put, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
@@ -205,7 +205,7 @@ impl Registry for Remote {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Put, RegistryError> {
         self.put(access, repository, reference, manifest).await
     }
 

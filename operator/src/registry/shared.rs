@@ -18,7 +18,7 @@ use self::{
     told::{Failed, Told},
     turns::Slots,
 };
-use super::{Access, Copied, Place, Progress, Registry, RegistryError};
+use super::{Access, Copied, Place, Progress, Put, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, referrer};
 
 /// How many references are known at most: they come from users, so there is a bound.
@@ -29,7 +29,7 @@ const BLOBS: usize = 1024;
 /// A registry whose answers are shared by those who ask the same as the same identity.
 ///
 /// What a reference names is told from another call's answer only where the caller says from when on
-/// that is good enough ([`Access::since`]), and never that there is nothing, or a failure: those are
+/// that is good enough ([`Access::since`], and for nothing [`Access::absent_since`]), and never a failure: that is
 /// for the ones who were waiting while it was asked. Manifests and configs cannot change under their
 /// digest, so they are read once and kept, up to a sum of bytes; that a manifest is still there is
 /// asked all the same, by HEAD. What is written through here is forgotten.
@@ -117,7 +117,7 @@ impl<R: Registry> Registry for Shared<R> {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Put, RegistryError> {
         let by_digest = TagOrDigest::Digest(manifest.digest().clone());
         let _writing = self.writing(repository, [reference.clone(), by_digest]);
         self.inner.put_manifest(access, repository, reference, manifest).await

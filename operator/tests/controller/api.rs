@@ -36,6 +36,12 @@ pub(crate) struct Seen {
     pub(crate) body: Value,
 }
 
+impl Seen {
+    fn is_list(&self) -> bool {
+        self.method == "GET" && self.path == OBJECTS && !self.query.contains("watch=true")
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Api {
     state: Arc<Mutex<Inner>>,
@@ -59,6 +65,8 @@ struct Inner {
     silent: bool,
     /// There is no such kind.
     unknown: bool,
+    /// How long a list takes.
+    list_takes: Duration,
 }
 
 impl Api {
@@ -178,6 +186,16 @@ impl Api {
         }
     }
 
+    /// From now on it takes so long to list.
+    pub(crate) fn take_to_list(&self, by: Duration) {
+        self.state().list_takes = by;
+    }
+
+    /// How often all objects were listed.
+    pub(crate) fn lists(&self) -> usize {
+        self.seen().iter().filter(|seen| seen.is_list()).count()
+    }
+
     pub(crate) fn object(&self, key: &str) -> Value {
         self.state().objects[key].clone()
     }
@@ -200,6 +218,11 @@ impl Api {
         self.state().broken = Some((part, status));
     }
 
+    /// Answers everything again.
+    pub(crate) fn mend(&self) {
+        self.state().broken = None;
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state().seen.clone()
     }
@@ -214,8 +237,10 @@ impl Api {
         seen.filter(|seen| !(seen.method == "GET" && seen.path == OBJECTS)).collect()
     }
 
+    /// What was written of how runs ended, and of how far they are.
     pub(crate) fn patches(&self) -> Vec<Seen> {
-        self.asked().into_iter().filter(|seen| seen.method == "PATCH").collect()
+        let patches = self.asked().into_iter().filter(|seen| seen.method == "PATCH");
+        patches.filter(|seen| !intends(&seen.body)).collect()
     }
 
     /// The Events told, by reason.
@@ -342,9 +367,12 @@ impl Inner {
                 let conditions = object["status"]["conditions"].as_array().cloned();
                 // Conditions of other managers stay.
                 let foreign = conditions.unwrap_or_default().into_iter();
-                let foreign = foreign.filter(|c| c["type"].as_str().unwrap().contains('/'));
-                if let Some(conditions) = status["conditions"].as_array_mut() {
-                    conditions.extend(foreign);
+                let foreign: Vec<_> =
+                    foreign.filter(|c| c["type"].as_str().unwrap().contains('/')).collect();
+                match status.get_mut("conditions").and_then(Value::as_array_mut) {
+                    Some(conditions) => conditions.extend(foreign),
+                    None if foreign.is_empty() => {}
+                    None => status["conditions"] = json!(foreign),
                 }
                 object["status"] = status;
                 self.put(&key, object, "MODIFIED");
@@ -371,13 +399,23 @@ async fn answer(
         content_type: content_type.unwrap_or_default().into(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
-    let response = {
+    let takes = {
         let mut state = api.state();
         state.seen.push(seen.clone());
-        state.answer(&seen)
+        if seen.is_list() { state.list_takes } else { Duration::ZERO }
     };
+    if !takes.is_zero() {
+        tokio::time::sleep_until(tokio::time::Instant::now() + takes).await;
+    }
+    let response = api.state().answer(&seen);
     api.tick();
     response
+}
+
+/// Whether `object` says what is about to be written to its registry.
+pub(crate) fn intends(object: &Value) -> bool {
+    let pending = object["status"]["pendingTags"].as_array();
+    pending.is_some_and(|tags| tags.iter().any(|tag| tag["intended"].is_string()))
 }
 
 fn key(metadata: &Value) -> String {

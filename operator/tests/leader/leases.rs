@@ -20,6 +20,8 @@ pub(crate) enum Line {
     Cut,
     /// They arrive, and no answer does.
     Deaf,
+    /// The same of those that write.
+    DeafToWrites,
     /// They are refused with this code.
     Refused(u16),
 }
@@ -79,13 +81,14 @@ impl Leases {
         match line {
             Line::Cut => std::future::pending().await,
             Line::Refused(code) => return failure(code, "as the test wants it"),
-            Line::Open | Line::Deaf => {}
+            Line::Open | Line::Deaf | Line::DeafToWrites => {}
         }
         let (parts, body) = request.into_parts();
         let bytes = body.collect_bytes().await.unwrap();
         let sent: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let answer = self.state().handle(&parts.method, parts.uri.path(), sent);
-        if line == Line::Deaf {
+        let writes = parts.method != Method::GET;
+        if line == Line::Deaf || (line == Line::DeafToWrites && writes) {
             std::future::pending::<()>().await;
         }
         answer

@@ -1,7 +1,5 @@
 //! A tag that another object has written is its own, until it lets go.
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus};
 use multiarch_operator::{
     oci::{Digest, Reference},
@@ -15,7 +13,7 @@ fn kept(tags: &[&str]) -> Claims {
     let status = MultiArchImageStatus {
         reference: Some(format!("{}@{}", image(TAG), Digest::of(b"theirs"))),
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-        last_publish_time: Some(Time(Timestamp::UNIX_EPOCH)),
+        pushed_to: Some(format!("{HOST}/{PATH}")),
         ..MultiArchImageStatus::default()
     };
     let mut other = MultiArchImage::new("other", MultiArchImageSpec::default());

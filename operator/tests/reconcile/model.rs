@@ -54,6 +54,8 @@ struct Model {
     pushed: HashSet<Digest>,
     /// What the target's tags were seen to name in the run at hand: tag and digest.
     read: Arc<Mutex<HashSet<(String, Digest)>>>,
+    /// What each object has put under which tag.
+    wrote: [BTreeMap<String, Digest>; 2],
     /// The reasons of Ready after each run, and how often.
     shown: BTreeMap<String, usize>,
 }
@@ -79,6 +81,7 @@ impl Model {
             lag: None,
             pushed: HashSet::new(),
             read: Arc::default(),
+            wrote: Default::default(),
             shown: BTreeMap::new(),
         };
         for (who, own) in OWN.into_iter().enumerate() {
@@ -240,6 +243,8 @@ impl Model {
         self.objects[who].claims = self.claims(who);
         let report = self.objects[who].run_unchecked().await;
         self.holds_after_run(who, &before, &report);
+        self.note_writes(who, &before);
+        self.what_it_wrote_is_its_own(who);
         let reason = self.objects[who].ready().1.to_owned();
         *self.shown.entry(reason).or_default() += 1;
         report
@@ -253,6 +258,7 @@ impl Model {
         self.objects[who].killed_after(requests).await;
         self.objects[1 - who].restart();
         self.holds_after_kill(who, &before);
+        self.note_writes(who, &before);
     }
 
     /// Something else writes the object's tag as often as it is put back, and more often than that.

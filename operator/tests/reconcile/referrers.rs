@@ -277,7 +277,7 @@ fn unreachable(request: &Request) -> RegistryError {
         host: HOST.into(),
         request: request.clone(),
         why: "connection refused".into(),
-        source: None,
+        sent: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,9 +14,13 @@ use multiarch_operator::{
     error::{Failure, Retry},
     events,
     keychain::{DockerConfig, Keychain},
-    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, TagOrDigest, media_type},
+    oci::{
+        Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, Reference, Repository,
+        TagOrDigest, media_type,
+    },
     reconcile::{
         self, Job, Stage,
+        busy::{Busy, Who},
         claims::Claims,
         memory::Memory,
         referrers::Looks,
@@ -24,6 +28,7 @@ use multiarch_operator::{
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
+        writer::{Ask, Writer},
     },
     registry::{
         RegistryError, Request,
@@ -55,6 +60,8 @@ pub(crate) struct World {
     cut_off: Option<(i64, Digest)>,
     /// What other objects keep.
     pub(crate) claims: Claims,
+    /// What the run at hand has said in the status.
+    said: Mutex<MultiArchImageStatus>,
 }
 
 /// What one run did.
@@ -114,6 +121,7 @@ impl World {
             looks: Looks::default(),
             cut_off: None,
             claims: Claims::default(),
+            said: Mutex::default(),
         }
     }
 
@@ -232,15 +240,15 @@ impl World {
         let stage = Stage::default();
         self.store.forget();
         let timeout = self.spec.timeout.into();
-        let ended = {
-            let mut attempt =
-                Box::pin(tokio::time::timeout(timeout, self.attempt(&stage, requested)));
-            let ended = attempt.as_mut().await;
-            // As in the controller, it is dropped only when it was told what the run was at.
-            ended.map_err(|_| stage.blob())
+        *self.said.get_mut().unwrap() = self.status.clone();
+        let (run, at) = {
+            let attempt = tokio::time::timeout(timeout, self.attempt(&stage, requested));
+            let mut attempt = std::pin::pin!(attempt);
+            (attempt.as_mut().await, stage.blob())
         };
-        let run = ended.unwrap_or_else(|blob| {
-            let now = blob.map(|blob| (self.generation, blob));
+        let before = std::mem::replace(&mut self.status, self.said.get_mut().unwrap().clone());
+        let run = run.unwrap_or_else(|_| {
+            let now = at.map(|blob| (self.generation, blob));
             let again = now.as_ref().filter(|now| self.cut_off.as_ref() == Some(now));
             let again = again.map(|(_, blob)| blob);
             let late = Failure::timed_out(timeout, &stage.now(), again);
@@ -271,12 +279,13 @@ impl World {
             generation: Some(self.generation),
             requested_at: self.requested_at.clone(),
             failures: self.failures,
+            repository: Some(self.repository()),
             now: self.now,
         };
         let next = status::next(&self.status, &about, &run);
         assert_eq!(status::next(&next, &about, &run), next, "not a fixpoint");
         let told = events::between(&self.status, &next, &run);
-        let changed = next != self.status;
+        let changed = next != before || self.status != before;
         // Through the API server and back.
         self.status = serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap();
         assert_eq!(self.status, next);
@@ -303,6 +312,7 @@ impl World {
             .iter()
             .map(|(name, json)| (name.clone(), DockerConfig::parse(name, json.as_bytes())));
         let keychain = Keychain::with(secrets.collect());
+        let (writer, mut asks) = Writer::new(Busy::default(), Who::default());
         let job = Job {
             registry: &self.store,
             sources: &sources,
@@ -312,12 +322,23 @@ impl World {
             put_off: self.is_put_off(requested),
             looks: &self.looks,
             claims: &self.claims,
+            writer: &writer,
             corrections: &self.corrections,
             now: self.now,
             since: Since::anew(Instant::now()),
             stage,
         };
-        Box::pin(reconcile::run(&job)).await
+        let mut run = Box::pin(reconcile::run(&job));
+        loop {
+            tokio::select! {
+                run = &mut run => return run,
+                Some(Ask { tags, said }) = asks.recv() => {
+                    let mut status = self.said.lock().unwrap();
+                    *status = status::intending(&status, &tags);
+                    said.send(self.claims.clone()).unwrap();
+                }
+            }
+        }
     }
 
     /// Is killed in a run when it makes a request after so many, or before it writes its status; and is started again.
@@ -327,8 +348,10 @@ impl World {
         self.store.hang(move |_| store.requests().len() > requests);
         let (stage, timeout) = (Stage::default(), self.spec.timeout.into());
         let requested = self.is_requested();
+        *self.said.get_mut().unwrap() = self.status.clone();
         // The clock stands still while anything moves, so it is over only when nothing does.
         let _ = tokio::time::timeout(timeout, self.attempt(&stage, requested)).await;
+        self.status = self.said.get_mut().unwrap().clone();
         self.restart();
     }
 
@@ -343,6 +366,11 @@ impl World {
     /// The target's tag.
     pub(crate) fn tag(&self) -> &str {
         self.spec.target.image.rsplit(':').next().unwrap()
+    }
+
+    /// The target's repository.
+    pub(crate) fn repository(&self) -> Repository {
+        self.spec.target.image.parse::<Reference>().unwrap().repository().clone()
     }
 
     /// The generation of the spec.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Copied, Credential, Place, Progress, Registry, RegistryError, Scope,
+        Access, Copied, Credential, Place, Progress, Put, Registry, RegistryError, Scope,
         memory::{Image, Lie, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
         shared::{Observe, Shared},
@@ -383,7 +383,7 @@ impl Registry for Client {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Put, RegistryError> {
         through!(self, client => client.put_manifest(access, repository, reference, manifest))
     }
 

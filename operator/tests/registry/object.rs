@@ -23,6 +23,7 @@ use multiarch_operator::{
         sources::Sources,
         status::{self, About, Outcome, Run},
         tags::Corrections,
+        writer::Writer,
     },
     registry::{Registry, remote::Remote},
 };
@@ -131,13 +132,15 @@ impl Object {
             put_off: false,
             looks: &Looks::default(),
             claims: &Claims::default(),
+            writer: &Writer::default(),
             corrections: &Corrections::default(),
             now,
             since,
             stage: &Stage::default(),
         };
         let run = Box::pin(reconcile::run(&job)).await;
-        let about = About { generation, requested_at: None, failures: 0, now };
+        let repository = Some(sources.target.repository().clone());
+        let about = About { generation, requested_at: None, failures: 0, repository, now };
         self.status = status::next(&self.status, &about, &run);
         run
     }

@@ -1,6 +1,6 @@
 //! Many objects that name one source, run as the controller does it: how often it is asked for, and how soon they know what is new.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BinaryHeap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use multiarch_operator::{
@@ -22,6 +22,32 @@ const SHORT: Duration = Duration::from_mins(5);
 const LONG: Duration = Duration::from_mins(10);
 const HEAD: &str = "HEAD manifest team/app:base";
 
+/// An object, and when its last run was over.
+struct Run {
+    object: Object,
+    ended: Instant,
+}
+
+impl Run {
+    /// Because an interval is over.
+    async fn again(&mut self, clock: &Clock, shared: &Shared<Store>, interval: Duration) {
+        let since = Since::interval(Instant::now(), interval, self.ended);
+        self.object.run_at(clock.now(), shared, since).await;
+        self.ended = Instant::now();
+    }
+
+    /// The same for one that is new, and was `seen` to be so.
+    async fn begin(&mut self, clock: &Clock, shared: &Shared<Store>, seen: Instant) {
+        let since = Since::edited(Instant::now(), LONG, self.ended, seen);
+        self.object.run_at(clock.now(), shared, since).await;
+        self.ended = Instant::now();
+    }
+
+    fn digest(&self) -> String {
+        self.object.status.digest.clone().unwrap()
+    }
+}
+
 /// Time as the controller has it, on tokio's clock.
 struct Clock {
     start: Instant,
@@ -38,18 +64,21 @@ impl Clock {
 }
 
 /// Objects that publish what `base` names, each under a tag of its own.
-fn objects(store: &Store) -> Vec<Object> {
-    store.push(PATH, Some("base"), &Image::of("linux/amd64"));
+fn objects() -> Vec<Run> {
     let base = format!("r.example/{PATH}:base");
     let object = |n| Object::new(&format!("r.example/{PATH}:t{n}"), std::slice::from_ref(&base));
-    (0..OBJECTS).map(object).collect()
+    (0..OBJECTS).map(|n| Run { object: object(n), ended: Instant::now() }).collect()
+}
+
+fn push_base(store: &Store, salt: &str) -> String {
+    store.push(PATH, Some("base"), &Image::of("linux/amd64").salted(salt)).digest.to_string()
 }
 
 /// Runs `objects` as their intervals want it until `end`, and calls `after` each run.
 async fn live(
     clock: &Clock,
     shared: &Shared<Store>,
-    objects: &mut [Object],
+    objects: &mut [Run],
     interval: impl Fn(usize) -> Duration,
     end: Instant,
     mut after: impl FnMut(usize, &Object),
@@ -62,33 +91,45 @@ async fn live(
     let mut next: BinaryHeap<_> = (0..objects.len()).map(|n| start(n, &mut dice)).collect();
     while let Some(Reverse((at, n))) = next.pop().filter(|Reverse((at, _))| *at < end) {
         clock.until(at).await;
-        let since = Since::interval(Instant::now(), interval(n));
-        objects[n].run_at(clock.now(), shared, since).await;
-        after(n, &objects[n]);
+        objects[n].again(clock, shared, interval(n)).await;
+        after(n, &objects[n].object);
         let delay = backoff::delay(Retry::Interval, 0, interval(n), dice.f64());
         next.push(Reverse((Instant::now() + delay, n)));
     }
     clock.until(end).await;
 }
 
-fn heads(store: &Store) -> u32 {
-    u32::try_from(asked(store).iter().filter(|asked| *asked == HEAD).count()).unwrap()
-}
-
-/// The manifests and configs that were read, but for what the objects' own tags named.
-fn reads(store: &Store) -> usize {
+/// How often it was asked what the source names, and how many manifests and configs were read, but for what the objects' own tags
+/// named.
+fn counted(store: &Store) -> (u32, usize) {
+    let asked = asked(store);
+    let heads = asked.iter().filter(|asked| *asked == HEAD).count();
     let is_read = |asked: &&String| asked.starts_with("GET") && !asked.contains(":t");
-    asked(store).iter().filter(is_read).count()
+    (u32::try_from(heads).unwrap(), asked.iter().filter(is_read).count())
 }
 
-async fn begin() -> (Clock, Store, Shared<Store>, Vec<Object>) {
+/// How often one object alone would ask in so many intervals, which jitter shortens by a tenth at most.
+fn alone(intervals: u32) -> RangeInclusive<u32> {
+    intervals - 1..=intervals * 10 / 9 + 1
+}
+
+/// A registry without any image yet.
+async fn nothing() -> (Clock, Store, Shared<Store>, Vec<Run>) {
     advance(Duration::from_hours(2)).await;
     let (clock, store) = (Clock { start: Instant::now() }, Store::new());
     let shared = Shared::new(store.clone(), MIB, Arc::new(|_| {}));
-    let mut objects = objects(&store);
-    for object in &mut objects {
-        object.run_at(clock.now(), &shared, Since::anew(Instant::now())).await;
-        assert_eq!(object.ready().0, "Succeeded");
+    (clock, store, shared, objects())
+}
+
+/// Objects that came at once, and were run one after the other.
+async fn begin() -> (Clock, Store, Shared<Store>, Vec<Run>) {
+    let (clock, store, shared, mut objects) = nothing().await;
+    push_base(&store, "");
+    let seen = Instant::now();
+    for run in &mut objects {
+        advance(Duration::from_secs(1)).await;
+        run.begin(&clock, &shared, seen).await;
+        assert_eq!(run.object.ready().0, "Succeeded");
     }
     (clock, store, shared, objects)
 }
@@ -98,7 +139,7 @@ async fn begin() -> (Clock, Store, Shared<Store>, Vec<Object>) {
 #[tokio::test(start_paused = true)]
 async fn one_source_is_asked_for_once_an_interval() {
     let (clock, store, shared, mut objects) = begin().await;
-    assert_eq!(reads(&store), 2, "the manifest and the config, for all of them");
+    assert_eq!(counted(&store), (0, 2), "the manifest and the config, for all of them");
     let mut runs = 0;
     for (interval, expected) in [(LONG, 10), (SHORT, 20)] {
         let of = |n| if n == 0 { interval } else { LONG };
@@ -106,8 +147,8 @@ async fn one_source_is_asked_for_once_an_interval() {
         advance(LONG).await;
         let end = Instant::now() + 10 * LONG;
         live(&clock, &shared, &mut objects, of, end, |_, _| runs += 1).await;
-        let heads = heads(&store);
-        assert!((expected - 1..=expected * 10 / 9 + 1).contains(&heads), "{heads} in {expected}");
+        let (heads, _) = counted(&store);
+        assert!(alone(expected).contains(&heads), "{heads} in {expected}");
     }
     assert!(runs >= 2 * 10 * OBJECTS, "{runs}");
 }
@@ -120,8 +161,7 @@ async fn news_reach_everybody_within_two_intervals() {
     for change in 0..8 {
         let end = Instant::now() + LONG + LONG.mul_f64(dice.f64());
         live(&clock, &shared, &mut objects, |_| LONG, end, |_, _| {}).await;
-        let image = Image::of("linux/amd64").salted(&change.to_string());
-        let news = store.push(PATH, Some("base"), &image).digest.to_string();
+        let news = push_base(&store, &change.to_string());
         let (changed, mut seen) = (Instant::now(), vec![None; OBJECTS]);
         let end = Instant::now() + 3 * LONG;
         store.forget();
@@ -142,7 +182,9 @@ async fn news_reach_everybody_within_two_intervals() {
         // The first look within an interval, by an answer that may be older than the news; the second
         // one an interval later by one that is not.
         assert!(last.is_some_and(|last| last <= LONG.mul_f64(1.9)), "{last:?}");
-        assert_eq!(reads(&store), 2, "the new manifest and its config, for all of them");
+        let (heads, reads) = counted(&store);
+        assert!(alone(3).contains(&heads), "{heads}: as often as without news");
+        assert_eq!(reads, 2, "the new manifest and its config, for all of them");
     }
 }
 
@@ -150,10 +192,10 @@ async fn news_reach_everybody_within_two_intervals() {
 #[tokio::test(start_paused = true)]
 async fn after_a_failure_what_is_kept_is_looked_at() {
     let (clock, store, shared, mut objects) = begin().await;
-    let run = async |object: &mut Object| {
+    let run = async |run: &mut Run| {
         advance(LONG).await;
         asked(&store);
-        object.run_at(clock.now(), &shared, Since::interval(Instant::now(), LONG)).await;
+        run.again(&clock, &shared, LONG).await;
         asked(&store)
     };
     for _ in 0..2 {
@@ -166,29 +208,87 @@ async fn after_a_failure_what_is_kept_is_looked_at() {
             },
         );
         run(&mut objects[0]).await;
-        assert_eq!(objects[0].ready().0, "RateLimited");
+        assert_eq!(objects[0].object.ready().0, "RateLimited");
         store.mend();
         let again = run(&mut objects[0]).await;
-        assert_eq!(objects[0].ready().0, "Succeeded");
+        assert_eq!(objects[0].object.ready().0, "Succeeded");
         assert_eq!(again, [HEAD.to_owned(), "HEAD manifest team/app:t0".to_owned()]);
     }
 }
 
-/// What another one was told says that nothing changed, and is not enough to publish by.
+/// What is not there yet is asked for as what is there, and whoever waits for it has it within two intervals.
 #[tokio::test(start_paused = true)]
-async fn what_is_done_is_done_on_ones_own_answers() {
-    let (clock, store, shared, mut objects) = begin().await;
-    // An answer of before, that one object has acted on, and that is true no more.
+async fn what_all_wait_for_is_asked_for_once_an_interval() {
+    let (clock, store, shared, mut objects) = nothing().await;
+    let seen = Instant::now();
+    for run in &mut objects {
+        advance(Duration::from_secs(1)).await;
+        run.begin(&clock, &shared, seen).await;
+        assert_eq!(run.object.ready().0, "WaitingForPlatforms");
+    }
+    assert_eq!(counted(&store), (0, 1), "for all of them");
     advance(LONG).await;
-    store.push(PATH, Some("base"), &Image::of("linux/amd64").salted("first"));
-    let mut run = async |n: usize| {
-        objects[n].run_at(clock.now(), &shared, Since::interval(Instant::now(), LONG)).await;
-        objects[n].status.digest.clone().unwrap()
+    let end = Instant::now() + 10 * LONG;
+    live(&clock, &shared, &mut objects, |_| LONG, end, |_, _| {}).await;
+    let (heads, reads) = counted(&store);
+    assert!(alone(10).contains(&heads), "{heads}");
+    assert_eq!(reads, 0);
+
+    let digest = push_base(&store, "");
+    let (came, mut seen) = (Instant::now(), vec![None; OBJECTS]);
+    let end = Instant::now() + 3 * LONG;
+    let see = |n: usize, object: &Object| {
+        if object.status.digest.as_ref() == Some(&digest) {
+            seen[n].get_or_insert(came.elapsed());
+        }
     };
-    run(0).await;
-    advance(Duration::from_mins(1)).await;
-    let now = store.push(PATH, Some("base"), &Image::of("linux/amd64").salted("second"));
-    asked(&store);
-    assert_eq!(run(1).await, now.digest.to_string());
-    assert_eq!(heads(&store), 1);
+    live(&clock, &shared, &mut objects, |_| LONG, end, see).await;
+    let last = seen.iter().map(|seen| seen.expect("not seen at all")).max();
+    assert!(last.is_some_and(|last| last <= LONG.mul_f64(1.9)), "{last:?}");
+    let (heads, reads) = counted(&store);
+    assert!(alone(3).contains(&heads), "{heads}");
+    assert_eq!(reads, 2);
+}
+
+/// What is gone is acted upon, so that everybody looks for it.
+#[tokio::test(start_paused = true)]
+async fn that_something_is_gone_is_seen_by_everybody() {
+    let (clock, store, shared, mut objects) = begin().await;
+    advance(LONG).await;
+    store.delete_tag(PATH, "base");
+    counted(&store);
+    for run in &mut objects[..10] {
+        run.again(&clock, &shared, LONG).await;
+    }
+    let (heads, _) = counted(&store);
+    assert!(heads >= 10, "{heads}");
+}
+
+/// Whoever comes, or edits, means what is there by then, and not what others were told before.
+#[tokio::test(start_paused = true)]
+async fn an_edit_is_of_what_is_there_since() {
+    let (clock, store, shared, mut objects) = begin().await;
+    let news = push_base(&store, "news");
+    let old = objects[0].digest();
+    advance(Duration::from_secs(1)).await;
+    objects[0].again(&clock, &shared, LONG).await;
+    assert_eq!(objects[0].digest(), old, "what was asked a moment ago");
+    objects[1].begin(&clock, &shared, Instant::now()).await;
+    assert_eq!(objects[1].digest(), news);
+}
+
+/// An answer of before what an object knows takes it nowhere: another process has looked since, say, and led meanwhile.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_taken_back_by_an_older_answer() {
+    let (clock, store, shared, mut objects) = begin().await;
+    advance(LONG).await;
+    objects[0].again(&clock, &shared, LONG).await;
+    advance(Duration::from_secs(1)).await;
+    let news = push_base(&store, "news");
+    let other = Shared::new(store.clone(), MIB, Arc::new(|_| {}));
+    objects[1].again(&clock, &other, LONG).await;
+    assert_eq!(objects[1].digest(), news);
+    advance(Duration::from_secs(1)).await;
+    objects[1].again(&clock, &shared, LONG).await;
+    assert_eq!(objects[1].digest(), news);
 }

@@ -239,6 +239,17 @@ fn tagging() -> Vec<Case> {
         of(Assemble, PutTag, A::Lost)(|r| r.path("/manifests/1").first(1), Right, 6),
         of(Copy, PutTag, A::Lost)(|r| r.first(2), Right, 6),
         of(Copy, PutTag, A::Never)(|r| r.path("/manifests/1").first(1), Right, 20),
+        // One that lags on what the index lists.
+        of(Assemble, PutTag, A::Error(400, "MANIFEST_BLOB_UNKNOWN"))(
+            |r| r.path("/manifests/1").first(1),
+            Right,
+            20,
+        ),
+        of(Assemble, PutTag, A::Error(404, "MANIFEST_BLOB_UNKNOWN"))(
+            |r| r.path("/manifests/1").first(2),
+            Right,
+            30,
+        ),
         of(Assemble, PutTag, error(500))(index, Says(PUSH), 30),
         of(Assemble, PutTag, error(403))(index, Says(DENIED), 30),
         of(Assemble, PutTag, A::Error(404, "NAME_UNKNOWN"))(index, Says(NO_REPOSITORY), 30),

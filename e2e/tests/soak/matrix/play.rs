@@ -212,8 +212,8 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// No upload is left open, but for those of which no answer came, and those whose source broke off: distribution
-    /// can cancel none of which it has stored more than it has said (416).
+    /// No upload is left open, but for those of which no answer came, and those that broke off: distribution can
+    /// cancel none of which it has stored more than it has said (416).
     async fn check_uploads(&self, case: Option<&Case>, disturbed: usize) -> Result<()> {
         let is_lost = case.is_some_and(|case| case.rule.loses_uploads());
         let is_broken = case.is_some_and(|case| case.rule.breaks_uploads());

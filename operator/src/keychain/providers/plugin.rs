@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdout, Command},
+    signal::unix::{SignalKind, signal},
     time::timeout,
 };
 
@@ -99,7 +100,7 @@ impl PluginError {
 }
 
 /// What `program` prints when it is asked for `repository`. It is killed when that takes too long, and when nobody waits for it any
-/// more; and all that it started with it.
+/// more; and all that it started with it, also where it ends by itself.
 pub(super) async fn run(
     program: &Program,
     repository: &Repository,
@@ -111,7 +112,7 @@ pub(super) async fn run(
         "image": repository.to_string(),
     });
     let mut running = Running::start(program)?;
-    let end = talk(&mut running.0, format!("{request}\n"), limits.output);
+    let end = running.talk(format!("{request}\n"), limits.output);
     let ended = timeout(limits.time, end).await;
     let (printed, status) = ended.unwrap_or(Err(PluginError::TimedOut { limit: limits.time }))?;
     match (status.code(), status.signal()) {
@@ -138,36 +139,62 @@ impl Running {
             .kill_on_drop(true);
         command.spawn().map(Self).map_err(|error| not_run(&error))
     }
+
+    /// Says `request`, hears all, and waits for the end.
+    async fn talk(
+        &mut self,
+        request: String,
+        limit: u64,
+    ) -> Result<(Vec<u8>, ExitStatus), PluginError> {
+        let (input, output) = (self.0.stdin.take(), self.0.stdout.take());
+        let say = async {
+            if let Some(mut input) = input {
+                // One that does not listen may know all the same.
+                let _ = input.write_all(request.as_bytes()).await;
+            }
+        };
+        let ((), printed) = tokio::join!(say, hear(output, limit));
+        let printed = printed?;
+        let ended = async {
+            self.ended().await?;
+            self.kill();
+            self.0.wait().await
+        };
+        let status = ended.await.map_err(|error| not_run(&error))?;
+        Ok((printed, status))
+    }
+
+    /// Comes back when it has ended, and does not wait for it as a parent does: until then its number is nobody else's, and that of
+    /// its group, which may go on.
+    async fn ended(&self) -> io::Result<()> {
+        // From here on, also what ends before it is awaited.
+        let mut ends = signal(SignalKind::child())?;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        while let Some(process) = self.process()
+            && waitid(WaitId::Pid(process), options)?.is_none()
+        {
+            ends.recv().await;
+        }
+        Ok(())
+    }
+
+    /// Kills it, where it has not ended, and all that it started.
+    fn kill(&self) {
+        if let Some(group) = self.process() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Its number, until it was waited for.
+    fn process(&self) -> Option<Pid> {
+        self.0.id().and_then(|number| i32::try_from(number).ok()).and_then(Pid::from_raw)
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Until it was waited for, its number is nobody else's.
-        let number = self.0.id().and_then(|number| i32::try_from(number).ok());
-        if let Some(group) = number.and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.kill();
     }
-}
-
-/// Says `request`, hears all, and only then waits for the end, so that the number of the process stays its own for as long as something
-/// of it may have to be killed.
-async fn talk(
-    child: &mut Child,
-    request: String,
-    limit: u64,
-) -> Result<(Vec<u8>, ExitStatus), PluginError> {
-    let (input, output) = (child.stdin.take(), child.stdout.take());
-    let say = async {
-        if let Some(mut input) = input {
-            // One that does not listen may know all the same.
-            let _ = input.write_all(request.as_bytes()).await;
-        }
-    };
-    let ((), printed) = tokio::join!(say, hear(output, limit));
-    let printed = printed?;
-    let status = child.wait().await.map_err(|error| not_run(&error))?;
-    Ok((printed, status))
 }
 
 async fn hear(output: Option<ChildStdout>, limit: u64) -> Result<Vec<u8>, PluginError> {

@@ -3,15 +3,14 @@
 use futures::{StreamExt, stream};
 use multiarch_crds::v1alpha1::{PendingTag, TagPolicy};
 
-use super::{Before, PublishError, put, read_back, refused};
+use super::{Before, PublishError, begin, put, read_back, refused};
 use crate::{
     oci::{Digest, RawManifest, TagOrDigest},
     reconcile::{
         Job, look,
-        memory::Memory,
         tags::{Astray, Tag, Verdict, drift},
     },
-    registry::{Access, Registry},
+    registry::{Access, Put, Registry},
 };
 
 /// How many tags are written at once.
@@ -49,24 +48,26 @@ pub struct Step<'a, R> {
     pub fresh: bool,
     /// The sources give what was published before.
     pub repeats: bool,
+    /// It is known that this object may push to the repository, because it has.
+    pub proved: bool,
 }
 
 /// Writes `tags`, whatever becomes of each. The target's tag names the index already.
 pub async fn write<R: Registry>(step: &Step<'_, R>, tags: &[Tag]) -> Tagged {
-    step.job.stage.publishes();
     step.job.stage.at("while writing the other tags");
     let writes: Vec<_> = tags.iter().map(|tag| step.write(tag)).collect();
     let written: Vec<_> = stream::iter(writes).buffered(AT_ONCE).collect().await;
     let mut tagged = Tagged::default();
     for (tag, result) in tags.iter().zip(written) {
-        tagged.add(step.job.memory, tag, result);
+        tagged.add(step.job, tag, result);
     }
     tagged
 }
 
 impl Tagged {
     /// Counts what became of `tag`.
-    fn add(&mut self, memory: &Memory, tag: &Tag, result: Result<Written, PublishError>) {
+    fn add<R>(&mut self, job: &Job<'_, R>, tag: &Tag, result: Result<Written, PublishError>) {
+        let Job { memory, writer, .. } = *job;
         let is_settled = match &result {
             Ok(_) | Err(PublishError::Yielded { .. } | PublishError::DriftLoop { .. }) => true,
             Err(
@@ -78,8 +79,12 @@ impl Tagged {
                 let lags = error.awaited().cloned();
                 let lags = lags.or(memory.awaited(&tag.name).filter(|then| *then == tag.digest));
                 if lags.is_some() || memory.left(tag) != Some(&tag.digest) {
+                    let is_put = matches!(error, PublishError::Push { .. });
+                    let said = writer.said(&tag.name).filter(|_| is_put);
+                    let before = job.intended(&tag.name).filter(|_| error.pushed().is_none());
+                    let intended = said.or(before);
                     let digest = lags.map(|digest| digest.to_string());
-                    self.pending.push(PendingTag { name: tag.name.clone(), digest });
+                    self.pending.push(PendingTag { name: tag.name.clone(), digest, intended });
                 }
                 // It must be known again as ours, or would be taken for something else's.
                 tag.platform.is_some() && error.pushed().is_some()
@@ -114,6 +119,16 @@ enum Written {
     Pushed { drift: Option<String> },
 }
 
+impl Written {
+    /// It is right after it was `put`, and had been moved to `drift`.
+    fn of(put: Put, drift: Option<String>) -> Self {
+        match put {
+            Put::Taken => Self::Pushed { drift },
+            Put::Present => Self::Right,
+        }
+    }
+}
+
 impl<R: Registry> Step<'_, R> {
     /// Writes one tag where it is not right.
     async fn write(&self, tag: &Tag) -> Result<Written, PublishError> {
@@ -129,10 +144,20 @@ impl<R: Registry> Step<'_, R> {
         let named =
             if is_asked { look::named(registry, self.access, &reference).await? } else { None };
         if named.as_ref() == Some(&tag.digest) {
-            return Ok(Written::Right);
+            if self.proved || !self.job.is_to_be_proved(&tag.name, &tag.digest) {
+                return Ok(Written::Right);
+            }
+            let raw = self.raw(tag).await?;
+            begin(self.job, &reference).await?;
+            let put = put(self.job, self.access, &reference, &raw).await?;
+            return Ok(Written::of(put, None));
         }
-        let published =
-            |platform| named.as_ref().is_some_and(|n| memory.has_published(platform, n));
+        let published = |platform| {
+            let is_ours = |n: &Digest| {
+                memory.has_published(platform, n) || memory.intended(&tag.name) == Some(n)
+            };
+            named.as_ref().is_some_and(is_ours)
+        };
         let is_ours = memory.has_written(&tag.name) || tag.platform.as_ref().is_some_and(published);
         if let Some(platform) = tag.platform.as_ref().filter(|_| named.is_some() && !is_ours) {
             return Err(PublishError::TagTaken { tag: reference, platform: platform.clone() });
@@ -149,14 +174,16 @@ impl<R: Registry> Step<'_, R> {
                 verdict => return Err(refused(verdict, &reference, &tag.digest, named.as_ref())),
             }
         }
-        put(registry, self.access, &reference, &self.raw(tag).await?).await?;
+        let raw = self.raw(tag).await?;
+        begin(self.job, &reference).await?;
+        let put = put(self.job, self.access, &reference, &raw).await?;
         let lags = memory.awaited(&tag.name);
         let before = Before::Named(named.as_ref(), lags.as_ref());
         let before = if is_asked { before } else { Before::Unknown };
         read_back(registry, self.access, &pinned, before).await?;
         let is_drift = is_asked && repeats && astray.is_moved();
         let drift = is_drift.then(|| drift(&reference, named.as_ref(), &tag.digest));
-        Ok(Written::Pushed { drift })
+        Ok(Written::of(put, drift))
     }
 
     /// The bytes that `tag` is to name: at hand, or in the target's repository.

@@ -22,8 +22,13 @@ use crate::{
 const T0: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const T1: Timestamp = Timestamp::constant(1_800_000_600, 0);
 
+fn repository() -> Repository {
+    "r.example/app:1.0".parse::<Reference>().unwrap().repository().clone()
+}
+
 fn about(failures: u32, now: Timestamp) -> About {
-    About { generation: Some(2), requested_at: Some("r".into()), failures, now }
+    let repository = Some(repository());
+    About { generation: Some(2), requested_at: Some("r".into()), failures, repository, now }
 }
 
 fn platform(platform: &str, source: &str) -> PublishedPlatform {
@@ -126,6 +131,7 @@ fn published_and_complete() {
     assert_eq!(status.tags, ["1.0"]);
     assert!(status.reference.as_ref().unwrap().ends_with(status.digest.as_ref().unwrap()));
     assert_eq!(status.last_publish_time, Some(Time(T0)));
+    assert_eq!(status.pushed_to, status.repository);
     let expected = Coverage {
         required: 1,
         covered: 1,
@@ -422,7 +428,7 @@ fn messages_are_short() {
         host: "h".repeat(9000),
         request,
         why: "é".repeat(9000),
-        source: None,
+        sent: false,
     };
     let resolutions = vec![failed("a", host)];
     let consequence =
@@ -513,7 +519,8 @@ fn runs() -> impl Strategy<Value = Run> {
             wrote_tag: pushed,
             drifts: Vec::new(),
             put_back: pushed,
-            pending: pushed.then(|| vec![PendingTag { name: "latest".into(), digest: None }]),
+            pending: pushed
+                .then(|| vec![PendingTag { name: "latest".into(), ..PendingTag::default() }]),
             repaired: Vec::new(),
             whole,
             referrers: None,
@@ -531,6 +538,7 @@ fn abouts() -> impl Strategy<Value = About> {
             generation: Some(generation),
             requested_at,
             failures,
+            repository: Some(repository()),
             now: if late { T1 } else { T0 },
         },
     )

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::{Fault, Store};
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Referrer, Repository, TagOrDigest},
-    registry::{Access, Copied, Place, Progress, Proof, Registry, RegistryError, Request},
+    registry::{Access, Copied, Place, Progress, Proof, Put, Registry, RegistryError, Request},
 };
 
 impl Registry for Store {
@@ -55,7 +55,7 @@ impl Registry for Store {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Put, RegistryError> {
         let request = Request::manifest("PUT", repository, reference);
         self.admit(access, repository, &request).await?;
         let is_taken = matches!(reference, TagOrDigest::Tag(_))
@@ -71,7 +71,8 @@ impl Registry for Store {
             status: rejected.status,
             codes: vec![rejected.code.into()],
         })?;
-        self.answered(&request)
+        self.answered(&request)?;
+        Ok(Put::Taken)
     }
 
     async fn blob_exists(
@@ -154,7 +155,7 @@ impl Registry for Store {
                 source,
             });
         }
-        self.put_manifest(access, repository, &by_digest, manifest).await
+        self.put_manifest(access, repository, &by_digest, manifest).await.map(|_| ())
     }
 }
 
@@ -183,13 +184,16 @@ impl Store {
         lost.map_or(Ok(()), |loss| Err((loss.error)(request)))
     }
 
-    /// Logs the request, and refuses it where a fault or the login says so, or never answers.
+    /// Logs the request, when it may begin, and refuses it where a fault or the login says so, or never answers.
     async fn admit(
         &self,
         access: &Access,
         repository: &Repository,
         request: &Request,
     ) -> Result<(), RegistryError> {
+        if !matches!(request.method, "HEAD" | "GET") {
+            access.fence.open().await;
+        }
         let (faults, hangs, login) = {
             let mut state = self.state();
             state.log.push(request.clone());

@@ -8,7 +8,7 @@ use std::{
 use reqwest::dns::{Addrs, Name, Resolving};
 use url::{Host, Url};
 
-use super::Resolve;
+use super::{Proxies, Resolve, proxy};
 
 /// The policy on addresses (REGISTRY.md rule 5).
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,7 @@ impl Policy {
             Some(Host::Ipv6(v6)) => (v6.to_string(), self.check(v6.into())),
             Some(Host::Domain(name)) => match self.check_name(name) {
                 Err(LOOPBACK) => ("loopback".into(), Err(LOOPBACK)),
+                Err(NOWHERE) => ("no address".into(), Err(NOWHERE)),
                 verdict => ("a metadata service".into(), verdict),
             },
             None => (String::new(), Ok(())),
@@ -110,6 +111,7 @@ impl Policy {
         match name {
             _ if local && !self.allow_loopback => Err(LOOPBACK),
             _ if METADATA_NAMES.contains(&name) => Err(METADATA),
+            _ if proxy::is_alias(name) => Err(NOWHERE),
             _ => Ok(()),
         }
     }
@@ -132,15 +134,24 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// A resolver that gives only addresses that the policy allows, so that what was checked is what
-/// is connected to.
+/// is connected to. Where a proxy is, its admin has said.
 #[derive(Clone)]
 pub(super) struct Guarded {
     pub(super) policy: Policy,
     pub(super) resolve: Resolve,
+    pub(super) proxies: Proxies,
 }
 
 impl reqwest::dns::Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
+        // Port 0 stands for the URL's.
+        let at = |address| SocketAddr::new(address, 0);
+        if let Some(proxy) = self.proxies.host(name.as_str()) {
+            let resolving = (self.resolve)(proxy.into());
+            return Box::pin(
+                async move { Ok(Box::new(resolving.await?.into_iter().map(at)) as Addrs) },
+            );
+        }
         let (policy, host) = (self.policy, name.as_str().to_owned());
         let resolving = (self.resolve)(host.clone());
         Box::pin(async move {
@@ -149,8 +160,7 @@ impl reqwest::dns::Resolve for Guarded {
             let mut allowed = Vec::new();
             for address in found {
                 match policy.check(address) {
-                    // Port 0 stands for the URL's.
-                    Ok(()) => allowed.push(SocketAddr::new(address, 0)),
+                    Ok(()) => allowed.push(at(address)),
                     Err(why) => {
                         let address = address.to_string();
                         forbidden.get_or_insert(Forbidden { host: host.clone(), address, why });
@@ -228,6 +238,13 @@ mod tests {
     #[case("http://instance-data/")]
     fn metadata_by_name(#[case] url: Url) {
         assert_eq!(LOCAL.check_url(&url).unwrap_err().why, METADATA);
+    }
+
+    #[rstest]
+    #[case("http://http-proxy.invalid:3128/")]
+    #[case("https://HTTPS-PROXY.invalid./")]
+    fn what_stands_for_a_proxy_is_no_host(#[case] url: Url) {
+        assert_eq!(LOCAL.check_url(&url).unwrap_err().why, NOWHERE);
     }
 
     #[rstest]

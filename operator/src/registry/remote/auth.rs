@@ -134,9 +134,11 @@ impl Remote {
         headers.extend(sent.header().map(|value| (AUTHORIZATION, value.clone())));
         let method = call.method();
         let (registry, tls) = (call.host(), tls_for(call.access, &url).map(AsRef::as_ref));
-        let (asker, kind) = (Asker::of(call.access), Kind::Within);
-        let hop =
-            Hop { registry, asker, kind, method: &method, url: &url, tls, headers, body, behind };
+        let (asker, kind, fence) = (Asker::of(call.access), Kind::Within, call.fence());
+        let hop = {
+            let (method, url) = (&method, &url);
+            Hop { registry, asker, kind, method, url, tls, headers, body, behind, fence }
+        };
         let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
         if response.status().is_redirection() {
             let why = format!("a redirect of a {method}, whose body is there only once");
@@ -224,6 +226,7 @@ impl Remote {
             headers: HeaderMap::new(),
             body: Payload::Nothing,
             behind: 0,
+            fence: None,
         };
         let response = self.transport.send(hop).await.map_err(|failure| call.told(failure))?;
         let answer = Answer { response, url, elsewhere: false };

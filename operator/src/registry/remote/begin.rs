@@ -16,7 +16,7 @@ use super::{
     call::Call,
     failure::Failure,
     redirect,
-    transport::{Hop, Reply},
+    transport::{Hop, Reply, Turn},
 };
 use crate::{
     oci::Repository,
@@ -61,9 +61,18 @@ impl Remote {
             tls,
             headers,
         });
-        let (tell, told) = oneshot::channel();
+        let (mut tell, told) = oneshot::channel();
         self.cancelled.spawn(async move {
-            let sent = of.send().await;
+            let turn = tokio::select! {
+                biased;
+                // While it waits for its turn nothing was begun that had to be ended.
+                () = tell.closed() => return,
+                turn = of.turn() => turn,
+            };
+            let sent = match turn {
+                Ok(turn) => of.remote.transport.send_now(turn).await,
+                Err(failure) => Err(failure),
+            };
             // Nobody may wait for it any more: then it is dropped here.
             let _ = tell.send(sent.map(|answer| Begun { of, answer: Some(answer) }));
         });
@@ -74,7 +83,7 @@ impl Remote {
 }
 
 impl Begin {
-    async fn send(&self) -> Result<Reply, Failure> {
+    async fn turn(&self) -> Result<Turn<'_>, Failure> {
         let hop = Hop {
             registry: self.repository.host(),
             asker: Asker::of(&self.access),
@@ -85,8 +94,9 @@ impl Begin {
             headers: self.headers.clone(),
             body: Payload::Nothing,
             behind: 0,
+            fence: Some(&self.access.fence),
         };
-        self.remote.transport.send(hop).await
+        self.remote.transport.turn(hop).await
     }
 
     async fn end(&self, session: &Url) {

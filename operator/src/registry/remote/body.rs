@@ -15,6 +15,8 @@ use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use reqwest::Body;
 use tokio::{sync::Notify, time::Instant};
 
+use crate::registry::Fence;
+
 /// The body of a request.
 pub(super) enum Payload {
     Nothing,
@@ -50,7 +52,12 @@ const CHUNK: usize = 64 << 10;
 
 impl Payload {
     /// Its size and its bytes, which are counted as the connection takes them.
-    pub(super) fn watched(self, handed: &Arc<Handed>) -> Option<(u64, Body)> {
+    /// None is taken while `fence` is shut.
+    pub(super) fn watched(
+        self,
+        handed: &Arc<Handed>,
+        fence: Option<&Fence>,
+    ) -> Option<(u64, Body)> {
         match self {
             Self::Nothing => None,
             Self::Bytes(body) => {
@@ -58,9 +65,9 @@ impl Payload {
                 let starts = (0..body.len()).step_by(CHUNK);
                 let chunks = starts.map(move |at| body.slice(at..body.len().min(at + CHUNK)));
                 let chunks = stream::iter(chunks.map(Ok::<_, Infallible>));
-                Some((total, handed.watch(chunks)))
+                Some((total, handed.watch(chunks, fence)))
             }
-            Self::Stream { total, chunks } => Some((total, handed.watch(chunks))),
+            Self::Stream { total, chunks } => Some((total, handed.watch(chunks, fence))),
         }
     }
 }
@@ -76,17 +83,18 @@ impl Handed {
         starved.total + starved.since.map_or(Duration::ZERO, |since| now - since)
     }
 
-    fn watch<S, E>(self: &Arc<Self>, chunks: S) -> Body
+    fn watch<S, E>(self: &Arc<Self>, chunks: S, fence: Option<&Fence>) -> Body
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
         E: Error + Send + Sync + 'static,
     {
-        let state = (chunks, Arc::clone(self));
-        Body::wrap_stream(stream::unfold(state, |(mut chunks, handed)| async {
+        let state = (chunks, Arc::clone(self), fence.cloned().unwrap_or_default());
+        Body::wrap_stream(stream::unfold(state, |(mut chunks, handed, fence)| async {
             handed.state().since = Some(Instant::now());
             let next = chunks.next().await;
+            fence.open().await;
             handed.fed(next.as_ref().and_then(|next| next.as_ref().ok()).map_or(0, Bytes::len));
-            next.map(|next| (next, (chunks, handed)))
+            next.map(|next| (next, (chunks, handed, fence)))
         }))
     }
 

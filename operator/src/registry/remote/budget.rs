@@ -196,7 +196,8 @@ impl Budgets {
             Spare::Plenty | Spare::Nothing { .. } => None,
         };
         let any = of_site.hold.at(now).or(account.hold.at(now));
-        if account.lane.turn(now, Now { held: any.is_some(), apart }) {
+        let no_pulls = matches!(spare, Spare::Nothing { .. });
+        if account.lane.turn(now, Now { held: any.is_some(), apart, no_pulls }) {
             account.changed.notify_waiters();
         }
         if let Some(held) = held {
@@ -307,7 +308,7 @@ impl Slot {
             site.connects.answered();
         }
         if away {
-            let (host, why) = (self.key.site.shown(), failure.words());
+            let (host, why) = (self.key.site.shown(), failure.words(None));
             warn!(host, why, "a host does not answer: asked once at a time until it does");
         }
         account.changed.notify_waiters();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, RawManifest, Repository, TagOrDigest, media_type},
-    registry::{Access, Actions, Credential, Place, RegistryError, Request, Scope},
+    registry::{Access, Actions, Credential, Fence, Place, RegistryError, Request, Scope},
 };
 
 /// What the port was asked for.
@@ -58,6 +58,8 @@ pub(super) struct Asked<'a> {
     pub(super) see_other: bool,
     /// What may begin an upload.
     pub(super) begins: Option<&'a Call<'a>>,
+    /// It is sent only while this is open.
+    pub(super) fence: Option<&'a Fence>,
 }
 
 impl<'a> Call<'a> {
@@ -156,6 +158,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// What it waits for where it is a write. What cleans up after us goes in any case.
+    pub(super) fn fence(&self) -> Option<&'a Fence> {
+        let writes = !matches!(self.request.method, "HEAD" | "GET");
+        (writes && self.kind() != Kind::Cleanup).then_some(&self.access.fence)
+    }
+
     /// Where the registry is asked.
     pub(super) fn url(&self, allow_http: bool) -> Result<Url, RegistryError> {
         let host = self.host().to_owned();
@@ -231,7 +239,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn told(&self, failure: Failure) -> RegistryError {
-        failure.told(self.host(), &self.request)
+        failure.told(self.host(), &self.request, &self.access.certificates)
     }
 }
 
@@ -263,6 +271,7 @@ impl Remote {
             // GHCR sends who asks for referrers to a page for people.
             see_other: call.request.noun != "referrers",
             begins: (call.request.method == "POST").then_some(call),
+            fence: call.fence(),
         };
         self.follow_with(&asked, from, authorization).await
     }
@@ -299,6 +308,7 @@ impl Remote {
                     headers,
                     body,
                     behind: 0,
+                    fence: asked.fence,
                 };
                 self.transport.send(hop).await
             };

@@ -36,6 +36,8 @@ impl Remote {
     ) -> Result<(Token, bool), RegistryError> {
         let (realm, _) = &key.challenge;
         let request = Request::token(call.repository);
+        let told =
+            |failure: Failure| failure.told(call.host(), &request, &call.access.certificates);
         if let Some(credential) = credential
             && !trust::with_credential(
                 (call.host(), at),
@@ -52,7 +54,7 @@ impl Remote {
         }
         if at.scheme() == "https" && realm.scheme() == "http" {
             let why = "a token realm on http, though it is on https itself".into();
-            return Err(Failure::Protocol(why).told(call.host(), &request));
+            return Err(told(Failure::Protocol(why)));
         }
         let asks = AtomicBool::new(false);
         let fetch = || {
@@ -62,7 +64,7 @@ impl Remote {
         let fetched = self.tokens.get(key.clone(), refused, fetch).await;
         self.transport.observe_token(!asks.load(Ordering::Relaxed));
         fetched.map_err(|refusal| match refusal {
-            Refusal::Failed(failure) => failure.told(call.host(), &request),
+            Refusal::Failed(failure) => told(failure),
             // Who is nobody is denied, and has no wrong credential: GHCR's token endpoint answers so
             // for what is private or not there (https://github.com/coollabsio/coolify/issues/5575).
             Refusal::Answered { status: 403, codes, retry_after } if credential.is_none() => {
@@ -100,6 +102,7 @@ impl Remote {
             body: None,
             see_other: true,
             begins: None,
+            fence: None,
         };
         if let Some(token) = refresh(credential) {
             let form = token::refresh_form(token, service.as_deref(), &key.scopes);

@@ -1,11 +1,11 @@
 //! What goes wrong on one hop, before anyone knows on whose behalf: turned into words for people at the top.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{address::Forbidden, limits::Limits};
-use crate::registry::{Pause, RegistryError, Request, tls::Tls};
+use crate::registry::{Certificates, Pause, RegistryError, Request, tls::Tls};
 
 /// A hop that gave no answer, or a body that was not read to its end. Cloned to everyone who waited
 /// for the same token.
@@ -15,8 +15,8 @@ pub(super) enum Failure {
     Unreachable {
         /// Where it is not the registry itself.
         host: Option<String>,
-        why: String,
-        source: Arc<dyn Error + Send + Sync>,
+        why: Why,
+        came: Came,
     },
     /// A limit of time.
     TooSlow(String),
@@ -35,11 +35,37 @@ pub(super) enum Failure {
     Away { since: Option<Timestamp>, why: Box<Failure> },
 }
 
+/// How far a request came. The HTTP client's error is not kept: it quotes what a registry says as it ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// To nobody: the host is not there, or not from here.
+    Nowhere,
+    /// To somebody who has not taken it, such as one that TLS fails at.
+    There,
+    /// Perhaps all the way, although no answer came back.
+    In,
+}
+
+/// Why a host was not reached: a sentence without anything remote in it.
+#[derive(Clone, Debug)]
+pub(super) enum Why {
+    Said(String),
+    /// TLS with the host `at` failed at the Secret that an object has for it. Others with the same certificates may be told of
+    /// it, and theirs has another name.
+    OfSecret {
+        at: String,
+        /// Completed by the Secret.
+        said: &'static str,
+    },
+}
+
 /// How a host was to be reached.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Way<'a> {
     /// What the object has for it.
     pub(super) tls: Option<&'a Tls>,
+    /// `host[:port]`, by which the object has that.
+    pub(super) at: &'a str,
     /// There is a proxy, unless `NO_PROXY` names the host.
     pub(super) proxied: bool,
 }
@@ -68,13 +94,20 @@ impl Failure {
             let via = if way.proxied { PROXIED } else { "" };
             return Self::TooSlow(format!("{NO_CONNECTION} within {:?}{via}", limits.connect));
         }
-        Self::Unreachable { host: None, why: words(&error, way), source: Arc::new(error) }
+        // A handshake that failed would fail again, also where TLS 1.3 tells of it only after the request was sent.
+        let came = match (tls_error(&error), error.is_connect()) {
+            (Some(_), _) => Came::There,
+            (None, true) => Came::Nowhere,
+            (None, false) => Came::In,
+        };
+        Self::Unreachable { host: None, why: words(&error, way), came }
     }
 
-    /// For the log.
-    pub(super) fn words(&self) -> String {
+    /// For the log: `tls` is what was for the host.
+    pub(super) fn words(&self, tls: Option<&Tls>) -> String {
         match self {
-            Self::Unreachable { why, .. } | Self::TooSlow(why) | Self::Protocol(why) => why.clone(),
+            Self::Unreachable { why, .. } => why.words(|_| tls),
+            Self::TooSlow(why) | Self::Protocol(why) => why.clone(),
             Self::TooLarge { limit, .. } => format!("more than {limit} bytes"),
             Self::Forbidden(forbidden) => forbidden.to_string(),
             Self::Paused { status, .. } => format!("a pause after HTTP {status}"),
@@ -82,7 +115,7 @@ impl Failure {
             Self::Away { since, why } => {
                 // To the second, so that it is the same each time.
                 let since = since.map(|since| format!(", since {since:.0}")).unwrap_or_default();
-                format!("{}{since}; it is asked again within a minute", why.words())
+                format!("{}{since}; it is asked again within a minute", why.words(tls))
             }
         }
     }
@@ -90,11 +123,7 @@ impl Failure {
     /// Whether there was no connection: the host is not there, or not from here. What TLS fails at is there.
     pub(super) fn is_of_connecting(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => {
-                let connecting = cause::<reqwest::Error>(source.as_ref());
-                connecting.is_some_and(reqwest::Error::is_connect)
-                    && cause::<rustls::Error>(source.as_ref()).is_none()
-            }
+            Self::Unreachable { came, .. } => *came == Came::Nowhere,
             Self::TooSlow(limit) => limit.starts_with(NO_CONNECTION),
             _ => false,
         }
@@ -112,13 +141,10 @@ impl Failure {
 
     /// The same, without what tells of the host's network.
     pub(super) fn without_detail(self) -> Self {
-        let why = NO_DETAIL.into();
+        let why = Why::Said(NO_DETAIL.into());
         match self {
-            Self::Unreachable { host, source, .. } => Self::Unreachable { host, why, source },
-            Self::TooSlow(_) => {
-                let source = Arc::new(io::Error::from(io::ErrorKind::TimedOut));
-                Self::Unreachable { host: None, why, source }
-            }
+            Self::Unreachable { host, came, .. } => Self::Unreachable { host, why, came },
+            Self::TooSlow(_) => Self::Unreachable { host: None, why, came: Came::There },
             // Since when tells of others who have asked.
             Self::Away { why, .. } => {
                 Self::Away { since: None, why: Box::new(why.without_detail()) }
@@ -130,22 +156,27 @@ impl Failure {
     /// The same, of a host that the registry led to.
     pub(super) fn at(self, elsewhere: &str) -> Self {
         match self {
-            Self::Unreachable { why, source, .. } => {
-                Self::Unreachable { host: Some(elsewhere.into()), why, source }
+            Self::Unreachable { why, came, .. } => {
+                Self::Unreachable { host: Some(elsewhere.into()), why, came }
             }
             other => other,
         }
     }
 
-    /// What `host` did to `request`.
-    pub(super) fn told(self, host: &str, request: &Request) -> RegistryError {
+    /// What `host` did to `request` of an object that has `certificates`.
+    pub(super) fn told(
+        self,
+        host: &str,
+        request: &Request,
+        certificates: &Certificates,
+    ) -> RegistryError {
         let (registry, request) = (host.to_owned(), request.clone());
         match self {
-            Self::Unreachable { host, why, source } => RegistryError::Unreachable {
+            Self::Unreachable { host, why, came } => RegistryError::Unreachable {
                 host: host.unwrap_or(registry),
                 request,
-                why,
-                source: Some(source),
+                why: why.words(|at| certificates.for_host(at).map(AsRef::as_ref)),
+                sent: came == Came::In,
             },
             Self::TooSlow(limit) => RegistryError::TooSlow { host: registry, request, limit },
             Self::TooLarge { limit, .. } => {
@@ -164,28 +195,37 @@ impl Failure {
                 RegistryError::Paused { host: registry, request, pause, retry_after: Some(wait) }
             }
             Self::Away { .. } => {
-                let why = self.words();
-                RegistryError::Unreachable { host: registry, request, why, source: None }
+                // That nobody could be connected to, or kept silent.
+                let why = self.words(None);
+                RegistryError::Unreachable { host: registry, request, why, sent: false }
             }
         }
     }
 }
 
-/// Whether a request may have reached the registry although no answer came back. A handshake that
-/// failed would fail again, also where TLS 1.3 tells of it only after the request was sent.
+impl Why {
+    /// As it is told to who has this for the host.
+    fn words<'a>(&self, tls: impl FnOnce(&str) -> Option<&'a Tls>) -> String {
+        match self {
+            Self::Said(why) => why.clone(),
+            Self::OfSecret { at, said } => {
+                let secret = tls(at).map_or("for it", |tls| tls.secret.as_str());
+                format!("{said} Secret {secret}")
+            }
+        }
+    }
+}
+
+/// Whether a request may have reached the registry although no answer came back.
 pub(super) fn cut_after_sending(error: &RegistryError) -> bool {
-    let RegistryError::Unreachable { source: Some(source), .. } = error else { return false };
-    let was_sent =
-        cause::<reqwest::Error>(source.as_ref()).is_some_and(|error| !error.is_connect());
-    was_sent && tls_error(source.as_ref()).is_none()
+    matches!(error, RegistryError::Unreachable { sent: true, .. })
 }
 
 const PROXIED: &str = " (through the proxy, unless NO_PROXY names the host)";
 
-/// A sentence without anything remote in it.
-fn words(error: &reqwest::Error, way: Way<'_>) -> String {
+fn words(error: &reqwest::Error, way: Way<'_>) -> Why {
     if let Some(tls) = tls_error(error) {
-        return tls_words(&tls, way.tls);
+        return tls_words(&tls, way);
     }
     let via = if way.proxied { PROXIED } else { "" };
     let why = if tunnel(error) {
@@ -205,7 +245,7 @@ fn words(error: &reqwest::Error, way: Way<'_>) -> String {
     let shows_nothing = way.tls.is_some_and(|tls| tls.identity().is_none());
     let may_want_one = shows_nothing && error.is_request() && !error.is_connect();
     let hint = if may_want_one { ": does it want a client certificate?" } else { "" };
-    format!("{why}{via}{hint}")
+    Why::Said(format!("{why}{via}{hint}"))
 }
 
 /// Whether a proxy answered, and not with a tunnel. The error's type is the HTTP client's own.
@@ -224,66 +264,69 @@ fn tunnel(error: &reqwest::Error) -> bool {
 }
 
 /// What TLS failed at, and what to do; a certificate's own text, such as its names, is left out.
-fn tls_words(error: &rustls::Error, tls: Option<&Tls>) -> String {
+fn tls_words(error: &rustls::Error, way: Way<'_>) -> Why {
     use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
-    match error {
-        Tls::InvalidMessage(_) => "it does not speak TLS (is plainHTTP missing?)".into(),
+    let of_secret = |said| Why::OfSecret { at: way.at.into(), said };
+    let said = match error {
+        Tls::InvalidMessage(_) => "it does not speak TLS (is plainHTTP missing?)",
         Tls::InvalidCertificate(why) => match why {
             // The latter where a CA of the same name has another key: it was made anew.
-            Certificate::UnknownIssuer | Certificate::BadSignature => match tls {
-                Some(tls) if !tls.authorities().is_empty() => format!(
-                    "its certificate is by an unknown issuer: that CA is not in ca.crt of Secret {}",
-                    tls.secret
-                ),
-                _ => "its certificate is by an unknown issuer: name a Secret with that CA as \
-                      spec.registries[].certSecretRef, or ask the operator's admin for --ca-bundle"
-                    .into(),
+            Certificate::UnknownIssuer | Certificate::BadSignature => match way.tls {
+                Some(tls) if !tls.authorities().is_empty() => {
+                    return of_secret(
+                        "its certificate is by an unknown issuer: that CA is not in ca.crt of",
+                    );
+                }
+                _ => {
+                    "its certificate is by an unknown issuer: name a Secret with that CA as \
+                     spec.registries[].certSecretRef, or ask the operator's admin for --ca-bundle"
+                }
             },
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                "its certificate has expired: the registry needs a new one".into()
+                "its certificate has expired: the registry needs a new one"
             }
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                "its certificate is not valid yet: is a clock wrong?".into()
+                "its certificate is not valid yet: is a clock wrong?"
             }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                 "its certificate is for another name: the registry needs one with this host in its \
                  subjectAltName"
-                    .into()
             }
-            Certificate::Revoked => "its certificate is revoked".into(),
+            Certificate::Revoked => "its certificate is revoked",
             // The name of a variant of webpki, whose type is not within reach.
             Certificate::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
                 "its certificate is a CA's own: the registry needs one that the CA has issued, or \
                  that says basicConstraints CA:FALSE"
-                    .into()
             }
-            _ => "its certificate is not valid".into(),
+            _ => "its certificate is not valid",
         },
-        Tls::AlertReceived(alert) => match (alert, tls.filter(|tls| tls.identity().is_some())) {
-            (
-                Alert::CertificateRequired
-                | Alert::BadCertificate
-                | Alert::UnknownCA
-                | Alert::CertificateUnknown
-                | Alert::CertificateExpired
-                | Alert::CertificateRevoked
-                | Alert::UnsupportedCertificate
-                | Alert::AccessDenied
-                | Alert::DecryptError,
-                Some(tls),
-            ) => format!("it refused the client certificate of Secret {}", tls.secret),
-            (Alert::CertificateRequired | Alert::BadCertificate, None) => {
-                "it wants a client certificate: name a Secret with tls.crt and tls.key as \
-                 spec.registries[].certSecretRef"
-                    .into()
+        Tls::AlertReceived(alert) => {
+            match (alert, way.tls.filter(|tls| tls.identity().is_some())) {
+                (
+                    Alert::CertificateRequired
+                    | Alert::BadCertificate
+                    | Alert::UnknownCA
+                    | Alert::CertificateUnknown
+                    | Alert::CertificateExpired
+                    | Alert::CertificateRevoked
+                    | Alert::UnsupportedCertificate
+                    | Alert::AccessDenied
+                    | Alert::DecryptError,
+                    Some(_),
+                ) => return of_secret("it refused the client certificate of"),
+                (Alert::CertificateRequired | Alert::BadCertificate, None) => {
+                    "it wants a client certificate: name a Secret with tls.crt and tls.key as \
+                     spec.registries[].certSecretRef"
+                }
+                (Alert::HandshakeFailure | Alert::ProtocolVersion, _) => {
+                    "it ended the TLS handshake: it must speak TLS 1.2 or 1.3"
+                }
+                _ => "it ended the TLS handshake",
             }
-            (Alert::HandshakeFailure | Alert::ProtocolVersion, _) => {
-                "it ended the TLS handshake: it must speak TLS 1.2 or 1.3".into()
-            }
-            _ => "it ended the TLS handshake".into(),
-        },
-        _ => "the TLS handshake failed".into(),
-    }
+        }
+        _ => "the TLS handshake failed",
+    };
+    Why::Said(said.into())
 }
 
 /// What TLS failed at. Of an alert that ends a connection by HTTP/2 there is only the text.
@@ -315,13 +358,10 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        // Both hide what they hold: their `source` is that one's source.
-        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let shared = error.downcast_ref::<Arc<dyn Error + Send + Sync>>();
-        next = match (held, shared) {
-            (Some(held), _) => Some(held),
-            (None, Some(shared)) => Some(&**shared),
-            (None, None) => error.source(),
+        // It hides what it holds: its `source` is that one's source.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => error.source(),
         };
     }
     None

@@ -9,10 +9,11 @@ use super::{
     call::{Answer, Call},
     failure::{self, Failure, NO_ANSWER},
     hosts::Site,
+    refusal::lacks_content,
 };
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, media_type, reference},
-    registry::{Access, RegistryError},
+    registry::{Access, Put, RegistryError},
 };
 
 /// How often a manifest is put at most that the registry refuses with a server's error and a code of the spec: it
@@ -143,31 +144,35 @@ impl Remote {
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
-        self.store(access, repository, reference, manifest).await.map(|_| ())
+    ) -> Result<Put, RegistryError> {
+        self.store(access, repository, reference, manifest).await.map(|stored| stored.put)
     }
 
-    /// PUT of a manifest, and the headers of the answer; `None` where it was found to be there
-    /// although the answer did not say so.
+    /// PUT of a manifest.
     pub(super) async fn store(
         &self,
         access: &Access,
         repository: &Repository,
         reference: &TagOrDigest,
         manifest: &RawManifest,
-    ) -> Result<Option<HeaderMap>, RegistryError> {
+    ) -> Result<Stored, RegistryError> {
         let call = Call::manifest("PUT", access, repository, reference, Some(manifest));
         let tries = self.transport.limits().tries;
         for failures in 1.. {
             let error = match self.store_once(&call).await {
-                Ok(headers) => return Ok(Some(headers)),
+                Ok(headers) => return Ok(Stored { headers: Some(headers), put: Put::Taken }),
                 Err(error) => error,
             };
             let After { looks, again, most } = After::of(&error, self.passing(&error));
             if looks {
                 // Whether our bytes are there counts for more than how the answer came out.
                 match self.head_once(access, repository, reference).await {
-                    Ok(Some(found)) if found.digest == *manifest.digest() => return Ok(None),
+                    Ok(Some(found)) if found.digest == *manifest.digest() => {
+                        // Somebody else may have put it there.
+                        let is_refused = error.is_refused_write();
+                        let put = if is_refused { Put::Present } else { Put::Taken };
+                        return Ok(Stored { headers: None, put });
+                    }
                     Ok(Some(_)) if self.takes_by_digest(&call, manifest, &error).await => {
                         return Err(immutable(error));
                     }
@@ -192,11 +197,15 @@ impl Remote {
         error: &RegistryError,
     ) -> bool {
         let by_digest = TagOrDigest::Digest(manifest.digest().clone());
-        let (RegistryError::Refused { request, status, .. }
-        | RegistryError::Denied { request, status, .. }) = error
+        let (RegistryError::Refused { request, status, codes, .. }
+        | RegistryError::Denied { request, status, codes, .. }) = error
         else {
             return false;
         };
+        // By now its children may be there, which says nothing of the tag.
+        if lacks_content(codes) {
+            return false;
+        }
         let again = Call::manifest("PUT", call.access, call.repository, &by_digest, Some(manifest));
         matches!(status, 400 | 403 | 405 | 409 | 412)
             && *request != again.request
@@ -231,6 +240,15 @@ impl Remote {
             _ => Err(self.refused(&call, answer).await),
         }
     }
+}
+
+/// A manifest that is there.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// The headers of the answer; `None` where it was found although the answer did not say so.
+    pub(super) headers: Option<HeaderMap>,
+    /// Whose doing it is.
+    pub(super) put: Put,
 }
 
 /// What a PUT does after an error (REGISTRY.md rules 10 and 12).

@@ -4,6 +4,10 @@ use std::fmt;
 
 use url::Url;
 
+/// What the HTTP client takes to be the names of the proxies' hosts, so that an address which is allowed to a proxy is allowed to
+/// nothing else. A URL that has one leads nowhere, which is what such names are for (RFC 6761, 6.4).
+const ALIASES: [&str; 2] = ["https-proxy.invalid", "http-proxy.invalid"];
+
 /// By which proxies registries are reached; by none where nothing else is said.
 #[derive(Clone, Default)]
 pub struct Proxies {
@@ -35,14 +39,38 @@ impl Proxies {
         if url.scheme() == "https" { self.https.is_some() } else { self.http.is_some() }
     }
 
+    /// The name of a proxy's host, by its alias.
+    pub(super) fn host(&self, alias: &str) -> Option<&str> {
+        let [https, http] = ALIASES;
+        let proxies = [(https, &self.https), (http, &self.http)];
+        let (_, proxy) = proxies.into_iter().find(|(name, _)| *name == alias)?;
+        proxy.as_ref()?.domain()
+    }
+
     /// As the HTTP client takes them.
     pub(super) fn all(&self) -> reqwest::Result<Vec<reqwest::Proxy>> {
-        let https = self.https.clone().map(reqwest::Proxy::https);
-        let http = self.http.clone().map(reqwest::Proxy::http);
+        let [https, http] = ALIASES;
+        let https = self.https.as_ref().map(|proxy| reqwest::Proxy::https(called(proxy, https)));
+        let http = self.http.as_ref().map(|proxy| reqwest::Proxy::http(called(proxy, http)));
         let no = reqwest::NoProxy::from_string(&self.no);
         let both = [https, http].into_iter().flatten();
         both.map(|proxy| Ok(proxy?.no_proxy(no.clone()))).collect()
     }
+}
+
+/// Whether `name` stands for a proxy, and so for no other host.
+pub(super) fn is_alias(name: &str) -> bool {
+    ALIASES.contains(&name)
+}
+
+/// The same proxy by its alias, where its host has a name.
+fn called(proxy: &Url, alias: &str) -> Url {
+    let mut called = proxy.clone();
+    if proxy.domain().is_some() {
+        // It is a host's name.
+        let _ = called.set_host(Some(alias));
+    }
+    called
 }
 
 /// TLS to the proxy itself is refused: it would be held to the CAs of the object whose request it is,

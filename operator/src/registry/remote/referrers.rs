@@ -154,7 +154,7 @@ impl Remote {
             let call = Call::manifest("PUT", access, repository, &by_digest, Some(manifest));
             unusable(&call, source)
         })?;
-        match self.store(access, repository, &by_digest, manifest).await? {
+        match self.store(access, repository, &by_digest, manifest).await?.headers {
             Some(headers) if processed(&headers, subject) => {
                 let call = Call::referrers(access, repository, subject);
                 let site = call.site(self.allow_http)?;

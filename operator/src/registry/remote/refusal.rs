@@ -59,7 +59,9 @@ impl Told {
         let Self { status, codes, retry_after } = self;
         match status {
             401 | 403 => RegistryError::Denied { host, request, credential, status, codes },
-            404 if matches!((request.method, request.noun), ("PUT", "manifest") | ("POST", _)) => {
+            404 if matches!((request.method, request.noun), ("PUT", "manifest") | ("POST", _))
+                && !lacks_content(&codes) =>
+            {
                 RegistryError::RepositoryNotFound { host, request, answer: "HTTP 404" }
             }
             429 => RegistryError::RateLimited { host, request, retry_after },
@@ -71,6 +73,12 @@ impl Told {
             }
         }
     }
+}
+
+/// Whether a manifest is refused for what it lists: that is not there, or not yet where the answer came from.
+pub(super) fn lacks_content(codes: &[String]) -> bool {
+    let words = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+    codes.iter().any(|code| words.contains(&code.as_str()))
 }
 
 /// How long an answer asks to wait.
@@ -118,6 +126,16 @@ mod tests {
     #[case("", &[])]
     fn only_known_codes_are_shown(#[case] body: &'static str, #[case] expected: &[&str]) {
         assert_eq!(codes(body.as_bytes()), expected);
+    }
+
+    #[rstest]
+    #[case("MANIFEST_BLOB_UNKNOWN", "Refused")]
+    #[case("NAME_UNKNOWN", "RepositoryNotFound")]
+    fn what_a_404_to_a_push_lacks(#[case] code: &str, #[case] variant: &str) {
+        let told = Told { status: 404, codes: vec![code.into()], retry_after: None };
+        let request = Request { method: "PUT", noun: "manifest", of: "a:1".into() };
+        let error = told.error("r.example.com", &request, "nobody".into());
+        assert!(format!("{error:?}").starts_with(variant), "{error:?}");
     }
 
     #[rstest]

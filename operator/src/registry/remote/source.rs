@@ -1,5 +1,7 @@
 //! Where the bytes of a blob come from.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, future::BoxFuture};
 use reqwest::header::CONTENT_LENGTH;
 
@@ -59,10 +61,11 @@ impl Remote {
         }
         let at = answer.elsewhere.then(|| authority(&answer.url));
         let (host, request) = (call.host().to_owned(), call.request.clone());
+        let certificates = Arc::clone(&from.access.certificates);
         let chunks = self.transport.chunks(answer.response).map(move |chunk| {
             chunk.map_err(|failure| {
                 let failure = if let Some(at) = &at { failure.at(at) } else { failure };
-                failure.told(&host, &request)
+                failure.told(&host, &request, &certificates)
             })
         });
         Ok(Some(chunks.boxed()))

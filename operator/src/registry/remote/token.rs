@@ -151,7 +151,9 @@ impl Token {
         let mut life = told.unwrap_or(DEFAULT_LIFE);
         if let Some(exp) = expiry(&token) {
             let end = SystemTime::UNIX_EPOCH + Duration::from_secs(exp);
-            life = life.min(end.duration_since(date).unwrap_or(Duration::ZERO));
+            // One that was just issued has not ended: then a clock is wrong, and a token for each request would not put it right.
+            let left = end.duration_since(date).ok().filter(|left| !left.is_zero());
+            life = life.min(left.unwrap_or(life));
         }
         // A day at most, for the sake of arithmetic; half of a short life stays.
         let life = life.min(Duration::from_hours(24));
@@ -280,6 +282,16 @@ mod tests {
         assert_eq!(token.header, header);
         assert_eq!(token.ends - now, Duration::from_secs(seconds));
         assert_eq!(expiry(JWT), Some(30));
+    }
+
+    /// On a clock that is an hour fast.
+    #[rstest]
+    #[case(r#"{"token":"e30.eyJleHAiOjMwfQ.sig","expires_in":300}"#, 290)]
+    #[case(r#"{"token":"e30.eyJleHAiOjMwfQ.sig"}"#, 50)]
+    fn a_clock_that_jumped_ends_no_token(#[case] body: &str, #[case] seconds: u64) {
+        let times = (SystemTime::UNIX_EPOCH + Duration::from_hours(1), Instant::now());
+        let token = Token::parse(body.as_bytes(), times).unwrap();
+        assert_eq!(token.ends - times.1, Duration::from_secs(seconds));
     }
 
     #[rstest]

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
 use reqwest::{
-    Method, RequestBuilder, Response,
+    Client, Method, Response,
     header::{CONTENT_LENGTH, HeaderMap},
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     oci::reference::canonical_host,
-    registry::{Access, tls::Tls},
+    registry::{Access, Fence, tls::Tls},
 };
 
 /// The HTTP clients: connections are kept, and shared among those who trust and show the same
@@ -62,6 +62,15 @@ pub(super) struct Hop<'a> {
     pub(super) body: Payload,
     /// Bytes that the registry has to check before it answers, beside those of the body.
     pub(super) behind: u64,
+    /// It is sent only while this is open.
+    pub(super) fence: Option<&'a Fence>,
+}
+
+/// A request that may be sent now.
+pub(super) struct Turn<'a> {
+    hop: Hop<'a>,
+    slot: Slot,
+    client: Client,
 }
 
 /// An answer, and the place among the requests to its host that it keeps until its body was read.
@@ -94,7 +103,8 @@ impl DerefMut for Reply {
 impl Transport {
     pub(super) fn new(options: Options) -> Result<Self, SetupError> {
         let policy = Policy { allow_loopback: options.allow_loopback };
-        let resolver = Guarded { policy, resolve: Arc::clone(&options.resolve) };
+        let resolve = Arc::clone(&options.resolve);
+        let resolver = Guarded { policy, resolve, proxies: options.proxies.clone() };
         let clients = Clients::new(&options, resolver)?;
         let Options { allowed, limits, observe, observe_token, proxies, .. } = options;
         let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
@@ -123,21 +133,49 @@ impl Transport {
 
     /// Sends one request, when its turn has come, and waits for the headers of its answer.
     pub(super) async fn send(&self, hop: Hop<'_>) -> Result<Reply, Failure> {
+        let turn = self.turn(hop).await?;
+        self.send_now(turn).await
+    }
+
+    /// Waits until `hop` may be sent. Until then nothing was.
+    pub(super) async fn turn<'a>(&self, hop: Hop<'a>) -> Result<Turn<'a>, Failure> {
         self.policy.check_url(hop.url).map_err(Failure::Forbidden)?;
         let entered = self.budgets.enter(hop.asker, (hop.url, hop.tls), hop.kind).await;
-        let mut slot = entered.map_err(|failure| self.withheld(hop.url, failure))?;
-        let way = Way { tls: hop.tls, proxied: self.proxies.has_one_for(hop.url) };
+        let slot = entered.map_err(|failure| self.withheld(hop.url, failure))?;
         let client = self.clients.get(hop.tls).await;
+        let host = authority(hop.url);
+        let way = self.way(&hop, &host);
         let client = client.map_err(|error| Failure::of(error, &self.limits, way))?;
+        // Last: what it was before a wait, it may not be after it.
+        if let Some(fence) = hop.fence {
+            fence.open().await;
+        }
+        Ok(Turn { hop, slot, client })
+    }
+
+    fn way<'a>(&self, hop: &Hop<'a>, at: &'a str) -> Way<'a> {
+        Way { tls: hop.tls, at, proxied: self.proxies.has_one_for(hop.url) }
+    }
+
+    /// Sends the request whose turn it is, and waits for the headers of its answer.
+    pub(super) async fn send_now(&self, turn: Turn<'_>) -> Result<Reply, Failure> {
+        let Turn { hop, mut slot, client } = turn;
+        let host = authority(hop.url);
+        let way = self.way(&hop, &host);
         let mut request = client.request(hop.method.clone(), hop.url.clone()).headers(hop.headers);
         let (mut total, handed) = (0, Arc::<Handed>::default());
-        if let Some((length, body)) = hop.body.watched(&handed) {
+        if let Some((length, body)) = hop.body.watched(&handed, hop.fence) {
             total = length;
             request = request.header(CONTENT_LENGTH, total).body(body);
         }
         let started = Instant::now();
         let patience = self.limits.answer(total + hop.behind);
-        let outcome = self.answer(request, total, patience, &handed, way).await;
+        let sending = request.send();
+        let outcome = match hop.fence {
+            // A connection may have to be made first, which takes its time.
+            Some(fence) => self.answer(fence.during(sending), total, patience, &handed, way).await,
+            None => self.answer(sending, total, patience, &handed, way).await,
+        };
         let elapsed = started.elapsed();
         let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
         let left = match &outcome {
@@ -147,13 +185,13 @@ impl Transport {
                 None
             }
         };
-        let (registry, host, method) = (hop.registry, authority(hop.url), name(hop.method));
+        let (registry, method) = (hop.registry, name(hop.method));
         debug!(registry, host, method, status, ?elapsed, "asked a registry");
-        let registry = registry.into();
+        let (registry, host) = (registry.into(), host.clone());
         (self.observe)(&Observation { registry, host, method, status, elapsed, left });
 
         let response =
-            outcome.map_err(|failure| self.reticent(hop.registry, hop.url, total, failure))?;
+            outcome.map_err(|failure| self.reticent(hop.registry, hop.url, way, total, failure))?;
         let headers = response.headers();
         let size: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -168,12 +206,18 @@ impl Transport {
 
     /// What is told of a failure: everything of a host that the admin has named, and of others that it failed. Who was
     /// let write `sent` bytes is known to be there.
-    fn reticent(&self, registry: &str, url: &Url, sent: u64, failure: Failure) -> Failure {
+    fn reticent(
+        &self,
+        registry: &str,
+        url: &Url,
+        way: Way<'_>,
+        sent: u64,
+        failure: Failure,
+    ) -> Failure {
         if self.is_named(url) || matches!((&failure, sent), (Failure::TooSlow(_), 1..)) {
             return failure;
         }
-        let host = authority(url);
-        warn!(registry, host, why = failure.words(), "failed to reach a host");
+        warn!(registry, host = way.at, why = failure.words(way.tls), "failed to reach a host");
         failure.without_detail()
     }
 
@@ -222,13 +266,13 @@ impl Transport {
     /// Waits for the answer: for as long as the request's body moves, and then for the first byte.
     async fn answer(
         &self,
-        request: RequestBuilder,
+        sending: impl Future<Output = reqwest::Result<Response>>,
         total: u64,
         patience: Duration,
         handed: &Handed,
         way: Way<'_>,
     ) -> Result<Response, Failure> {
-        let mut sending = std::pin::pin!(request.send());
+        let mut sending = std::pin::pin!(sending);
         let mut pace = Pace::new(&self.limits, Instant::now());
         let (mut seen, mut starved, mut since) = (0, Duration::ZERO, Instant::now());
         loop {

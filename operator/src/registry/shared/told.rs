@@ -46,8 +46,8 @@ impl Told {
         Self { asked, answer, before }
     }
 
-    /// What is answered to `access`, where this is good for it. That there is nothing, and failures,
-    /// are for those only who `waited` for it: what is not there may come at any time.
+    /// What is answered to `access`, where this is good for it. Failures are for those only who `waited` for it, and so is that
+    /// there is nothing, but for who knew of nothing before: something that is gone is acted upon.
     pub(super) fn answer(
         &self,
         access: &Access,
@@ -58,7 +58,10 @@ impl Told {
         }
         match &self.answer {
             Ok(Some(named)) => Some(Ok(Some(named.descriptor()))),
-            Ok(None) => waited.then_some(Ok(None)),
+            Ok(None) => {
+                let knows = access.absent_since.is_some_and(|since| self.asked >= since);
+                (waited || knows).then_some(Ok(None))
+            }
             Err(failed) => failed.told(access).filter(|_| waited).map(Err),
         }
     }

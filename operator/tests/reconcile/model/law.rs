@@ -34,7 +34,29 @@ impl Model {
     pub(super) fn holds_after_kill(&self, who: Who, before: &Before) {
         self.tags_are_ours_and_whole(who, before);
         self.policies_are_kept(who, before, None);
-        assert_eq!(self.objects[who].status, before.status, "nobody has written it");
+        let mut status = self.objects[who].status.clone();
+        status.pending_tags.clone_from(&before.status.pending_tags);
+        assert_eq!(status, before.status, "nothing was said but what it was about to write");
+    }
+
+    /// What it has written, and still is so, is its own by the next run that ends well, however the one ended that wrote it.
+    pub(super) fn what_it_wrote_is_its_own(&mut self, who: Who) {
+        let (status, tags) = (&self.objects[who].status, self.tags());
+        if self.objects[who].ready().0 != "True" {
+            return;
+        }
+        let wrote = &mut self.wrote[who];
+        wrote.retain(|tag, digest| status.tags.contains(tag) && tags.get(tag) == Some(digest));
+        let here = format!("{HOST}/{PATH}");
+        let is_its_own = status.pushed_to.as_ref() == Some(&here);
+        assert!(wrote.is_empty() || is_its_own, "{wrote:?} is anybody's: {status:#?}");
+    }
+
+    /// Notes which tags were written since.
+    pub(super) fn note_writes(&mut self, who: Who, before: &Before) {
+        let after = self.tags().into_iter();
+        let written = after.filter(|(tag, digest)| before.tags.get(tag) != Some(digest));
+        self.wrote[who].extend(written);
     }
 
     /// Tags that have changed are the object's and no one else's, and name what is all there, byte for byte what somebody pushed.

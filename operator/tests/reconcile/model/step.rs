@@ -174,7 +174,7 @@ impl How {
             }
             Self::Silent | Self::Unreachable | Self::Lost => {
                 let (host, why) = (HOST.into(), "the connection broke".into());
-                RegistryError::Unreachable { host, request, why, source: None }
+                RegistryError::Unreachable { host, request, why, sent: false }
             }
         }
     }

@@ -74,6 +74,8 @@ pub(super) struct Now {
     pub(super) held: bool,
     /// Pulls are to be spared: so far apart.
     pub(super) apart: Option<Duration>,
+    /// None of them is left, so that those that wait have no place.
+    pub(super) no_pulls: bool,
 }
 
 impl Most {
@@ -243,7 +245,7 @@ impl Lane {
             Kind::Request | Kind::Cleanup => room && goes,
             Kind::Pull => {
                 let waits = of.apart.is_some() && self.next_pull.is_some_and(|at| now < at);
-                room && goes && !waits
+                room && goes && !waits && !of.no_pulls
             }
             Kind::Upload => {
                 let most = self.most;

@@ -89,7 +89,7 @@ fn what_was_not_sent_is_anothers_to_send() {
 #[test]
 fn a_pause_holds_all_but_what_cleans_up() {
     let (mut lane, now) = (lane(), Instant::now());
-    let held = Now { held: true, apart: None };
+    let held = Now { held: true, ..Now::default() };
     let kinds = [Kind::Request, Kind::Pull, Kind::Within, Kind::Cleanup];
     let asked = kinds.map(|kind| lane.ask(object(1), kind));
     lane.turn(now, held);
@@ -101,7 +101,7 @@ fn a_pause_holds_all_but_what_cleans_up() {
 #[test]
 fn pulls_go_apart_while_few_are_left_and_nothing_else_waits_for_them() {
     let (mut lane, now) = (lane(), Instant::now());
-    let few = Now { held: false, apart: Some(5 * SECOND) };
+    let few = Now { apart: Some(5 * SECOND), ..Now::default() };
     let (first, second) = (lane.ask(object(1), Kind::Pull), lane.ask(object(1), Kind::Pull));
     let other = lane.ask(object(1), Kind::Request);
     lane.turn(now, few);
@@ -112,6 +112,18 @@ fn pulls_go_apart_while_few_are_left_and_nothing_else_waits_for_them() {
     assert!(lane.given(second).is_none());
     lane.turn(now + 5 * SECOND, few);
     assert!(lane.given(second).is_some());
+}
+
+/// Where none is left, those that wait for one have no place: whatever costs none has.
+#[test]
+fn pulls_have_no_place_while_none_is_left() {
+    let (mut lane, now) = (lane(), Instant::now());
+    let none = Now { no_pulls: true, ..Now::default() };
+    let pulls: Vec<_> = (0..8).map(|n| lane.ask(object(n), Kind::Pull)).collect();
+    let heads: Vec<_> = (0..8).map(|n| lane.ask(object(n), Kind::Request)).collect();
+    lane.turn(now, none);
+    assert!(pulls.iter().all(|ticket| lane.given(*ticket).is_none()));
+    assert!(heads.iter().all(|ticket| lane.given(*ticket).is_some()));
 }
 
 /// One object asks for a thousand things, and two others for one each a moment later: they are next.
