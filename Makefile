@@ -20,9 +20,10 @@ help: ## Print this
 doctor: ## Say what is missing on this machine
 	@hack/doctor.sh
 
-demo: doctor tools ## See the product at work: control plane, registry, operator, a published index (KEEP=1 leaves it running)
-	@echo "building the operator and the demo (some minutes the first time)"
-	@$(CARGO) build $(LOCKED) --workspace --bins
+demo: doctor tools ## See the product at work: Kubernetes, a registry, the chart, a published index and a Pod of it (KEEP=1 leaves it running)
+	@echo "building the operator, its image and the demo (some minutes the first time)"
+	@if "$${MULTIARCH_BIN:-.build/bin}/cluster" can-node >/dev/null 2>&1; then UNITS="build --workspace --bins" hack/image.sh --dev >/dev/null; \
+		else $(CARGO) build $(LOCKED) --workspace --bins; fi
 	@"$${CARGO_TARGET_DIR:-target}/debug/demo"
 
 test: doctor tools ## Test everything: units, contracts, and the README's promises on a real API server and registry

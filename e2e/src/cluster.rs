@@ -102,6 +102,13 @@ impl Cluster {
         Self::supervised(command).await
     }
 
+    /// The same in `folder`, which is kept.
+    pub async fn start_node_in(folder: &Path) -> Result<Self> {
+        let mut command = Command::new(tool("cluster")?);
+        command.args(["up", "--until-stdin-closes", "--node", "--dir"]).arg(folder);
+        Self::supervised(command).await
+    }
+
     /// Starts one in `folder`, which is kept.
     pub async fn start_in(folder: &Path, crds: &Path) -> Result<Self> {
         let mut command = Command::new(tool("cluster")?);

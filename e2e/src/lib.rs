@@ -4,6 +4,7 @@ pub mod scenario;
 
 pub mod await_condition;
 pub mod bin;
+pub mod charts;
 pub mod cluster;
 pub mod helm;
 pub mod images;

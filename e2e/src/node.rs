@@ -1,7 +1,9 @@
 //! A cluster whose pods run: the control plane with a kubelet and containerd in namespaces of their own, where the machine can have them.
 
 use std::{
-    env, fs,
+    env,
+    env::consts::ARCH,
+    fs,
     io::Write,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -11,17 +13,22 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
-    bin::tool,
+    bin::{image, tool},
     cluster::Cluster,
+    images::Image,
+    peers::push_archive,
     registry::{Registry, Setup},
 };
 
 /// Set to `required` where a machine that cannot have a node is a failure, as in CI.
 pub const SWITCH: &str = "MULTIARCH_E2E_NODE";
+
+/// The operator's repository in a registry of the host.
+const OPERATOR: &str = "mirror/multiarch-operator";
 
 /// A cluster with one node, and nothing of ours applied.
 #[derive(Debug)]
@@ -69,7 +76,15 @@ impl NodeCluster {
 
     /// Starts one. Ask [`can_run`] before.
     pub async fn start() -> Result<Self> {
-        let cluster = Cluster::start_node().await?;
+        Self::of(Cluster::start_node().await?)
+    }
+
+    /// The same in `folder`, which is kept.
+    pub async fn start_in(folder: &Path) -> Result<Self> {
+        Self::of(Cluster::start_node_in(folder).await?)
+    }
+
+    fn of(cluster: Cluster) -> Result<Self> {
         let folder = cluster.kubeconfig().parent().context("a kubeconfig in no folder")?;
         let folder = folder.to_owned();
         let file = folder.join("node.json");
@@ -121,6 +136,37 @@ impl NodeRegistry {
     pub fn reference(&self, of: &str) -> String {
         format!("{}/{of}", self.host)
     }
+
+    /// Pushes the operator's image of this build under `tag`.
+    pub async fn push_operator(&self, tag: &str) -> Result<()> {
+        let archive = image()?.join("image.tar");
+        push_archive(&self.registry, &archive, &format!("{OPERATOR}:{tag}")).await
+    }
+
+    /// Values of the chart by which that is pulled, and objects may name registries without TLS.
+    #[must_use]
+    pub fn values(&self, tag: &str) -> Value {
+        json!({
+            "image": {"registry": self.host, "repository": OPERATOR, "tag": tag},
+            "insecureAllowHTTP": true,
+        })
+    }
+}
+
+/// The platform of this machine, and so of its node.
+#[must_use]
+pub fn platform() -> String {
+    let architecture = match ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
+}
+
+/// An image that runs on it: of the program `guest`, which tells what it can do.
+pub fn guest() -> Result<Image> {
+    Image::program(&platform(), &fs::read(tool("guest")?).context("failed to read guest")?)
 }
 
 /// Whether this machine can have a node. Where it cannot, all that is missing is said, so that nobody takes `test` for one that ran: past

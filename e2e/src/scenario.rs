@@ -172,7 +172,7 @@ async fn on_stage(
     clippy::print_stderr,
     reason = "the test harness captures it, and shows it of the tests that fail"
 )]
-fn show(registry: &Registry) {
+pub fn show(registry: &Registry) {
     eprintln!("--- requests to {}", registry.host());
     for seen in registry.proxy.seen() {
         eprintln!("{} {} {} {}", seen.method, seen.path, seen.query, seen.status);

@@ -20,12 +20,18 @@ impl Spec {
     /// An object that publishes to `target` (repository:tag) in `registry`.
     #[must_use]
     pub fn new(registry: &Registry, name: &str, target: &str) -> Self {
+        Self::at(registry.host(), name, target)
+    }
+
+    /// The same in the registry that the operator reaches as `host`, without TLS.
+    #[must_use]
+    pub fn at(host: &str, name: &str, target: &str) -> Self {
         let spec = json!({
-            "target": {"image": registry.reference(target)},
+            "target": {"image": format!("{host}/{target}")},
             "sources": [],
-            "registries": [{"host": registry.host(), "plainHTTP": true}],
+            "registries": [{"host": host, "plainHTTP": true}],
         });
-        Self { name: name.into(), spec, host: registry.host().into() }
+        Self { name: name.into(), spec, host: host.into() }
     }
 
     /// Adds a source that names `image` (repository:tag in the same registry).

@@ -32,7 +32,7 @@ use self::{
     gauges::{count_push, gauges},
     pipeline::Ended,
     report::{Reporter, Written},
-    session::{Known, Sessions},
+    session::{Known, Pushes, Sessions},
     spread::Spread,
     workers::{Worker, Workers},
 };
@@ -237,9 +237,14 @@ async fn reconcile_object<R: Registry>(
     if run.put_back {
         context.sessions.count_correction(object, about.now);
     }
+    count_push(&run, &context.metrics);
+    let pushes = context.sessions.count_pushes(
+        object,
+        Pushes { repository: about.repository.clone(), index: run.pushed, tag: run.wrote_tag },
+    );
+    let run = Run { pushed: pushes.index, wrote_tag: pushes.tag, ..run };
     let previous = known.status.clone();
     let next = reconcile::status::next(&previous, &about, &run);
-    count_push(&run, &context.metrics);
     if let Some(followed) = &run.referrers {
         context.sessions.set_looks(object, followed.looks.clone());
     }

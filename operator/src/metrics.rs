@@ -435,7 +435,7 @@ mod tests {
         }
         metrics.requested("r.example.com", "HEAD", None, Duration::ZERO);
         let text = metrics.render(Format::OpenMetrics);
-        let series = text.lines().filter(|line| line.contains("requests_total{")).count();
+        let series = text.lines().filter(|line| line.contains("registry_requests_total{")).count();
         assert!(series < 80, "{series} series of one registry and method");
         for code in ["0", "200", "429", "503", "5xx", "9xx"] {
             assert!(text.contains(&format!(r#"code="{code}"}}"#)), "{text}");

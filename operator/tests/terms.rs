@@ -569,9 +569,16 @@ async fn nothing_is_lost_where_the_watch_has_expired() {
 async fn who_cannot_report_runs_ever_more_rarely() {
     let (api, store) = (Api::new(), Store::new());
     apply(&api, &store, "app");
-    api.refuse("/status", StatusCode::INTERNAL_SERVER_ERROR);
     let process = Process::start(&api, &store);
     let reign = process.lead();
+    until_ready(&api, "app").await;
+    api.forget();
+    store.forget();
+    api.refuse("/status", StatusCode::INTERNAL_SERVER_ERROR);
+    let mut edited = object("app");
+    edited["spec"]["annotations"] = json!({"n": "2"});
+    edited["metadata"]["generation"] = json!(2);
+    api.apply(edited);
     let told = |api: &Api| api.patches().len();
     api.until_later("a status", move |api| told(api) > 0).await;
     let mut dates = Vec::new();

@@ -1,8 +1,6 @@
 //! The life of a release on a real API server: what users have made outlives it.
 
-use std::{fs, path::Path, process::Command};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -10,12 +8,11 @@ use kube::{
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
+    charts::next_version,
     cluster::Cluster,
-    helm::{Helm, Release, chart},
+    helm::{Helm, Release},
 };
 use serde_json::{Value, json};
-
-use crate::yaml;
 
 const NAME: &str = "multiarch-operator";
 const SYSTEM: &str = "multiarch-system";
@@ -70,18 +67,6 @@ pub(crate) async fn untouched(
     Ok(())
 }
 
-/// A copy of the chart whose CRD has one more field of the spec.
-fn next_version(folder: &Path) -> Result<()> {
-    let copied = Command::new("cp").arg("-R").arg(chart()).arg(folder).status()?;
-    ensure!(copied.success());
-    let file = folder.join(NAME).join("files/crds/multiarchimages.yaml");
-    let mut crd = yaml::parse(&yaml::read(&file));
-    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    schema["properties"]["spec"]["properties"]["new"] = json!({"type": "string"});
-    fs::write(file, crd.to_string())?;
-    Ok(())
-}
-
 /// Whether the API server keeps the next version's field.
 async fn knows_new(stage: &Stage) -> Result<bool> {
     let path =
@@ -127,9 +112,9 @@ async fn upgrade_rollback_uninstall_and_reinstall_keep_what_users_have() -> Resu
 
     // A CRD that has changed comes with the upgrade, and goes with the rollback.
     let folder = tempfile::tempdir()?;
-    next_version(folder.path())?;
+    let next = next_version(folder.path())?;
     used(&stage, "team-b").await?;
-    helm.apply_of(&folder.path().join(NAME), "upgrade", release(&values), &[]).await?;
+    helm.apply_of(&next, "upgrade", release(&values), &[]).await?;
     assert!(knows_new(&stage).await?);
     untouched(&stage, "team-a", &before).await?;
     let new = async |change: &str| {

@@ -1,32 +1,15 @@
 //! The chart as a part of another one.
 
-use std::{fs, path::Path, process::Command};
+use std::path::Path;
 
-use anyhow::{Result, ensure};
-use multiarch_e2e::helm::{Helm, Release, chart};
+use anyhow::Result;
+use multiarch_e2e::{
+    charts::parent,
+    helm::{Helm, Release},
+};
 use serde_json::{Value, json};
 
 use crate::yaml::{objects, of_kind};
-
-/// A chart that has this one as a dependency, which a value of it turns off.
-fn parent(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder.join("charts"))?;
-    fs::create_dir_all(folder.join("templates"))?;
-    let copied = Command::new("cp").arg("-R").arg(chart()).arg(folder.join("charts")).status()?;
-    ensure!(copied.success());
-    let metadata = json!({
-        "apiVersion": "v2", "name": "platform", "version": "1.0.0", "type": "application",
-        "dependencies": [{
-            "name": "multiarch-operator", "version": "*", "repository": "", "condition": "multiarch-operator.enabled",
-        }],
-    });
-    fs::write(folder.join("Chart.yaml"), metadata.to_string())?;
-    fs::write(
-        folder.join("values.yaml"),
-        "global:\n  imageRegistry: mirror.example.com\n  storageClass: fast\n",
-    )?;
-    Ok(())
-}
 
 async fn rendered(folder: &Path, values: &Value) -> Result<Vec<Value>> {
     let release = Release { name: "platform", namespace: "platform", values };

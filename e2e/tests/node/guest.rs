@@ -1,13 +1,12 @@
 //! Pods of one program, which is an image by itself.
 
-use std::{env::consts::ARCH, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use multiarch_e2e::{
-    bin::tool,
     cluster::Cluster,
     images::Image,
-    node::{NodeCluster, NodeRegistry},
+    node::{self, NodeCluster, NodeRegistry},
     peers::push_archive,
     registry::Setup,
 };
@@ -15,18 +14,12 @@ use serde_json::{Value, json};
 
 /// A registry with the image as `guest:1`, pushed out of an archive as builds make them; it must outlive the pods' start.
 pub(crate) async fn registry(
-    node: &NodeCluster,
+    cluster: &NodeCluster,
     folder: &Path,
     setup: &Setup<'_>,
 ) -> Result<(NodeRegistry, String)> {
-    let registry = node.registry(&folder.join("registry"), setup).await?;
-    let architecture = match ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let program = fs::read(tool("guest")?).context("failed to read guest")?;
-    let image = Image::program(&format!("linux/{architecture}"), &program)?;
+    let registry = cluster.registry(&folder.join("registry"), setup).await?;
+    let image = node::guest()?;
     let archive = folder.join("guest.tar");
     fs::write(&archive, archive_of(&image)?).context("failed to write an archive")?;
     push_archive(&registry.registry, &archive, "guest:1").await?;

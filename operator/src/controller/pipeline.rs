@@ -80,7 +80,8 @@ pub(super) async fn run<R: Registry>(
     let keychain = keychain?;
     let begun = tokio::time::Instant::now();
     let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
-    let memory = Memory::of(&known.status, object.metadata.generation, &sources);
+    let mut memory = Memory::of(&known.status, object.metadata.generation, &sources);
+    memory.has_pushed |= context.sessions.has_pushed(object, sources.target.repository());
     let all = context.asks_other_shards(object, &known.status, requested);
     let claims = context.claims(object, &known.status, sources.target.repository(), all).await?;
     let now = Timestamp::now();

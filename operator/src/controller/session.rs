@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Watched, lock};
 use crate::{
     error::Retry,
-    oci::Digest,
+    oci::{Digest, Repository},
     reconcile::{referrers::Looks, tags::Corrections},
 };
 
@@ -37,6 +37,8 @@ struct Session {
     failures: u32,
     /// Runs in a row that had no outcome.
     lost: u32,
+    /// What they pushed, and no status says yet.
+    unreported: Option<Pushes>,
     /// When its last run was over.
     ended: Option<Instant>,
     /// The Secrets of its last run.
@@ -54,6 +56,16 @@ struct Session {
     deletions: usize,
     /// Runs of all objects since this one ran.
     idle: usize,
+}
+
+/// What was pushed to a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pushes {
+    pub(super) repository: Option<Repository>,
+    /// The index.
+    pub(super) index: bool,
+    /// A tag beside it.
+    pub(super) tag: bool,
 }
 
 #[derive(Debug)]
@@ -109,6 +121,28 @@ impl Sessions {
         let session = sessions.entry(uid(object)).or_default();
         session.written = written;
         session.stale = 0;
+    }
+
+    /// A run has made `pushes`, which is to be reported; with those that it follows and that could not be.
+    pub(super) fn count_pushes(&self, object: &MultiArchImage, mut pushes: Pushes) -> Pushes {
+        let mut sessions = lock(&self.of);
+        let session = sessions.entry(uid(object)).or_default();
+        let before = session.unreported.take();
+        if let Some(before) = before.filter(|before| before.repository == pushes.repository) {
+            pushes.index |= before.index;
+            pushes.tag |= before.tag;
+        }
+        session.unreported = Some(pushes.clone());
+        pushes
+    }
+
+    /// Whether it has pushed to `repository` what could not be reported.
+    pub(super) fn has_pushed(&self, object: &MultiArchImage, repository: &Repository) -> bool {
+        let sessions = lock(&self.of);
+        let pushes = sessions.get(&uid(object)).and_then(|session| session.unreported.as_ref());
+        pushes.is_some_and(|pushes| {
+            pushes.repository.as_ref() == Some(repository) && (pushes.index || pushes.tag)
+        })
     }
 
     /// The status of the object is not what was thought, so that nothing was written. Tells how often in a row.
@@ -264,7 +298,7 @@ impl Sessions {
     /// A run of the object of `meta` had an outcome, which is reported.
     pub(super) fn end_lost(&self, meta: &ObjectMeta) {
         if let Some(session) = lock(&self.of).get_mut(meta.uid.as_deref().unwrap_or_default()) {
-            session.lost = 0;
+            (session.lost, session.unreported) = (0, None);
         }
     }
 }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::print_stdout, reason = "telling is what it is for")]
 
+mod stage;
+
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{ExitCode, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::{Instant, SystemTime},
@@ -17,9 +19,6 @@ use multiarch_e2e::{
     await_condition::{SOON, await_condition},
     bin::{tool, workspace},
     cluster::Cluster,
-    images::Image,
-    operator::Operator,
-    registry::{Registry, Storage},
     spec::Report,
 };
 use tokio::{
@@ -28,6 +27,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
+
+use self::stage::Stage;
 
 const NAMESPACE: &str = "demo";
 /// What the examples call their registry.
@@ -57,55 +58,38 @@ async fn main() -> ExitCode {
 
 async fn play(folder: &Path, kept: &AtomicBool) -> Result<()> {
     let begun = Instant::now();
-    say(
-        "Starting a Kubernetes control plane (etcd, API server, controllers) with the CRD and the operator's RBAC",
-    );
-    fs::create_dir_all(folder).context("failed to make .demo")?;
-    let cluster = Cluster::start_in(&folder.join("cluster"), &workspace().join("crds")).await?;
-    // Whoever holds the cluster's folder may clean up beside it.
-    let run = fresh(folder.join("run"))?;
-    cluster.kubectl(["create", "namespace", NAMESPACE]).await?;
-
-    let registry = Registry::start(&run, None, Storage::Memory).await?;
-    say(&format!(
-        "Starting a registry, {}, and the operator, as its own ServiceAccount",
-        registry.host()
-    ));
-    let mut operator = Operator::start(&cluster, &run, Some(NAMESPACE)).await?;
-
-    let shown = show(&cluster, &registry).await;
+    let stage = Stage::set(folder).await?;
+    let shown = show(&stage).await;
     if shown.is_err() {
-        let logs = operator.logs().unwrap_or_default();
-        let tail: Vec<_> = logs.lines().rev().take(10).collect();
-        println!("\nthe end of the operator's log:");
-        tail.iter().rev().for_each(|line| println!("  {line}"));
+        println!("\nthe end of the operator's log:\n  {}", stage.logs().await);
     }
     shown?;
     say(&format!("Done in {:.0} s", begun.elapsed().as_secs_f64()));
     if env::var_os("KEEP").is_some_and(|keep| !keep.is_empty()) {
-        keep(&cluster, &registry, &run);
+        keep(&stage);
         kept.store(true, Ordering::Relaxed);
         // Only Ctrl-C ends this.
         std::future::pending::<()>().await;
     }
     say("Taking everything down (KEEP=1 make demo leaves it running)");
-    operator.terminate(SOON).await.map(drop)
+    stage.end().await
 }
 
-async fn show(cluster: &Cluster, registry: &Registry) -> Result<()> {
+async fn show(stage: &Stage) -> Result<()> {
+    let (cluster, registry) = (&stage.cluster, &stage.registry);
     say("Two of three builds push their image: app:1.0-amd64 and app:1.0-arm64");
-    push(registry, "team/app:1.0-amd64", "linux/amd64").await?;
-    push(registry, "team/app:1.0-arm64", "linux/arm64").await?;
+    push(stage, "team/app:1.0-amd64", "linux/amd64").await?;
+    push(stage, "team/app:1.0-arm64", "linux/arm64").await?;
 
     say("Applying examples/app.yaml, which names three: the tag app:1.0 waits for the third");
     let mut watch = Watch::start(cluster)?;
-    apply(cluster, registry, "app.yaml").await?;
+    apply(stage, "app.yaml").await?;
     watch.until("2/3").await?;
 
     say(
         "The third build pushes app:1.0-armv7, and asks for a look now rather than at the next interval",
     );
-    push(registry, "team/app:1.0-armv7", "linux/arm/v7").await?;
+    push(stage, "team/app:1.0-armv7", "linux/arm/v7").await?;
     let now =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("a clock before 1970")?;
     let now = format!("multiarch.dev/requestedAt={}", now.as_secs());
@@ -115,6 +99,7 @@ async fn show(cluster: &Cluster, registry: &Registry) -> Result<()> {
         .await?;
     watch.until("3/3").await?;
     drop(watch);
+    stage.start(&format!("{}/team/app:1.0", stage.host)).await?;
 
     say("The published index, as regctl reads it from the registry");
     let reference = registry.reference("team/app:1.0");
@@ -132,9 +117,9 @@ async fn show(cluster: &Cluster, registry: &Registry) -> Result<()> {
     say(
         "A job that forgot --platform: the image under app:2.0-arm64 is for amd64. Applying examples/wrong-platform.yaml",
     );
-    push(registry, "team/app:2.0-amd64", "linux/amd64").await?;
-    push(registry, "team/app:2.0-arm64", "linux/amd64").await?;
-    apply(cluster, registry, "wrong-platform.yaml").await?;
+    push(stage, "team/app:2.0-amd64", "linux/amd64").await?;
+    push(stage, "team/app:2.0-arm64", "linux/amd64").await?;
+    apply(stage, "wrong-platform.yaml").await?;
     let images: Api<MultiArchImage> = Api::namespaced(cluster.client().await?, NAMESPACE);
     let refused = |image: &MultiArchImage| image.is_true("Stalled");
     let image = await_condition(&images, "wrong-platform", "it is refused", SOON, refused).await?;
@@ -185,26 +170,27 @@ impl Watch {
     }
 }
 
-async fn push(registry: &Registry, to: &str, platform: &str) -> Result<()> {
-    registry.push(to, &Image::oci(platform, to)?).await
+async fn push(stage: &Stage, to: &str, platform: &str) -> Result<()> {
+    stage.registry.push(to, &stage.image(platform, to)?).await
 }
 
 /// Applies an example to the registry of the demo: its name takes the place of registry.example.com, and it speaks plain HTTP.
-async fn apply(cluster: &Cluster, registry: &Registry, example: &str) -> Result<()> {
+async fn apply(stage: &Stage, example: &str) -> Result<()> {
+    let host = &stage.host;
     let file = workspace().join("examples").join(example);
     let yaml =
         fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
-    let plain_http =
-        format!("spec:\n  registries: [{{host: \"{}\", plainHTTP: true}}]\n", registry.host());
-    let yaml = yaml.replace(HOST_OF_EXAMPLES, registry.host()).replacen("spec:\n", &plain_http, 1);
+    let plain_http = format!("spec:\n  registries: [{{host: \"{host}\", plainHTTP: true}}]\n");
+    let yaml = yaml.replace(HOST_OF_EXAMPLES, host).replacen("spec:\n", &plain_http, 1);
     let local =
         tempfile::Builder::new().suffix(".yaml").tempfile().context("failed to make a file")?;
     fs::write(local.path(), yaml).context("failed to write it")?;
     let apply = ["apply", "--namespace", NAMESPACE, "--filename", &local.path().to_string_lossy()];
-    cluster.kubectl(apply).await.map(drop)
+    stage.cluster.kubectl(apply).await.map(drop)
 }
 
-fn keep(cluster: &Cluster, registry: &Registry, run: &Path) {
+fn keep(stage: &Stage) {
+    let (cluster, registry) = (&stage.cluster, &stage.registry);
     let kubectl = workspace().join(".build/bin/kubectl");
     say("It stays until Ctrl-C. In another terminal:");
     told(&format!("export KUBECONFIG={}", cluster.kubeconfig().display()));
@@ -220,15 +206,7 @@ fn keep(cluster: &Cluster, registry: &Registry, run: &Path) {
     told(&format!(
         "kubectl annotate mai app multiarch.dev/requestedAt=\"$(date +%s)\" --overwrite --namespace {NAMESPACE}"
     ));
-    told(&format!("tail -f {}", run.join("operator-1.log").display()));
-}
-
-fn fresh(folder: PathBuf) -> Result<PathBuf> {
-    if folder.exists() {
-        fs::remove_dir_all(&folder).context("failed to remove what an earlier run left")?;
-    }
-    fs::create_dir_all(&folder).context("failed to make a folder")?;
-    Ok(folder)
+    stage.commands().iter().for_each(|command| told(command));
 }
 
 async fn stopped() -> Result<()> {
