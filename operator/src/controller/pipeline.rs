@@ -85,14 +85,7 @@ pub(super) async fn run<R: Registry>(
     let all = context.asks_other_shards(object, &known.status, requested);
     let claims = context.claims(object, &known.status, sources.target.repository(), all).await?;
     let now = Timestamp::now();
-    let until = context.sessions.known_until(object);
-    let since = match context.objects.seen(object) {
-        // Who waits for the run wants to know what is now.
-        _ if requested => Since::anew(begun),
-        _ if memory.current => Since::interval(begun, interval(object), until),
-        Some(seen) => Since::edited(begun, interval(object), until, seen),
-        None => Since::anew(begun),
-    };
+    let since = context.since(object, requested, memory.current, begun);
     let (corrections, looks) =
         (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
@@ -171,6 +164,24 @@ impl<R: Registry> Context<R> {
     fn stage(&self) -> Stage {
         let metrics = Arc::clone(&self.metrics);
         Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)))
+    }
+
+    /// From when on a run of `object` that began at `begun` believes what others were answered.
+    fn since(
+        &self,
+        object: &MultiArchImage,
+        requested: bool,
+        is_current: bool,
+        begun: tokio::time::Instant,
+    ) -> Since {
+        let until = self.sessions.known_until(object);
+        match self.objects.seen(object) {
+            // Who waits for the run wants to know what is now.
+            _ if requested => Since::anew(begun),
+            _ if is_current => Since::interval(begun, interval(object), until),
+            Some(seen) => Since::edited(begun, interval(object), until, seen),
+            None => Since::anew(begun),
+        }
     }
 
     /// What `object` proves by who it is: its Secrets, and what the operator's credential providers give it.
