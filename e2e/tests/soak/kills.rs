@@ -135,7 +135,7 @@ async fn kill(
     let whole = s.registry.whole(&target).await?.context("there is no tag")?;
     ensure!(whole.images == expected, "in the end it has {:?}", whole.images);
     ensure!(whole.digest == image.digest(), "status says {}", image.digest());
-    let ended = async || Ok((s.registry.uploads()? <= uploads + left).then_some(()));
+    let ended = async || Ok((s.registry.uploads()? <= uploads + under_way).then_some(()));
     await_some("the run that ended by itself leaves no upload", SOON, ended).await?;
     Ok(Kill { at, of, found, left, under_way, seconds })
 }

@@ -246,6 +246,11 @@ fn history(steps: &[(Step, bool)]) {
     (Step::PlatformTags(true), false),
     (Step::Push(0, 0), false),
 ])]
+#[case::one_platform_tag_is_taken_and_another_refused(&[
+    (Step::Move("1.0-amd64", vec!["linux/riscv64"]), false),
+    (Step::FailWrites("1.0-arm64"), false),
+    (Step::PlatformTags(true), false),
+])]
 fn a_history_leaves_every_tag_whole_and_ours(#[case] steps: &[(Step, bool)]) {
     history(steps);
 }
