@@ -1,6 +1,6 @@
 //! pure: the status before and after a run → the Events that tell its story.
 
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::EventType;
 use multiarch_crds::{
     condition::{self, Reason, Type},
     v1alpha1::{MultiArchImageStatus, SourceState},
@@ -11,10 +11,17 @@ use crate::reconcile::status::{Outcome, Run, ready_reason};
 /// The API server refuses a longer note, in bytes.
 const NOTE: usize = 1024;
 
-/// What is told of an object, and about what.
+/// What is told of an object by an Event.
+#[derive(Debug)]
 pub struct Told {
-    /// What is told.
-    pub event: Event,
+    /// Normal, or a warning.
+    pub type_: EventType,
+    /// One of the Events of the API.
+    pub reason: &'static str,
+    /// What was being done.
+    pub action: &'static str,
+    /// In words.
+    pub note: String,
     /// What it is about, where that is one manifest: for the annotation [`DIGEST`].
     pub digest: Option<String>,
 }
@@ -122,11 +129,14 @@ impl Told {
 
 /// An Event with a note that the API server takes.
 #[must_use]
-pub fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Told {
+pub fn event(
+    type_: EventType,
+    reason: &'static str,
+    action: &'static str,
+    mut note: String,
+) -> Told {
     note.truncate(note.floor_char_boundary(NOTE));
-    let (reason, action) = (reason.into(), action.into());
-    let event = Event { type_, reason, note: Some(note), action, secondary: None };
-    Told { event, digest: None }
+    Told { type_, reason, action, note, digest: None }
 }
 
 #[cfg(test)]
@@ -182,8 +192,8 @@ mod tests {
         let drifts = if drift { vec!["it moved".to_owned()] } else { Vec::new() };
         let events =
             between(before, after, &Run { pushed, drifts, ..Run::without_answers(outcome) });
-        assert!(events.iter().all(|told| told.event.note.as_ref().unwrap().len() <= NOTE));
-        events.into_iter().map(|told| told.event.reason).collect()
+        assert!(events.iter().all(|told| told.note.len() <= NOTE));
+        events.into_iter().map(|told| told.reason.to_owned()).collect()
     }
 
     #[rstest]
@@ -245,12 +255,12 @@ mod tests {
         };
         let told: Vec<_> = between(&same, &same, &run)
             .into_iter()
-            .map(|told| (told.event.reason, told.event.note.unwrap(), told.digest))
+            .map(|told| (told.reason, told.note, told.digest))
             .collect();
         let expected = [
-            ("DriftCorrected".into(), "a names x again; b names y again".into(), None),
+            ("DriftCorrected", "a names x again; b names y again".into(), None),
             (
-                "ChildRepaired".into(),
+                "ChildRepaired",
                 format!("{image} was gone from the registry and was put back"),
                 Some(digest.to_string()),
             ),
@@ -276,10 +286,9 @@ mod tests {
         let run = Run { referrers, ..Run::without_answers(Outcome::Unchanged) };
         let same = status(Some(Reason::Succeeded), false);
         let told = between(&same, &same, &run);
-        let told: Vec<_> =
-            told.iter().map(|Told { event, .. }| (event.reason.as_str(), &event.note)).collect();
+        let told: Vec<_> = told.iter().map(|told| (told.reason, &told.note)).collect();
         let Some(end) = end else { return assert_eq!(told, []) };
-        let [("ReferrerSkipped", Some(note))] = told[..] else { panic!("{told:?}") };
+        let [("ReferrerSkipped", note)] = told[..] else { panic!("{told:?}") };
         let fits = notes[0].len().min(NOTE);
         assert!(note.len() <= NOTE && note.starts_with(&notes[0][..fits]), "{note}");
         assert_eq!(note.trim_end_matches("; 6 more").len() + end.len(), note.len());

@@ -183,7 +183,7 @@ impl Reporter {
     /// for the first one again, whatever its note says.
     pub(super) async fn publish(&self, told: Told, about: &ObjectReference) {
         let namespace = about.namespace.clone().unwrap_or_default();
-        let reason = told.event.reason.clone();
+        let reason = told.reason;
         let event = event(told, about, Timestamp::now());
         let events = Api::<Event>::namespaced(self.client.clone(), &namespace);
         if let Err(error) = events.create(&PostParams::default(), &event).await {
@@ -198,9 +198,8 @@ impl Reporter {
 
 /// `told` of the object `about`, as the API server takes it.
 fn event(told: Told, about: &ObjectReference, now: Timestamp) -> Event {
-    let Told { event, digest } = told;
     let name = about.name.as_deref().unwrap_or_default();
-    let annotations = digest.map(|digest| (events::DIGEST.to_owned(), digest));
+    let annotations = told.digest.map(|digest| (events::DIGEST.to_owned(), digest));
     Event {
         metadata: ObjectMeta {
             namespace: about.namespace.clone(),
@@ -210,15 +209,15 @@ fn event(told: Told, about: &ObjectReference, now: Timestamp) -> Event {
             ..ObjectMeta::default()
         },
         type_: Some(
-            match event.type_ {
+            match told.type_ {
                 EventType::Normal => "Normal",
                 EventType::Warning => "Warning",
             }
             .into(),
         ),
-        reason: Some(event.reason),
-        action: Some(event.action),
-        note: event.note,
+        reason: Some(told.reason.into()),
+        action: Some(told.action.into()),
+        note: Some(told.note),
         event_time: Some(MicroTime(now)),
         regarding: Some(about.clone()),
         reporting_controller: Some(MANAGER.into()),

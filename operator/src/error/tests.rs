@@ -526,8 +526,8 @@ fn messages_are_one_line() {
         let now = jiff::Timestamp::UNIX_EPOCH;
         condition::set(&mut conditions, Type::Ready, Status::False, "X", &message, 1, now);
         assert!(conditions[0].message.len() <= MAX_MESSAGE);
-        let event = crate::events::event(EventType::Warning, "X", "Y", message.clone()).event;
-        assert!(event.note.unwrap().len() <= MAX_MESSAGE);
+        let event = crate::events::event(EventType::Warning, "X", "Y", message.clone());
+        assert!(event.note.len() <= MAX_MESSAGE);
         // What matters most comes first, and is there when it is cut.
         let begin: String = message.chars().take(200).collect();
         assert!(conditions[0].message.starts_with(&begin));

@@ -297,8 +297,8 @@ impl World {
             children: requests.iter().filter(|request| shown.contains(request)).count(),
             requests,
             changed,
-            notes: told.iter().filter_map(|told| told.event.note.clone()).collect(),
-            events: told.into_iter().map(|told| told.event.reason).collect(),
+            notes: told.iter().map(|told| told.note.clone()).collect(),
+            events: told.into_iter().map(|told| told.reason.to_owned()).collect(),
             retry,
         }
     }
