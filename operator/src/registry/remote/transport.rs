@@ -142,10 +142,9 @@ impl Transport {
         self.policy.check_url(hop.url).map_err(Failure::Forbidden)?;
         let entered = self.budgets.enter(hop.asker, (hop.url, hop.tls), hop.kind).await;
         let slot = entered.map_err(|failure| self.withheld(hop.url, failure))?;
-        let client = self.clients.get(hop.tls).await;
-        let host = authority(hop.url);
-        let way = self.way(&hop, &host);
-        let client = client.map_err(|error| Failure::of(error, &self.limits, way))?;
+        let client = self.clients.get(hop.tls).await.map_err(|error| {
+            Failure::of(error, &self.limits, self.way(&hop, &authority(hop.url)))
+        })?;
         // Last: what it was before a wait, it may not be after it.
         if let Some(fence) = hop.fence {
             fence.open().await;
