@@ -81,23 +81,14 @@ impl Cluster {
     }
 
     async fn launch(crds: &Path) -> Result<Self> {
-        // What is missing is told before there is anything to remove.
-        let program = tool("cluster")?;
-        tool("kubectl")?;
-        let folder = tempfile::Builder::new().prefix("multiarch-e2e-").tempdir();
-        let folder = folder.context("failed to make a folder for the control plane")?.keep();
-        let mut command = in_scratch(&program, &folder);
+        let mut command = in_scratch()?;
         command.arg("--crds").arg(crds);
         Self::supervised(command).await
     }
 
     /// Starts one with a node, whose pods run, in a folder that is removed with it. Nothing of ours is applied: a chart does that.
     pub async fn start_node() -> Result<Self> {
-        let program = tool("cluster")?;
-        tool("kubectl")?;
-        let folder = tempfile::Builder::new().prefix("multiarch-e2e-").tempdir();
-        let folder = folder.context("failed to make a folder for the cluster")?.keep();
-        let mut command = in_scratch(&program, &folder);
+        let mut command = in_scratch()?;
         command.arg("--node");
         Self::supervised(command).await
     }
@@ -238,14 +229,19 @@ impl Drop for Cluster {
     }
 }
 
-/// `program up` in `folder`, which is removed when it ends; flags may follow. A shared cluster lies in a static, which is never dropped: who
-/// removes the folder must be a process.
-fn in_scratch(program: &Path, folder: &Path) -> Command {
+/// `cluster up` in a folder of its own, which is removed when it ends; flags may follow. A shared cluster lies in a static, which is never
+/// dropped: who removes the folder must be a process.
+fn in_scratch() -> Result<Command> {
+    // What is missing is told before there is anything to remove.
+    let program = tool("cluster")?;
+    tool("kubectl")?;
+    let folder = tempfile::Builder::new().prefix("multiarch-e2e-").tempdir();
+    let folder = folder.context("failed to make a folder for the cluster")?.keep();
     let script = r#"trap : INT TERM HUP; program=$1 folder=$2; shift 2
         "$program" up --until-stdin-closes --dir "$folder" "$@"; s=$?; rm -rf "$folder"; exit $s"#;
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(program).arg(folder);
-    command
+    Ok(command)
 }
 
 /// The chart's templates with the operator's rights, and the users'.

@@ -139,6 +139,14 @@ fn apply(api: &Api, store: &Store, name: &str) {
     api.apply(object(name));
 }
 
+/// An API server that has the object "app", whose image is pushed, and a process that watches it.
+fn with_app() -> (Api, Store, Process) {
+    let (api, store) = (Api::new(), Store::new());
+    apply(&api, &store, "app");
+    let process = Process::start(&api, &store);
+    (api, store, process)
+}
+
 fn ready(api: &Api, name: &str) -> String {
     condition(api, name, "Ready")["reason"].as_str().unwrap_or_default().to_owned()
 }
@@ -170,9 +178,7 @@ const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 
 #[tokio::test(start_paused = true)]
 async fn who_stands_by_is_ready_and_does_nothing() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let ready = process.admin.clone();
     api.until_later("a list", move |_| ready.is_ready()).await;
     apply(&api, &store, "later");
@@ -190,9 +196,7 @@ async fn who_stands_by_is_ready_and_does_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_goes_on_after_the_lease_is_lost() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     // The tag is written when the lease is lost, and the registry is slow.
     store.delay(Duration::from_secs(5), |request| request.method == "PUT");
     let reign = process.lead();
@@ -210,9 +214,7 @@ async fn nothing_goes_on_after_the_lease_is_lost() {
 /// A process that was held up, and goes on before anybody tells it that its time is over.
 #[tokio::test(start_paused = true)]
 async fn no_write_begins_after_the_deadline() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     store.delay(Duration::from_secs(5), |request| request.method == "GET");
     let reign = process.lead();
     let requests = store.clone();
@@ -235,9 +237,7 @@ async fn no_write_begins_after_the_deadline() {
 /// What the leader before has written is seen, though the watch has not brought it.
 #[tokio::test(start_paused = true)]
 async fn a_term_begins_with_what_is_true_now() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let ready = process.admin.clone();
     api.until_later("a list", move |_| ready.is_ready()).await;
     api.be_silent(true);
@@ -284,9 +284,7 @@ async fn terms_that_begin_again_and_again_let_a_list_end(
 /// Two leaders at once, for a moment: the status of the one is never written over what the other has.
 #[tokio::test(start_paused = true)]
 async fn a_status_is_written_over_no_other_one() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let (other, told) = (api.clone(), AtomicBool::new(false));
     // While the run pushes, the other leader reports.
     let reports = move |request: &multiarch_operator::registry::Request| {
@@ -313,9 +311,7 @@ async fn a_status_is_written_over_no_other_one() {
 /// The API server is away when the tag is there: it is the object's own all the same.
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_reported_is_its_own() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let other = api.clone();
     let breaks = move |request: &multiarch_operator::registry::Request| {
         if request.method == "PUT" {
@@ -352,9 +348,7 @@ async fn what_could_not_be_reported_is_its_own() {
 /// Nothing is written to the registry where the API server does not take what is intended.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_said_is_not_written() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     api.break_path("/status");
     let reign = process.lead();
     let tries = |api: &Api| api.seen().iter().filter(|seen| seen.method == "PATCH").count();
@@ -394,9 +388,7 @@ async fn a_watch_that_is_dead_is_noticed_by_what_it_did_not_tell() {
 #[case::another_condition(json!({}))]
 #[tokio::test(start_paused = true)]
 async fn what_others_may_change_takes_no_outcome_away(#[case] metadata: Value) {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let (other, told) = (api.clone(), AtomicBool::new(false));
     let changes = move |_: &_| {
         if !told.swap(true, SeqCst) {
@@ -533,9 +525,7 @@ async fn what_was_begun_ends_and_nothing_begins() {
 /// A watch that has missed too much begins anew: what came meanwhile is run, and who waited for what went has it.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_where_the_watch_has_expired() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let reign = process.lead();
     until_ready(&api, "app").await;
     let mut second = object("second");
@@ -567,9 +557,7 @@ async fn nothing_is_lost_where_the_watch_has_expired() {
 /// it can be.
 #[tokio::test(start_paused = true)]
 async fn who_cannot_report_runs_ever_more_rarely() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let reign = process.lead();
     until_ready(&api, "app").await;
     api.forget();
@@ -604,9 +592,7 @@ async fn who_cannot_report_runs_ever_more_rarely() {
 /// The data of the API server are restored from a backup: its versions are lower than those that were seen.
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_went_back_in_time_is_followed() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let reign = process.lead();
     until_ready(&api, "app").await;
     for round in 0..50 {
@@ -627,9 +613,7 @@ async fn an_api_server_that_went_back_in_time_is_followed() {
 /// minute later, and nothing is written twice.
 #[tokio::test(start_paused = true)]
 async fn what_a_run_came_to_while_the_api_server_was_away_is_told_when_it_is_back() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     store.delay(Duration::from_secs(5), |request| request.method == "PUT");
     let reign = process.lead();
     let requests = store.clone();
@@ -657,9 +641,7 @@ async fn what_a_run_came_to_while_the_api_server_was_away_is_told_when_it_is_bac
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_is_removed_and_comes_back_is_worked_on() {
-    let (api, store) = (Api::new(), Store::new());
-    apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let (api, store, process) = with_app();
     let reign = process.lead();
     until_ready(&api, "app").await;
     api.know_the_kind(false);
