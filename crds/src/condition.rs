@@ -59,6 +59,8 @@ names! {
         PlatformsComplete,
         /// Every source answered. Always shown.
         SourcesResolved,
+        /// The published index has the platform of each node. Shown where the operator looks at nodes.
+        NodesCovered,
         /// At work, waiting or retrying. Shown only while True, never with Stalled.
         Reconciling,
         /// Waiting will not help, a person must act. Shown only while True.

@@ -90,6 +90,7 @@ fn every_field_is_explained_on_one_line() {
             ".status.platforms[].attestations[]",
             ".status.tags[]",
             ".status.coverage.missing[]",
+            ".status.coverage.nodesMissing[]",
         ];
         let text = schema["description"].as_str().unwrap_or_default();
         !inherited.contains(&path) && (text.is_empty() || text.replace("\n\n", "").contains('\n'))
@@ -187,6 +188,7 @@ fn lists_merge_as_jobs_and_people_need_it() {
         ".spec.target.additionalTags: set",
         ".status.conditions: map by \"type\"",
         ".status.coverage.missing: atomic",
+        ".status.coverage.nodesMissing: atomic",
         ".status.pendingTags: atomic",
         ".status.platforms: atomic",
         ".status.platforms[].attestations: atomic",

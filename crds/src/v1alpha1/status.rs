@@ -66,7 +66,7 @@ pub struct MultiArchImageStatus {
     pub sources: Vec<SourceStatus>,
     /// Ready: the spec is served, and the tag was read back. Published: status.reference is whole in the registry; gate
     /// deployments on it. PlatformsComplete: the published index has every required platform. SourcesResolved: every source
-    /// answered. Only while True: Reconciling (at work, waiting or retrying) and Stalled (waiting will not help, a person must act;
+    /// answered. NodesCovered, where the operator looks at nodes: the published index has the platform of each node. Only while True: Reconciling (at work, waiting or retrying) and Stalled (waiting will not help, a person must act;
     /// it is still tried each interval). The message of Ready says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -131,6 +131,12 @@ pub struct Coverage {
     #[schemars(length(max = 64 + 64 * 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub missing: Vec<String>,
+    /// The platforms of the cluster's nodes that the published index does not have, as the operator sees them with
+    /// --node-platforms: `[linux/arm64]`, `[windows(10.0.20348)/amd64]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub nodes_missing: Vec<String>,
     /// covered and required for the eye: `2/3`.
     pub summary: String,
 }

@@ -70,6 +70,7 @@ impl Required {
             covered: count(covered),
             published: count(published),
             missing,
+            nodes_missing: Vec::new(),
             summary: format!("{covered}/{required}"),
         }
     }

@@ -137,6 +137,7 @@ fn published_and_complete() {
         covered: 1,
         published: 1,
         missing: Vec::new(),
+        nodes_missing: vec![],
         summary: "1/1".into(),
     };
     assert_eq!(status.coverage, Some(expected));
