@@ -48,6 +48,9 @@
 - {{ printf "--credential-provider-allow=%s" (join "," .) | quote }}
 {{- end }}
 {{- end }}
+{{- if include "multiarch-operator.coverageMaps" $root }}
+- --coverage-maps
+{{- end }}
 - {{ printf "--admin-listen=%s:%d" $values.admin.address (int $values.admin.port) | quote }}
 - {{ printf "--log-level=%s" $values.logLevel | quote }}
 - --log-format={{ $values.logFormat }}
