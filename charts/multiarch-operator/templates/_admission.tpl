@@ -62,18 +62,21 @@ resourceRules:
   expression: >-
     ([dyn(object)] + (oldObject == null ? [] : [dyn(oldObject)])).map(o,
       object.kind == 'Pod' ? o.spec : object.kind == 'CronJob' ? o.spec.jobTemplate.spec.template.spec : o.spec.template.spec)
+# Name of the container or volume, image.
 - name: written
   expression: >-
     variables.specs.map(s,
-      s.containers.map(c, string(c.?image.orValue('')))
-      + s.?initContainers.orValue([]).map(c, string(c.?image.orValue('')))
-      + s.?ephemeralContainers.orValue([]).map(c, string(c.?image.orValue('')))
-      + s.?volumes.orValue([]).map(v, string(v.?image.?reference.orValue(''))))
+      s.containers.map(c, [string(c.name), string(c.?image.orValue(''))])
+      + s.?initContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
+      + s.?ephemeralContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
+      + s.?volumes.orValue([]).map(v, ['volume ' + v.name, string(v.?image.?reference.orValue(''))]))
+# Each once: of the first that has it.
 - name: images
   expression: >-
     has(dyn(object).metadata.deletionTimestamp)
       || (object.kind == 'Pod' && 'kubernetes.io/config.mirror' in dyn(object).metadata.?annotations.orValue({}))
-    ? [] : variables.written[0].filter(i, i != '' && !(size(variables.written) == 2 && i in variables.written[1]))
+    ? [] : variables.written[0].filter(i, i[1] != '' && variables.written[0].filter(o, o[1] == i[1])[0][0] == i[0]
+      && !(size(variables.written) == 2 && variables.written[1].exists(o, o[1] == i[1]))).map(i, i[1])
 # As written, name and tag, digest.
 - name: named
   expression: >-
