@@ -308,6 +308,9 @@ fn of_api_server(cluster: &Cluster, folder: &Path) -> Result<Value> {
     let server = of["server"].as_str().context("the kubeconfig names no server")?;
     Ok(json!({
         "job_name": "apiserver",
+        // It has some megabytes.
+        "scrape_interval": "2s",
+        "scrape_timeout": "2s",
         "scheme": "https",
         "tls_config": {
             "ca_file": kept(&of["certificate-authority-data"], "ca.crt")?,

@@ -16,8 +16,8 @@ pub(crate) struct Case {
     pub(crate) says: Vec<&'static str>,
 }
 
-/// Published, for both architectures.
-pub(crate) const FINE: &str = "registry.example.com/team/published:1";
+/// Published, for all that the cases select.
+pub(crate) const FINE: &str = "registry.example.com/team/fine:1";
 
 pub(crate) fn entries() -> Entries {
     let published = Entry::published;
@@ -36,6 +36,13 @@ pub(crate) fn entries() -> Entries {
         ("incomplete:1", incomplete),
         (&format!("incomplete@{NOW}"), incomplete),
         ("published:1", published("team-a/published")),
+        (
+            "fine:1",
+            Entry {
+                platforms: "linux/amd64,linux/arm64,windows/amd64",
+                ..published("team-a/fine")
+            },
+        ),
         // A registry that is down, or a spec that is edited, changes Ready and nothing of what is published.
         ("down:1", published("team-a/down")),
         ("edited:1", published("team-a/edited")),

@@ -35,17 +35,26 @@ async fn whoever_may_not_read_config_maps_may_not_install_them() -> Result<()> {
     let apply = async || {
         stage.cluster.kubectl(["apply", "--server-side", &user, "--filename", &file]).await
     };
-    stage.cluster.apply_text(&role(&name, &[])).await?;
-    // Roles reach the authorizer by a watch.
-    let told = async || {
-        let said = apply().await.map_or_else(|error| error.to_string(), |_| String::new());
-        assert!(!said.is_empty(), "it was installed");
-        Ok(said.contains("must have \"get\" permission").then_some(said))
-    };
-    let said = await_some("it is told what is missing", SOON, told).await?;
-    assert!(said.contains("ConfigMap"), "{said}");
-    let read = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]});
-    stage.cluster.apply_text(&role(&name, &[read])).await?;
+    // Each by itself, in the order in which they are asked for.
+    let read =
+        |verbs: &[&str]| json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs});
+    for (given, words) in [
+        (vec![], "must have \"get\" permission on all objects of the referenced paramKind"),
+        (
+            vec![read(&["get"])],
+            "does not have \"list\" permission on the object referenced by paramRef",
+        ),
+    ] {
+        stage.cluster.apply_text(&role(&name, &given)).await?;
+        // Roles reach the authorizer by a watch.
+        let told = async || {
+            let said = apply().await.map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(!said.is_empty(), "it was installed");
+            Ok(said.contains(words).then_some(()))
+        };
+        await_some(words, SOON, told).await?;
+    }
+    stage.cluster.apply_text(&role(&name, &[read(&["get", "list"])])).await?;
     let installed = async || Ok(apply().await.ok().map(drop));
     await_some("it is installed", SOON, installed).await?;
     stage.cluster.kubectl(["delete", "clusterrole,clusterrolebinding", &name]).await?;
