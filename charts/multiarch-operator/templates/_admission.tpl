@@ -1,9 +1,5 @@
 {{/* What the policies of admission share. Nothing in their CEL is made of values. */}}
 
-{{- define "multiarch-operator.coverageMaps" -}}
-{{ if or .Values.admission.enabled .Values.coverageMaps.enabled }}true{{ end }}
-{{- end }}
-
 {{/* A policy or a binding is of the cluster, as a ClusterRole is: a dict with `root`, `policy` and, of a binding, `of`. */}}
 {{- define "multiarch.admissionName" -}}
 {{ include "multiarch.fullname" .root }}-{{ .policy }}{{ with .of }}-{{ . }}{{ end }}.multiarch.dev

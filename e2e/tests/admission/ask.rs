@@ -83,7 +83,8 @@ impl Ask {
         let message = body["message"].as_str().unwrap_or_default();
         match head.status {
             status if status.is_success() => Ok((warned(&head.headers), body)),
-            StatusCode::FORBIDDEN if message.contains(POLICY) => {
+            // The second is what fails.
+            StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY if message.contains(POLICY) => {
                 Ok((Verdict::Refused(message.to_owned()), Value::Null))
             }
             status => bail!("{}: {status}: {message}", asked()),
