@@ -42,8 +42,7 @@ const EVERYWHERE: [Rule; 5] = [
     ("", "serviceaccounts", "", &["get"], "serviceAccountName does not work"),
     ("", "namespaces", "", &["get"], "a namespace that is deleted waits for registries"),
 ];
-const EVENTS: Rule =
-    ("events.k8s.io", "events", "", &["create"], "no Events tell what happens");
+const EVENTS: Rule = ("events.k8s.io", "events", "", &["create"], "no Events tell what happens");
 const SECRETS: Rule = ("", "secrets", "", &["get"], "objects have no credentials");
 const LEASE: [Rule; 2] = [
     ("coordination.k8s.io", "leases", "", &["create"], "no replica works"),
