@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -41,7 +41,11 @@ unit: doctor ## Test what needs no cluster
 
 e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
 	@UNITS="build --workspace --bins" hack/image.sh --dev
-	$(CARGO) test $(LOCKED) --package multiarch-e2e --test promises --test node -- --test-threads $(E2E_THREADS) $(T)
+	$(CARGO) test $(LOCKED) --workspace --test promises --test node -- --test-threads $(E2E_THREADS) $(T)
+
+node: doctor tools ## Test only what wants a node: the chart's Pods on a real kubelet (as root; MULTIARCH_E2E_NODE=required where one must be)
+	@UNITS="build --workspace --bins" hack/image.sh --dev
+	$(CARGO) test $(LOCKED) --workspace --test node -- --test-threads $(E2E_THREADS) $(T)
 
 fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=manifest SECONDS=600; needs nightly Rust and cargo-fuzz)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make fuzz T=TARGET [SECONDS=600], where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
@@ -54,17 +58,17 @@ corpus: doctor ## Keep the fewest files that reach what a fuzz target's corpus a
 
 soak: doctor tools ## Break things for as long as it takes to be sure (half an hour or so), and print what was measured (T=kills:: or T=model:: for some of it)
 	$(CARGO) build $(LOCKED) --workspace --bins
-	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --package multiarch-operator --test reconcile -- --nocapture $(or $(T),model:: laws)
-	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --package multiarch-e2e --test soak -- --nocapture --test-threads 2 $(T)
+	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test reconcile -- --nocapture $(or $(T),model:: laws)
+	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test soak -- --nocapture --test-threads 2 $(T)
 
 large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)
 	MULTIARCH_OPERATOR="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/multiarch-operator" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \
-		$(CARGO) test $(LOCKED) --quiet --package multiarch-e2e --test promises -- --nocapture copy_large
+		$(CARGO) test $(LOCKED) --quiet --workspace --test promises -- --nocapture copy_large
 
 conformance: doctor ## Try all that is asked of a registry on a real one (REGISTRY=host/prefix, see CONTRIBUTING.md)
 	@[ -n "$(REGISTRY)" ] || { echo "usage: make conformance REGISTRY=host/prefix [DOCKER_CONFIG=folder] [PLAIN_HTTP=1] [TOKEN_REALM=HOST=URL]" >&2; exit 2; }
 	@MULTIARCH_CONFORMANCE_REGISTRY="$(REGISTRY)" DOCKER_CONFIG="$(DOCKER_CONFIG)" PLAIN_HTTP="$(PLAIN_HTTP)" TOKEN_REALM="$(TOKEN_REALM)" \
-		RUST_BACKTRACE=0 $(CARGO) test $(LOCKED) --quiet --package multiarch-operator --test conformance
+		RUST_BACKTRACE=0 $(CARGO) test $(LOCKED) --quiet --workspace --test conformance
 
 lint: doctor ## Formatting, clippy, and what else is installed: gofmt, shellcheck, actionlint, cargo-deny
 	@hack/lint.sh
@@ -76,7 +80,7 @@ fmt: ## Format Rust and Go
 helm3: doctor tools ## Test the chart with Helm 3 instead of 4
 	@hack/build-tools.sh helm3
 	$(CARGO) build $(LOCKED) --workspace --bins
-	MULTIARCH_HELM=helm3 $(CARGO) test $(LOCKED) --package multiarch-e2e --test chart -- --test-threads $(E2E_THREADS)
+	MULTIARCH_HELM=helm3 $(CARGO) test $(LOCKED) --workspace --test chart -- --test-threads $(E2E_THREADS)
 
 crds: ## Write the CRDs anew from their types, here and in the chart
 	$(CARGO) run $(LOCKED) --quiet --package multiarch-crds --bin crdgen

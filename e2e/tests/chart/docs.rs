@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::yaml;
 
 const HEAD: &str =
-    "<!-- Made of values.yaml: UPDATE=1 cargo test -p multiarch-e2e --test chart docs:: -->\n";
+    "<!-- Made of values.yaml: UPDATE=1 cargo test --workspace --test chart docs:: -->\n";
 
 /// Holds the file `path` to `made` after its head, or writes it (`UPDATE=1`).
 pub(crate) fn hold(path: &std::path::Path, head: &str, made: &str) {

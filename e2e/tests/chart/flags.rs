@@ -13,7 +13,8 @@ use crate::{
     yaml::{args, of_kind, render, values},
 };
 
-const HEAD: &str = "<!-- Made of the operator's flags: UPDATE=1 cargo test -p multiarch-e2e --test chart flags:: -->\n";
+const HEAD: &str =
+    "<!-- Made of the operator's flags: UPDATE=1 cargo test --workspace --test chart flags:: -->\n";
 
 /// Each flag, and the value that sets it.
 const FLAGS: [(&str, &str); 23] = [

@@ -13,6 +13,7 @@ mod render;
 mod schemas;
 mod subchart;
 mod used;
+mod version;
 
 mod check;
 mod install;

@@ -24,7 +24,7 @@ const ALLOWED: [Right; 11] = [
     ("multiarch.dev", "multiarchimages", "status", &["patch"]),
     ("", "secrets", "", &["get"]),
     ("", "serviceaccounts", "", &["get"]),
-    ("events.k8s.io", "events", "", &["create", "patch"]),
+    ("events.k8s.io", "events", "", &["create"]),
     ("", "namespaces", "", &["get"]),
     ("coordination.k8s.io", "leases", "", &[]),
     ("", "configmaps", "", &[]),

@@ -29,7 +29,7 @@ const EVERYWHERE: [Right; 5] = [
     ("multiarch.dev", "multiarchimages", "status", &["patch"]),
     ("", "serviceaccounts", "", &["get"]),
     ("", "namespaces", "", &["get"]),
-    ("events.k8s.io", "events", "", &["create", "patch"]),
+    ("events.k8s.io", "events", "", &["create"]),
 ];
 /// What it needs where an object names a Secret.
 const SECRETS: Right = ("", "secrets", "", &["get"]);

@@ -1,6 +1,6 @@
 //! Which tags other objects keep, those of other shards included, and who waits for one of them.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use kube::{
     Api, ResourceExt,
@@ -33,22 +33,22 @@ impl<R: Registry> Context<R> {
         asks: bool,
     ) -> Result<Claims, ControllerError> {
         let ours = of_repository(&self.objects.store, repository);
-        let ours: Vec<_> = ours
-            .iter()
-            .filter_map(|other| other.0.as_ref().ok())
-            .map(|other| (other, self.sessions.known(other).status))
-            .collect();
-        let watched: HashSet<_> = ours.iter().map(|(object, _)| object.uid()).collect();
+        let ours = ours.iter().filter_map(|other| other.0.as_ref().ok());
+        let ours: Vec<_> = ours.map(|other| (other, self.sessions.status(other))).collect();
         let theirs =
             if asks { self.of_other_shards(object, repository).await? } else { Vec::new() };
-        let theirs: Vec<_> = theirs
-            .iter()
-            .filter_map(|other| other.0.as_ref().ok())
-            .filter(|other| !watched.contains(&other.uid()))
-            .map(|other| (other, other.status.clone().unwrap_or_default()))
-            .collect();
-        let others = ours.iter().chain(&theirs);
-        let others = others.map(|(object, status)| Claimant { object, status });
+        let theirs: Vec<_> = theirs.iter().filter_map(|other| other.0.as_ref().ok()).collect();
+        // Of those that are watched, their status is known better.
+        let watched: HashSet<_> = if theirs.is_empty() {
+            HashSet::new()
+        } else {
+            ours.iter().map(|(object, _)| object.uid()).collect()
+        };
+        let theirs = theirs.into_iter().filter(|other| !watched.contains(&other.uid()));
+        let theirs =
+            theirs.map(|other| (other, Cow::Owned(other.status.clone().unwrap_or_default())));
+        let others: Vec<_> = ours.into_iter().chain(theirs).collect();
+        let others = others.iter().map(|(object, status)| Claimant { object, status });
         Ok(Claims::against(Claimant { object, status }, repository, others))
     }
 
@@ -115,17 +115,19 @@ pub(super) fn repository(target: &str) -> Option<Repository> {
 }
 
 /// The objects that publish to `repository`.
-fn of_repository(
-    objects: &Store<Watched>,
-    repository: &Repository,
-) -> Vec<std::sync::Arc<Watched>> {
-    // Most are of another one, which is seen without parsing them.
-    let last = repository.path().rsplit('/').next().unwrap_or_default();
+fn of_repository(objects: &Store<Watched>, repository: &Repository) -> Vec<Arc<Watched>> {
+    let name = repository.to_string();
     let is_there = |object: &Watched| {
         let Ok(object) = &object.0 else { return false };
-        let target = &object.spec.target.image;
-        target.contains(last)
-            && target.parse::<Reference>().is_ok_and(|target| target.repository() == repository)
+        is_in(&object.spec.target.image, &name, repository)
     };
     objects.state().into_iter().filter(|object| is_there(object)).collect()
+}
+
+/// Whether `target` is a tag of `repository`, which is called `name`. Nearly all are spelled as that is, and need not be parsed.
+fn is_in(target: &str, name: &str, repository: &Repository) -> bool {
+    let last = repository.path().rsplit('/').next().unwrap_or_default();
+    target.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
+        || target.contains(last)
+            && target.parse::<Reference>().is_ok_and(|target| target.repository() == repository)
 }

@@ -1,6 +1,6 @@
 //! What the process knows of an object beside what the watch shows: failures in a row, and a status that it wrote and the watch has not brought back yet.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -91,21 +91,38 @@ impl Default for Sessions {
 impl Sessions {
     /// The latest status: of the object as it was watched, or as it was written here since.
     pub(super) fn known(&self, object: &MultiArchImage) -> Known {
+        self.written(object).unwrap_or_else(|| {
+            let status = object.status.clone().unwrap_or_default();
+            Known { status, version: object.metadata.resource_version.clone() }
+        })
+    }
+
+    /// The same status alone, which is copied only where the watch has not brought it yet.
+    pub(super) fn status<'a>(&self, object: &'a MultiArchImage) -> Cow<'a, MultiArchImageStatus> {
+        match (self.written(object), &object.status) {
+            (Some(known), _) => Cow::Owned(known.status),
+            (None, Some(status)) => Cow::Borrowed(status),
+            (None, None) => Cow::default(),
+        }
+    }
+
+    /// What was written to `object` and is not in it yet.
+    fn written(&self, object: &MultiArchImage) -> Option<Known> {
         let watched = version(object.metadata.resource_version.as_deref());
         let mut sessions = lock(&self.of);
-        if let Some(session) = sessions.get_mut(&uid(object)) {
-            match (&session.written, watched) {
-                (Some(written), Some(watched))
-                    if written.version > watched && written.at.elapsed() < CATCHES_UP =>
-                {
-                    let version = Some(written.version.to_string());
-                    return Known { status: written.status.clone(), version };
-                }
-                _ => session.written = None,
+        let session = sessions.get_mut(&uid(object))?;
+        match (&session.written, watched) {
+            (Some(written), Some(watched))
+                if written.version > watched && written.at.elapsed() < CATCHES_UP =>
+            {
+                let version = Some(written.version.to_string());
+                Some(Known { status: written.status.clone(), version })
+            }
+            _ => {
+                session.written = None;
+                None
             }
         }
-        let status = object.status.clone().unwrap_or_default();
-        Known { status, version: object.metadata.resource_version.clone() }
     }
 
     /// `status` was written to the object, which is at `version` since.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 
-use crate::oci::{Reference, Repository};
+use crate::oci::Repository;
 
 /// The tags of one repository that objects other than the one at hand have written, and keep.
 ///
@@ -42,13 +42,14 @@ impl Claims {
         repository: &Repository,
         others: impl IntoIterator<Item = Claimant<'a>>,
     ) -> Self {
-        let ours = own.written(repository);
+        let name = repository.to_string();
+        let ours = own.written(&name);
         let mut claims = HashMap::new();
         for other in others {
             if other.object.metadata.uid == own.object.metadata.uid {
                 continue;
             }
-            for tag in other.written(repository) {
+            for tag in other.written(&name) {
                 if ours.contains(tag) && own.seniority() < other.seniority() {
                     continue;
                 }
@@ -83,11 +84,11 @@ impl std::fmt::Display for Owner {
 }
 
 impl<'a> Claimant<'a> {
-    /// The tags of `repository` that it has written.
-    fn written(&self, repository: &Repository) -> &'a [String] {
-        let reference = self.status.reference.as_deref().and_then(|r| r.parse::<Reference>().ok());
-        let here = reference.is_some_and(|reference| reference.repository() == repository);
-        let pushed = self.status.pushed_to.as_deref() == Some(&repository.to_string());
+    /// The tags that it has written of the repository called `name`. What is in a status is spelled as that is.
+    fn written(&self, name: &str) -> &'a [String] {
+        let pushed = self.status.pushed_to.as_deref() == Some(name);
+        let published = self.status.reference.as_deref().and_then(|r| r.strip_prefix(name));
+        let here = published.is_some_and(|rest| rest.starts_with([':', '@']));
         if here && pushed { &self.status.tags } else { &[] }
     }
 
@@ -111,7 +112,7 @@ mod tests {
     use multiarch_crds::v1alpha1::MultiArchImageSpec;
 
     use super::*;
-    use crate::oci::Digest;
+    use crate::oci::{Digest, Reference};
 
     /// An object of `namespace`, created at `created`, that has written `tags`.
     fn object(
