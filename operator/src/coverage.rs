@@ -2,14 +2,25 @@
 //!
 //! ```text
 //!  MultiArchImages ─facts→ Facts ─┐
-//!                                 ├─entries→ Entries ─ranges→ Layout ─changes→ the next write → ConfigMap
-//!  ConfigMaps ──────────→ Entries ┘   pure            pure             pure     kube
+//!                                 ├─entries→ Entries ─ranges, maps→ Map ─changes→ the next write → ConfigMap
+//!  ConfigMaps ─maps→ Entries ─────┘   pure                pure              pure     kube
 //! ```
 //!
-//! What an earlier writer left is read from the maps themselves: they are the only memory.
+//! What an earlier writer has left is read from the maps themselves: they are the only memory.
 
+pub mod changes;
+pub mod entries;
+pub mod facts;
 pub mod key;
+pub mod maps;
+pub mod ranges;
 pub mod value;
 
+#[cfg(test)]
+mod laws;
+
+pub use entries::Entries;
+pub use facts::Facts;
 pub use key::Key;
+pub use maps::Map;
 pub use value::{Object, Value};

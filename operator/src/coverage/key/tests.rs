@@ -23,7 +23,8 @@ fn of_tags(#[case] reference: &str, #[case] expected: &str) {
     let within = key.within("team-a");
     assert_eq!(within.to_string(), format!("{expected}_nteam-a"));
     assert_eq!(within.to_string().parse(), Ok(within.clone()));
-    assert_eq!((within.base(), within.everywhere()), (key.base(), key));
+    assert_eq!(within.everywhere(), key);
+    assert_eq!((within.base(), within.namespace()), (key.base(), Some("team-a")));
 }
 
 #[test]
