@@ -13,8 +13,11 @@ pub mod entries;
 pub mod facts;
 pub mod key;
 pub mod maps;
+pub mod plan;
 pub mod ranges;
+pub mod seen;
 pub mod value;
+pub mod writer;
 
 #[cfg(test)]
 mod laws;
@@ -24,3 +27,4 @@ pub use facts::Facts;
 pub use key::Key;
 pub use maps::Map;
 pub use value::{Object, Value};
+pub use writer::{LEASE, Options, Writer};

@@ -120,7 +120,7 @@ fn the_tag_of_an_image_says_what_that_image_is() {
         shown[3],
         "r.example_sapp_c2-armv7 1|<linux/arm/v7>|yes|yes|linux/arm||team-a/app|||"
     );
-    let guessed = |object| {
+    let guessed = |object: &MultiArchImage| {
         let claims = Facts::of(object).claims.unwrap().into_iter();
         claims.filter(|claim| claim.guessed).map(|claim| claim.key.reference()).collect::<Vec<_>>()
     };
