@@ -84,7 +84,9 @@ impl Ask {
         match head.status {
             status if status.is_success() => Ok((warned(&head.headers), body)),
             // The second is what fails.
-            StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY if message.contains(POLICY) => {
+            StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY
+                if message.contains(POLICY) =>
+            {
                 Ok((Verdict::Refused(message.to_owned()), Value::Null))
             }
             status => bail!("{}: {status}: {message}", asked()),

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use multiarch_operator::oci::Reference;
+use multiarch_operator::{
+    coverage::{Key, Value},
+    oci::Reference,
+};
 
 /// The digest that is served now, one that was, and one that never was.
 pub(crate) const NOW: &str =
@@ -57,7 +60,7 @@ impl<'a> Entry<'a> {
 
     pub(crate) fn value(&self) -> String {
         let word = |yes: bool| if yes { "yes" } else { "no" };
-        [
+        let text = [
             "1",
             self.digest,
             word(self.published),
@@ -69,18 +72,25 @@ impl<'a> Entry<'a> {
             "",
             self.until,
         ]
-        .join("|")
+        .join("|");
+        // The operator reads it as it is meant, and writes no other.
+        assert_eq!(text.parse::<Value>().unwrap().to_string(), text);
+        text
     }
 }
 
-/// The key of `reference`, in whatever spelling, for the whole cluster.
+/// The operator's key of `reference`, in whatever spelling, for the whole cluster.
 pub(crate) fn key(reference: &str) -> String {
-    let canonical = reference.parse::<Reference>().unwrap().to_string();
-    let pairs = [("_", "__"), ("/", "_s"), (":", "_c"), ("@", "_a"), ("[", "_l"), ("]", "_r")];
-    pairs.iter().fold(canonical, |key, (plain, pair)| key.replace(plain, pair))
+    let reference: Reference = reference.parse().unwrap();
+    let repository = reference.repository();
+    let key = match (reference.tag(), reference.digest()) {
+        (Some(tag), _) => Key::of_tag(repository, tag),
+        (None, digest) => Key::of_digest(repository, digest.unwrap()),
+    };
+    key.to_string()
 }
 
 /// The same for one namespace alone.
 pub(crate) fn key_within(reference: &str, namespace: &str) -> String {
-    format!("{}_n{namespace}", key(reference))
+    key(reference).parse::<Key>().unwrap().within(namespace).to_string()
 }

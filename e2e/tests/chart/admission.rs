@@ -20,7 +20,9 @@ fn names(objects: &[Value]) -> BTreeSet<&str> {
 /// All that is CEL, or shown.
 fn expressions(objects: &[Value]) -> Vec<(Value, Value)> {
     let policies = of_kind(objects, KINDS[0]).into_iter();
-    policies.map(|of| (of["spec"]["variables"].clone(), of["spec"]["validations"].clone())).collect()
+    policies
+        .map(|of| (of["spec"]["variables"].clone(), of["spec"]["validations"].clone()))
+        .collect()
 }
 
 #[tokio::test]
@@ -102,7 +104,8 @@ async fn own_namespaces_are_left_out() {
     for policy in of_kind(&rendered, KINDS[0]) {
         let constraints = &policy["spec"]["matchConstraints"];
         let never = &constraints["namespaceSelector"]["matchExpressions"][0];
-        let expected = json!({"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": own});
+        let expected =
+            json!({"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": own});
         assert_eq!(*never, expected);
         // Off is off: workloads are nowhere.
         let rules = constraints["resourceRules"].as_array().unwrap();
