@@ -32,6 +32,7 @@ const MAP: usize = 256 * 1024;
 #[tokio::main]
 async fn main() -> Result<()> {
     let cluster = Arc::new(Cluster::start_with(&[]).await?);
+    stage::keep_watching(&cluster).await?;
     tell("a Pod of two images (dry run)          p50 ms   p95 ms");
     let none = Stage::on(Arc::clone(&cluster)).await?;
     measure(&none, "no policy").await?;

@@ -19,7 +19,8 @@ async fn own_namespaces_are_never_looked_at_and_no_map_refuses_nothing() -> Resu
     const IMAGE: &str = "registry.example.com/closed/own:1";
     let stage = Stage::new().await?;
     let entries = [(key(IMAGE), Entry::awaited("team-a/own", "").value())].into();
-    stage.map("0", &entries).await?;
+    // Without the probe, which would be refused in all others' namespaces as well.
+    stage.map_of("0", ["", ""], &entries).await?;
     // All namespaces, and nothing passes by mistake.
     let all = json!({"pods": "Deny", "failurePolicy": "Fail", "namespaceSelector": {}});
     stage.install(&all).await?;

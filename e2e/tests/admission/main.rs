@@ -16,6 +16,7 @@ mod closed;
 mod managed;
 mod tenants;
 
+mod again;
 mod malformed;
 mod restart;
 mod rights;

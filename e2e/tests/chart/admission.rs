@@ -9,8 +9,17 @@ use crate::yaml::{objects, of_kind, render};
 
 const KINDS: [&str; 2] = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
 
+/// What has the API server watch ConfigMaps, and matches nothing.
+fn is_watch(of: &Value) -> bool {
+    of["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-watch.multiarch.dev"))
+}
+
 fn policies(objects: &[Value]) -> Vec<&Value> {
-    KINDS.iter().flat_map(|kind| of_kind(objects, kind)).collect()
+    KINDS.iter().flat_map(|kind| gates(objects, kind)).collect()
+}
+
+fn gates<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    of_kind(objects, kind).into_iter().filter(|of| !is_watch(of)).collect()
 }
 
 fn names(objects: &[Value]) -> BTreeSet<&str> {
@@ -19,7 +28,7 @@ fn names(objects: &[Value]) -> BTreeSet<&str> {
 
 /// All that is CEL, or shown.
 fn expressions(objects: &[Value]) -> Vec<(Value, Value)> {
-    let policies = of_kind(objects, KINDS[0]).into_iter();
+    let policies = gates(objects, KINDS[0]).into_iter();
     policies
         .map(|of| (of["spec"]["variables"].clone(), of["spec"]["validations"].clone()))
         .collect()
@@ -29,17 +38,23 @@ fn expressions(objects: &[Value]) -> Vec<(Value, Value)> {
 async fn they_are_off_until_they_are_asked_for() {
     assert!(policies(&render(&json!({})).await).is_empty());
     let none = json!({"admission": {"requireManaged": true, "pods": "Deny"}, "coverageMaps": {"enabled": true}});
-    assert!(policies(&render(&none).await).is_empty());
+    let none = render(&none).await;
+    assert!(KINDS.iter().all(|kind| of_kind(&none, kind).is_empty()));
     let on = render(&json!({"admission": {"enabled": true}})).await;
     let expected = ["coverage", "coverage-pods", "coverage-workloads"];
     let expected = expected.map(|of| format!("multiarch-operator-{of}.multiarch.dev"));
     assert_eq!(names(&on), expected.iter().map(String::as_str).collect());
     // What an upgrade turns on refuses nobody.
-    for binding in of_kind(&on, KINDS[1]) {
+    for binding in gates(&on, KINDS[1]) {
         assert_eq!(binding["spec"]["validationActions"], json!(["Warn", "Audit"]));
         assert_eq!(binding["spec"]["paramRef"]["parameterNotFoundAction"], "Allow");
     }
-    assert_eq!(of_kind(&on, KINDS[0])[0]["spec"]["failurePolicy"], "Ignore");
+    assert_eq!(gates(&on, KINDS[0])[0]["spec"]["failurePolicy"], "Ignore");
+    // What stays at the end stays alone.
+    for of in KINDS.iter().flat_map(|kind| of_kind(&on, kind)) {
+        let kept = of["metadata"].pointer("/annotations/helm.sh~1resource-policy");
+        assert_eq!(kept.is_some_and(|of| of == "keep"), is_watch(of), "{of}");
+    }
 }
 
 /// No two releases have one name, and each reads its own maps.
@@ -55,7 +70,7 @@ async fn releases_stand_beside_each_other() {
     assert_eq!(names(&rendered[0]).len(), 6);
     assert!(names(&rendered[0]).is_disjoint(&names(&rendered[1])));
     for (name, objects) in ["one", "two"].iter().zip(&rendered) {
-        for binding in of_kind(objects, KINDS[1]) {
+        for binding in gates(objects, KINDS[1]) {
             assert_eq!(binding["spec"]["paramRef"]["namespace"], *name);
             let policy = binding["spec"]["policyName"].as_str().unwrap();
             assert!(names(objects).contains(policy), "{policy}");
@@ -81,7 +96,7 @@ async fn values_never_become_expressions() {
     let rendered = render(&values).await;
     assert_eq!(expressions(&rendered), expressions(&plain));
     assert_eq!(names(&rendered), names(&plain));
-    for policy in of_kind(&rendered, KINDS[0]) {
+    for policy in gates(&rendered, KINDS[0]) {
         let selector = &policy["spec"]["matchConstraints"]["namespaceSelector"];
         let given = &values["admission"]["namespaceSelector"];
         assert_eq!(selector["matchLabels"], given["matchLabels"]);
@@ -101,7 +116,7 @@ async fn own_namespaces_are_left_out() {
     });
     let rendered = render(&values).await;
     let own = ["kube-system", "kube-public", "kube-node-lease", "multiarch-system", "leases"];
-    for policy in of_kind(&rendered, KINDS[0]) {
+    for policy in gates(&rendered, KINDS[0]) {
         let constraints = &policy["spec"]["matchConstraints"];
         let never = &constraints["namespaceSelector"]["matchExpressions"][0];
         let expected =
@@ -111,7 +126,7 @@ async fn own_namespaces_are_left_out() {
         let rules = constraints["resourceRules"].as_array().unwrap();
         assert_eq!(rules.len(), 1, "{rules:?}");
     }
-    for binding in of_kind(&rendered, KINDS[1]) {
+    for binding in gates(&rendered, KINDS[1]) {
         assert!(binding["spec"]["matchResources"].get("namespaceSelector").is_none());
         // The maps are where the Leases are.
         assert_eq!(binding["spec"]["paramRef"]["namespace"], "leases");
