@@ -35,6 +35,7 @@ pub(crate) fn entries() -> Entries {
         ("broken:1", Entry { published: false, ..published("team-a/broken") }),
         ("incomplete:1", incomplete),
         (&format!("incomplete@{NOW}"), incomplete),
+        ("unsure:1", Entry { complete: false, ..published("team-a/unsure") }),
         ("published:1", published("team-a/published")),
         (
             "fine:1",
@@ -81,6 +82,11 @@ pub(crate) fn cases() -> Vec<Case> {
         plain("refused", "refused:1", &["is not published", "team-a/refused has not published it"]),
         plain("broken since", "broken:1", &["is not published", "team-a/broken"]),
         plain("incomplete", "incomplete:1", &incomplete),
+        plain(
+            "not known to be complete",
+            "unsure:1",
+            &["is not complete", "MultiArchImage team-a/unsure does not say so"],
+        ),
         plain("published", "published:1", &[]),
         plain("registry down since", "down:1", &[]),
         plain("edited since, old tag", "edited:1", &[]),
