@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e node soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -60,6 +60,10 @@ soak: doctor tools ## Break things for as long as it takes to be sure (half an h
 	$(CARGO) build $(LOCKED) --workspace --bins
 	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test reconcile -- --nocapture $(or $(T),model:: laws)
 	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test soak -- --nocapture --test-threads 2 $(T)
+	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test admission -- --nocapture $(or $(T),restart::)
+
+bench: doctor tools ## Say what the policies of admission cost: how long the API server takes for a Pod, without them and with them
+	$(CARGO) bench $(LOCKED) --quiet --profile dev --workspace --bench admission
 
 large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)
 	MULTIARCH_OPERATOR="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/multiarch-operator" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \

@@ -8,6 +8,7 @@ pub mod charts;
 pub mod cluster;
 pub mod helm;
 pub mod images;
+pub mod maps;
 pub mod namespace;
 pub mod node;
 pub mod objects;

@@ -86,6 +86,12 @@ pub struct Args {
     )]
     pub leader_election_retry_period: Duration,
 
+    /// Keep ConfigMaps from which admission policies read what is published, in the namespace of the Lease
+    /// (--leader-election-namespace, or the Pod's). Of all operators there one writes them, which a Lease of its own elects, for the
+    /// objects of all shards in the namespaces that it watches.
+    #[arg(long, env = "MULTIARCH_COVERAGE_MAPS")]
+    pub coverage_maps: bool,
+
     /// How long runs may go on after SIGTERM before they are cut off; in a Pod, some ten seconds less than
     /// terminationGracePeriodSeconds.
     #[arg(

@@ -1,5 +1,6 @@
 //! The metrics: counted where things happen, gauged from the watched objects when they are scraped.
 
+mod coverage;
 mod text;
 
 use std::{
@@ -24,6 +25,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use self::coverage::{CoverageGauges, MapWrite};
 use crate::registry::shared::{Of, Use};
 
 /// How many registries have label values of their own: a host is tenant input, so its values are
@@ -54,6 +56,7 @@ pub struct Metrics {
     shared: Family<SharedLabels, Counter>,
     cache: Gauge,
     hosts: Mutex<HashSet<String>>,
+    coverage: coverage::Shown,
     objects: Arc<OnceLock<List>>,
 }
 
@@ -194,6 +197,8 @@ impl Metrics {
         registry.register("build", "What runs", build);
         let objects = Arc::new(OnceLock::new());
         registry.register_collector(Box::new(Objects(Arc::clone(&objects))));
+        let coverage = coverage::Shown::default();
+        registry.register_collector(Box::new(coverage.clone()));
         Self {
             registry,
             runs,
@@ -209,6 +214,7 @@ impl Metrics {
             shared,
             cache,
             hosts: Mutex::default(),
+            coverage,
             objects,
         }
     }
@@ -223,6 +229,16 @@ impl Metrics {
     pub fn leads(&self, lease: &str, leads: bool) {
         let labels = LeaseLabels { lease: lease.to_owned() };
         self.leader.get_or_create(&labels).set(i64::from(leads));
+    }
+
+    /// The coverage maps are so, where this process writes them; `None` where it does not, and shows nothing of them.
+    pub fn show_coverage(&self, gauges: Option<CoverageGauges>) {
+        self.coverage.show(gauges);
+    }
+
+    /// A coverage map was written, or was not.
+    pub fn wrote_map(&self, result: MapWrite) {
+        self.coverage.wrote(result);
     }
 
     /// So many objects wait for a worker.

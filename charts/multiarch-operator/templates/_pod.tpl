@@ -12,15 +12,21 @@
 {{- else if $values.shards }}
 - {{ printf "--watch-label-selector=multiarch.dev/shard notin (%s)" (join ", " $values.shards) | quote }}
 {{- end }}
+{{- $maps := include "multiarch-operator.coverageMaps" $root }}
 {{- with $values.leaderElection }}
 {{- if .enabled }}
 - --leader-elect
-- {{ printf "--leader-election-namespace=%s" (include "multiarch.leaseNamespace" $root) | quote }}
 - {{ printf "--leader-election-lease=%s" (include "multiarch.shardName" $) | quote }}
+{{- end }}
+{{- if or .enabled $maps }}
+- {{ printf "--leader-election-namespace=%s" (include "multiarch.leaseNamespace" $root) | quote }}
 - --leader-election-lease-duration={{ int .leaseDurationSeconds }}s
 - --leader-election-renew-deadline={{ int .renewDeadlineSeconds }}s
 - --leader-election-retry-period={{ int .retryPeriodSeconds }}s
 {{- end }}
+{{- end }}
+{{- if $maps }}
+- --coverage-maps
 {{- end }}
 - --shutdown-grace={{ int $values.shutdownGraceSeconds }}s
 - --concurrent={{ int $values.concurrent }}

@@ -74,6 +74,21 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
         ("ca-configmap", json!({"caBundle": {"existingConfigMap": {"name": "corp-ca"}}})),
         ("ca-inline", json!({"caBundle": {"inline": PEM}})),
         ("credential-providers", credential_providers()),
+        ("coverage-maps", json!({"coverageMaps": {"enabled": true}})),
+        ("admission", json!({"admission": {"enabled": true}})),
+        (
+            "admission-strict",
+            json!({
+                "fullnameOverride": "gate", "leaderElection": {"namespace": "leases"},
+                "admission": {
+                    "enabled": true, "pods": "Deny", "workloads": "Off", "requireManaged": true, "failurePolicy": "Fail",
+                    "namespaceSelector": {
+                        "matchLabels": {"team": "a"},
+                        "matchExpressions": [{"key": "stage", "operator": "In", "values": ["test", "1"]}],
+                    },
+                },
+            }),
+        ),
         ("everything", everything()),
     ]
 }

@@ -50,6 +50,7 @@ fn the_docs_name_values_that_there_are() {
         "configuration.md",
         "sizing.md",
         "monitoring.md",
+        "admission.md",
     ] {
         let text = yaml::read(&folder.join(name));
         let sets = text.split("--set ").skip(1).map(|rest| rest.split(['=', ' ', '\n']).next());
@@ -75,7 +76,8 @@ fn is_value(values: &Value, word: &str) -> bool {
     let path = word.split([':', '=']).next().unwrap_or_default();
     let found = values.pointer(&format!("/{}", path.replace('.', "/")));
     // Labels are the user's.
-    found.is_some() || path.starts_with("global.") || path.contains(".labels.")
+    let open = path.contains(".labels.") || path.contains(".matchLabels.");
+    found.is_some() || path.starts_with("global.") || open
 }
 
 /// The chart, the operator and its image are one release.

@@ -20,6 +20,7 @@ mod windows;
 mod would_shrink;
 
 mod conflict;
+mod coverage_maps;
 mod deletion;
 mod one_source_a_job;
 mod source_deleted;

@@ -177,22 +177,27 @@ impl Reporter {
         }
     }
 
-    /// An Event that cannot be told changes nothing: the status says the same.
-    ///
-    /// Not by kube's recorder, which has no annotations, and takes a second Event of the same reason
-    /// for the first one again, whatever its note says.
+    /// Publishes an Event.
     pub(super) async fn publish(&self, told: Told, about: &ObjectReference) {
-        let namespace = about.namespace.clone().unwrap_or_default();
-        let reason = told.reason;
-        let event = event(told, about, Timestamp::now());
-        let events = Api::<Event>::namespaced(self.client.clone(), &namespace);
-        if let Err(error) = events.create(&PostParams::default(), &event).await {
-            warn!(%error, reason, "failed to publish an Event");
-        }
+        publish(&self.client, told, about).await;
     }
 
     pub(super) fn api(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &self.resource)
+    }
+}
+
+/// An Event that cannot be told changes nothing: the status says the same, or a metric.
+///
+/// Not by kube's recorder, which has no annotations, and takes a second Event of the same reason
+/// for the first one again, whatever its note says.
+pub(crate) async fn publish(client: &Client, told: Told, about: &ObjectReference) {
+    let namespace = about.namespace.clone().unwrap_or_default();
+    let reason = told.reason;
+    let event = event(told, about, Timestamp::now());
+    let events = Api::<Event>::namespaced(client.clone(), &namespace);
+    if let Err(error) = events.create(&PostParams::default(), &event).await {
+        warn!(%error, reason, "failed to publish an Event");
     }
 }
 
