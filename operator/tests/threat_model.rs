@@ -39,7 +39,7 @@ fn files(module: &str) -> Vec<String> {
     if let Some(path) = path.strip_prefix("lib/") {
         return ["", "/tests"].map(|tests| format!("operator/src/{path}{tests}.rs")).into();
     }
-    if path.starts_with("promises/") {
+    if path.starts_with("promises/") || path.starts_with("soak/") {
         return vec![format!("e2e/tests/{path}.rs")];
     }
     vec![format!("operator/tests/{path}.rs")]
