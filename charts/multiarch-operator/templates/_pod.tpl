@@ -59,7 +59,7 @@
 {{- define "multiarch.env" -}}
 {{- range $name, $value := dict "HTTPS_PROXY" .Values.proxy.httpsProxy "HTTP_PROXY" .Values.proxy.httpProxy "ALL_PROXY" .Values.proxy.allProxy "NO_PROXY" .Values.proxy.noProxy }}
 {{- with $value }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   value: {{ . | quote }}
 {{- end }}
 {{- end }}
@@ -76,7 +76,7 @@
 {{- with include "multiarch.providersConfigMap" . }}
 - name: credential-providers
   configMap:
-    name: {{ . }}
+    name: {{ . | quote }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -101,7 +101,7 @@
 
 {{/* Where and as whom a Pod runs. */}}
 {{- define "multiarch.podSpec" -}}
-serviceAccountName: {{ include "multiarch.serviceAccountName" . }}
+serviceAccountName: {{ include "multiarch.serviceAccountName" . | quote }}
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -114,6 +114,9 @@ securityContext:
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.tolerations }}
 tolerations:
@@ -133,7 +136,7 @@ volumes:
 {{- define "multiarch.container" -}}
 {{- $root := .root -}}
 image: {{ include "multiarch.image" $root | quote }}
-imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy | quote }}
 {{- with include "multiarch.env" $root | trim }}
 env:
 {{- . | nindent 0 }}
