@@ -8,11 +8,18 @@ mod yaml;
 mod docs;
 mod flags;
 mod golden;
+mod merged;
+mod notes;
+mod nulls;
+mod quoted;
 mod render;
 mod schemas;
+mod shapes;
 mod subchart;
 mod used;
 
 mod check;
 mod install;
+mod of_namespaces;
 mod second;
+mod stays;
