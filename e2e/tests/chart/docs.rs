@@ -86,7 +86,7 @@ fn each_pair_of_a_set_is_read() {
 }
 
 /// What else has a word with dots or a colon after it, by its first part: keys of Secrets and of others' files, fields of others' APIs, and hosts.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "azure",
     "ca",
     "docker",
@@ -94,6 +94,7 @@ const OTHERS: [&str; 14] = [
     "images",
     "io",
     "metadata",
+    "multiarch",
     "nsswitch",
     "os",
     "public",

@@ -46,7 +46,7 @@ async fn names_that_look_like_numbers_are_texts() {
     let (name, values) = cases().into_iter().find(|(name, _)| *name == NUMBERS).unwrap();
     let objects = render_case(name, &values).await;
     let mut shards = BTreeSet::new();
-    for object in &objects {
+    for object in objects.iter().filter(|of| of["kind"] != "CustomResourceDefinition") {
         texts(object);
         let labels = &object["metadata"]["labels"];
         if object["kind"] == "Deployment" {
