@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -42,6 +42,10 @@ unit: doctor ## Test what needs no cluster
 e2e: doctor tools ## Test the README's promises only (T=late:: for some of them)
 	@UNITS="build --workspace --bins" hack/image.sh --dev
 	$(CARGO) test $(LOCKED) --workspace --test promises --test node -- --test-threads $(E2E_THREADS) $(T)
+
+node: doctor tools ## Test only what wants a node: the chart's Pods on a real kubelet (as root; MULTIARCH_E2E_NODE=required where one must be)
+	@UNITS="build --workspace --bins" hack/image.sh --dev
+	$(CARGO) test $(LOCKED) --workspace --test node -- --test-threads $(E2E_THREADS) $(T)
 
 fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=manifest SECONDS=600; needs nightly Rust and cargo-fuzz)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make fuzz T=TARGET [SECONDS=600], where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }

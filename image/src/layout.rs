@@ -47,7 +47,7 @@ impl About {
     }
 
     /// Labels of the config, and annotations of the manifest.
-    fn labels(&self) -> Result<BTreeMap<String, String>> {
+    pub fn labels(&self) -> Result<BTreeMap<String, String>> {
         let mut labels = BTreeMap::from([
             ("created", self.time()?),
             ("description", "Publishes multi-arch images from per-arch sources".into()),

@@ -70,7 +70,8 @@ pub fn between(
         let gone = source.state == SourceState::Missing && source.digest.is_some();
         if gone && old.state != SourceState::Missing {
             let note = format!("source {} is gone from its registry (HTTP 404)", source.name);
-            events.push(event(EventType::Warning, "SourceMissing", "Resolve", note));
+            let told = event(EventType::Warning, "SourceMissing", "Resolve", note);
+            events.push(told.about(source.digest.clone()));
         }
         if let (Some(then), Some(now)) = (&old.digest, &source.digest)
             && then != now
@@ -82,7 +83,10 @@ pub fn between(
     }
     let news = if was == is { None } else { is.and_then(warning) };
     if let Some((reason, action)) = news {
-        events.push(event(EventType::Warning, reason, action, message.to_owned()));
+        let told = event(EventType::Warning, reason, action, message.to_owned());
+        // What the tag named before something else moved it.
+        let left = after.digest.clone().filter(|_| is == Some(Reason::DriftDetected));
+        events.push(told.about(left));
     }
     let stalled =
         |status: &MultiArchImageStatus| condition::get(&status.conditions, Type::Stalled).is_some();
@@ -335,6 +339,25 @@ mod tests {
             let sources = source.into_iter().collect();
             MultiArchImageStatus { sources, ..MultiArchImageStatus::default() }
         };
-        assert_eq!(told(&status(was), &status(Some(is)), false), expected);
+        let (before, after) = (status(was), status(Some(is)));
+        assert_eq!(told(&before, &after, false), expected);
+        let events = between(&before, &after, &Run::without_answers(Outcome::Unchanged));
+        assert!(events.iter().all(|told| told.digest.as_deref() == Some(is.1)), "{events:?}");
+    }
+
+    #[test]
+    fn a_tag_that_was_moved_is_told_with_what_it_is_to_name() {
+        let before = status(Some(Reason::Succeeded), false);
+        let digest = Some("sha256:a".to_owned());
+        let after = MultiArchImageStatus {
+            digest: digest.clone(),
+            ..status(Some(Reason::DriftDetected), false)
+        };
+        let run = Run::without_answers(Outcome::Unchanged);
+        let told: Vec<_> = between(&before, &after, &run)
+            .into_iter()
+            .map(|told| (told.reason, told.digest))
+            .collect();
+        assert_eq!(told, [("DriftDetected", digest)]);
     }
 }

@@ -17,6 +17,7 @@ mod schemas;
 mod shapes;
 mod subchart;
 mod used;
+mod version;
 
 mod check;
 mod install;

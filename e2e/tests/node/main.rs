@@ -1,5 +1,6 @@
 //! On a cluster whose pods run. Where the machine cannot have one, each test says so, loudly.
 
+mod ci;
 mod guest;
 mod operator_process;
 mod stage;

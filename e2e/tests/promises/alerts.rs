@@ -41,7 +41,8 @@ fn yaml(of: &str) -> Result<Value> {
 #[tokio::test]
 async fn promtool_finds_nothing_to_mend_in_the_rules() -> Result<()> {
     let said = promtool(["check", "rules", "--lint=all", "--lint-fatal", &path(RULES)], "").await?;
-    assert!(said.contains("9 rules found"), "{said}");
+    let rules = yaml(RULES)?["groups"][0]["rules"].as_array().map_or(0, Vec::len);
+    assert!(rules > 5 && said.contains(&format!("{rules} rules found")), "{said}");
     // It would tell.
     let wrong = r"{groups: [{name: a, rules: [{alert: A, expr: 'up ='}]}]}";
     let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
