@@ -41,6 +41,19 @@ pub fn parent(folder: &Path) -> Result<()> {
     fs::write(folder.join("values.yaml"), values).context("failed to write values")
 }
 
+/// A copy of the chart in `folder` that renders its notes, too: as `notes` of a ConfigMap, by the template `notes.yaml`.
+pub fn with_notes(folder: &Path) -> Result<PathBuf> {
+    let copied = copy(folder)?;
+    let notes = "files/NOTES.txt";
+    fs::rename(copied.join("templates/NOTES.txt"), copied.join(notes))
+        .context("failed to move the notes")?;
+    let shown = format!(
+        "kind: ConfigMap\napiVersion: v1\nmetadata: {{name: notes}}\ndata:\n  notes: {{{{ tpl (.Files.Get {notes:?}) . | toJson }}}}\n"
+    );
+    fs::write(copied.join("templates/notes.yaml"), shown).context("failed to write a template")?;
+    Ok(copied)
+}
+
 fn copy(folder: &Path) -> Result<PathBuf> {
     let ours = chart();
     let copied = Command::new("cp").arg("-R").arg(&ours).arg(folder).status();

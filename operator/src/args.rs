@@ -215,7 +215,7 @@ pub struct Args {
     )]
     pub admin_listen: SocketAddr,
 
-    /// What is logged: error, warn, info, debug or trace, or directives such as
+    /// What is logged: error, warn, info, debug, trace or off, or directives such as
     /// `info,multiarch_operator=debug`.
     #[arg(long, env = "MULTIARCH_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,

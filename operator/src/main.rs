@@ -280,13 +280,24 @@ fn start_log(args: &Args) -> anyhow::Result<()> {
     let close = ["debug", "trace"].contains(&args.log_level.to_lowercase().as_str());
     let client = if close { "" } else { "kube_client::client=off," };
     let directives = format!("{client}kube_runtime::watcher=off,{}", args.log_level);
-    let filter = EnvFilter::try_new(directives).with_context(|| {
-        format!("--log-level: {:?} is neither a level nor a directive", args.log_level)
-    })?;
+    let wrong = || format!("--log-level: {:?} is neither a level nor a directive", args.log_level);
+    only_known_words(&args.log_level).with_context(wrong)?;
+    let filter = EnvFilter::try_new(directives).with_context(wrong)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+    Ok(())
+}
+
+/// Refuses a word that is no level. A filter takes one for the name of a module, and so logs nothing else any more.
+fn only_known_words(directives: &str) -> anyhow::Result<()> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    for word in directives.split(',').filter(|word| !word.contains('=')) {
+        if !LEVELS.contains(&word.to_lowercase().as_str()) {
+            anyhow::bail!("{word:?} is none of {}; a directive is MODULE=LEVEL", LEVELS.join(", "));
+        }
     }
     Ok(())
 }
@@ -297,6 +308,25 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn a_misspelt_level_does_not_silence_the_log() {
+        for known in [
+            "info",
+            "OFF",
+            "trace,hyper=info",
+            "info,multiarch_operator=debug",
+            "kube_client=off,warn",
+        ] {
+            only_known_words(known).unwrap();
+        }
+        for wrong in ["inffo", "", "info,", "info,multiarch_operator", "debug;info"] {
+            let said = only_known_words(wrong).unwrap_err().to_string();
+            assert!(said.contains("is none of error, warn, info, debug, trace, off"), "{said}");
+        }
+        // It would have been taken.
+        assert!(EnvFilter::try_new("inffo").is_ok());
+    }
 
     /// What repeats a request by itself would keep a worker for minutes, also where the API server is back.
     #[tokio::test]

@@ -1,19 +1,38 @@
 {{/* What several templates share. Each takes the root context, or a dict with `root` and `shard`. */}}
 
-{{- define "multiarch.name" -}}
-{{ .Values.nameOverride | default .Chart.Name | trunc 50 | trimSuffix "-" }}
+{{/* A name that is short enough for that of a shard after it, and another one for each name that is too long. */}}
+{{- define "multiarch.short" -}}
+{{- if gt (len .) 50 -}}
+{{ trunc 41 . | trimSuffix "-" }}-{{ sha256sum . | trunc 8 }}
+{{- else -}}
+{{ . }}
+{{- end }}
 {{- end }}
 
-{{/* Short enough for the name of a shard after it. */}}
+{{- define "multiarch.name" -}}
+{{ .Values.nameOverride | default .Chart.Name | include "multiarch.short" }}
+{{- end }}
+
 {{- define "multiarch.fullname" -}}
 {{- $name := include "multiarch.name" . -}}
 {{- if .Values.fullnameOverride -}}
-{{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{ include "multiarch.short" .Values.fullnameOverride }}
 {{- else if contains $name .Release.Name -}}
-{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{ include "multiarch.short" .Release.Name }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{ printf "%s-%s" .Release.Name $name | include "multiarch.short" }}
 {{- end }}
+{{- end }}
+
+{{/* The name of the metrics' Service, which is the one that must begin with a letter. */}}
+{{- define "multiarch.serviceName" -}}
+{{- $name := include "multiarch.fullname" . -}}
+{{ regexMatch "^[0-9]" $name | ternary (printf "metrics-%s" $name) (printf "%s-metrics" $name) }}
+{{- end }}
+
+{{/* The number of replicas; empty where it is left to others. */}}
+{{- define "multiarch.replicas" -}}
+{{- if not (has (kindOf .Values.replicaCount) (list "invalid" "string")) }}{{ int .Values.replicaCount }}{{ end }}
 {{- end }}
 
 {{/* The name of a shard's Deployment, PodDisruptionBudget and Lease. */}}
@@ -27,13 +46,13 @@
 {{- end }}
 
 {{- define "multiarch.selector" -}}
-app.kubernetes.io/name: {{ include "multiarch.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "multiarch.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "multiarch.shardSelector" -}}
 {{ include "multiarch.selector" .root }}
-multiarch.dev/shard: {{ .shard }}
+multiarch.dev/shard: {{ .shard | quote }}
 {{- end }}
 
 {{/* The labels of an object: ours stay whatever else is given. A dict with `root` and, of a shard's, `shard`, and `more` labels. */}}
@@ -44,6 +63,16 @@ multiarch.dev/shard: {{ .shard }}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .root.Release.Service -}}
 {{- $_ := set $ours "app.kubernetes.io/part-of" "multiarch-operator" -}}
 {{ merge $ours (.more | default dict) .root.Values.commonLabels | toYaml }}
+{{- end }}
+
+{{/* Those of a Pod of `helm test`: not those that Services and Deployments select by. */}}
+{{- define "multiarch.checkLabels" -}}
+{{- $ours := dict "app.kubernetes.io/name" (include "multiarch.checkName" .) "app.kubernetes.io/instance" .Release.Name -}}
+{{ merge $ours .Values.podLabels .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- define "multiarch.checkName" -}}
+{{ include "multiarch.name" . }}-check
 {{- end }}
 
 {{/* Those of a shard's Pods: without what changes with each version of the chart. */}}
@@ -61,7 +90,7 @@ multiarch.dev/shard: {{ .shard }}
 
 {{- define "multiarch.image" -}}
 {{- $image := .Values.image -}}
-{{- $registry := .Values.global.imageRegistry | default $image.registry -}}
+{{- $registry := (.Values.global).imageRegistry | default $image.registry -}}
 {{- with $registry }}{{ . }}/{{ end }}{{ $image.repository -}}
 {{- if $image.digest -}}
 {{ with $image.tag }}:{{ . }}{{ end }}@{{ $image.digest }}
@@ -84,21 +113,21 @@ multiarch.dev/shard: {{ .shard }}
 {{- $ca := .Values.caBundle -}}
 {{- with $ca.existingSecret.name }}
 secret:
-  secretName: {{ . }}
+  secretName: {{ . | quote }}
   items:
-  - key: {{ $ca.existingSecret.key }}
+  - key: {{ $ca.existingSecret.key | quote }}
     path: ca.crt
 {{- end }}
 {{- with $ca.existingConfigMap.name }}
 configMap:
-  name: {{ . }}
+  name: {{ . | quote }}
   items:
-  - key: {{ $ca.existingConfigMap.key }}
+  - key: {{ $ca.existingConfigMap.key | quote }}
     path: ca.crt
 {{- end }}
 {{- if $ca.inline }}
 configMap:
-  name: {{ include "multiarch.fullname" . }}-ca
+  name: {{ include "multiarch.fullname" . | printf "%s-ca" | quote }}
 {{- end }}
 {{- end }}
 

@@ -1,8 +1,8 @@
 {{/* The metadata of what Prometheus or Grafana find by labels: a dict with `root`, `name` and the `values` of it. */}}
 {{- define "multiarch.foundByLabels" -}}
 metadata:
-  name: {{ .name }}
-  namespace: {{ .values.namespace | default .root.Release.Namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ .values.namespace | default .root.Release.Namespace | quote }}
   labels:
     {{- include "multiarch.labels" (dict "root" .root "more" .values.labels) | nindent 4 }}
   {{- with .values.annotations }}
@@ -17,10 +17,10 @@ path: /metrics
 # Our label `namespace` is the object's, not the Pod's.
 honorLabels: true
 {{- with .interval }}
-interval: {{ . }}
+interval: {{ . | quote }}
 {{- end }}
 {{- with .scrapeTimeout }}
-scrapeTimeout: {{ . }}
+scrapeTimeout: {{ . | quote }}
 {{- end }}
 {{- with .relabelings }}
 relabelings:

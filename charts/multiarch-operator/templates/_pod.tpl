@@ -69,7 +69,7 @@
 {{- define "multiarch.env" -}}
 {{- range $name, $value := dict "HTTPS_PROXY" .Values.proxy.httpsProxy "HTTP_PROXY" .Values.proxy.httpProxy "ALL_PROXY" .Values.proxy.allProxy "NO_PROXY" .Values.proxy.noProxy }}
 {{- with $value }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   value: {{ . | quote }}
 {{- end }}
 {{- end }}
@@ -86,7 +86,7 @@
 {{- with include "multiarch.providersConfigMap" . }}
 - name: credential-providers
   configMap:
-    name: {{ . }}
+    name: {{ . | quote }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -111,7 +111,7 @@
 
 {{/* Where and as whom a Pod runs. */}}
 {{- define "multiarch.podSpec" -}}
-serviceAccountName: {{ include "multiarch.serviceAccountName" . }}
+serviceAccountName: {{ include "multiarch.serviceAccountName" . | quote }}
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -124,6 +124,9 @@ securityContext:
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.tolerations }}
 tolerations:
@@ -143,7 +146,7 @@ volumes:
 {{- define "multiarch.container" -}}
 {{- $root := .root -}}
 image: {{ include "multiarch.image" $root | quote }}
-imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy | quote }}
 {{- with include "multiarch.env" $root | trim }}
 env:
 {{- . | nindent 0 }}

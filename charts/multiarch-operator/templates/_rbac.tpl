@@ -35,8 +35,8 @@
 
 {{- define "multiarch.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "multiarch.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "multiarch.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{/* The head of an object of rbac.authorization.k8s.io: a dict with `root`, `kind`, `name` and, where it is in one, `namespace`, and `more` labels. */}}
@@ -45,9 +45,9 @@
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ .kind }}
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   {{- with .namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include "multiarch.labels" (dict "root" .root "more" .more) | nindent 4 }}
@@ -59,7 +59,7 @@ metadata:
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ .kind }}
-  name: {{ .name }}
+  name: {{ .name | quote }}
 subjects:
 {{ include "multiarch.subjects" .root }}
 {{- end }}

@@ -1,9 +1,15 @@
 //! The sets of values that people have, by name.
 
+use multiarch_e2e::helm::Release;
 use serde_json::{Value, json};
+
+use crate::yaml;
 
 /// A certificate's form; whose it is does not matter here.
 pub(crate) const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+/// The set whose names are no texts where they are not quoted.
+pub(crate) const NUMBERS: &str = "looks-like-numbers";
 
 pub(crate) fn cases() -> Vec<(&'static str, Value)> {
     vec![
@@ -12,7 +18,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
             "one-replica",
             json!({"replicaCount": 1, "leaderElection": {"enabled": false}, "strategy": {"type": "Recreate"}}),
         ),
-        ("scaled-by-others", json!({"replicaCount": null})),
+        ("scaled-by-others", json!({"replicaCount": ""})),
         ("no-pods", json!({"replicaCount": 0})),
         (
             "mirrored-image",
@@ -67,7 +73,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
         (
             "network-restricted",
             json!({"networkPolicy": {
-                "enabled": true, "egress": "Restricted", "registryPorts": [443, 5000],
+                "enabled": true, "egress": "Restricted", "dnsPorts": [53, 5353], "registryPorts": [443, 5000],
                 "extraEgress": [{"to": [{"namespaceSelector": {}}], "ports": [{"port": 3128, "protocol": "TCP"}]}],
                 "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
             }}),
@@ -77,7 +83,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
             json!({"caBundle": {"existingSecret": {"name": "corp-ca", "key": "bundle.pem"}}}),
         ),
         ("ca-configmap", json!({"caBundle": {"existingConfigMap": {"name": "corp-ca"}}})),
-        ("ca-inline", json!({"caBundle": {"inline": PEM}})),
+        ("ca-inline", json!({"caBundle": {"inline": format!("  # Ours.\n{PEM}")}})),
         ("credential-providers", credential_providers()),
         ("coverage-maps", json!({"coverageMaps": {"enabled": true}})),
         ("admission", json!({"admission": {"enabled": true}})),
@@ -94,8 +100,41 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
                 },
             }),
         ),
+        (NUMBERS, looks_like_numbers()),
         ("everything", everything()),
     ]
+}
+
+/// The release of the set `name`.
+pub(crate) fn release<'a>(name: &str, values: &'a Value) -> Release<'a> {
+    if name == NUMBERS {
+        return Release { name: "123", namespace: "456", values };
+    }
+    yaml::release(values)
+}
+
+/// Names that YAML would read as something else, which Kubernetes takes.
+fn looks_like_numbers() -> Value {
+    json!({
+        "nameOverride": "123",
+        "serviceAccount": {"name": "123"},
+        "imagePullSecrets": [{"name": "1e3"}],
+        "priorityClassName": "0",
+        "commonLabels": {"1": "2"}, "podLabels": {"on": "off"}, "podAnnotations": {"null": "null"},
+        "nodeSelector": {"yes": "no"},
+        "watchNamespaces": ["123", "null"],
+        "rbac": {"scope": "Namespaced", "secrets": "PerNamespace", "secretNamespaces": ["123"]},
+        "shards": ["1", "true", "on", "null", "1e3"],
+        "caBundle": {"existingSecret": {"name": "1", "key": "1"}},
+        "credentialProviders": {"existingConfigMap": "2"},
+        "leaderElection": {"namespace": "789"},
+        "networkPolicy": {"enabled": true},
+        "metrics": {
+            "serviceMonitor": {"enabled": true, "namespace": "123"},
+            "prometheusRule": {"enabled": true, "namespace": "123"},
+            "dashboard": {"enabled": true, "namespace": "123"},
+        },
+    })
 }
 
 /// A cloud's plugin, out of an image of its own.

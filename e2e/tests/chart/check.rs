@@ -61,16 +61,16 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
     let account = json!({"fullnameOverride": name, "serviceAccount": {"name": SERVICE_ACCOUNT}});
     let both = [&home.name, &other.name];
     for (values, rights) in [
-        (json!({}), 13),
-        (json!({"coverageMaps": {"enabled": true}}), 21),
-        (json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": both}}), 14),
-        (json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": both}), 23),
+        (json!({}), 12),
+        (json!({"coverageMaps": {"enabled": true}}), 20),
+        (json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": both}}), 13),
+        (json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": both}), 21),
         (
             json!({
                 "rbac": {"scope": "Namespaced", "secrets": "PerNamespace", "secretNamespaces": [home.name]},
                 "watchNamespaces": both,
             }),
-            22,
+            20,
         ),
     ] {
         let values = crate::yaml::merged(&account, &values);

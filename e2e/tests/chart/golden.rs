@@ -2,9 +2,9 @@
 
 use std::{env, fmt::Write, fs};
 
-use multiarch_e2e::bin::workspace;
+use multiarch_e2e::{bin::workspace, helm::Helm};
 
-use crate::{cases::cases, yaml};
+use crate::cases::{cases, release};
 
 /// Set to 1, the files are written anew.
 const UPDATE: &str = "UPDATE";
@@ -26,7 +26,8 @@ async fn each_set_renders_what_was_looked_at() {
     let mut names = Vec::new();
     let mut differ = Vec::new();
     for (name, values) in cases() {
-        let text = shown(&yaml::text(&values).await.unwrap());
+        let rendered = Helm::new().unwrap().template(release(name, &values), &[]).await;
+        let text = shown(&rendered.unwrap());
         let file = folder.join(format!("{name}.yaml"));
         if env::var_os(UPDATE).is_some() {
             fs::write(&file, &text).unwrap();

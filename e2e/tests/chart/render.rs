@@ -21,7 +21,7 @@ use crate::{
     cases::cases,
     own::cluster,
     schemas,
-    yaml::{self, args, of_kind, parse, render},
+    yaml::{self, args, of_kind, parse, render, render_case},
 };
 
 #[tokio::test]
@@ -59,8 +59,8 @@ async fn each_set_conforms_to_the_schemas() -> Result<()> {
     let (_cluster, client) = monitored().await?;
     let folder = tempfile::tempdir()?;
     let (mut kinds, mut all) = (BTreeSet::new(), Vec::new());
-    for (_, values) in cases() {
-        for object in render(&values).await {
+    for (name, values) in cases() {
+        for object in render_case(name, &values).await {
             let word = |key: &str| object[key].as_str().unwrap().to_owned();
             kinds.insert((word("apiVersion"), word("kind")));
             all.push(object);
@@ -117,7 +117,7 @@ async fn the_api_server_takes_each_set() -> Result<()> {
     let namespace = Namespace::create(&client).await?;
     let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
     for (name, values) in cases() {
-        let mut objects = render(&values).await;
+        let mut objects = render_case(name, &values).await;
         for object in &mut objects {
             if object["metadata"].get("namespace").is_some() {
                 object["metadata"]["namespace"] = json!(namespace.name);
@@ -154,7 +154,7 @@ async fn its_pods_are_restricted() -> Result<()> {
     for (name, values) in cases() {
         // Whether the ServiceAccount, priority and so on are there is not the question here.
         let values = yaml::merged(&values, &json!({"priorityClassName": ""}));
-        let objects = render(&values).await;
+        let objects = render_case(name, &values).await;
         let templates = of_kind(&objects, "Deployment");
         let templates = templates.into_iter().map(|of| of["spec"]["template"].clone());
         let checks = of_kind(&objects, "Pod").into_iter().cloned();
@@ -206,7 +206,7 @@ async fn the_crds_are_those_that_the_types_generate() {
 #[tokio::test]
 async fn the_operator_takes_the_flags() {
     for (name, values) in cases() {
-        let objects = render(&values).await;
+        let objects = render_case(name, &values).await;
         let (deployments, checks) = (of_kind(&objects, "Deployment"), of_kind(&objects, "Pod"));
         assert_eq!(deployments.len(), checks.len(), "{name}");
         for (deployment, check) in deployments.iter().zip(checks) {
@@ -244,7 +244,7 @@ async fn the_defaults_are_the_operators_own() {
 #[tokio::test]
 async fn nothing_is_rendered_that_the_operator_writes() {
     for (name, values) in cases() {
-        let objects = render(&values).await;
+        let objects = render_case(name, &values).await;
         for kind in ["Lease", "MultiArchImage", "Event", "Namespace", "Secret"] {
             assert!(of_kind(&objects, kind).is_empty(), "{name} has a {kind}");
         }

@@ -36,3 +36,34 @@ async fn a_parent_turns_it_on_and_off_and_shares_what_is_global() -> Result<()> 
     assert!(said.contains("'replicas' not allowed"), "{said}");
     Ok(())
 }
+
+/// A parent chart may leave the number of replicas to others: `null` would be lost on the way.
+#[tokio::test]
+async fn a_parent_leaves_the_replicas_to_others() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    parent(folder.path())?;
+    let replicas = async |values: &Value| {
+        let all = rendered(folder.path(), values).await?;
+        anyhow::Ok(of_kind(&all, "Deployment")[0]["spec"].get("replicas").cloned())
+    };
+    assert_eq!(replicas(&json!({})).await?, Some(json!(2)));
+    let file = folder.path().join("values.yaml");
+    let values = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, format!("{values}multiarch-operator: {{replicaCount: \"\"}}\n"))?;
+    assert_eq!(replicas(&json!({})).await?, None);
+    // Who installs the parent has the last word.
+    assert_eq!(
+        replicas(&json!({"multiarch-operator": {"replicaCount": 3}})).await?,
+        Some(json!(3))
+    );
+    // What is taken away there is the default, or refused: never half a flag.
+    for values in
+        [json!({"logLevel": null}), json!({"proxy": null}), json!({"crds": {"enabled": null}})]
+    {
+        let of_parent = json!({"multiarch-operator": values});
+        if let Ok(all) = rendered(folder.path(), &of_parent).await {
+            assert_eq!(all, rendered(folder.path(), &json!({})).await?, "{of_parent}");
+        }
+    }
+    Ok(())
+}

@@ -8,7 +8,7 @@ use multiarch_e2e::helm::{Helm, chart};
 use serde_json::{Value, json};
 
 use crate::{
-    cases::PEM,
+    cases::{PEM, cases},
     yaml::{self, at, merged, text, values},
 };
 
@@ -26,6 +26,7 @@ fn beside() -> Vec<(&'static str, Value)> {
         ("credentialProviders.binDir", json!({"credentialProviders": {"existingConfigMap": "p"}})),
         ("credentialProviders.allow", json!({"credentialProviders": {"existingConfigMap": "p"}})),
         ("leaderElection.enabled", json!({"replicaCount": 1})),
+        ("serviceAccount.create", json!({"serviceAccount": {"name": "mine"}})),
         ("metrics.serviceMonitor.", json!({"metrics": {"serviceMonitor": on}})),
         ("metrics.podMonitor.", json!({"metrics": {"podMonitor": on}})),
         ("metrics.prometheusRule.", json!({"metrics": {"prometheusRule": on}})),
@@ -35,10 +36,17 @@ fn beside() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// A config of one plugin.
+fn providers_config() -> Value {
+    let config = cases().into_iter().find(|(name, _)| *name == "credential-providers");
+    config.unwrap().1["credentialProviders"]["config"].clone()
+}
+
 /// Another valid value for those where a type alone does not tell one.
 fn others() -> BTreeMap<&'static str, Value> {
     let label = || json!({"other": "one"});
     let object = || json!([{"name": "other"}]);
+    let relabeling = || json!([{"action": "labeldrop", "regex": "other"}]);
     BTreeMap::from([
         ("global.imageRegistry", json!("mirror.example.com")),
         ("commonLabels", label()),
@@ -48,6 +56,8 @@ fn others() -> BTreeMap<&'static str, Value> {
         ("strategy.type", json!("Recreate")),
         ("topologySpreadConstraints", json!([])),
         ("affinity", json!({"nodeAffinity": {}})),
+        ("admin.address", json!("[::]")),
+        ("logLevel", json!("debug")),
         ("tolerations", json!([{"operator": "Exists"}])),
         ("podSecurityContext.seccompProfile.type", json!("Localhost")),
         ("securityContext.capabilities.drop", json!(["NET_RAW"])),
@@ -67,7 +77,7 @@ fn others() -> BTreeMap<&'static str, Value> {
         ("uploadHosts", json!(["a.example.com=b.example.com"])),
         ("tokenRealms", json!(["a.example.com=https://b.example.com/token"])),
         ("caBundle.inline", json!(PEM)),
-        ("credentialProviders.config", json!({"kind": "CredentialProviderConfig"})),
+        ("credentialProviders.config", providers_config()),
         ("credentialProviders.binDir", json!("/other")),
         ("credentialProviders.allow", json!(["a=b.example.com"])),
         ("proxy.httpsProxy", json!("http://proxy.example.com")),
@@ -75,6 +85,7 @@ fn others() -> BTreeMap<&'static str, Value> {
         ("proxy.allProxy", json!("http://proxy.example.com")),
         ("logFormat", json!("text")),
         ("networkPolicy.egress", json!("All")),
+        ("networkPolicy.dnsPorts", json!([5353])),
         ("networkPolicy.apiServerPorts", json!([16443])),
         ("networkPolicy.registryPorts", json!([5000])),
         ("networkPolicy.exceptCIDRs", json!([])),
@@ -86,9 +97,9 @@ fn others() -> BTreeMap<&'static str, Value> {
         ("admission.failurePolicy", json!("Fail")),
         ("extraArgs", json!(["--allow-loopback-registries"])),
         ("extraEnv", object()),
-        ("extraEnvFrom", json!([{"prefix": "other"}])),
+        ("extraEnvFrom", json!([{"configMapRef": {"name": "other"}}])),
         ("extraVolumes", object()),
-        ("extraVolumeMounts", object()),
+        ("extraVolumeMounts", json!([{"name": "other", "mountPath": "/other"}])),
         ("initContainers", object()),
         ("extraContainers", object()),
         ("extraObjects", json!([{"kind": "ConfigMap"}])),
@@ -98,14 +109,14 @@ fn others() -> BTreeMap<&'static str, Value> {
         ("metrics.serviceMonitor.annotations", label()),
         ("metrics.serviceMonitor.interval", json!("1m")),
         ("metrics.serviceMonitor.scrapeTimeout", json!("1m")),
-        ("metrics.serviceMonitor.relabelings", object()),
-        ("metrics.serviceMonitor.metricRelabelings", object()),
+        ("metrics.serviceMonitor.relabelings", relabeling()),
+        ("metrics.serviceMonitor.metricRelabelings", relabeling()),
         ("metrics.podMonitor.labels", label()),
         ("metrics.podMonitor.annotations", label()),
         ("metrics.podMonitor.interval", json!("1m")),
         ("metrics.podMonitor.scrapeTimeout", json!("1m")),
-        ("metrics.podMonitor.relabelings", object()),
-        ("metrics.podMonitor.metricRelabelings", object()),
+        ("metrics.podMonitor.relabelings", relabeling()),
+        ("metrics.podMonitor.metricRelabelings", relabeling()),
         ("metrics.prometheusRule.labels", label()),
         ("metrics.prometheusRule.annotations", label()),
         ("metrics.dashboard.annotations", label()),
@@ -113,7 +124,7 @@ fn others() -> BTreeMap<&'static str, Value> {
 }
 
 /// Each value and its default; a list is one, and so is a map that is empty or of labels.
-fn leaves(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
+pub(crate) fn leaves(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
     match value.as_object() {
         Some(map) if !map.is_empty() && !map.keys().any(|key| key.contains('.')) => {
             for (key, value) in map {
@@ -178,7 +189,7 @@ const OPEN: [&str; 5] = [
 ];
 
 /// The paths of all maps that have keys.
-fn maps(path: &str, value: &Value, found: &mut Vec<String>) {
+pub(crate) fn maps(path: &str, value: &Value, found: &mut Vec<String>) {
     for (key, value) in value.as_object().into_iter().flatten() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         if value.as_object().is_some_and(|map| !map.is_empty()) {
@@ -238,6 +249,20 @@ async fn a_wrong_value_is_refused() {
         ("concurrent", json!(0)),
         ("registryQPS", json!(0)),
         ("admin.port", json!(0)),
+        ("admin.address", json!("localhost")),
+        ("logLevel", json!("inffo")),
+        ("logLevel", json!("info,multiarch_operator")),
+        ("image.repository", json!("Multiarch/operator")),
+        ("image.repository", json!("multiarch/operator:1")),
+        ("image.registry", json!("https://ghcr.io")),
+        ("global.imageRegistry", json!("ghcr.io/")),
+        ("commonLabels", json!({"team": "the platform"})),
+        ("commonLabels", json!({"a team": "platform"})),
+        ("nodeSelector", json!({"a": "b/c"})),
+        ("podDisruptionBudget.maxUnavailable", json!(0)),
+        ("podDisruptionBudget.maxUnavailable", json!("0%")),
+        ("resources.limits.memory", json!("512 Mi")),
+        ("networkPolicy.dnsPorts", json!([])),
         ("networkPolicy.egress", json!("None")),
         ("metrics.serviceMonitor.interval", json!("often")),
         ("admission.pods", json!("Off")),
@@ -267,6 +292,30 @@ async fn what_does_not_go_together_is_refused() {
             "set replicaCount to 1",
         ),
         (
+            json!({"leaderElection": {"enabled": false}, "replicaCount": ""}),
+            "set replicaCount to 1",
+        ),
+        (json!({"serviceAccount": {"create": false}}), "`default` if you mean it"),
+        (
+            json!({"strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 0}}}),
+            "set one of them to 1",
+        ),
+        (
+            json!({
+                "rbac": {"scope": "Namespaced", "secrets": "PerNamespace", "secretNamespaces": ["a", "b"]},
+                "watchNamespaces": ["a"],
+            }),
+            "rbac.secretNamespaces has b, which is not among watchNamespaces",
+        ),
+        (
+            json!({"networkPolicy": {"enabled": true, "extraEgress": [{}]}}),
+            "set networkPolicy.egress to Restricted",
+        ),
+        (
+            json!({"metrics": {"serviceMonitor": on, "service": {"enabled": false}}}),
+            "needs metrics.service.enabled",
+        ),
+        (
             json!({"leaderElection": {"leaseDurationSeconds": 10}}),
             "longer than renewDeadlineSeconds",
         ),
@@ -274,7 +323,7 @@ async fn what_does_not_go_together_is_refused() {
         (json!({"shutdownGraceSeconds": 30}), "longer than shutdownGraceSeconds"),
         (json!({"caBundle": {"inline": PEM, "existingSecret": {"name": "a"}}}), "set one of"),
         (
-            json!({"credentialProviders": {"config": {"a": 1}, "existingConfigMap": "a"}}),
+            json!({"credentialProviders": {"config": providers_config(), "existingConfigMap": "a"}}),
             "set one of",
         ),
         (json!({"credentialProviders": {"allow": ["a=b.io"]}}), "there is no plugin to run"),

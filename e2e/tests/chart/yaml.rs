@@ -39,8 +39,18 @@ pub(crate) async fn render(values: &Value) -> Vec<Value> {
 
 /// The same as text, or what helm says.
 pub(crate) async fn text(values: &Value) -> anyhow::Result<String> {
-    let release = Release { name: "multiarch-operator", namespace: "multiarch-system", values };
-    Helm::new()?.template(release, &[]).await
+    Helm::new()?.template(release(values), &[]).await
+}
+
+/// The release that the tests have.
+pub(crate) fn release(values: &Value) -> Release<'_> {
+    Release { name: "multiarch-operator", namespace: "multiarch-system", values }
+}
+
+/// The objects of one of the sets of `cases`.
+pub(crate) async fn render_case(name: &str, values: &Value) -> Vec<Value> {
+    let rendered = Helm::new().unwrap().template(crate::cases::release(name, values), &[]).await;
+    objects(&rendered.unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 
 /// Those of one kind.
