@@ -168,6 +168,11 @@ pub struct Args {
     )]
     pub token_realm: Vec<(String, String)>,
 
+    /// Look at the cluster's nodes: the condition NodesCovered then says of each object whether its index has an image for the os and
+    /// architecture of each node, and on Windows for its build. Takes the right to list and watch nodes.
+    #[arg(long, env = "MULTIARCH_NODE_PLATFORMS")]
+    pub node_platforms: bool,
+
     /// The kubelet's CredentialProviderConfig, a file or a folder of files, for objects that say `provider: Kubelet`. It is
     /// read at start. Nothing of it is run for anybody whom --credential-provider-allow does not list.
     #[arg(

@@ -31,4 +31,5 @@ pub mod backoff;
 pub mod check;
 pub mod events;
 pub mod metrics;
+pub mod nodes;
 pub mod selector;

@@ -86,7 +86,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let Some(Command::Check(asked)) = &args.command {
         // What is wrong with the flags, or with files that they name, has been told by now.
         let watched = &args.watch_namespace;
-        return check(&clients.asks, watched, asked, election.as_ref()).await;
+        let (nodes, election) = (args.node_platforms, election.as_ref());
+        return check(&clients.asks, watched, asked, nodes, election).await;
     }
     let observed = Arc::clone(&metrics);
     let observe = Arc::new(move |of: &Use| observed.shared(of));
@@ -110,6 +111,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         providers,
         concurrent: args.concurrent,
         spread: controller::SPREAD,
+        node_platforms: args.node_platforms,
     };
     let (objects, watching) = controller::watch(clients.watch, &options, admin);
     let mut watching = tokio::spawn(watching);
@@ -151,11 +153,12 @@ async fn check(
     client: &Client,
     watched: &[String],
     asked: &args::Check,
+    nodes: bool,
     election: Option<&leader::Options>,
 ) -> anyhow::Result<ExitCode> {
     let lease = election.map(|of| (of.namespace.as_str(), of.lease.as_str()));
     let secrets = asked.secrets_in.as_ref().map(|namespaces| namespaces.0.as_slice());
-    let needs = Needs { namespaces: watched, secrets, lease };
+    let needs = Needs { namespaces: watched, secrets, nodes, lease };
     let found = check::check(client, &rights(needs)).await;
     let mut out = std::io::stdout().lock();
     for finding in &found {

@@ -72,6 +72,7 @@ impl Process {
             providers: Arc::default(),
             concurrent: NonZeroU16::new(4).unwrap(),
             spread: Duration::ZERO,
+            node_platforms: false,
         };
         let (objects, watching) = controller::watch(api.near(), &options, admin.clone());
         let registry = Arc::new(store.clone());

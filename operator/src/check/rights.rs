@@ -28,6 +28,8 @@ pub struct Needs<'a> {
     pub namespaces: &'a [String],
     /// The namespaces whose Secrets are needed; those that are watched where it is `None`.
     pub secrets: Option<&'a [String]>,
+    /// Whether the platforms of nodes are looked at.
+    pub nodes: bool,
     /// Namespace and name of the Lease, with an election.
     pub lease: Option<(&'a str, &'a str)>,
 }
@@ -45,6 +47,7 @@ const EVERYWHERE: [Rule; 5] = [
 const EVENTS: Rule =
     ("events.k8s.io", "events", "", &["create", "patch"], "no Events tell what happens");
 const SECRETS: Rule = ("", "secrets", "", &["get"], "objects have no credentials");
+const NODES: Rule = ("", "nodes", "", &["list", "watch"], "NodesCovered stays Unknown");
 const LEASE: [Rule; 2] = [
     ("coordination.k8s.io", "leases", "", &["create"], "no replica works"),
     ("coordination.k8s.io", "leases", "", &["get", "update"], "no replica works"),
@@ -66,6 +69,9 @@ pub fn rights(needs: Needs<'_>) -> Vec<Right> {
     }
     for place in &secrets {
         all.extend(of_rule(&SECRETS, place.as_deref(), None));
+    }
+    if needs.nodes {
+        all.extend(of_rule(&NODES, None, None));
     }
     if let Some((namespace, name)) = needs.lease {
         let [create, others] = &LEASE;
@@ -122,6 +128,9 @@ impl Right {
             ("leases", _) => format!(
                 "{purpose}; rbac.create and leaderElection of the chart give the right to this Lease"
             ),
+            ("nodes", _) => {
+                format!("{purpose}; rbac.create and nodePlatforms.enabled of the chart give it")
+            }
             ("secrets", Some(namespace)) => format!(
                 "{purpose} in {namespace}; rbac.secretNamespaces of the chart, or a RoleBinding there, gives it"
             ),
@@ -144,6 +153,8 @@ impl fmt::Display for Right {
         }
         match &self.namespace {
             Some(namespace) => write!(f, " in {namespace}"),
+            // They are in none.
+            None if self.resource == NODES.1 => Ok(()),
             None => f.write_str(" in all namespaces"),
         }
     }
@@ -160,7 +171,7 @@ mod tests {
     #[test]
     fn of_the_whole_cluster() {
         let lease = Some(("multiarch-system", "multiarch-operator"));
-        let needs = Needs { namespaces: &[], secrets: None, lease };
+        let needs = Needs { namespaces: &[], secrets: None, nodes: true, lease };
         let expected = [
             "get multiarchimages in all namespaces",
             "list multiarchimages in all namespaces",
@@ -172,6 +183,8 @@ mod tests {
             "create events in all namespaces",
             "patch events in all namespaces",
             "get secrets in all namespaces",
+            "list nodes",
+            "watch nodes",
             "create leases in multiarch-system",
             "get leases multiarch-operator in multiarch-system",
             "update leases multiarch-operator in multiarch-system",
@@ -182,7 +195,7 @@ mod tests {
     #[test]
     fn of_namespaces_and_the_secrets_of_some() {
         let (both, one) = (["a".to_owned(), "b".to_owned()], ["a".to_owned()]);
-        let needs = Needs { namespaces: &both, secrets: None, lease: None };
+        let needs = Needs { namespaces: &both, secrets: None, nodes: false, lease: None };
         let all = shown(needs);
         assert_eq!(all.len(), 20);
         assert!(all.iter().all(|right| right.ends_with(" in a") || right.ends_with(" in b")));
@@ -198,7 +211,7 @@ mod tests {
     fn each_says_what_to_do() {
         let namespaces = ["a".to_owned()];
         for namespaces in [&[][..], &namespaces] {
-            let needs = Needs { namespaces, secrets: None, lease: Some(("n", "l")) };
+            let needs = Needs { namespaces, secrets: None, nodes: true, lease: Some(("n", "l")) };
             for right in rights(needs) {
                 assert!(right.remedy().contains("rbac."), "{right}: {}", right.remedy());
                 let asked = right.attributes();

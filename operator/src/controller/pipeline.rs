@@ -9,7 +9,7 @@ use futures::future::{Either, select};
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
-use multiarch_crds::v1alpha1::{MultiArchImage, PendingTag};
+use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus, PendingTag};
 use tokio::{sync::mpsc::UnboundedReceiver, time::timeout_at};
 use tracing::warn;
 
@@ -137,6 +137,25 @@ pub(super) async fn run<R: Registry>(
         }
         if stage.may_be_cut() && !context.is_as_it_was(object) {
             return Ok(Ended::CutOff);
+        }
+        let news = reconcile::status::with_nodes(
+            &known.status,
+            &context.objects.nodes.view(),
+            Timestamp::now(),
+        );
+        if news != known.status {
+            let tell = std::pin::pin!(say(object, known, news, context));
+            match select(&mut run, tell).await {
+                // Half said, it would be in the way of what the run is to say.
+                Either::Left((ended, tell)) => {
+                    tell.await;
+                    return Ok(ended.map_or_else(|_| late(), of));
+                }
+                Either::Right((Written::Stale, _)) if stage.may_be_cut() => {
+                    return Ok(Ended::CutOff);
+                }
+                Either::Right(_) => {}
+            }
         }
         let takes_long = stage.may_be_cut() && stage.copies_for() >= LONG;
         if takes_long && !worker.takes_long(&reference(object)) {
@@ -300,6 +319,16 @@ async fn tell<R: Registry>(
 ) -> Written {
     let generation = object.metadata.generation;
     let next = reconcile::status::at_work(&known.status, generation, message, Timestamp::now());
+    say(object, known, next, context).await
+}
+
+/// Writes `next` while a run goes on.
+async fn say<R: Registry>(
+    object: &MultiArchImage,
+    known: &mut Known,
+    next: MultiArchImageStatus,
+    context: &Context<R>,
+) -> Written {
     match context.reporter.write(object, known, &next).await {
         Ok(Written::At(version)) => {
             context.sessions.remember(object, version.as_deref(), next.clone());
@@ -308,7 +337,7 @@ async fn tell<R: Registry>(
         }
         Ok(written) => written,
         Err(error) => {
-            warn!(error = causes(&error), "failed to show how far a copy is");
+            warn!(error = causes(&error), "failed to write a status while a run goes on");
             Written::At(known.version.clone())
         }
     }

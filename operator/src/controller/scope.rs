@@ -1,6 +1,10 @@
 //! The watches of one or more namespaces, as the events of one.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, future::ready, stream};
 use kube::{
@@ -17,9 +21,12 @@ use tracing::warn;
 use super::{Watched, hint};
 use crate::{error::causes, selector::Selector};
 
+/// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
+/// restore of its data, or where its kinds have, the watch would wait for what never comes.
+pub(super) const BEGIN_ANEW: Duration = Duration::from_secs(20);
 /// How long one watch lasts, in seconds. A connection that died in silence is noticed as late as that, and begun again a watch
 /// costs one request.
-const LASTS: u32 = 120;
+pub(super) const LASTS: u32 = 120;
 
 /// Watches `namespaces`, or all where there are none, there only what `selector` selects. Nothing is told before each of them was listed, so that a
 /// reader of `store` never takes a part for the whole.
@@ -47,11 +54,8 @@ pub(super) fn watch(
     };
     let each = apis.into_iter().enumerate().map(move |(at, api)| {
         let namespace = namespaces.get(at).cloned();
-        // A list that begins is no success: one that always fails is tried less and less often.
-        let begins = |event: &Result<_, _>| matches!(event, Ok(Event::Init));
-        let events = watcher(api, config.clone());
-        let events = events.filter(move |event| ready(!begins(event))).default_backoff();
-        let events = events.inspect(move |event| told(namespace.as_ref(), event));
+        let events =
+            events(api, config.clone()).inspect(move |event| told(namespace.as_ref(), event));
         events.map(move |event| (at, event)).boxed()
     });
     stream::select_all(each).flat_map(move |(at, event)| {
@@ -63,6 +67,19 @@ pub(super) fn watch(
             }
         })
     })
+}
+
+/// What a watch of `api` tells, later and later where it fails.
+pub(super) fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<Event<K>, Error>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    // A list that begins is no success: one that always fails is tried less and less often.
+    let begins = |event: &Result<_, _>| matches!(event, Ok(Event::Init));
+    watcher(api, config).filter(move |event| ready(!begins(event))).default_backoff()
 }
 
 /// What several watches told so far.

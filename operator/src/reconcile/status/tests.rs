@@ -28,7 +28,14 @@ fn repository() -> Repository {
 
 fn about(failures: u32, now: Timestamp) -> About {
     let repository = Some(repository());
-    About { generation: Some(2), requested_at: Some("r".into()), failures, repository, now }
+    About {
+        generation: Some(2),
+        requested_at: Some("r".into()),
+        failures,
+        repository,
+        nodes: View::Off,
+        now,
+    }
 }
 
 fn platform(platform: &str, source: &str) -> PublishedPlatform {
