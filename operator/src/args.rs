@@ -15,6 +15,7 @@ use crate::{
 /// Reads MultiArchImage objects, and writes image indexes to registries and what came of it to the
 /// objects' status. Every flag can be given as an environment variable instead.
 #[derive(Clone, Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "multiarch-operator", version)]
 pub struct Args {
     /// Watch only this namespace; may be repeated. All namespaces where it is not given.

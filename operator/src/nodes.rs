@@ -97,7 +97,9 @@ impl Nodes {
         for (name, platform) in listed.drain() {
             self.is_there(&name, platform, now);
         }
-        gone.iter().for_each(|name| self.is_gone(name, now));
+        for name in &gone {
+            self.is_gone(name, now);
+        }
         self.listed.get_or_insert(now);
     }
 

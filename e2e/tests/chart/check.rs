@@ -63,6 +63,7 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
     for (values, rights) in [
         (json!({}), 13),
         (json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": both}}), 14),
+        (json!({"nodePlatforms": {"enabled": true}}), 15),
         (json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": both}), 23),
         (
             json!({

@@ -16,7 +16,7 @@ use crate::{
 const HEAD: &str = "<!-- Made of the operator's flags: UPDATE=1 cargo test -p multiarch-e2e --test chart flags:: -->\n";
 
 /// Each flag, and the value that sets it.
-const FLAGS: [(&str, &str); 23] = [
+const FLAGS: [(&str, &str); 24] = [
     ("watch-namespace", "watchNamespaces"),
     ("watch-label-selector", "shards"),
     ("leader-elect", "leaderElection.enabled"),
@@ -29,6 +29,7 @@ const FLAGS: [(&str, &str); 23] = [
     ("concurrent", "concurrent"),
     ("registry-qps", "registryQPS"),
     ("cache-mib", "cacheMiB"),
+    ("node-platforms", "nodePlatforms.enabled"),
     ("insecure-allow-http", "insecureAllowHTTP"),
     ("allow-loopback-registries", "extraArgs"),
     ("allowed-registries", "allowedRegistries"),

@@ -120,9 +120,11 @@ pub fn watch(
         }
     };
     let nodes = async move { nodes.nodes.watch(of_nodes).await };
-    // Neither ends.
-    let feed = async { drop(futures::future::join(feed, nodes).await) };
-    (objects, feed)
+    let both = async {
+        // Neither ends.
+        let _ = futures::future::join(feed, nodes).await;
+    };
+    (objects, both)
 }
 
 /// Does `work` for as long as `watching` goes on: without, it would go on with objects as they were.

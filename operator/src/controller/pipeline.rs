@@ -138,42 +138,31 @@ pub(super) async fn run<R: Registry>(
         if stage.may_be_cut() && !context.is_as_it_was(object) {
             return Ok(Ended::CutOff);
         }
-        let news = reconcile::status::with_nodes(
-            &known.status,
-            &context.objects.nodes.view(),
-            Timestamp::now(),
-        );
-        if news != known.status {
-            let tell = std::pin::pin!(say(object, known, news, context));
-            match select(&mut run, tell).await {
-                // Half said, it would be in the way of what the run is to say.
-                Either::Left((ended, tell)) => {
-                    tell.await;
-                    return Ok(ended.map_or_else(|_| late(), of));
-                }
-                Either::Right((Written::Stale, _)) if stage.may_be_cut() => {
-                    return Ok(Ended::CutOff);
-                }
-                Either::Right(_) => {}
-            }
-        }
         let takes_long = stage.may_be_cut() && stage.copies_for() >= LONG;
         if takes_long && !worker.takes_long(&reference(object)) {
             tell_waits(object, known, &stage, context).await;
             return Ok(Ended::Waits);
         }
+        let mut next = context.with_nodes(&known.status);
         if stage.bytes() > told && shown.elapsed() >= PROGRESS {
             (told, shown) = (stage.bytes(), Instant::now());
-            let tell = std::pin::pin!(tell_progress(object, known, &stage, context));
-            // The copy goes on meanwhile, also where the API server is slow.
-            match select(&mut run, tell).await {
-                Either::Left((ended, _)) => return Ok(ended.map_or_else(|_| late(), of)),
-                // What something else has published meanwhile is looked at anew.
-                Either::Right((Written::Stale, _)) if stage.may_be_cut() => {
-                    return Ok(Ended::CutOff);
+            next = at_work(object, &next, &format!("at work {}", stage.now()));
+        }
+        if next == known.status {
+            continue;
+        }
+        // The run goes on meanwhile, also where the API server is slow. What is half said when it ends would be in the way of its own report.
+        let written =
+            match select(&mut run, std::pin::pin!(say(object, known, next, context))).await {
+                Either::Left((ended, saying)) => {
+                    saying.await;
+                    return Ok(ended.map_or_else(|_| late(), of));
                 }
-                Either::Right(_) => {}
-            }
+                Either::Right((written, _)) => written,
+            };
+        // What something else has published meanwhile is looked at anew.
+        if written == Written::Stale && stage.may_be_cut() {
+            return Ok(Ended::CutOff);
         }
     }
 }
@@ -183,6 +172,11 @@ impl<R: Registry> Context<R> {
     fn stage(&self) -> Stage {
         let metrics = Arc::clone(&self.metrics);
         Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)))
+    }
+
+    /// `status` with what the nodes that are there now make of it.
+    pub(super) fn with_nodes(&self, status: &MultiArchImageStatus) -> MultiArchImageStatus {
+        reconcile::status::with_nodes(status, &self.objects.nodes.view(), Timestamp::now())
     }
 
     /// From when on a run of `object` that began at `begun` believes what others were answered.
@@ -271,16 +265,6 @@ pub(super) fn reference(object: &MultiArchImage) -> ObjectRef<Watched> {
     ObjectRef::new(&name).within(&namespace)
 }
 
-/// Shows how far a long copy is. It is told again at the end, so a failure to write changes nothing.
-async fn tell_progress<R: Registry>(
-    object: &MultiArchImage,
-    known: &mut Known,
-    stage: &Stage,
-    context: &Context<R>,
-) -> Written {
-    tell(object, known, &format!("at work {}", stage.now()), context).await
-}
-
 /// Says of a copy whose progress was shown that nobody is at it, so that this is not shown for as long as no operator
 /// runs.
 async fn tell_interrupted<R: Registry>(
@@ -311,18 +295,26 @@ async fn tell_waits<R: Registry>(
     tell(object, known, &message, context).await;
 }
 
+/// `status` while a run of `object` goes on.
+fn at_work(
+    object: &MultiArchImage,
+    status: &MultiArchImageStatus,
+    message: &str,
+) -> MultiArchImageStatus {
+    reconcile::status::at_work(status, object.metadata.generation, message, Timestamp::now())
+}
+
 async fn tell<R: Registry>(
     object: &MultiArchImage,
     known: &mut Known,
     message: &str,
     context: &Context<R>,
 ) -> Written {
-    let generation = object.metadata.generation;
-    let next = reconcile::status::at_work(&known.status, generation, message, Timestamp::now());
+    let next = at_work(object, &known.status, message);
     say(object, known, next, context).await
 }
 
-/// Writes `next` while a run goes on.
+/// Writes `next` while a run goes on. It is told again at the end, so a failure to write changes nothing.
 async fn say<R: Registry>(
     object: &MultiArchImage,
     known: &mut Known,

@@ -139,7 +139,7 @@ impl<R: Registry> Controller<R> {
         tokio::select! {
             () = queue => {}
             () = cut => {}
-            () = nodes::tell::tell(&context) => {}
+            () = nodes::tell::tell(context) => {}
         }
         drop(worker);
         // What was dropped above is aborted, which takes until each run lets go.

@@ -28,11 +28,13 @@ pub struct ObjectGauges {
     pub nodes_missing: Option<i64>,
 }
 
+type ListFn<T> = dyn Fn() -> Vec<T> + Send + Sync;
+
 /// Who lists what.
 #[derive(Default)]
 pub(super) struct Lists {
-    pub(super) objects: OnceLock<Box<dyn Fn() -> Vec<ObjectGauges> + Send + Sync>>,
-    pub(super) nodes: OnceLock<Box<dyn Fn() -> Vec<(String, usize)> + Send + Sync>>,
+    pub(super) objects: OnceLock<Box<ListFn<ObjectGauges>>>,
+    pub(super) nodes: OnceLock<Box<ListFn<(String, usize)>>>,
 }
 
 impl fmt::Debug for Lists {

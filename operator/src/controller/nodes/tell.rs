@@ -1,16 +1,15 @@
 //! Says in the status of each object which node platforms it lacks, at once and without a run.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::ready, stream};
-use jiff::Timestamp;
+use futures::{StreamExt, stream};
 use kube::runtime::reflector::ObjectRef;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use super::super::{Context, Known, Watched, report::Written};
-use crate::{error::causes, nodes::View, reconcile::status::with_nodes, registry::Registry};
+use crate::{error::causes, nodes::View, registry::Registry};
 
 /// How many statuses are written at once, and how many in a second: ten thousand in three and a half minutes, which an API server does not feel.
 const AT_ONCE: usize = 8;
@@ -33,7 +32,7 @@ enum Told {
 
 /// Tells all objects, each time that the nodes' platforms change, until the term is cut off; none begins after it was told to stop. It never ends
 /// by itself.
-pub(in super::super) async fn tell<R: Registry>(context: &Context<R>) {
+pub(in super::super) async fn tell<R: Registry>(context: Arc<Context<R>>) {
     let mut views = context.objects.nodes.views();
     let each_time = async {
         loop {
@@ -63,19 +62,30 @@ pub(in super::super) async fn tell<R: Registry>(context: &Context<R>) {
         () = context.term.stop().cancelled() => {}
         () = context.term.cut().cancelled() => {}
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 impl<R: Registry> Context<R> {
     /// Those of `objects` that are to be looked at again.
-    async fn tell_all(&self, objects: Vec<ObjectRef<Watched>>) -> Vec<ObjectRef<Watched>> {
-        let differs = |of: ObjectRef<Watched>| async move {
-            // Thousands of looks are not to hold up who runs beside.
-            tokio::task::yield_now().await;
-            self.is_to_be_told(&of).then_some(of)
+    async fn tell_all(
+        self: &Arc<Self>,
+        objects: Vec<ObjectRef<Watched>>,
+    ) -> Vec<ObjectRef<Watched>> {
+        let looking = Arc::clone(self);
+        let differs = move |of: ObjectRef<Watched>| {
+            let context = Arc::clone(&looking);
+            async move {
+                // Thousands of looks are not to hold up who runs beside.
+                tokio::task::yield_now().await;
+                context.is_to_be_told(&of).then_some(of)
+            }
         };
-        let told = stream::iter(objects).filter_map(differs).zip(turns());
-        let told = told.map(|(of, ())| async { (self.tell(&of).await, of) });
+        let telling = Arc::clone(self);
+        let tell = move |(of, ()): (ObjectRef<Watched>, ())| {
+            let context = Arc::clone(&telling);
+            async move { (context.tell(&of).await, of) }
+        };
+        let told = stream::iter(objects).filter_map(differs).zip(turns()).map(tell);
         let (mut written, mut failed, mut later) = (0_usize, None, Vec::new());
         let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
         while let Some((told, of)) = told.next().await {
@@ -110,7 +120,7 @@ impl<R: Registry> Context<R> {
     /// The status of `object`, and what it is to be.
     fn news(&self, object: &MultiArchImage) -> Option<(Known, MultiArchImageStatus)> {
         let known = self.sessions.known(object);
-        let next = with_nodes(&known.status, &self.objects.nodes.view(), Timestamp::now());
+        let next = self.with_nodes(&known.status);
         (next != known.status).then_some((known, next))
     }
 
