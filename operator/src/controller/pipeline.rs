@@ -1,6 +1,7 @@
 //! One run of the pipeline over one object: its Secrets, its time limit, and what is shown meanwhile.
 
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -151,15 +152,10 @@ pub(super) async fn run<R: Registry>(
         if next == known.status {
             continue;
         }
-        // The run goes on meanwhile, also where the API server is slow. What is half said when it ends would be in the way of its own report.
-        let written =
-            match select(&mut run, std::pin::pin!(say(object, known, next, context))).await {
-                Either::Left((ended, saying)) => {
-                    saying.await;
-                    return Ok(ended.map_or_else(|_| late(), of));
-                }
-                Either::Right((written, _)) => written,
-            };
+        let (ended, written) = meanwhile(run.as_mut(), say(object, known, next, context)).await;
+        if let Some(ended) = ended {
+            return Ok(ended.map_or_else(|_| late(), of));
+        }
         // What something else has published meanwhile is looked at anew.
         if written == Written::Stale && stage.may_be_cut() {
             return Ok(Ended::CutOff);
@@ -293,6 +289,18 @@ async fn tell_waits<R: Registry>(
         "stopped {now}: waits for others that copy between the same registries, and goes on from there"
     );
     tell(object, known, &message, context).await;
+}
+
+/// Lets `run` go on while something is said, also where the API server is slow; how it ended, if it did. What is half said then is said to
+/// its end, or it would be in the way of the run's own report.
+async fn meanwhile<T>(
+    run: Pin<&mut impl Future<Output = T>>,
+    say: impl Future<Output = Written>,
+) -> (Option<T>, Written) {
+    match select(run, std::pin::pin!(say)).await {
+        Either::Left((ended, saying)) => (Some(ended), saying.await),
+        Either::Right((written, _)) => (None, written),
+    }
 }
 
 /// `status` while a run of `object` goes on.
