@@ -81,7 +81,7 @@ impl Seen {
         let coverage = coverage.filter_map(|status| status.coverage.as_ref());
         let missing = coverage.flat_map(|coverage| &coverage.nodes_missing);
         let missing: Vec<Platform> = missing.filter_map(|text| text.parse().ok()).collect();
-        self.update(|nodes, now| nodes.were(missing, now));
+        self.update(|nodes, now| nodes.were(missing, now), false);
     }
 
     /// Watches them for as long as it is polled, if they are looked at.
@@ -102,7 +102,7 @@ impl Seen {
                     biased;
                     () = sleep_until(anew.unwrap_or_else(Instant::now)), if anew.is_some() => break,
                     () = sleep_until(forget.unwrap_or_else(Instant::now)), if forget.is_some() => {
-                        self.update(|_, _| ());
+                        self.update(|_, _| (), false);
                         continue;
                     }
                     event = events.next() => event,
@@ -142,24 +142,28 @@ impl Seen {
             }
             Event::InitDone => {
                 let all = std::mem::take(listed);
-                self.update(|nodes, now| nodes.are(all, now));
+                self.update(|nodes, now| nodes.are(all, now), true);
             }
             Event::Apply(node) => {
                 let platform = nodes::platform(node.labels());
-                self.update(|nodes, now| nodes.is_there(&node.name_any(), platform, now));
+                self.update(|nodes, now| nodes.is_there(&node.name_any(), platform, now), true);
             }
-            Event::Delete(node) => self.update(|nodes, now| nodes.is_gone(&node.name_any(), now)),
+            Event::Delete(node) => {
+                self.update(|nodes, now| nodes.is_gone(&node.name_any(), now), true)
+            }
         }
     }
 
-    /// Something became of the nodes, or the time has come to forget.
-    fn update(&self, change: impl FnOnce(&mut Nodes, Duration)) {
+    /// Something became of the nodes, which the API server told; or else the time has come to forget, or to remember.
+    fn update(&self, change: impl FnOnce(&mut Nodes, Duration), is_told: bool) {
         let mut nodes = lock(&self.nodes);
         let now = self.begun.elapsed();
         change(&mut nodes, now);
         let view = nodes.view(now);
         drop(nodes);
-        self.show(view);
+        if is_told || self.view() != View::Refused {
+            self.show(view);
+        }
     }
 
     fn show(&self, view: View) {

@@ -96,7 +96,7 @@ mod tests {
     #[case::no_build_at_all("windows(10)/amd64", "windows(10.0.20348)/amd64", false)]
     #[case::win32k("windows(10.0.20348+win32k)/amd64", "windows(10.0.20348)/amd64", true)]
     #[case::another_feature("windows(10.0.20348+x)/amd64", "windows(10.0.20348)/amd64", false)]
-    fn runs(#[case] image: &str, #[case] node: &str, #[case] runs: bool) {
+    fn runs_on_nodes(#[case] image: &str, #[case] node: &str, #[case] runs: bool) {
         let [image, node]: [Platform; 2] = [image, node].map(|text| text.parse().unwrap());
         assert_eq!(image.runs_on(&node), runs);
     }
