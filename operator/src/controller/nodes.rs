@@ -12,7 +12,7 @@ use kube::{
     runtime::watcher::{Config, Error, Event},
 };
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 use tracing::{info, warn};
@@ -37,13 +37,16 @@ pub(super) struct Seen {
     /// Times are told from here.
     begun: Instant,
     view: watch::Sender<View>,
+    /// There is something to forget, perhaps earlier than was thought.
+    remembered: Notify,
 }
 
 impl Seen {
     /// Of nodes that are looked at, or are not.
     pub(super) fn new(is_on: bool) -> Self {
         let view = if is_on { View::Unseen } else { View::Off };
-        Self { nodes: Mutex::default(), begun: Instant::now(), view: watch::Sender::new(view) }
+        let (begun, view) = (Instant::now(), watch::Sender::new(view));
+        Self { nodes: Mutex::default(), begun, view, remembered: Notify::new() }
     }
 
     /// Whether anybody looks at them.
@@ -82,6 +85,7 @@ impl Seen {
         let missing = coverage.flat_map(|coverage| &coverage.nodes_missing);
         let missing: Vec<Platform> = missing.filter_map(|text| text.parse().ok()).collect();
         self.update(|nodes, now| nodes.were(missing, now), false);
+        self.remembered.notify_one();
     }
 
     /// Watches them for as long as it is polled, if they are looked at.
@@ -105,6 +109,7 @@ impl Seen {
                         self.update(|_, _| (), false);
                         continue;
                     }
+                    () = self.remembered.notified() => continue,
                     event = events.next() => event,
                 };
                 match event {

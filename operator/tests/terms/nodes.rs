@@ -73,11 +73,14 @@ async fn a_node_is_told_at_once_and_for_an_hour_after_it_has_left() {
     api.join("new", &[]);
     api.leave("spot");
     api.leave("spot-2");
+    settle().await;
     tokio::time::advance(50 * MINUTE).await;
     settle().await;
     api.join("spot-3", &ARM64);
+    settle().await;
     tokio::time::advance(MINUTE).await;
     api.leave("spot-3");
+    settle().await;
     let left = Instant::now();
     tokio::time::advance(59 * MINUTE).await;
     settle().await;

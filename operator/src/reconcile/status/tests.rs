@@ -675,7 +675,9 @@ proptest! {
             let missing = status.coverage.as_ref().map(|coverage| coverage.nodes_missing.as_slice());
             let covered = shown(Type::NodesCovered);
             prop_assert_eq!(covered.is_none(), about.nodes == View::Off);
-            if let (Some(covered), Some(missing)) = (covered, missing) {
+            if let (Some(covered), Some(missing)) = (covered, missing)
+                && about.nodes != View::Unseen
+            {
                 prop_assert_eq!(covered.status == "False", !missing.is_empty());
             }
             if !matches!(run.outcome, Outcome::Served { .. }) && run.whole.is_none() {
