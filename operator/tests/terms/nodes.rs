@@ -260,6 +260,7 @@ async fn a_restart_is_no_news() {
     api.forget();
     let process = Process::start_with(&api, &store, looks_at_nodes());
     let (reign, begun) = (process.lead(), Instant::now());
+    settle().await;
     tokio::time::advance(30 * MINUTE).await;
     settle().await;
     assert_eq!(api.patches().len(), 0, "{:#?}", api.patches());
