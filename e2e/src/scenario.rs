@@ -20,6 +20,7 @@ pub use crate::objects::REQUESTED_AT;
 use crate::{
     bin::workspace,
     cluster::Cluster,
+    helm::{Helm, Release},
     images::Image,
     maps::Maps,
     namespace::Namespace,
@@ -152,6 +153,17 @@ pub async fn scenario_on_a_cluster_of_its_own(
 ) -> Result<()> {
     let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
     on_stage(cluster, OPEN, play).await
+}
+
+/// The same where the operator looks at nodes, by the chart's right to.
+pub async fn scenario_that_sees_nodes(
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
+    let values = json!({"nodePlatforms": {"enabled": true}});
+    let release = Release { name: SERVICE_ACCOUNT, namespace: SYSTEM, values: &values };
+    cluster.apply_text(&Helm::new()?.template(release, &["rbac-nodes.yaml"]).await?).await?;
+    on_stage(cluster, Props { flags: &["--node-platforms"], ..OPEN }, play).await
 }
 
 async fn with_one_elsewhere(

@@ -32,4 +32,5 @@ pub mod check;
 pub mod coverage;
 pub mod events;
 pub mod metrics;
+pub mod nodes;
 pub mod selector;

@@ -87,7 +87,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let Some(Command::Check(asked)) = &args.command {
         // What is wrong with the flags, or with files that they name, has been told by now.
         let watched = &args.watch_namespace;
-        return check(&clients.asks, watched, asked, election.as_ref(), covers.as_ref()).await;
+        let (nodes, election) = (args.node_platforms, election.as_ref());
+        return check(&clients.asks, watched, asked, nodes, election, covers.as_ref()).await;
     }
     let observed = Arc::clone(&metrics);
     let observe = Arc::new(move |of: &Use| observed.shared(of));
@@ -111,6 +112,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         providers,
         concurrent: args.concurrent,
         spread: controller::SPREAD,
+        node_platforms: args.node_platforms,
     };
     let covering = cover(&clients, covers, &options.namespaces, &metrics, &shutdown);
     let (objects, watching) = controller::watch(clients.watch.clone(), &options, admin);
@@ -178,6 +180,7 @@ async fn check(
     client: &Client,
     watched: &[String],
     asked: &args::Check,
+    nodes: bool,
     election: Option<&leader::Options>,
     covers: Option<&leader::Options>,
 ) -> anyhow::Result<ExitCode> {
@@ -185,7 +188,7 @@ async fn check(
     let leases: Vec<_> = election.into_iter().chain(covers).map(named).collect();
     let secrets = asked.secrets_in.as_ref().map(|namespaces| namespaces.0.as_slice());
     let maps = covers.map(|of| of.namespace.as_str());
-    let needs = Needs { namespaces: watched, secrets, leases: &leases, maps };
+    let needs = Needs { namespaces: watched, secrets, nodes, leases: &leases, maps };
     let found = check::check(client, &rights(needs)).await;
     let mut out = std::io::stdout().lock();
     for finding in &found {

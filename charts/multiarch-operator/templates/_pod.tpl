@@ -36,6 +36,9 @@
 - --concurrent={{ int $values.concurrent }}
 - --registry-qps={{ $values.registryQPS }}
 - --cache-mib={{ int $values.cacheMiB }}
+{{- if $values.nodePlatforms.enabled }}
+- --node-platforms
+{{- end }}
 {{- if $values.insecureAllowHTTP }}
 - --insecure-allow-http
 {{- end }}

@@ -43,6 +43,13 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
                 "watchNamespaces": ["team-a", "team-b"],
             }),
         ),
+        (
+            "node-platforms",
+            json!({
+                "rbac": {"scope": "Namespaced"}, "watchNamespaces": ["team-a"], "crds": {"enabled": false},
+                "nodePlatforms": {"enabled": true},
+            }),
+        ),
         ("shards", json!({"shards": ["a", "b"]})),
         ("coverage-maps", json!({"coverageMaps": {"enabled": true}, "shards": ["a"]})),
         (

@@ -15,6 +15,7 @@ mod late;
 mod partial;
 
 mod duplicate;
+mod nodes;
 mod platform_truth;
 mod windows;
 mod would_shrink;

@@ -28,6 +28,8 @@ pub struct Needs<'a> {
     pub namespaces: &'a [String],
     /// The namespaces whose Secrets are needed; those that are watched where it is `None`.
     pub secrets: Option<&'a [String]>,
+    /// Whether the platforms of nodes are looked at.
+    pub nodes: bool,
     /// Namespace and name of each Lease that it stands for.
     pub leases: &'a [(String, String)],
     /// The namespace of the coverage maps, where it keeps them.
@@ -46,6 +48,7 @@ const EVERYWHERE: [Rule; 5] = [
 ];
 const EVENTS: Rule = ("events.k8s.io", "events", "", &["create"], "no Events tell what happens");
 const SECRETS: Rule = ("", "secrets", "", &["get"], "objects have no credentials");
+const NODES: Rule = ("", "nodes", "", &["list", "watch"], "NodesCovered stays Unknown");
 const LEASE: [Rule; 2] = [
     ("coordination.k8s.io", "leases", "", &["create"], "no replica works"),
     ("coordination.k8s.io", "leases", "", &["get", "update"], "no replica works"),
@@ -75,6 +78,9 @@ pub fn rights(needs: Needs<'_>) -> Vec<Right> {
     }
     for place in &secrets {
         all.extend(of_rule(&SECRETS, place.as_deref(), None));
+    }
+    if needs.nodes {
+        all.extend(of_rule(&NODES, None, None));
     }
     for (at, (namespace, name)) in needs.leases.iter().enumerate() {
         let [create, others] = &LEASE;
@@ -140,6 +146,9 @@ impl Right {
             ("configmaps", _) => format!(
                 "{purpose}; rbac.create and coverageMaps.enabled of the chart give it in the namespace of the Leases"
             ),
+            ("nodes", _) => {
+                format!("{purpose}; rbac.create and nodePlatforms.enabled of the chart give it")
+            }
             ("secrets", Some(namespace)) => format!(
                 "{purpose} in {namespace}; rbac.secretNamespaces of the chart, or a RoleBinding there, gives it"
             ),
@@ -162,6 +171,8 @@ impl fmt::Display for Right {
         }
         match &self.namespace {
             Some(namespace) => write!(f, " in {namespace}"),
+            // They are in none.
+            None if self.resource == NODES.1 => Ok(()),
             None => f.write_str(" in all namespaces"),
         }
     }
@@ -180,7 +191,7 @@ mod tests {
         let own = |name: &str| ("multiarch-system".to_owned(), name.to_owned());
         let leases = [own("multiarch-operator"), own("multiarch-coverage")];
         let maps = Some("multiarch-system");
-        let needs = Needs { namespaces: &[], secrets: None, leases: &leases, maps };
+        let needs = Needs { namespaces: &[], secrets: None, nodes: true, leases: &leases, maps };
         let expected = [
             "get multiarchimages in all namespaces",
             "list multiarchimages in all namespaces",
@@ -191,6 +202,8 @@ mod tests {
             "get namespaces in all namespaces",
             "create events in all namespaces",
             "get secrets in all namespaces",
+            "list nodes",
+            "watch nodes",
             "create leases in multiarch-system",
             "get leases multiarch-operator in multiarch-system",
             "update leases multiarch-operator in multiarch-system",
@@ -209,7 +222,8 @@ mod tests {
     #[test]
     fn of_namespaces_and_the_secrets_of_some() {
         let (both, one) = (["a".to_owned(), "b".to_owned()], ["a".to_owned()]);
-        let needs = Needs { namespaces: &both, secrets: None, leases: &[], maps: None };
+        let needs =
+            Needs { namespaces: &both, secrets: None, nodes: false, leases: &[], maps: None };
         let all = shown(needs);
         assert_eq!(all.len(), 18);
         assert!(all.iter().all(|right| right.ends_with(" in a") || right.ends_with(" in b")));
@@ -226,7 +240,8 @@ mod tests {
         let namespaces = ["a".to_owned()];
         for namespaces in [&[][..], &namespaces] {
             let leases = [("n".to_owned(), "l".to_owned())];
-            let needs = Needs { namespaces, secrets: None, leases: &leases, maps: Some("n") };
+            let needs =
+                Needs { namespaces, secrets: None, nodes: true, leases: &leases, maps: Some("n") };
             for right in rights(needs) {
                 assert!(right.remedy().contains("rbac."), "{right}: {}", right.remedy());
                 let asked = right.attributes();

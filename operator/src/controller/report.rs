@@ -22,6 +22,7 @@ use super::session::Known;
 use crate::{
     error::{Consequence, Failure, Retry, Stalled},
     events::{self, Told},
+    nodes::View,
     reconcile::status::{self, About, Outcome, Run},
 };
 
@@ -97,10 +98,11 @@ impl Reporter {
         }
     }
 
-    /// Reports an object that does not deserialise.
+    /// Reports an object that does not deserialise, while `nodes` are known.
     pub(super) async fn report_invalid(
         &self,
         invalid: &InvalidObject,
+        nodes: View,
     ) -> Result<Written, kube::Error> {
         let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
         let name = invalid.metadata.name.clone().unwrap_or_default();
@@ -125,6 +127,7 @@ impl Reporter {
             requested_at: previous.last_handled_reconcile_at.clone(),
             failures: 0,
             repository: None,
+            nodes,
             now: Timestamp::now(),
         };
         let outcome = Outcome::Held(Failure { consequence, message });

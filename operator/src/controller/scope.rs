@@ -1,6 +1,9 @@
 //! The watches of one or more namespaces, as the events of one.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, future::ready, stream};
 use kube::{
@@ -17,6 +20,9 @@ use tracing::warn;
 use super::{Watched, hint};
 use crate::{error::causes, selector::Selector};
 
+/// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
+/// restore of its data, or where its kinds have, the watch would wait for what never comes.
+pub(super) const BEGIN_ANEW: Duration = Duration::from_secs(20);
 /// How long one watch lasts, in seconds. A connection that died in silence is noticed as late as that, and begun again a watch
 /// costs one request.
 pub(crate) const LASTS: u32 = 120;

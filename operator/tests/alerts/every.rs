@@ -23,7 +23,15 @@ pub(crate) fn metrics() -> Metrics {
     metrics.wrote_map(MapWrite::Success);
     metrics.gauge_objects(|| {
         let (namespace, name) = ("team".into(), "app".into());
-        vec![ObjectGauges { namespace, name, ready: 1, published: 1, missing: 0 }]
+        vec![ObjectGauges {
+            namespace,
+            name,
+            ready: 1,
+            published: 1,
+            missing: 0,
+            nodes_missing: Some(0),
+        }]
     });
+    metrics.gauge_nodes(|| vec![("linux/amd64".into(), 1)]);
     metrics
 }
