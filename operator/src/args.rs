@@ -16,6 +16,7 @@ use crate::{
 /// objects' status. Every flag can be given as an environment variable instead.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "multiarch-operator", version)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Args {
     /// Watch only this namespace; may be repeated. All namespaces where it is not given.
     #[arg(

@@ -16,10 +16,14 @@
 {{- with $values.leaderElection }}
 {{- if .enabled }}
 - --leader-elect
-- {{ printf "--leader-election-lease=%s" (include "multiarch.shardName" $) | quote }}
 {{- end }}
 {{- if or .enabled $maps }}
 - {{ printf "--leader-election-namespace=%s" (include "multiarch.leaseNamespace" $root) | quote }}
+{{- end }}
+{{- if .enabled }}
+- {{ printf "--leader-election-lease=%s" (include "multiarch.shardName" $) | quote }}
+{{- end }}
+{{- if or .enabled $maps }}
 - --leader-election-lease-duration={{ int .leaseDurationSeconds }}s
 - --leader-election-renew-deadline={{ int .renewDeadlineSeconds }}s
 - --leader-election-retry-period={{ int .retryPeriodSeconds }}s

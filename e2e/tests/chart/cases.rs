@@ -38,6 +38,11 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("shards", json!({"shards": ["a", "b"]})),
+        ("coverage-maps", json!({"coverageMaps": {"enabled": true}, "shards": ["a"]})),
+        (
+            "coverage-maps-of-one-replica",
+            json!({"coverageMaps": {"enabled": true}, "replicaCount": 1, "leaderElection": {"enabled": false}}),
+        ),
         (
             "own-rights",
             json!({"rbac": {"create": false}, "serviceAccount": {"create": false, "name": "mine"}}),

@@ -62,6 +62,7 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
     let both = [&home.name, &other.name];
     for (values, rights) in [
         (json!({}), 13),
+        (json!({"coverageMaps": {"enabled": true}}), 21),
         (json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": both}}), 14),
         (json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": both}), 23),
         (

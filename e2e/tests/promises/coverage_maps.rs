@@ -212,18 +212,6 @@ async fn two_operators_never_fight() -> Result<()> {
         // It is one object that came, and was published: at most its steps, each once.
         let seen = writes.seen();
         assert!((1..=6).contains(&seen.len()) && writes.busiest() <= 2, "{seen:?}");
-        let shown = |operator: &Operator| {
-            let admin = operator.get("/metrics", "text/plain");
-            async {
-                let text = admin.await?.text().await?;
-                let samples = samples(&text)?;
-                let covers = samples.iter().any(|it| it.name == "multiarch_coverage_maps");
-                let leads = samples.iter().find(|it| {
-                    it.labels.get("lease").is_some_and(|lease| lease == "multiarch-coverage")
-                });
-                anyhow::Ok((covers, leads.map(|it| it.value > 0.0)))
-            }
-        };
         assert_eq!(shown(&s.operator).await?, (true, Some(true)));
         for operator in [&shard, &elsewhere] {
             assert_eq!(shown(operator).await?, (false, Some(false)));
@@ -232,6 +220,16 @@ async fn two_operators_never_fight() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Whether an operator shows something of the maps, and whether it has their Lease.
+async fn shown(operator: &Operator) -> Result<(bool, Option<bool>)> {
+    let text = operator.get("/metrics", "text/plain").await?.text().await?;
+    let samples = samples(&text)?;
+    let covers = samples.iter().any(|it| it.name == "multiarch_coverage_maps");
+    let is_theirs = |lease: &String| lease == "multiarch-coverage";
+    let leads = samples.iter().find(|it| it.labels.get("lease").is_some_and(is_theirs));
+    Ok((covers, leads.map(|it| it.value > 0.0)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

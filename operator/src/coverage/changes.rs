@@ -41,8 +41,8 @@ pub fn changes<'a>(maps: &'a [Map], stored: &'a Stored) -> Vec<Change<'a>> {
             let mut waits_for = BTreeSet::new();
             if let Some(stored) = stored.get(name) {
                 let gives = |key: &&String| !map.is_some_and(|map| map.data.contains_key(*key));
-                let given = stored.data.iter().flatten().map(|(key, _)| key).filter(gives);
-                waits_for.extend(given.filter_map(|key| receivers.get(key.as_str()).copied()));
+                let left = stored.data.iter().flatten().map(|(key, _)| key).filter(gives);
+                waits_for.extend(left.filter_map(|key| receivers.get(key.as_str()).copied()));
             }
             waits_for.extend(takers(name, map, &pending, stored));
             waits_for.remove(name);

@@ -189,7 +189,10 @@ fn with_memory(previous: &Entries, of: &Facts, claim: &Claim, now: i64) -> Value
 
 /// What objects have let go of.
 #[derive(Default)]
-struct Former<'a>(HashMap<(&'a Object, bool), Vec<(&'a Key, &'a Value, i64)>>);
+struct Former<'a>(HashMap<(&'a Object, bool), Vec<Left<'a>>>);
+
+/// What was let go of, and until when it is kept.
+type Left<'a> = (&'a Key, &'a Value, i64);
 
 impl<'a> Former<'a> {
     fn add(&mut self, key: &'a Key, value: &'a Value, until: i64) {
@@ -200,7 +203,7 @@ impl<'a> Former<'a> {
     /// are made of the target's.
     fn kept(self) -> impl Iterator<Item = (Key, Value)> {
         self.0.into_values().flat_map(|mut left| {
-            left.sort_by_key(|(key, _, until)| (Reverse(*until), key.len(), *key));
+            left.sort_by_key(|(key, _, until)| (Reverse(*until), key.length(), *key));
             left.truncate(MOST);
             let kept = left.into_iter();
             kept.map(|(key, value, until)| {
@@ -230,7 +233,7 @@ fn uncrowd(entries: &mut Entries, mut told: impl FnMut(Value, Key)) {
         let of_base = entries.iter().filter(|(key, _)| key.base() == base);
         let over: Vec<Key> = of_base
             .filter_map(|(key, value)| {
-                let left = room.checked_sub(weight(key.len(), value.to_string().len()));
+                let left = room.checked_sub(weight(key.length(), value.to_string().len()));
                 room = left.unwrap_or_default();
                 left.is_none().then(|| key.clone())
             })

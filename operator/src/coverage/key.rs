@@ -91,9 +91,9 @@ impl Key {
         self.reference().contains('@')
     }
 
-    /// Its length, in bytes.
+    /// How long it is, in bytes.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.base.len() + self.namespace.as_ref().map_or(0, |it| NAMESPACE.len() + it.len())
     }
 
@@ -102,7 +102,7 @@ impl Key {
     pub fn is_legal(&self) -> bool {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         let bytes = || self.base.bytes().chain(self.namespace.iter().flat_map(|it| it.bytes()));
-        (1..=LONGEST).contains(&self.len()) && bytes().all(fits) && !self.base.starts_with('.')
+        (1..=LONGEST).contains(&self.length()) && bytes().all(fits) && !self.base.starts_with('.')
     }
 }
 

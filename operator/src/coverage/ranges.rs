@@ -48,7 +48,7 @@ pub fn begins(current: &Begins, entries: &Entries) -> Begins {
 fn groups(entries: &Entries) -> Vec<Part<'_>> {
     let mut groups: Vec<Part<'_>> = Vec::new();
     for (key, value) in entries {
-        let weight = weight(key.len(), value.to_string().len());
+        let weight = weight(key.length(), value.to_string().len());
         match groups.last_mut().filter(|last| last.from == key.base()) {
             Some(last) => last.weight += weight,
             None => groups.push(Part { from: key.base(), weight }),

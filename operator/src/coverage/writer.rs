@@ -38,6 +38,8 @@ use crate::{
 pub const LEASE: &str = "multiarch-coverage";
 /// No more than one write goes out in this time, over all maps: each is a new version of a whole map in etcd.
 const PACE: Duration = Duration::from_secs(1);
+/// The field manager, as of all that the operator writes.
+const MANAGER: &str = "multiarch-operator";
 /// How long writes that fail are apart at most.
 const SLOWEST: Duration = Duration::from_secs(30);
 /// A watch that cannot be begun is given up after this time, and all is listed anew; as in `controller/objects`.
@@ -315,7 +317,7 @@ impl Desk<'_> {
             };
         };
         let over = map.over(stored.as_ref(), &self.writer.options.namespace);
-        let params = PostParams::default();
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let written = match &stored {
             Some(_) => fence.during(self.maps.replace(name, &params, &over)).await,
             None => fence.during(self.maps.create(&params, &over)).await,

@@ -62,7 +62,7 @@ fn one_that_is_too_long_is_not_legal() {
         |tag: usize| key(&format!("r.example/{}:{}", "a/".repeat(50) + "b", "t".repeat(tag)));
     // r.example_s, 50 times a_s, b_c
     let head = 11 + 150 + 3;
-    assert_eq!(of_length(1).len(), head + 1);
+    assert_eq!(of_length(1).length(), head + 1);
     assert!(of_length(LONGEST - head).is_legal() && !of_length(LONGEST + 1 - head).is_legal());
     let fits = of_length(LONGEST - head - 3);
     assert!(fits.within("a").is_legal() && !fits.within("ab").is_legal());
@@ -142,7 +142,7 @@ proptest! {
         prop_assert!(key.is_legal());
         prop_assert_eq!(read(&text), (reference.to_string(), namespace.clone()));
         prop_assert_eq!(text.parse::<Key>(), Ok(key.clone()));
-        prop_assert_eq!((key.reference(), key.len()), (reference.to_string(), text.len()));
+        prop_assert_eq!((key.reference(), key.length()), (reference.to_string(), text.len()));
     }
 
     #[test]
