@@ -92,7 +92,6 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
         ("ca-configmap", json!({"caBundle": {"existingConfigMap": {"name": "corp-ca"}}})),
         ("ca-inline", json!({"caBundle": {"inline": format!("  # Ours.\n{PEM}")}})),
         ("credential-providers", credential_providers()),
-        ("coverage-maps", json!({"coverageMaps": {"enabled": true}})),
         ("admission", json!({"admission": {"enabled": true}})),
         (
             "admission-strict",
