@@ -30,6 +30,7 @@ test: doctor tools ## Test everything: units, contracts, and the README's promis
 	cd e2e/cluster && $(GO) vet -trimpath ./internal/... ./guest && $(GO) test -trimpath ./internal/...
 	cd e2e/tools/registry && $(GO) vet -trimpath .
 	cd e2e/tools/containerd && $(GO) vet -trimpath .
+	cd e2e/tools/health && $(GO) vet -trimpath .
 	cd e2e/fixtures && $(GO) vet -trimpath .
 	@hack/image.sh --dev
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
