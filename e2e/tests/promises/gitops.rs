@@ -87,7 +87,8 @@ async fn each_state_is_what_the_page_says_to_each_tool() -> Result<()> {
         let page = workspace().join("docs/gitops/README.md");
         let page = std::fs::read_to_string(&page).context("no page")?;
         let (_, table) = page.split_once("| a MultiArchImage that is").context("no table")?;
-        let table: Vec<_> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+        let table: Vec<_> =
+            table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
         assert_eq!(table, rows, "the table should be:\n{}\n", rows.join("\n"));
         Ok(())
     })
@@ -98,9 +99,9 @@ async fn each_state_is_what_the_page_says_to_each_tool() -> Result<()> {
 fn rows(seen: &Seen, said: &[Verdicts]) -> Vec<String> {
     let states = seen.states.iter().zip(&seen.objects).zip(said);
     let rows = states.map(|((state, object), said)| {
-        let ready = object.condition("Ready").map_or("none yet".into(), |ready| {
-            format!("{}, {}", ready.status, ready.reason)
-        });
+        let ready = object
+            .condition("Ready")
+            .map_or("none yet".into(), |ready| format!("{}, {}", ready.status, ready.reason));
         let beside = ["Reconciling", "Stalled"].into_iter().filter(|kind| object.is_true(kind));
         let beside = beside.collect::<String>();
         let Verdicts { argo, flux, kstatus } = said;
@@ -109,7 +110,10 @@ fn rows(seen: &Seen, said: &[Verdicts]) -> Vec<String> {
             assert!(argo.message.contains(object.message()), "{argo:?}");
         }
         assert!(!argo.message.is_empty() && !kstatus.message.is_empty(), "{said:?}");
-        format!("| {state} | {ready} | {beside} | {} | {} | {} |", kstatus.status, flux.status, argo.status)
+        format!(
+            "| {state} | {ready} | {beside} | {} | {} | {} |",
+            kstatus.status, flux.status, argo.status
+        )
     });
     rows.collect()
 }
@@ -185,9 +189,7 @@ async fn failing(s: &Scenario, seen: &mut Seen) -> Result<()> {
     let mut secret = secret.with("target", json!({"image": s.registry.reference("secret:1")}));
     secret.spec["target"]["secretRef"] = json!({"name": "push"});
     let is = |kind: &'static str| {
-        move |image: &MultiArchImage| {
-            image.ready() == "False/SecretNotFound" && image.is_true(kind)
-        }
+        move |image: &MultiArchImage| image.ready() == "False/SecretNotFound" && image.is_true(kind)
     };
     // Watched from before it is there, so that its first status is seen.
     let first = s.until("secret", "a Secret is missing", is("Reconciling"));

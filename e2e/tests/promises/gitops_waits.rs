@@ -1,4 +1,4 @@
-//! What waits for a MultiArchImage gets what it waits for: Helm 4's `--wait` and `kubectl wait`.
+//! Who applies a MultiArchImage and waits for it gets what it waits for, and sees no differences: Helm 4's `--wait`, `kubectl wait`, `kubectl diff`.
 
 use std::fs;
 
@@ -9,6 +9,7 @@ use multiarch_e2e::{
     helm::{Helm, Release},
     images::Image,
     scenario,
+    scenario::REQUESTED_AT,
     spec::{Report, Spec},
 };
 use serde_json::json;
@@ -84,6 +85,42 @@ async fn helm_waits_until_it_is_published() -> Result<()> {
     .await
 }
 
+/// What is in Git is in the cluster, whatever the operator and those who ask have written: nothing has to be ignored.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_does_not_differ() -> Result<()> {
+    scenario(async |s| {
+        s.push("app:1", &BOTH).await?;
+        let app = s.spec("app", "app:1", &BOTH).with("deletionPolicy", "Delete");
+        let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
+        fs::write(file.path(), app.object().to_string())?;
+        let path = file.path().to_string_lossy().into_owned();
+        let namespace = s.namespace.name.as_str();
+        let on = |verb: &'static str, more: &'static [&'static str]| {
+            let of = ["--namespace", namespace, verb, "--filename", &path].map(ToOwned::to_owned);
+            s.cluster.kubectl(of.into_iter().chain(more.iter().map(ToString::to_string)))
+        };
+        let server_side = &["--server-side"];
+        for more in [&[][..], &server_side[..]] {
+            on("apply", more).await?;
+            s.until_ready("app", "True/Succeeded").await?;
+            let image = s.request("app").await?;
+            let annotations = image.metadata.annotations.unwrap_or_default();
+            assert!(annotations.contains_key(REQUESTED_AT));
+            assert!(image.metadata.finalizers.is_some_and(|it| !it.is_empty()));
+            assert_eq!(on("diff", more).await?, "");
+            on("apply", more).await?;
+            let annotations = now(s, "app").await?.metadata.annotations.unwrap_or_default();
+            assert!(annotations.contains_key(REQUESTED_AT));
+        }
+        // It would tell.
+        fs::write(file.path(), app.with("interval", "1h").object().to_string())?;
+        let told = on("diff", &[]).await;
+        assert!(told.is_err(), "{told:?}");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_waits_for_the_spec_as_it_is() -> Result<()> {
     scenario(async |s| {
@@ -93,8 +130,10 @@ async fn kubectl_waits_for_the_spec_as_it_is() -> Result<()> {
         let said = kubectl_wait(s, "app", "1s").await.unwrap_err().to_string();
         assert!(said.contains("timed out waiting"), "{said}");
         s.push("app:1", &BOTH[1..]).await?;
-        let ((), waited) =
-            tokio::try_join!(async { s.request("app").await.map(drop) }, kubectl_wait(s, "app", LONG))?;
+        let ((), waited) = tokio::try_join!(
+            async { s.request("app").await.map(drop) },
+            kubectl_wait(s, "app", LONG)
+        )?;
         assert!(waited.contains("condition met"), "{waited}");
 
         // Ready is True, of the spec before.
