@@ -33,10 +33,14 @@ fn chart() -> Result<TempDir> {
 
 /// Installs or upgrades a release of `spec` alone, and waits for it.
 async fn helm(s: &Scenario, command: &str, spec: &Spec, timeout: &str) -> Result<String> {
+    helm_with(s, command, spec, &["--wait", "--timeout", timeout]).await
+}
+
+async fn helm_with(s: &Scenario, command: &str, spec: &Spec, flags: &[&str]) -> Result<String> {
     let (helm, chart) = (Helm::of(s.cluster.kubeconfig())?, chart()?);
     let values = json!({"object": spec.object()});
     let release = Release { name: &spec.name, namespace: &s.namespace.name, values: &values };
-    helm.apply_of(chart.path(), command, release, &["--wait", "--timeout", timeout]).await
+    helm.apply_of(chart.path(), command, release, flags).await
 }
 
 async fn kubectl_wait(s: &Scenario, name: &str, timeout: &str) -> Result<String> {
@@ -68,6 +72,9 @@ async fn helm_waits_until_it_is_published() -> Result<()> {
         let late = s.spec("late", "late:1", &BOTH);
         let said = helm(s, "install", &late, SHORT).await.unwrap_err().to_string();
         assert!(said.contains("MultiArchImage/") && said.contains("InProgress"), "{said}");
+        assert_eq!(now(s, "late").await?.ready(), "Unknown/WaitingForPlatforms");
+        // As Helm 3 does, it waits for no kind that it does not know.
+        helm_with(s, "upgrade", &late, &["--wait=legacy"]).await?;
         assert_eq!(now(s, "late").await?.ready(), "Unknown/WaitingForPlatforms");
         s.push("late:1", &BOTH[1..]).await?;
         s.request("late").await?;
