@@ -42,46 +42,7 @@ impl Seen {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_state_is_what_the_page_says_to_each_tool() -> Result<()> {
     scenario_of_two_registries(async |s, elsewhere| {
-        let mut seen = Seen::default();
-        // First, since a rule counts what was written since the start.
-        let lags = Rule::of(Operation::HeadTag, Answer::Error(500, "UNKNOWN"));
-        s.registry.proxy.follow(lags.path("/lags/manifests/1").after(Operation::PutTag));
-        s.push("lags:1", &BOTH).await?;
-        let lags = s.apply_until(&s.spec("lags", "lags:1", &BOTH), "Unknown/ReadingBack").await?;
-        s.registry.proxy.be_honest();
-
-        copies(s, elsewhere).await?;
-        s.operator.kill().await?;
-        s.push("app:1", &BOTH).await?;
-        let app = s.spec("app", "app:1", &BOTH);
-        seen.is("applied, and not looked at yet", s.apply(&app).await?);
-        s.operator.restart().await?;
-        seen.is("published and complete", s.until_ready("app", "True/Succeeded").await?);
-        published(s, &mut seen).await?;
-        waiting(s, &mut seen).await?;
-        seen.is("pushed, and not read back yet", lags);
-        let shown = |image: &MultiArchImage| {
-            image.condition("Reconciling").is_some_and(|it| it.reason == "Progressing")
-        };
-        let copies =
-            await_condition(&s.images(), "copies", "a long copy is shown", SHOWN, shown).await?;
-        seen.is("a new build is copied, for longer than half a minute", copies);
-        failing(s, &mut seen).await?;
-        suspended(s, &mut seen).await?;
-
-        // With the finalizer, while nobody is there to take it off.
-        let gone = s.spec("gone", "app:gone", &BOTH).with("deletionPolicy", "Delete");
-        s.push("app:gone", &BOTH).await?;
-        s.apply_until(&gone, "True/Succeeded").await?;
-        s.operator.kill().await?;
-        let edited = app.with("annotations", json!({"com.example.by": "an edit"}));
-        seen.is("edited, and not looked at since", s.apply(&edited).await?);
-        s.images().delete("gone", &DeleteParams::default()).await?;
-        let gone = s.images().get("gone").await?;
-        assert!(gone.metadata.deletion_timestamp.is_some());
-        seen.is("being deleted", gone);
-        s.operator.restart().await?;
-
+        let seen = Box::pin(states(s, elsewhere)).await?;
         let said = verdicts(&seen.objects).await?;
         let rows = rows(&seen, &said);
         let page = workspace().join("docs/gitops/README.md");
@@ -93,6 +54,50 @@ async fn each_state_is_what_the_page_says_to_each_tool() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// All of them, in the order of the page.
+async fn states(s: &mut Scenario, elsewhere: &Registry) -> Result<Seen> {
+    let mut seen = Seen::default();
+    // First, since a rule counts what was written since the start.
+    let lags = Rule::of(Operation::HeadTag, Answer::Error(500, "UNKNOWN"));
+    s.registry.proxy.follow(lags.path("/lags/manifests/1").after(Operation::PutTag));
+    s.push("lags:1", &BOTH).await?;
+    let lags = s.apply_until(&s.spec("lags", "lags:1", &BOTH), "Unknown/ReadingBack").await?;
+    s.registry.proxy.be_honest();
+
+    copies(s, elsewhere).await?;
+    s.operator.kill().await?;
+    s.push("app:1", &BOTH).await?;
+    let app = s.spec("app", "app:1", &BOTH);
+    seen.is("applied, and not looked at yet", s.apply(&app).await?);
+    s.operator.restart().await?;
+    seen.is("published and complete", s.until_ready("app", "True/Succeeded").await?);
+    published(s, &mut seen).await?;
+    waiting(s, &mut seen).await?;
+    seen.is("pushed, and not read back yet", lags);
+    let shown = |image: &MultiArchImage| {
+        image.condition("Reconciling").is_some_and(|it| it.reason == "Progressing")
+    };
+    let copies =
+        await_condition(&s.images(), "copies", "a long copy is shown", SHOWN, shown).await?;
+    seen.is("a new build is copied, for longer than half a minute", copies);
+    failing(s, &mut seen).await?;
+    suspended(s, &mut seen).await?;
+
+    // With the finalizer, while nobody is there to take it off.
+    let gone = s.spec("gone", "app:gone", &BOTH).with("deletionPolicy", "Delete");
+    s.push("app:gone", &BOTH).await?;
+    s.apply_until(&gone, "True/Succeeded").await?;
+    s.operator.kill().await?;
+    let edited = app.with("annotations", json!({"com.example.by": "an edit"}));
+    seen.is("edited, and not looked at since", s.apply(&edited).await?);
+    s.images().delete("gone", &DeleteParams::default()).await?;
+    let gone = s.images().get("gone").await?;
+    assert!(gone.metadata.deletion_timestamp.is_some());
+    seen.is("being deleted", gone);
+    s.operator.restart().await?;
+    Ok(seen)
 }
 
 /// The rows of the page's table.
