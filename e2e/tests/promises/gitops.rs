@@ -20,7 +20,7 @@ use serde_json::json;
 
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 /// A long copy is shown each 30 seconds.
-const SHOWN: Duration = Duration::from_secs(120);
+const SHOWN: Duration = Duration::from_mins(2);
 /// So many layers, four at a time, with this between a layer and the next one: longer than that.
 const LAYERS: usize = 40;
 const BETWEEN: Duration = Duration::from_secs(8);
