@@ -6,6 +6,7 @@ pub mod await_condition;
 pub mod bin;
 pub mod charts;
 pub mod cluster;
+pub mod health;
 pub mod helm;
 pub mod images;
 pub mod maps;

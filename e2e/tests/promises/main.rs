@@ -62,6 +62,8 @@ mod shutdown;
 mod admission;
 mod examples;
 mod from_scripts;
+mod gitops;
+mod gitops_waits;
 #[cfg(target_os = "linux")]
 mod image;
 mod release;
