@@ -62,6 +62,7 @@ mod shutdown;
 mod admission;
 mod examples;
 mod from_scripts;
+mod gate;
 mod gitops;
 mod gitops_waits;
 #[cfg(target_os = "linux")]
