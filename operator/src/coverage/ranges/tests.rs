@@ -1,3 +1,5 @@
+//! Few maps, none too large.
+
 use proptest::prelude::*;
 
 use super::*;
