@@ -84,6 +84,8 @@ async fn they_say_what_is_published_and_what_was() -> Result<()> {
         assert!(!waits.published && waits.digest.is_none() && waits.object.name == "app");
         assert!(!s.maps().entries().await?.contains_key(&one.to_string()));
 
+        s.push("app:1", &BOTH).await?;
+        s.request("app").await?;
         let first = publish(s, "1").await?;
         let said = until(s, &one, "complete", |it| it.complete).await?;
         assert_eq!(said.platforms.to_string(), "linux/amd64,linux/arm64");

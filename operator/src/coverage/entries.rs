@@ -77,7 +77,7 @@ pub fn next<'a>(previous: &Entries, facts: impl IntoIterator<Item = &'a Facts>, 
         }
     }
     entries.extend(former.kept());
-    for (key, (_, claim)) in &claims.awaited {
+    for (key, (_, claim)) in &claims.wanted {
         // What was served before serves until then: a rollback is not refused while it is published.
         entries.entry((*key).clone()).or_insert_with(|| claim.value.clone());
     }
@@ -119,7 +119,7 @@ pub fn first_to_go(entries: &Entries) -> Option<i64> {
 struct Claims<'a> {
     objects: HashMap<&'a Object, &'a Facts>,
     served: BTreeMap<&'a Key, (&'a Facts, &'a Claim)>,
-    awaited: BTreeMap<&'a Key, (&'a Facts, &'a Claim)>,
+    wanted: BTreeMap<&'a Key, (&'a Facts, &'a Claim)>,
     left_out: BTreeSet<LeftOut>,
 }
 
@@ -137,7 +137,7 @@ impl<'a> Claims<'a> {
                 continue;
             }
             let is_served = claim.value.digest.is_some();
-            let best = if is_served { &mut self.served } else { &mut self.awaited };
+            let best = if is_served { &mut self.served } else { &mut self.wanted };
             let best = best.entry(&claim.key).or_insert((of, claim));
             if of.seniority() < best.0.seniority() {
                 *best = (of, claim);

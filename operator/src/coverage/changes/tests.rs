@@ -1,3 +1,5 @@
+//! What is written before what.
+
 use super::*;
 
 fn map(from: &str, to: &str, keys: &str) -> Map {

@@ -1,3 +1,5 @@
+//! What is said of images, of whom, and for how long.
+
 use super::*;
 use crate::{
     coverage::value::FORMER,

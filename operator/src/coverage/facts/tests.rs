@@ -1,3 +1,5 @@
+//! What is made of objects in each state.
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use multiarch_crds::v1alpha1::{Coverage, MultiArchImageSpec, PublishedPlatform};

@@ -1,3 +1,5 @@
+//! Keys as they are written, read and told apart.
+
 use proptest::prelude::*;
 use rstest::rstest;
 

@@ -1,3 +1,5 @@
+//! Maps as ConfigMaps, and what people do to them.
+
 use rstest::rstest;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the writer knows when, and what it writes next.
+
 use super::*;
 use crate::coverage::{
     Object, Value,

@@ -1,3 +1,5 @@
+//! Values as policies read them, and whatever else there may be in a map.
+
 use proptest::prelude::*;
 use rstest::rstest;
 
