@@ -154,7 +154,7 @@ impl Seen {
                 self.update(|nodes, now| nodes.is_there(&node.name_any(), platform, now), true);
             }
             Event::Delete(node) => {
-                self.update(|nodes, now| nodes.is_gone(&node.name_any(), now), true)
+                self.update(|nodes, now| nodes.is_gone(&node.name_any(), now), true);
             }
         }
     }
