@@ -36,7 +36,6 @@ func readKustomization(path string) (checks, error) {
 			HealthCheckExprs checks `json:"healthCheckExprs"`
 		} `json:"spec"`
 	}
-
 	if err := yaml.Unmarshal(text, &kustomization); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
