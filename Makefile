@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e node soak fuzz corpus conformance helm3 lint fmt crds demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 kyverno lint fmt crds demo large image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -30,6 +30,7 @@ test: doctor tools ## Test everything: units, contracts, and the README's promis
 	cd e2e/cluster && $(GO) vet -trimpath ./internal/... ./guest && $(GO) test -trimpath ./internal/...
 	cd e2e/tools/registry && $(GO) vet -trimpath .
 	cd e2e/tools/containerd && $(GO) vet -trimpath .
+	cd e2e/tools/health && $(GO) vet -trimpath .
 	cd e2e/fixtures && $(GO) vet -trimpath .
 	@hack/image.sh --dev
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
@@ -60,6 +61,10 @@ soak: doctor tools ## Break things for as long as it takes to be sure (half an h
 	$(CARGO) build $(LOCKED) --workspace --bins
 	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test reconcile -- --nocapture $(or $(T),model:: laws)
 	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test soak -- --nocapture --test-threads 2 $(T)
+	MULTIARCH_SOAK=1 $(CARGO) test $(LOCKED) --workspace --test admission -- --nocapture $(or $(T),restart::)
+
+bench: doctor tools ## Say what the policies of admission cost: how long the API server takes for a Pod, without them and with them
+	$(CARGO) bench $(LOCKED) --quiet --profile dev --workspace --bench admission
 
 large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)
 	MULTIARCH_OPERATOR="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/multiarch-operator" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \
@@ -81,6 +86,11 @@ helm3: doctor tools ## Test the chart with Helm 3 instead of 4
 	@hack/build-tools.sh helm3
 	$(CARGO) build $(LOCKED) --workspace --bins
 	MULTIARCH_HELM=helm3 $(CARGO) test $(LOCKED) --workspace --test chart -- --test-threads $(E2E_THREADS)
+
+kyverno: doctor tools ## Test examples/kyverno by Kyverno's own CLI, whose first build takes long
+	@hack/build-tools.sh kyverno
+	$(CARGO) build $(LOCKED) --workspace --bins
+	$(CARGO) test $(LOCKED) --workspace --test kyverno
 
 crds: ## Write the CRDs anew from their types, here and in the chart
 	$(CARGO) run $(LOCKED) --quiet --package multiarch-crds --bin crdgen

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds what the tests run against into .build/bin: the cluster (with kubectl and guest), the registry, containerd (and ctr), helm, kubeconform, and
-# the peer tools; and puts the CRDs of the Prometheus operator there. Puts what the cluster's node runs into .build/bin/node, and Prometheus (with promtool)
+# Builds what the tests run against into .build/bin: the cluster (with kubectl and guest), the registry, containerd (and ctr), helm, health, kubeconform,
+# and the peer tools; and puts the CRDs of the Prometheus operator there. Puts what the cluster's node runs into .build/bin/node, and Prometheus (with promtool)
 # beside them, out of Debian's packages where there is apt-get; nothing is installed.
 #
-# usage: hack/build-tools.sh [NAME...]    all of them but helm3 without a name
+# usage: hack/build-tools.sh [NAME...]    all of them but helm3 and kyverno without a name
 #
 # A tool is built again only when its sources, its pinned modules, the Go toolchain or this script have changed.
 set -eu
@@ -11,9 +11,9 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 bin=$root/.build/bin
 work=$root/.build/apt
-all='cluster registry crane regctl skopeo oras manifest-tool containerd helm kubeconform monitoring-crds node prometheus'
+all='cluster registry crane regctl skopeo oras manifest-tool containerd helm health kubeconform monitoring-crds node prometheus'
 # What is built only when it is named.
-more='helm3'
+more='helm3 kyverno'
 
 # What skopeo would need C libraries for, and what it is not used with: a Docker daemon, local container storage.
 skopeo_without='containers_image_openpgp containers_image_docker_daemon_stub containers_image_storage_stub
@@ -93,7 +93,7 @@ compile() {
 		set -- -ldflags "-s -w -X $version.gitVersion=v$release -X $version.gitMajor=${release%%.*} -X $version.gitMinor=${minor%%.*} \
 -X $version.gitTreeState=clean -X $version.gitCommit=unknown" .
 		;;
-	registry | containerd) set -- -ldflags '-s -w' . ;;
+	registry | containerd | health) set -- -ldflags '-s -w' . ;;
 	monitoring-crds)
 		# Files of a module, pinned and checked as all are; nothing is compiled.
 		module=$(sed -n 's|^require \([^ ]*\) .*|\1|p' go.mod)

@@ -11,6 +11,8 @@ step() {
 
 step cargo fmt --check
 step cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+# What no plain `cargo test` builds.
+step cargo clippy --locked --quiet --workspace --test kyverno -- -D warnings
 
 unformatted=$(gofmt -l e2e)
 if [ -n "$unformatted" ]; then

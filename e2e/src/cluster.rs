@@ -75,6 +75,15 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Starts one of our kinds with more `flags` of `cluster up`.
+    pub async fn start_with(flags: &[&str]) -> Result<Self> {
+        let mut command = in_scratch()?;
+        command.arg("--crds").arg(workspace().join("crds")).args(flags);
+        let cluster = Self::supervised(command).await?;
+        cluster.grant().await?;
+        Ok(cluster)
+    }
+
     /// Starts one that has nothing of ours: whoever installs the chart has it make the kinds, and the rights.
     pub async fn start_bare() -> Result<Self> {
         Self::launch(Path::new("")).await

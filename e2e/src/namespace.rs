@@ -31,11 +31,28 @@ impl Namespace {
 
     /// Lets the ServiceAccount `name` of the namespace `of` have a Lease here.
     pub async fn grant_leases(&self, client: &Client, of: &str, name: &str) -> Result<()> {
-        let metadata = ObjectMeta { name: Some("leases".into()), ..ObjectMeta::default() };
+        let verbs = ["get", "create", "update"];
+        self.grant(client, (of, name), ("coordination.k8s.io", "leases"), &verbs).await
+    }
+
+    /// Lets it keep coverage maps here, as the chart's Role does.
+    pub async fn grant_maps(&self, client: &Client, of: &str, name: &str) -> Result<()> {
+        let verbs = ["get", "list", "watch", "create", "update", "delete"];
+        self.grant(client, (of, name), ("", "configmaps"), &verbs).await
+    }
+
+    async fn grant(
+        &self,
+        client: &Client,
+        (of, name): (&str, &str),
+        (group, resource): (&str, &str),
+        verbs: &[&str],
+    ) -> Result<()> {
+        let metadata = ObjectMeta { name: Some(resource.into()), ..ObjectMeta::default() };
         let may = PolicyRule {
-            api_groups: Some(vec!["coordination.k8s.io".into()]),
-            resources: Some(vec!["leases".into()]),
-            verbs: ["get", "create", "update"].map(Into::into).into(),
+            api_groups: Some(vec![group.into()]),
+            resources: Some(vec![resource.into()]),
+            verbs: verbs.iter().map(ToString::to_string).collect(),
             ..PolicyRule::default()
         };
         let role = Role { metadata: metadata.clone(), rules: Some(vec![may]) };
@@ -50,7 +67,7 @@ impl Namespace {
         let role_ref = RoleRef {
             api_group: "rbac.authorization.k8s.io".into(),
             kind: "Role".into(),
-            name: "leases".into(),
+            name: resource.into(),
         };
         let binding = RoleBinding { metadata, role_ref, subjects: Some(vec![subject]) };
         let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), &self.name);

@@ -2,9 +2,16 @@
 
 mod text;
 
-use std::{collections::BTreeMap, ffi::OsStr, fs, path::PathBuf, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,6 +22,7 @@ pub use self::text::AsText;
 use crate::{
     await_condition::{SOON, await_some},
     bin::tool,
+    cluster::Cluster,
     helm::{Helm, Release},
     operator::{NAMESPACE, SERVICE_ACCOUNT, Sample},
     process::Process,
@@ -67,6 +75,15 @@ pub struct Metadata {
 impl Prometheus {
     /// Starts one for `jobs`: a name, and where its metrics are (host:port).
     pub async fn start(jobs: &[(&str, &str)]) -> Result<Self> {
+        Self::scraping(jobs, None).await
+    }
+
+    /// Starts one for the API server of `cluster`, as the job `apiserver`.
+    pub async fn of_api_server(cluster: &Cluster) -> Result<Self> {
+        Self::scraping(&[], Some(cluster)).await
+    }
+
+    async fn scraping(jobs: &[(&str, &str)], cluster: Option<&Cluster>) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for Prometheus")?;
         let chart = rendered().await?;
         let write = |name: &str, value: &Value| {
@@ -76,7 +93,12 @@ impl Prometheus {
         };
         write("alerts.yaml", &at_once(of_kind(&chart, "PrometheusRule")?["spec"].clone())?)?;
         let endpoint = &of_kind(&chart, "ServiceMonitor")?["spec"]["endpoints"][0];
-        write("prometheus.yaml", &config(endpoint, jobs))?;
+        let mut config = config(endpoint, jobs);
+        if let Some(cluster) = cluster {
+            let job = of_api_server(cluster, folder.path())?;
+            config["scrape_configs"].as_array_mut().context("no jobs")?.push(job);
+        }
+        write("prometheus.yaml", &config)?;
         let at = |name: &str| folder.path().join(name).display().to_string();
         let mut command = Command::new(program("prometheus")?);
         command
@@ -269,6 +291,38 @@ fn config(endpoint: &Value, jobs: &[(&str, &str)]) -> Value {
         "rule_files": ["alerts.yaml"],
         "scrape_configs": jobs.iter().map(job).collect::<Vec<_>>(),
     })
+}
+
+/// The job that scrapes the API server as its administrator, whose certificates it has in `folder`.
+fn of_api_server(cluster: &Cluster, folder: &Path) -> Result<Value> {
+    let text = fs::read_to_string(cluster.kubeconfig()).context("failed to read a kubeconfig")?;
+    let file: Value = serde_saphyr::from_str(&text).context("the kubeconfig is not YAML")?;
+    let (of, user) = (&file["clusters"][0]["cluster"], &file["users"][0]["user"]);
+    let kept = |value: &Value, name: &str| {
+        let encoded = value.as_str().with_context(|| format!("the kubeconfig has no {name}"))?;
+        let bytes = BASE64_STANDARD.decode(encoded).context("not base64")?;
+        let path = folder.join(name);
+        fs::write(&path, bytes).with_context(|| format!("failed to write {name}"))?;
+        anyhow::Ok(path)
+    };
+    let server = of["server"].as_str().context("the kubeconfig names no server")?;
+    Ok(json!({
+        "job_name": "apiserver",
+        // It has some megabytes.
+        "scrape_interval": "2s",
+        "scrape_timeout": "2s",
+        "scheme": "https",
+        "tls_config": {
+            "ca_file": kept(&of["certificate-authority-data"], "ca.crt")?,
+            "cert_file": kept(&user["client-certificate-data"], "client.crt")?,
+            "key_file": kept(&user["client-key-data"], "client.key")?,
+        },
+        // What a test waits for is among thousands of series.
+        "metric_relabel_configs": [{
+            "source_labels": ["__name__"], "regex": "apiserver_validating_admission_policy_.+", "action": "keep",
+        }],
+        "static_configs": [{"targets": [server.trim_start_matches("https://")]}],
+    }))
 }
 
 /// The address in the line that says that it listens.

@@ -20,7 +20,9 @@ pub use crate::objects::REQUESTED_AT;
 use crate::{
     bin::workspace,
     cluster::Cluster,
+    helm::{Helm, Release},
     images::Image,
+    maps::Maps,
     namespace::Namespace,
     objects::Objects,
     operator::{NAMESPACE as SYSTEM, Operator, SERVICE_ACCOUNT},
@@ -54,9 +56,12 @@ struct Props {
     flags: &'static [&'static str],
     /// Whether it works only while it holds a Lease, of the test's namespace.
     elected: bool,
+    /// Whether it keeps coverage maps, in the test's namespace.
+    covers: bool,
 }
 
-const OPEN: Props = Props { login: None, storage: Storage::Memory, flags: &[], elected: false };
+const OPEN: Props =
+    Props { login: None, storage: Storage::Memory, flags: &[], elected: false, covers: false };
 const LOCKED: Props = Props { login: Some(CI), ..OPEN };
 
 /// Plays `play` with a registry that lets everyone in.
@@ -78,6 +83,23 @@ pub async fn scenario_with_election(
     play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
 ) -> Result<()> {
     on_stage(Cluster::shared().await?, Props { flags, elected: true, ..OPEN }, play).await
+}
+
+/// The same where the operator keeps coverage maps in the test's namespace.
+pub async fn scenario_with_maps(
+    flags: &'static [&'static str],
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    on_stage(Cluster::shared().await?, Props { flags, covers: true, ..OPEN }, play).await
+}
+
+/// The same where it works only while it holds a Lease, too.
+pub async fn scenario_with_maps_and_election(
+    flags: &'static [&'static str],
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let props = Props { flags, covers: true, elected: true, ..OPEN };
+    on_stage(Cluster::shared().await?, props, play).await
 }
 
 /// The same on a control plane that it may break.
@@ -131,6 +153,17 @@ pub async fn scenario_on_a_cluster_of_its_own(
 ) -> Result<()> {
     let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
     on_stage(cluster, OPEN, play).await
+}
+
+/// The same where the operator looks at nodes, by the chart's right to.
+pub async fn scenario_that_sees_nodes(
+    play: impl AsyncFnOnce(&mut Scenario) -> Result<()>,
+) -> Result<()> {
+    let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
+    let values = json!({"nodePlatforms": {"enabled": true}});
+    let release = Release { name: SERVICE_ACCOUNT, namespace: SYSTEM, values: &values };
+    cluster.apply_text(&Helm::new()?.template(release, &["rbac-nodes.yaml"]).await?).await?;
+    on_stage(cluster, Props { flags: &["--node-platforms"], ..OPEN }, play).await
 }
 
 async fn with_one_elsewhere(
@@ -189,10 +222,16 @@ impl Scenario {
         let folder = tempfile::tempdir().context("failed to make a folder for the test")?;
         let registry = Registry::start(folder.path(), props.login, props.storage).await?;
         let mut flags: Vec<_> = props.flags.iter().map(ToString::to_string).collect();
-        if props.elected {
+        if props.elected || props.covers {
             namespace.grant_leases(&client, SYSTEM, SERVICE_ACCOUNT).await?;
-            flags.push("--leader-elect".into());
             flags.push(format!("--leader-election-namespace={}", namespace.name));
+        }
+        if props.elected {
+            flags.push("--leader-elect".into());
+        }
+        if props.covers {
+            namespace.grant_maps(&client, SYSTEM, SERVICE_ACCOUNT).await?;
+            flags.push("--coverage-maps".into());
         }
         let watched = Some(namespace.name.as_str());
         let operator = Operator::start_with(&cluster, folder.path(), watched, &flags).await?;
@@ -208,6 +247,18 @@ impl Scenario {
     pub async fn replica_with(&self, name: &str, flags: &[impl AsRef<str>]) -> Result<Operator> {
         let (folder, watched) = (self.folder.path().join(name), Some(self.namespace.name.as_str()));
         Operator::start_with(&self.cluster, &folder, watched, flags).await
+    }
+
+    /// The coverage maps in the test's namespace.
+    #[must_use]
+    pub fn maps(&self) -> Maps {
+        Maps::of(&self.client, &self.namespace.name)
+    }
+
+    /// The flags of its operator.
+    #[must_use]
+    pub fn flags(&self) -> &[String] {
+        &self.flags
     }
 
     /// The objects in the test's namespace.

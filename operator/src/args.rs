@@ -15,6 +15,7 @@ use crate::{
 /// Reads MultiArchImage objects, and writes image indexes to registries and what came of it to the
 /// objects' status. Every flag can be given as an environment variable instead.
 #[derive(Clone, Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "multiarch-operator", version)]
 pub struct Args {
     /// Watch only this namespace; may be repeated. All namespaces where it is not given.
@@ -85,6 +86,12 @@ pub struct Args {
         value_parser = duration
     )]
     pub leader_election_retry_period: Duration,
+
+    /// Keep ConfigMaps from which admission policies read what is published, in the namespace of the Lease
+    /// (--leader-election-namespace, or the Pod's). Of all operators there one writes them, which a Lease of its own elects, for the
+    /// objects of all shards in the namespaces that it watches.
+    #[arg(long, env = "MULTIARCH_COVERAGE_MAPS")]
+    pub coverage_maps: bool,
 
     /// How long runs may go on after SIGTERM before they are cut off; in a Pod, some ten seconds less than
     /// terminationGracePeriodSeconds.
@@ -167,6 +174,11 @@ pub struct Args {
         value_parser = token_realm
     )]
     pub token_realm: Vec<(String, String)>,
+
+    /// Look at the cluster's nodes: the condition NodesCovered then says of each object whether its index has an image for the os and
+    /// architecture of each node, and on Windows for its build. Takes the right to list and watch nodes.
+    #[arg(long, env = "MULTIARCH_NODE_PLATFORMS")]
+    pub node_platforms: bool,
 
     /// The kubelet's CredentialProviderConfig, a file or a folder of files, for objects that say `provider: Kubelet`. It is
     /// read at start. Nothing of it is run for anybody whom --credential-provider-allow does not list.

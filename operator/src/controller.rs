@@ -3,10 +3,11 @@
 mod claims;
 mod finalizer;
 mod gauges;
+mod nodes;
 mod objects;
 mod pipeline;
-mod report;
-mod scope;
+pub(crate) mod report;
+pub(crate) mod scope;
 mod session;
 mod spread;
 mod work;
@@ -84,6 +85,8 @@ pub struct Options {
     /// Over how much time objects with which all was well are spread after a start; no longer than an
     /// interval, for each of them.
     pub spread: Duration,
+    /// Whether the platforms of nodes are looked at.
+    pub node_platforms: bool,
 }
 
 /// What every run of one term shares.
@@ -185,7 +188,8 @@ async fn reconcile<R: Registry>(
     let action = match &object.0 {
         Ok(object) => reconcile_object(object, &mut worker, &context).await,
         Err(invalid) => {
-            let written = context.reporter.report_invalid(invalid).await;
+            let nodes = context.objects.nodes.view();
+            let written = context.reporter.report_invalid(invalid, nodes).await;
             let object = display(&invalid.metadata);
             match written {
                 Ok(Written::Stale) => Err(ControllerError::Stale { object }),
@@ -207,6 +211,9 @@ async fn reconcile_object<R: Registry>(
     context: &Context<R>,
 ) -> Result<Action, ControllerError> {
     context.finalize(object).await?;
+    // Until its end, what a status says of nodes is the run's to write, too.
+    let turn = context.sessions.turn(object);
+    let _turn = turn.lock().await;
     let mut known = context.sessions.known(object);
     let requested_at = object.annotations().get(REQUESTED_AT).cloned();
     let requested = is_requested(object, &known.status);
@@ -232,6 +239,7 @@ async fn reconcile_object<R: Registry>(
         requested_at,
         failures,
         repository: claims::repository(&object.spec.target.image),
+        nodes: context.objects.nodes.view(),
         now: Timestamp::now(),
     };
     if run.put_back {

@@ -29,6 +29,8 @@ pub mod admin;
 pub mod args;
 pub mod backoff;
 pub mod check;
+pub mod coverage;
 pub mod events;
 pub mod metrics;
+pub mod nodes;
 pub mod selector;

@@ -19,8 +19,9 @@ use multiarch_operator::{
         rights::{Needs, rights},
     },
     controller::{self, Controller},
+    coverage,
     keychain::providers::{Provider, Providers},
-    leader::{self, Term},
+    leader::{self, LeaderError, Term},
     metrics::Metrics,
     registry::{
         remote::{Limits, Observation, Options, Proxies, Remote},
@@ -53,7 +54,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
     let variable = |name: &str| std::env::var(name).ok();
     let proxies = Proxies::read(variable).map_err(anyhow::Error::msg)?;
-    let election = election(&args)?;
+    let (election, covers) = (election(&args)?, covers(&args)?);
     let clients = Clients::connect(&config(variable).await?)?;
 
     let metrics = Arc::new(Metrics::new());
@@ -86,7 +87,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let Some(Command::Check(asked)) = &args.command {
         // What is wrong with the flags, or with files that they name, has been told by now.
         let watched = &args.watch_namespace;
-        return check(&clients.asks, watched, asked, election.as_ref()).await;
+        let (nodes, election) = (args.node_platforms, election.as_ref());
+        return check(&clients.asks, watched, asked, nodes, election, covers.as_ref()).await;
     }
     let observed = Arc::clone(&metrics);
     let observe = Arc::new(move |of: &Use| observed.shared(of));
@@ -110,10 +112,12 @@ async fn main() -> anyhow::Result<ExitCode> {
         providers,
         concurrent: args.concurrent,
         spread: controller::SPREAD,
+        node_platforms: args.node_platforms,
     };
-    let (objects, watching) = controller::watch(clients.watch, &options, admin);
+    let covering = cover(&clients, covers, &options.namespaces, &metrics, &shutdown);
+    let (objects, watching) = controller::watch(clients.watch.clone(), &options, admin);
     let mut watching = tokio::spawn(watching);
-    let (asks, metered) = (clients.asks, Arc::clone(&metrics));
+    let (asks, metered) = (clients.asks.clone(), Arc::clone(&metrics));
     let controller = Controller::new(asks, registry, options, metrics, objects);
     let controller = Arc::new(controller);
     let work = async {
@@ -127,9 +131,10 @@ async fn main() -> anyhow::Result<ExitCode> {
             let controller = Arc::clone(&controller);
             async move { controller.work(term).await }
         };
-        leader::run(clients.lease, election, &shutdown, leads, work).await
+        leader::run(clients.lease.clone(), election, &shutdown, leads, work).await
     };
-    let worked = Box::pin(controller::while_watched(&mut watching, work)).await;
+    let both = async { tokio::try_join!(work, covering) };
+    let worked = Box::pin(controller::while_watched(&mut watching, both)).await;
     if let Err(error) = worked.map_err(anyhow::Error::from).and_then(|led| Ok(led?)) {
         error!(%error, "ending at once");
         // Not by way of main's end, which waits for what does not stop.
@@ -146,16 +151,44 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Keeps the coverage maps whenever this process is elected to, beside all else that it does.
+fn cover(
+    clients: &Clients,
+    election: Option<leader::Options>,
+    objects: &[String],
+    metrics: &Arc<Metrics>,
+    shutdown: &Shutdown,
+) -> impl Future<Output = Result<(), LeaderError>> + use<> {
+    let (lease, shutdown, metrics) = (clients.lease.clone(), shutdown.clone(), Arc::clone(metrics));
+    let (watch, asks, objects) = (clients.watch.clone(), clients.asks.clone(), objects.to_vec());
+    async move {
+        let Some(election) = election else { return Ok(()) };
+        let options = coverage::Options { objects, namespace: election.namespace.clone() };
+        let writer = coverage::Writer::new(watch, asks, options, Arc::clone(&metrics));
+        let (writer, name) = (Arc::new(writer), election.lease.clone());
+        let leads = |leads| metrics.leads(&name, leads);
+        let work = |term| {
+            let writer = Arc::clone(&writer);
+            async move { writer.work(term).await }
+        };
+        leader::run(lease, election, &shutdown, leads, work).await
+    }
+}
+
 /// Prints a line for each thing that is needed.
 async fn check(
     client: &Client,
     watched: &[String],
     asked: &args::Check,
+    nodes: bool,
     election: Option<&leader::Options>,
+    covers: Option<&leader::Options>,
 ) -> anyhow::Result<ExitCode> {
-    let lease = election.map(|of| (of.namespace.as_str(), of.lease.as_str()));
+    let named = |of: &'_ leader::Options| (of.namespace.clone(), of.lease.clone());
+    let leases: Vec<_> = election.into_iter().chain(covers).map(named).collect();
     let secrets = asked.secrets_in.as_ref().map(|namespaces| namespaces.0.as_slice());
-    let needs = Needs { namespaces: watched, secrets, lease };
+    let maps = covers.map(|of| of.namespace.as_str());
+    let needs = Needs { namespaces: watched, secrets, nodes, leases: &leases, maps };
     let found = check::check(client, &rights(needs)).await;
     let mut out = std::io::stdout().lock();
     for finding in &found {
@@ -215,16 +248,34 @@ fn election(args: &Args) -> anyhow::Result<Option<leader::Options>> {
     if !args.leader_elect {
         return Ok(None);
     }
+    let namespace = own_namespace(args).context(
+        "--leader-elect needs --leader-election-namespace, where this is no Pod: all replicas find their Lease there",
+    )?;
+    of_lease(args, namespace, args.lease()).map(Some)
+}
+
+/// The election of who keeps the coverage maps, where the flags ask for them.
+fn covers(args: &Args) -> anyhow::Result<Option<leader::Options>> {
+    if !args.coverage_maps {
+        return Ok(None);
+    }
+    let namespace = own_namespace(args).context(
+        "--coverage-maps needs --leader-election-namespace, where this is no Pod: the maps are kept there",
+    )?;
+    of_lease(args, namespace, coverage::LEASE.into()).map(Some)
+}
+
+fn of_lease(args: &Args, namespace: String, lease: String) -> anyhow::Result<leader::Options> {
     let timing = args.timing().map_err(|why| anyhow::anyhow!("--leader-election-…: {why}"))?;
+    Ok(leader::Options { namespace, lease, identity: leader::identity(), timing })
+}
+
+/// The namespace of the Leases.
+fn own_namespace(args: &Args) -> Option<String> {
     let of_pod =
         || std::env::var("POD_NAMESPACE").ok().or_else(|| fs::read_to_string(POD_NAMESPACE).ok());
     let namespace = args.leader_election_namespace.clone().or_else(of_pod);
-    let namespace = namespace.map(|namespace| namespace.trim().to_owned());
-    let namespace = namespace.filter(|namespace| !namespace.is_empty()).context(
-        "--leader-elect needs --leader-election-namespace, where this is no Pod: all replicas find their Lease there",
-    )?;
-    let (lease, identity) = (args.lease(), leader::identity());
-    Ok(Some(leader::Options { namespace, lease, identity, timing }))
+    namespace.map(|it| it.trim().to_owned()).filter(|namespace| !namespace.is_empty())
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {

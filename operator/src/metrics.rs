@@ -1,29 +1,34 @@
 //! The metrics: counted where things happen, gauged from the watched objects when they are scraped.
 
+mod coverage;
+mod gauges;
 mod text;
 
 use std::{
     collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::http::StatusCode;
 use multiarch_crds::condition::Reason;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    encoding::EncodeLabelSet,
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::{ConstGauge, Gauge},
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
     registry::{Registry, Unit},
 };
 
+use self::gauges::Lists;
+pub use self::{
+    coverage::{CoverageGauges, MapWrite},
+    gauges::ObjectGauges,
+};
 use crate::registry::shared::{Of, Use};
 
 /// How many registries have label values of their own: a host is tenant input, so its values are
@@ -54,22 +59,8 @@ pub struct Metrics {
     shared: Family<SharedLabels, Counter>,
     cache: Gauge,
     hosts: Mutex<HashSet<String>>,
-    objects: Arc<OnceLock<List>>,
-}
-
-/// What the gauges show of one object: 1 True, 0 False, -1 Unknown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectGauges {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// The condition Ready.
-    pub ready: i64,
-    /// The condition Published.
-    pub published: i64,
-    /// How many required platforms are missing.
-    pub missing: i64,
+    coverage: coverage::Shown,
+    lists: Arc<Lists>,
 }
 
 /// How the metrics are written.
@@ -80,11 +71,6 @@ pub enum Format {
     /// Prometheus text 0.0.4, for scrapers that do not ask for `OpenMetrics`.
     Text,
 }
-
-type ListFn = dyn Fn() -> Vec<ObjectGauges> + Send + Sync;
-
-/// Lists the watched objects.
-struct List(Box<ListFn>);
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabels {
@@ -118,12 +104,6 @@ struct LeaseLabels {
 struct SharedLabels {
     of: &'static str,
     result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ObjectLabels {
-    namespace: String,
-    name: String,
 }
 
 impl Default for Metrics {
@@ -192,8 +172,10 @@ impl Metrics {
         }
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
-        let objects = Arc::new(OnceLock::new());
-        registry.register_collector(Box::new(Objects(Arc::clone(&objects))));
+        let lists = Arc::new(Lists::default());
+        registry.register_collector(Box::new(gauges::AtScrape(Arc::clone(&lists))));
+        let coverage = coverage::Shown::default();
+        registry.register_collector(Box::new(coverage.clone()));
         Self {
             registry,
             runs,
@@ -209,20 +191,37 @@ impl Metrics {
             shared,
             cache,
             hosts: Mutex::default(),
-            objects,
+            coverage,
+            lists,
         }
     }
 
     /// From now on, the per-object gauges show what `list` gives: a deleted object's vanish.
     pub fn gauge_objects(&self, list: impl Fn() -> Vec<ObjectGauges> + Send + Sync + 'static) {
         // A second call has no effect: there is one watch in the process.
-        let _ = self.objects.set(List(Box::new(list)));
+        let _ = self.lists.objects.set(Box::new(list));
+    }
+
+    /// From now on, a gauge shows how many nodes each platform has, as `list` gives them.
+    pub fn gauge_nodes(&self, list: impl Fn() -> Vec<(String, usize)> + Send + Sync + 'static) {
+        // The same.
+        let _ = self.lists.nodes.set(Box::new(list));
     }
 
     /// This process holds the Lease called `lease`, or does not.
     pub fn leads(&self, lease: &str, leads: bool) {
         let labels = LeaseLabels { lease: lease.to_owned() };
         self.leader.get_or_create(&labels).set(i64::from(leads));
+    }
+
+    /// The coverage maps are so, where this process writes them; `None` where it does not, and shows nothing of them.
+    pub fn show_coverage(&self, gauges: Option<CoverageGauges>) {
+        self.coverage.show(gauges);
+    }
+
+    /// A coverage map was written, or was not.
+    pub fn wrote_map(&self, result: MapWrite) {
+        self.coverage.wrote(result);
     }
 
     /// So many objects wait for a worker.
@@ -341,47 +340,13 @@ impl Format {
     }
 }
 
-/// Per-object gauges, made at each scrape.
-#[derive(Debug)]
-struct Objects(Arc<OnceLock<List>>);
-
-impl Collector for Objects {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let objects = self.0.get().map(|list| (list.0)()).unwrap_or_default();
-        let mut gauge = |name: &str, help: &str, value: fn(&ObjectGauges) -> i64| {
-            if objects.is_empty() {
-                return Ok(());
-            }
-            let kind = ConstGauge::new(0_i64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for object in &objects {
-                let labels =
-                    ObjectLabels { namespace: object.namespace.clone(), name: object.name.clone() };
-                ConstGauge::new(value(object)).encode(family.encode_family(&labels)?)?;
-            }
-            Ok(())
-        };
-        let values = "1 True, 0 False, -1 Unknown";
-        gauge("resource_ready", &format!("Condition Ready of an object: {values}"), |o| o.ready)?;
-        let help = format!("Condition Published of an object: {values}");
-        gauge("resource_published", &help, |o| o.published)?;
-        gauge("platforms_missing", "Required platforms that an object lacks", |o| o.missing)
-    }
-}
-
-impl fmt::Debug for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("List")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn object(name: &str) -> ObjectGauges {
         let (namespace, name) = ("team-a".into(), name.into());
-        ObjectGauges { namespace, name, ready: 1, published: -1, missing: 2 }
+        ObjectGauges { namespace, name, ready: 1, published: -1, missing: 2, nodes_missing: None }
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn options(namespaces: &[&str], allowed: &[&str]) -> Options {
         providers: Arc::default(),
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
+        node_platforms: false,
     }
 }
 

@@ -101,6 +101,7 @@ impl Running {
             namespaces: Vec::new(),
             selector: None,
             spread: Duration::ZERO,
+            node_platforms: false,
             allowed: Vec::new(),
             providers: Arc::new(providers),
             concurrent: NonZeroU16::MIN,

@@ -221,6 +221,7 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
         providers: Arc::default(),
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
+        node_platforms: false,
     };
     let admin = Admin::new(metrics.clone());
     let client_of_api = api.client().await;

@@ -3,6 +3,8 @@
 
 #[path = "controller/api.rs"]
 mod api;
+#[path = "terms/nodes.rs"]
+mod nodes;
 
 use std::{
     collections::BTreeSet,
@@ -57,6 +59,11 @@ impl Process {
     }
 
     fn start_shard(api: &Api, store: &Store, selector: Option<&str>) -> Self {
+        let selector = selector.map(|selector| selector.parse().unwrap());
+        Self::start_with(api, store, Options { selector, ..options() })
+    }
+
+    fn start_with(api: &Api, store: &Store, options: Options) -> Self {
         let ticker = api.clone();
         let ticks = move |_: &_| {
             ticker.tick();
@@ -65,14 +72,6 @@ impl Process {
         store.fail(ticks, |_| unreachable!("it only ticks"));
         let metrics = Arc::new(Metrics::new());
         let admin = Admin::new(Arc::clone(&metrics));
-        let options = Options {
-            namespaces: Vec::new(),
-            selector: selector.map(|selector| selector.parse().unwrap()),
-            allowed: Vec::new(),
-            providers: Arc::default(),
-            concurrent: NonZeroU16::new(4).unwrap(),
-            spread: Duration::ZERO,
-        };
         let (objects, watching) = controller::watch(api.near(), &options, admin.clone());
         let registry = Arc::new(store.clone());
         let controller =
@@ -118,6 +117,18 @@ impl Reign {
     async fn stop(self) {
         self.shutdown.stop.cancel();
         self.done.await.unwrap();
+    }
+}
+
+fn options() -> Options {
+    Options {
+        namespaces: Vec::new(),
+        selector: None,
+        allowed: Vec::new(),
+        providers: Arc::default(),
+        concurrent: NonZeroU16::new(4).unwrap(),
+        spread: Duration::ZERO,
+        node_platforms: false,
     }
 }
 

@@ -39,7 +39,7 @@ fn files(module: &str) -> Vec<String> {
     if let Some(path) = path.strip_prefix("lib/") {
         return ["", "/tests"].map(|tests| format!("operator/src/{path}{tests}.rs")).into();
     }
-    if path.starts_with("promises/") {
+    if ["promises/", "soak/", "admission/", "chart/"].iter().any(|of| path.starts_with(of)) {
         return vec![format!("e2e/tests/{path}.rs")];
     }
     vec![format!("operator/tests/{path}.rs")]

@@ -103,6 +103,11 @@ multiarch.dev/shard: {{ .shard | quote }}
 {{ .Values.leaderElection.namespace | default .Release.Namespace }}
 {{- end }}
 
+{{/* Not empty where the operator keeps coverage maps. */}}
+{{- define "multiarch-operator.coverageMaps" -}}
+{{- if or .Values.admission.enabled .Values.coverageMaps.enabled }}true{{ end -}}
+{{- end }}
+
 {{/* `caBundle` as the source of a volume; empty without one. */}}
 {{- define "multiarch.caSource" -}}
 {{- $ca := .Values.caBundle -}}

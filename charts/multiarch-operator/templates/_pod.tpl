@@ -12,20 +12,33 @@
 {{- else if $values.shards }}
 - {{ printf "--watch-label-selector=multiarch.dev/shard notin (%s)" (join ", " $values.shards) | quote }}
 {{- end }}
+{{- $maps := include "multiarch-operator.coverageMaps" $root }}
 {{- with $values.leaderElection }}
 {{- if .enabled }}
 - --leader-elect
+{{- end }}
+{{- if or .enabled $maps }}
 - {{ printf "--leader-election-namespace=%s" (include "multiarch.leaseNamespace" $root) | quote }}
+{{- end }}
+{{- if .enabled }}
 - {{ printf "--leader-election-lease=%s" (include "multiarch.shardName" $) | quote }}
+{{- end }}
+{{- if or .enabled $maps }}
 - --leader-election-lease-duration={{ int .leaseDurationSeconds }}s
 - --leader-election-renew-deadline={{ int .renewDeadlineSeconds }}s
 - --leader-election-retry-period={{ int .retryPeriodSeconds }}s
 {{- end }}
 {{- end }}
+{{- if $maps }}
+- --coverage-maps
+{{- end }}
 - --shutdown-grace={{ int $values.shutdownGraceSeconds }}s
 - --concurrent={{ int $values.concurrent }}
 - --registry-qps={{ $values.registryQPS }}
 - --cache-mib={{ int $values.cacheMiB }}
+{{- if $values.nodePlatforms.enabled }}
+- --node-platforms
+{{- end }}
 {{- if $values.insecureAllowHTTP }}
 - --insecure-allow-http
 {{- end }}

@@ -43,7 +43,19 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
                 "watchNamespaces": ["team-a", "team-b"],
             }),
         ),
+        (
+            "node-platforms",
+            json!({
+                "rbac": {"scope": "Namespaced"}, "watchNamespaces": ["team-a"], "crds": {"enabled": false},
+                "nodePlatforms": {"enabled": true},
+            }),
+        ),
         ("shards", json!({"shards": ["a", "b"]})),
+        ("coverage-maps", json!({"coverageMaps": {"enabled": true}, "shards": ["a"]})),
+        (
+            "coverage-maps-of-one-replica",
+            json!({"coverageMaps": {"enabled": true}, "replicaCount": 1, "leaderElection": {"enabled": false}}),
+        ),
         (
             "own-rights",
             json!({"rbac": {"create": false}, "serviceAccount": {"create": false, "name": "mine"}}),
@@ -80,6 +92,20 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
         ("ca-configmap", json!({"caBundle": {"existingConfigMap": {"name": "corp-ca"}}})),
         ("ca-inline", json!({"caBundle": {"inline": format!("  # Ours.\n{PEM}")}})),
         ("credential-providers", credential_providers()),
+        ("admission", json!({"admission": {"enabled": true}})),
+        (
+            "admission-strict",
+            json!({
+                "fullnameOverride": "gate", "leaderElection": {"namespace": "leases"},
+                "admission": {
+                    "enabled": true, "pods": "Deny", "workloads": "Off", "requireManaged": true, "failurePolicy": "Fail",
+                    "namespaceSelector": {
+                        "matchLabels": {"team": "a"},
+                        "matchExpressions": [{"key": "stage", "operator": "In", "values": ["test", "1"]}],
+                    },
+                },
+            }),
+        ),
         (NUMBERS, looks_like_numbers()),
         ("everything", everything()),
     ]

@@ -59,9 +59,12 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
     let (home, other) = (Namespace::create(&client).await?, Namespace::create(&client).await?);
     let name = format!("multiarch-{}", home.name);
     let account = json!({"fullnameOverride": name, "serviceAccount": {"name": SERVICE_ACCOUNT}});
+    let of_nodes = format!("{name}-{}-nodes", home.name);
     let both = [&home.name, &other.name];
     for (values, rights) in [
         (json!({}), 12),
+        (json!({"coverageMaps": {"enabled": true}}), 20),
+        (json!({"nodePlatforms": {"enabled": true}}), 14),
         (json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": both}}), 13),
         (json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": both}), 21),
         (
@@ -89,7 +92,14 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
         }
         // The next set starts from nothing.
         for kind in ["clusterrole", "clusterrolebinding"] {
-            let delete = ["delete", kind, "--ignore-not-found", &name, &format!("{name}-secrets")];
+            let delete = [
+                "delete",
+                kind,
+                "--ignore-not-found",
+                &name,
+                &format!("{name}-secrets"),
+                &of_nodes,
+            ];
             cluster.kubectl(delete).await?;
         }
         for namespace in both {
@@ -113,15 +123,23 @@ async fn each_right_that_is_missing_is_named() -> Result<()> {
         ("multiarchimages/status", "patch", "no object has a status"),
         ("secrets", "get", "rbac.secretNamespaces"),
         ("events", "create", "no Events"),
+        ("nodes", "watch", "NodesCovered stays Unknown; rbac.create"),
         ("leases", "update", "no replica works; rbac.create"),
     ] {
         let home = Namespace::create(&client).await?;
-        let values = json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": [home.name]});
+        let nodes = json!({"enabled": resource == "nodes"});
+        let values = json!({
+            "rbac": {"scope": "Namespaced"}, "watchNamespaces": [home.name], "nodePlatforms": nodes,
+        });
         let (fine, said) = checked(&cluster, &home.name, &values, Some((resource, verb))).await?;
         let missing: Vec<_> = said.lines().filter(|line| line.starts_with("MISSING")).collect();
         let [line] = missing[..] else { panic!("{said}") };
         let right = format!("it may not {verb} {resource}");
         assert!(!fine && line.contains(&right) && line.contains(words), "{line}");
+        let role = format!("{SERVICE_ACCOUNT}-{}-nodes", home.name);
+        for kind in ["clusterrole", "clusterrolebinding"] {
+            cluster.kubectl(["delete", kind, "--ignore-not-found", &role]).await?;
+        }
         home.delete().await?;
     }
     Ok(())

@@ -170,7 +170,8 @@ fn fields() -> BTreeSet<String> {
 fn is_value(values: &Value, path: &str) -> bool {
     let found = values.pointer(&format!("/{}", path.replace('.', "/")));
     // Labels are the user's.
-    found.is_some() || path.starts_with("global.") || path.contains(".labels.")
+    let open = path.contains(".labels.") || path.contains(".matchLabels.");
+    found.is_some() || path.starts_with("global.") || open
 }
 
 /// A block of values is rendered by the chart: no key of it is misspelt.

@@ -17,7 +17,7 @@ const HEAD: &str =
     "<!-- Made of the operator's flags: UPDATE=1 cargo test --workspace --test chart flags:: -->\n";
 
 /// Each flag, and the value that sets it.
-const FLAGS: [(&str, &str); 23] = [
+const FLAGS: [(&str, &str); 25] = [
     ("watch-namespace", "watchNamespaces"),
     ("watch-label-selector", "shards"),
     ("leader-elect", "leaderElection.enabled"),
@@ -26,10 +26,12 @@ const FLAGS: [(&str, &str); 23] = [
     ("leader-election-lease-duration", "leaderElection.leaseDurationSeconds"),
     ("leader-election-renew-deadline", "leaderElection.renewDeadlineSeconds"),
     ("leader-election-retry-period", "leaderElection.retryPeriodSeconds"),
+    ("coverage-maps", "coverageMaps.enabled"),
     ("shutdown-grace", "shutdownGraceSeconds"),
     ("concurrent", "concurrent"),
     ("registry-qps", "registryQPS"),
     ("cache-mib", "cacheMiB"),
+    ("node-platforms", "nodePlatforms.enabled"),
     ("insecure-allow-http", "insecureAllowHTTP"),
     ("allow-loopback-registries", "extraArgs"),
     ("allowed-registries", "allowedRegistries"),

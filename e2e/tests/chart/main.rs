@@ -5,6 +5,7 @@ mod cases;
 mod own;
 mod yaml;
 
+mod admission;
 mod docs;
 mod flags;
 mod golden;

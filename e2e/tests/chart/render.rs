@@ -66,7 +66,15 @@ async fn each_set_conforms_to_the_schemas() -> Result<()> {
             all.push(object);
         }
     }
-    for kind in ["Deployment", "ServiceMonitor", "PodMonitor", "PrometheusRule", "NetworkPolicy"] {
+    for kind in [
+        "Deployment",
+        "ServiceMonitor",
+        "PodMonitor",
+        "PrometheusRule",
+        "NetworkPolicy",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ] {
         assert!(kinds.iter().any(|(_, of)| of == kind), "no set has a {kind}");
     }
     schemas::write(&client, &kinds, folder.path()).await?;

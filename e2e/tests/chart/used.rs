@@ -31,6 +31,7 @@ fn beside() -> Vec<(&'static str, Value)> {
         ("metrics.podMonitor.", json!({"metrics": {"podMonitor": on}})),
         ("metrics.prometheusRule.", json!({"metrics": {"prometheusRule": on}})),
         ("metrics.dashboard.", json!({"metrics": {"dashboard": on}})),
+        ("admission.", json!({"admission": on})),
         ("networkPolicy.", json!({"networkPolicy": {"enabled": true, "egress": "Restricted"}})),
     ]
 }
@@ -90,6 +91,10 @@ fn others() -> BTreeMap<&'static str, Value> {
         ("networkPolicy.exceptCIDRs", json!([])),
         ("networkPolicy.extraEgress", json!([{}])),
         ("networkPolicy.metricsFrom", json!([{"podSelector": {}}])),
+        ("admission.pods", json!("Deny")),
+        ("admission.workloads", json!("Off")),
+        ("admission.namespaceSelector", json!({"matchLabels": label()})),
+        ("admission.failurePolicy", json!("Fail")),
         ("extraArgs", json!(["--allow-loopback-registries"])),
         ("extraEnv", object()),
         ("extraEnvFrom", json!([{"configMapRef": {"name": "other"}}])),
@@ -260,6 +265,12 @@ async fn a_wrong_value_is_refused() {
         ("networkPolicy.dnsPorts", json!([])),
         ("networkPolicy.egress", json!("None")),
         ("metrics.serviceMonitor.interval", json!("often")),
+        ("admission.pods", json!("Off")),
+        ("admission.workloads", json!("Refuse")),
+        ("admission.failurePolicy", json!("ignore")),
+        ("admission.namespaceSelector", json!({"team": "a"})),
+        ("admission.namespaceSelector.matchLabels", json!({"team": 1})),
+        ("admission.namespaceSelector.matchExpressions", json!([{"key": "a", "operator": "Is"}])),
         ("extraArgs", json!(["leader-elect"])),
     ] {
         let said = text(&at(path, value.clone())).await.unwrap_err().to_string();

@@ -15,11 +15,13 @@ mod late;
 mod partial;
 
 mod duplicate;
+mod nodes;
 mod platform_truth;
 mod windows;
 mod would_shrink;
 
 mod conflict;
+mod coverage_maps;
 mod deletion;
 mod one_source_a_job;
 mod source_deleted;
@@ -60,6 +62,8 @@ mod shutdown;
 mod admission;
 mod examples;
 mod from_scripts;
+mod gitops;
+mod gitops_waits;
 #[cfg(target_os = "linux")]
 mod image;
 mod release;

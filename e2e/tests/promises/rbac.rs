@@ -164,20 +164,31 @@ impl Who {
     ) -> Result<()> {
         for (group, resource, subresource, allowed) in rights {
             for verb in VERBS {
-                let attributes = ResourceAttributes {
-                    group: Some((*group).into()),
-                    resource: Some((*resource).into()),
-                    subresource: (!subresource.is_empty()).then(|| (*subresource).into()),
-                    verb: Some(verb.into()),
-                    namespace: Some(namespace.into()),
-                    ..ResourceAttributes::default()
-                };
+                let attributes = attributes((group, resource, subresource), verb, namespace);
                 let may = self.may(client, attributes).await?;
                 let what = format!("{verb} {group}/{resource}/{subresource} in {namespace}");
                 assert_eq!(may, allowed.contains(&verb), "{}: {what}", self.user);
             }
         }
         Ok(())
+    }
+
+    /// Whether it is so now: roles reach the authorizer by a watch.
+    pub(crate) async fn may_exactly_now(
+        &self,
+        client: &Client,
+        namespace: &str,
+        rights: &[Right],
+    ) -> Result<bool> {
+        for &(group, resource, subresource, allowed) in rights {
+            for verb in VERBS {
+                let attributes = attributes((group, resource, subresource), verb, namespace);
+                if self.may(client, attributes).await? != allowed.contains(&verb) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     async fn may(&self, client: &Client, attributes: ResourceAttributes) -> Result<bool> {
@@ -192,5 +203,20 @@ impl Who {
         let answer = reviews.create(&PostParams::default(), &review).await;
         let answer = answer.context("failed to ask")?;
         Ok(answer.status.context("a review without status")?.allowed)
+    }
+}
+
+fn attributes(
+    (group, resource, subresource): (&str, &str, &str),
+    verb: &str,
+    namespace: &str,
+) -> ResourceAttributes {
+    ResourceAttributes {
+        group: Some(group.into()),
+        resource: Some(resource.into()),
+        subresource: (!subresource.is_empty()).then(|| subresource.into()),
+        verb: Some(verb.into()),
+        namespace: Some(namespace.into()),
+        ..ResourceAttributes::default()
     }
 }

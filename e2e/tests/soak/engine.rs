@@ -46,6 +46,7 @@ impl Engine {
             allowed: Vec::new(),
             concurrent: NonZeroU16::new(concurrent).context("no object at once")?,
             spread: Duration::ZERO,
+            node_platforms: false,
         };
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
         let admin = Admin::new(Arc::clone(&metrics));

@@ -4,6 +4,7 @@
 
 mod engine;
 
+mod coverage;
 mod disk;
 mod kills;
 mod leaders;

@@ -28,8 +28,12 @@ pub struct Needs<'a> {
     pub namespaces: &'a [String],
     /// The namespaces whose Secrets are needed; those that are watched where it is `None`.
     pub secrets: Option<&'a [String]>,
-    /// Namespace and name of the Lease, with an election.
-    pub lease: Option<(&'a str, &'a str)>,
+    /// Whether the platforms of nodes are looked at.
+    pub nodes: bool,
+    /// Namespace and name of each Lease that it stands for.
+    pub leases: &'a [(String, String)],
+    /// The namespace of the coverage maps, where it keeps them.
+    pub maps: Option<&'a str>,
 }
 
 type Rule = (&'static str, &'static str, &'static str, &'static [&'static str], &'static str);
@@ -44,10 +48,19 @@ const EVERYWHERE: [Rule; 5] = [
 ];
 const EVENTS: Rule = ("events.k8s.io", "events", "", &["create"], "no Events tell what happens");
 const SECRETS: Rule = ("", "secrets", "", &["get"], "objects have no credentials");
+const NODES: Rule = ("", "nodes", "", &["list", "watch"], "NodesCovered stays Unknown");
 const LEASE: [Rule; 2] = [
     ("coordination.k8s.io", "leases", "", &["create"], "no replica works"),
     ("coordination.k8s.io", "leases", "", &["get", "update"], "no replica works"),
 ];
+
+const MAPS: Rule = (
+    "",
+    "configmaps",
+    "",
+    &["get", "list", "watch", "create", "update", "delete"],
+    "admission policies do not see what is published",
+);
 
 /// All that `needs` takes.
 #[must_use]
@@ -66,10 +79,19 @@ pub fn rights(needs: Needs<'_>) -> Vec<Right> {
     for place in &secrets {
         all.extend(of_rule(&SECRETS, place.as_deref(), None));
     }
-    if let Some((namespace, name)) = needs.lease {
+    if needs.nodes {
+        all.extend(of_rule(&NODES, None, None));
+    }
+    for (at, (namespace, name)) in needs.leases.iter().enumerate() {
         let [create, others] = &LEASE;
-        all.extend(of_rule(create, Some(namespace), None));
+        // It is not by name, so that one of them is all of one namespace.
+        if !needs.leases[..at].iter().any(|(other, _)| other == namespace) {
+            all.extend(of_rule(create, Some(namespace), None));
+        }
         all.extend(of_rule(others, Some(namespace), Some(name)));
+    }
+    if let Some(namespace) = needs.maps {
+        all.extend(of_rule(&MAPS, Some(namespace), None));
     }
     all
 }
@@ -119,8 +141,14 @@ impl Right {
         let purpose = self.purpose;
         match (self.resource, &self.namespace) {
             ("leases", _) => format!(
-                "{purpose}; rbac.create and leaderElection of the chart give the right to this Lease"
+                "{purpose}; rbac.create and leaderElection of the chart give the right to this Lease, and coverageMaps.enabled that to multiarch-coverage"
             ),
+            ("configmaps", _) => format!(
+                "{purpose}; rbac.create and coverageMaps.enabled of the chart give it in the namespace of the Leases"
+            ),
+            ("nodes", _) => {
+                format!("{purpose}; rbac.create and nodePlatforms.enabled of the chart give it")
+            }
             ("secrets", Some(namespace)) => format!(
                 "{purpose} in {namespace}; rbac.secretNamespaces of the chart, or a RoleBinding there, gives it"
             ),
@@ -143,6 +171,8 @@ impl fmt::Display for Right {
         }
         match &self.namespace {
             Some(namespace) => write!(f, " in {namespace}"),
+            // They are in none.
+            None if self.resource == NODES.1 => Ok(()),
             None => f.write_str(" in all namespaces"),
         }
     }
@@ -158,8 +188,10 @@ mod tests {
 
     #[test]
     fn of_the_whole_cluster() {
-        let lease = Some(("multiarch-system", "multiarch-operator"));
-        let needs = Needs { namespaces: &[], secrets: None, lease };
+        let own = |name: &str| ("multiarch-system".to_owned(), name.to_owned());
+        let leases = [own("multiarch-operator"), own("multiarch-coverage")];
+        let maps = Some("multiarch-system");
+        let needs = Needs { namespaces: &[], secrets: None, nodes: true, leases: &leases, maps };
         let expected = [
             "get multiarchimages in all namespaces",
             "list multiarchimages in all namespaces",
@@ -170,9 +202,19 @@ mod tests {
             "get namespaces in all namespaces",
             "create events in all namespaces",
             "get secrets in all namespaces",
+            "list nodes",
+            "watch nodes",
             "create leases in multiarch-system",
             "get leases multiarch-operator in multiarch-system",
             "update leases multiarch-operator in multiarch-system",
+            "get leases multiarch-coverage in multiarch-system",
+            "update leases multiarch-coverage in multiarch-system",
+            "get configmaps in multiarch-system",
+            "list configmaps in multiarch-system",
+            "watch configmaps in multiarch-system",
+            "create configmaps in multiarch-system",
+            "update configmaps in multiarch-system",
+            "delete configmaps in multiarch-system",
         ];
         assert_eq!(shown(needs), expected);
     }
@@ -180,7 +222,8 @@ mod tests {
     #[test]
     fn of_namespaces_and_the_secrets_of_some() {
         let (both, one) = (["a".to_owned(), "b".to_owned()], ["a".to_owned()]);
-        let needs = Needs { namespaces: &both, secrets: None, lease: None };
+        let needs =
+            Needs { namespaces: &both, secrets: None, nodes: false, leases: &[], maps: None };
         let all = shown(needs);
         assert_eq!(all.len(), 18);
         assert!(all.iter().all(|right| right.ends_with(" in a") || right.ends_with(" in b")));
@@ -196,7 +239,9 @@ mod tests {
     fn each_says_what_to_do() {
         let namespaces = ["a".to_owned()];
         for namespaces in [&[][..], &namespaces] {
-            let needs = Needs { namespaces, secrets: None, lease: Some(("n", "l")) };
+            let leases = [("n".to_owned(), "l".to_owned())];
+            let needs =
+                Needs { namespaces, secrets: None, nodes: true, leases: &leases, maps: Some("n") };
             for right in rights(needs) {
                 assert!(right.remedy().contains("rbac."), "{right}: {}", right.remedy());
                 let asked = right.attributes();

@@ -23,8 +23,8 @@ pub(super) fn count_push(run: &Run, metrics: &Metrics) {
     }
 }
 
-/// What is shown of `object`; nothing of one that is suspended or not understood.
-pub(super) fn gauges(object: &Watched) -> Option<ObjectGauges> {
+/// What is shown of `object`, also of the `nodes`; nothing of one that is suspended or not understood.
+pub(super) fn gauges(object: &Watched, nodes: bool) -> Option<ObjectGauges> {
     use multiarch_crds::condition::{Type, get};
     let object = object.0.as_ref().ok()?;
     let status = object.status.as_ref();
@@ -36,14 +36,17 @@ pub(super) fn gauges(object: &Watched) -> Option<ObjectGauges> {
             _ => -1,
         }
     };
-    let missing = status
-        .and_then(|status| status.coverage.as_ref())
+    let coverage = status.and_then(|status| status.coverage.as_ref());
+    let missing = coverage
         .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
+    let nodes_missing = coverage.map_or(0, |coverage| coverage.nodes_missing.len());
+    let nodes_missing = i64::try_from(nodes_missing).unwrap_or(i64::MAX);
     (!object.spec.suspend).then(|| ObjectGauges {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
         ready: value(Type::Ready),
         published: value(Type::Published),
         missing,
+        nodes_missing: nodes.then_some(nodes_missing),
     })
 }

@@ -22,18 +22,22 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Options, REQUESTED_AT, Watched, claims, lock, pipeline, scope};
+use super::{
+    Options, REQUESTED_AT, Watched, claims, lock,
+    nodes::Seen,
+    pipeline,
+    scope::{self, BEGIN_ANEW},
+};
 use crate::{admin::Admin, oci::Repository};
 
-/// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
-/// restore of its data, or where its kinds have, the watch would wait for what never comes.
-const BEGIN_ANEW: Duration = Duration::from_secs(20);
 /// The objects are listed no more often than this by who asks for it: each time it is all of them.
 const LIST: Duration = Duration::from_secs(5);
 
 /// The objects as they are watched, whether or not this process works on them.
 pub struct Objects {
     pub(super) store: Store<Watched>,
+    /// The nodes beside them.
+    pub(super) nodes: Seen,
     /// When they were seen as they are: new, edited, or with a request.
     seen: Mutex<HashMap<ObjectRef<Watched>, Instant>>,
     /// Who works on them.
@@ -62,7 +66,7 @@ pub enum WatchError {
 /// While it lives, its owner works on the objects.
 pub(super) struct Worker<'a>(&'a Objects);
 
-/// Watches the objects that `options` names, as long as the future is polled.
+/// Watches the objects that `options` names, and nodes where it says so, as long as the future is polled.
 pub fn watch(
     client: Client,
     options: &Options,
@@ -71,13 +75,14 @@ pub fn watch(
     let (store, writer) = reflector::store();
     let objects = Arc::new(Objects {
         store,
+        nodes: Seen::new(options.node_platforms),
         seen: Mutex::default(),
         worker: Mutex::default(),
         asked: watch::Sender::new(0),
         listed: watch::Sender::new(None),
     });
     let (namespaces, selector) = (options.namespaces.clone(), options.selector.clone());
-    let watched = Arc::clone(&objects);
+    let (watched, nodes, of_nodes) = (Arc::clone(&objects), Arc::clone(&objects), client.clone());
     let feed = async move {
         let mut asked = watched.asked.subscribe();
         let mut feed = Feed { objects: &watched, writer, admin };
@@ -114,7 +119,12 @@ pub fn watch(
             }
         }
     };
-    (objects, feed)
+    let nodes = async move { nodes.nodes.watch(of_nodes).await };
+    let both = async {
+        // Neither ends.
+        let _ = futures::future::join(feed, nodes).await;
+    };
+    (objects, both)
 }
 
 /// Does `work` for as long as `watching` goes on: without, it would go on with objects as they were.

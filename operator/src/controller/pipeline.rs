@@ -1,6 +1,7 @@
 //! One run of the pipeline over one object: its Secrets, its time limit, and what is shown meanwhile.
 
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use futures::future::{Either, select};
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
-use multiarch_crds::v1alpha1::{MultiArchImage, PendingTag};
+use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus, PendingTag};
 use tokio::{sync::mpsc::UnboundedReceiver, time::timeout_at};
 use tracing::warn;
 
@@ -143,18 +144,21 @@ pub(super) async fn run<R: Registry>(
             tell_waits(object, known, &stage, context).await;
             return Ok(Ended::Waits);
         }
+        let mut next = context.with_nodes(&known.status);
         if stage.bytes() > told && shown.elapsed() >= PROGRESS {
             (told, shown) = (stage.bytes(), Instant::now());
-            let tell = std::pin::pin!(tell_progress(object, known, &stage, context));
-            // The copy goes on meanwhile, also where the API server is slow.
-            match select(&mut run, tell).await {
-                Either::Left((ended, _)) => return Ok(ended.map_or_else(|_| late(), of)),
-                // What something else has published meanwhile is looked at anew.
-                Either::Right((Written::Stale, _)) if stage.may_be_cut() => {
-                    return Ok(Ended::CutOff);
-                }
-                Either::Right(_) => {}
-            }
+            next = at_work(object, &next, &format!("at work {}", stage.now()));
+        }
+        if next == known.status {
+            continue;
+        }
+        let (ended, written) = meanwhile(run.as_mut(), say(object, known, next, context)).await;
+        if let Some(ended) = ended {
+            return Ok(ended.map_or_else(|_| late(), of));
+        }
+        // What something else has published meanwhile is looked at anew.
+        if written == Written::Stale && stage.may_be_cut() {
+            return Ok(Ended::CutOff);
         }
     }
 }
@@ -164,6 +168,11 @@ impl<R: Registry> Context<R> {
     fn stage(&self) -> Stage {
         let metrics = Arc::clone(&self.metrics);
         Stage::observed(Arc::new(move |bytes| metrics.sent(bytes)))
+    }
+
+    /// `status` with what the nodes that are there now make of it.
+    pub(super) fn with_nodes(&self, status: &MultiArchImageStatus) -> MultiArchImageStatus {
+        reconcile::status::with_nodes(status, &self.objects.nodes.view(), Timestamp::now())
     }
 
     /// From when on a run of `object` that began at `begun` believes what others were answered.
@@ -252,16 +261,6 @@ pub(super) fn reference(object: &MultiArchImage) -> ObjectRef<Watched> {
     ObjectRef::new(&name).within(&namespace)
 }
 
-/// Shows how far a long copy is. It is told again at the end, so a failure to write changes nothing.
-async fn tell_progress<R: Registry>(
-    object: &MultiArchImage,
-    known: &mut Known,
-    stage: &Stage,
-    context: &Context<R>,
-) -> Written {
-    tell(object, known, &format!("at work {}", stage.now()), context).await
-}
-
 /// Says of a copy whose progress was shown that nobody is at it, so that this is not shown for as long as no operator
 /// runs.
 async fn tell_interrupted<R: Registry>(
@@ -292,14 +291,44 @@ async fn tell_waits<R: Registry>(
     tell(object, known, &message, context).await;
 }
 
+/// Lets `run` go on while something is said, also where the API server is slow; how it ended, if it did. What is half said then is said to
+/// its end, or it would be in the way of the run's own report.
+async fn meanwhile<T>(
+    run: Pin<&mut impl Future<Output = T>>,
+    say: impl Future<Output = Written>,
+) -> (Option<T>, Written) {
+    match select(run, std::pin::pin!(say)).await {
+        Either::Left((ended, saying)) => (Some(ended), saying.await),
+        Either::Right((written, _)) => (None, written),
+    }
+}
+
+/// `status` while a run of `object` goes on.
+fn at_work(
+    object: &MultiArchImage,
+    status: &MultiArchImageStatus,
+    message: &str,
+) -> MultiArchImageStatus {
+    reconcile::status::at_work(status, object.metadata.generation, message, Timestamp::now())
+}
+
 async fn tell<R: Registry>(
     object: &MultiArchImage,
     known: &mut Known,
     message: &str,
     context: &Context<R>,
 ) -> Written {
-    let generation = object.metadata.generation;
-    let next = reconcile::status::at_work(&known.status, generation, message, Timestamp::now());
+    let next = at_work(object, &known.status, message);
+    say(object, known, next, context).await
+}
+
+/// Writes `next` while a run goes on. It is told again at the end, so a failure to write changes nothing.
+async fn say<R: Registry>(
+    object: &MultiArchImage,
+    known: &mut Known,
+    next: MultiArchImageStatus,
+    context: &Context<R>,
+) -> Written {
     match context.reporter.write(object, known, &next).await {
         Ok(Written::At(version)) => {
             context.sessions.remember(object, version.as_deref(), next.clone());
@@ -308,7 +337,7 @@ async fn tell<R: Registry>(
         }
         Ok(written) => written,
         Err(error) => {
-            warn!(error = causes(&error), "failed to show how far a copy is");
+            warn!(error = causes(&error), "failed to write a status while a run goes on");
             Written::At(known.version.clone())
         }
     }

@@ -22,6 +22,7 @@ use super::session::Known;
 use crate::{
     error::{Consequence, Failure, Retry, Stalled},
     events::{self, Told},
+    nodes::View,
     reconcile::status::{self, About, Outcome, Run},
 };
 
@@ -97,10 +98,11 @@ impl Reporter {
         }
     }
 
-    /// Reports an object that does not deserialise.
+    /// Reports an object that does not deserialise, while `nodes` are known.
     pub(super) async fn report_invalid(
         &self,
         invalid: &InvalidObject,
+        nodes: View,
     ) -> Result<Written, kube::Error> {
         let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
         let name = invalid.metadata.name.clone().unwrap_or_default();
@@ -125,6 +127,7 @@ impl Reporter {
             requested_at: previous.last_handled_reconcile_at.clone(),
             failures: 0,
             repository: None,
+            nodes,
             now: Timestamp::now(),
         };
         let outcome = Outcome::Held(Failure { consequence, message });
@@ -177,22 +180,27 @@ impl Reporter {
         }
     }
 
-    /// An Event that cannot be told changes nothing: the status says the same.
-    ///
-    /// Not by kube's recorder, which has no annotations, and takes a second Event of the same reason
-    /// for the first one again, whatever its note says.
+    /// Publishes an Event.
     pub(super) async fn publish(&self, told: Told, about: &ObjectReference) {
-        let namespace = about.namespace.clone().unwrap_or_default();
-        let reason = told.reason;
-        let event = event(told, about, Timestamp::now());
-        let events = Api::<Event>::namespaced(self.client.clone(), &namespace);
-        if let Err(error) = events.create(&PostParams::default(), &event).await {
-            warn!(%error, reason, "failed to publish an Event");
-        }
+        publish(&self.client, told, about).await;
     }
 
     pub(super) fn api(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &self.resource)
+    }
+}
+
+/// An Event that cannot be told changes nothing: the status says the same, or a metric.
+///
+/// Not by kube's recorder, which has no annotations, and takes a second Event of the same reason
+/// for the first one again, whatever its note says.
+pub(crate) async fn publish(client: &Client, told: Told, about: &ObjectReference) {
+    let namespace = about.namespace.clone().unwrap_or_default();
+    let reason = told.reason;
+    let event = event(told, about, Timestamp::now());
+    let events = Api::<Event>::namespaced(client.clone(), &namespace);
+    if let Err(error) = events.create(&PostParams::default(), &event).await {
+        warn!(%error, reason, "failed to publish an Event");
     }
 }
 

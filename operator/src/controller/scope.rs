@@ -1,6 +1,9 @@
 //! The watches of one or more namespaces, as the events of one.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, future::ready, stream};
 use kube::{
@@ -17,9 +20,12 @@ use tracing::warn;
 use super::{Watched, hint};
 use crate::{error::causes, selector::Selector};
 
+/// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
+/// restore of its data, or where its kinds have, the watch would wait for what never comes.
+pub(super) const BEGIN_ANEW: Duration = Duration::from_secs(20);
 /// How long one watch lasts, in seconds. A connection that died in silence is noticed as late as that, and begun again a watch
 /// costs one request.
-const LASTS: u32 = 120;
+pub(crate) const LASTS: u32 = 120;
 
 /// Watches `namespaces`, or all where there are none, there only what `selector` selects. Nothing is told before each of them was listed, so that a
 /// reader of `store` never takes a part for the whole.
@@ -29,32 +35,8 @@ pub(super) fn watch(
     selector: Option<&Selector>,
     store: Store<Watched>,
 ) -> impl Stream<Item = Result<Event<Watched>, Error>> + Send + use<> {
-    let mut apis: Vec<Api<Watched>> =
-        namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect();
-    if apis.is_empty() {
-        apis.push(Api::all(client.clone()));
-    }
-    let mut merged = Merged::of(apis.len(), store);
-    let mut config = watcher::Config::default().timeout(LASTS);
-    if let Some(selector) = selector {
-        config = config.labels(&selector.to_string());
-    }
-    let told = |namespace: Option<&String>, event: &Result<_, Error>| {
-        if let Err(error) = event {
-            let (error, hint) = (causes(error), hint(error));
-            warn!(namespace, error, hint, "failed to watch MultiArchImages; trying again");
-        }
-    };
-    let each = apis.into_iter().enumerate().map(move |(at, api)| {
-        let namespace = namespaces.get(at).cloned();
-        // A list that begins is no success: one that always fails is tried less and less often.
-        let begins = |event: &Result<_, _>| matches!(event, Ok(Event::Init));
-        let events = watcher(api, config.clone());
-        let events = events.filter(move |event| ready(!begins(event))).default_backoff();
-        let events = events.inspect(move |event| told(namespace.as_ref(), event));
-        events.map(move |event| (at, event)).boxed()
-    });
-    stream::select_all(each).flat_map(move |(at, event)| {
+    let mut merged = Merged::of(namespaces.len().max(1), store);
+    each(client, namespaces, selector).flat_map(move |(at, event)| {
         stream::iter(match event {
             Ok(event) => merged.take(at, event).into_iter().map(Ok).collect(),
             Err(error) => {
@@ -63,6 +45,48 @@ pub(super) fn watch(
             }
         })
     })
+}
+
+/// The watches of `namespaces`, or the one of all, each event with the place of its watch among them.
+pub(crate) fn each(
+    client: &Client,
+    namespaces: &[String],
+    selector: Option<&Selector>,
+) -> impl Stream<Item = (usize, Result<Event<Watched>, Error>)> + Send + use<> {
+    let mut apis: Vec<Api<Watched>> =
+        namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect();
+    if apis.is_empty() {
+        apis.push(Api::all(client.clone()));
+    }
+    let mut config = watcher::Config::default().timeout(LASTS);
+    if let Some(selector) = selector {
+        config = config.labels(&selector.to_string());
+    }
+    let namespaces = namespaces.to_vec();
+    stream::select_all(apis.into_iter().enumerate().map(move |(at, api)| {
+        let namespace = namespaces.get(at).cloned();
+        let told = move |event: &Result<_, Error>| {
+            if let Err(error) = event {
+                let (error, hint) = (causes(error), hint(error));
+                let namespace = namespace.as_ref();
+                warn!(namespace, error, hint, "failed to watch MultiArchImages; trying again");
+            }
+        };
+        steady(api, config.clone()).inspect(told).map(move |event| (at, event)).boxed()
+    }))
+}
+
+/// One watch, begun again when it fails, less and less often.
+pub(crate) fn steady<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<Event<K>, Error>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    // A list that begins is no success: one that always fails is tried less and less often.
+    let begins = |event: &Result<_, _>| matches!(event, Ok(Event::Init));
+    watcher(api, config).filter(move |event| ready(!begins(event))).default_backoff()
 }
 
 /// What several watches told so far.

@@ -1,6 +1,11 @@
 //! What the process knows of an object beside what the watch shows: failures in a row, and a status that it wrote and the watch has not brought back yet.
 
-use std::{borrow::Cow, collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -33,6 +38,8 @@ pub(super) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Session {
+    /// Of who writes its status.
+    turn: Arc<tokio::sync::Mutex<()>>,
     generation: Option<i64>,
     failures: u32,
     /// Runs in a row that had no outcome.
@@ -258,9 +265,16 @@ impl Sessions {
         session.failures
     }
 
-    /// Whether `object` has run since the start, as far as is known.
+    /// Who has it writes the status of `object`, and nobody else does.
+    pub(super) fn turn(&self, object: &MultiArchImage) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&lock(&self.of).entry(uid(object)).or_default().turn)
+    }
+
+    /// Whether `object` has run since the start, as far as is known. That something was said in its status is no run.
     pub(super) fn has_run(&self, object: &MultiArchImage) -> bool {
-        lock(&self.of).contains_key(&uid(object))
+        lock(&self.of).get(&uid(object)).is_some_and(|session| {
+            session.ended.is_some() || session.generation.is_some() || session.lost > 0
+        })
     }
 
     /// When tags of `object` were put back.

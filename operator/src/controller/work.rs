@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::{
     Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
-    gauges, on_error, reconcile, watch, workers,
+    gauges, nodes, on_error, reconcile, watch, workers,
 };
 use crate::{
     admin::Admin,
@@ -30,6 +30,8 @@ use crate::{
 
 /// How long what is at hand may take to say that it was cut off, or to write the last of its tags.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long the first list of nodes is waited for.
+const NODES: Duration = Duration::from_secs(2);
 
 /// Watches and works for one term, in a process that does nothing else.
 pub async fn run<R: Registry>(
@@ -70,8 +72,11 @@ impl<R: Registry> Controller<R> {
         metrics.gauge_objects(move || {
             // The same object has one series, wherever it is worked on.
             let listed = if gauged.are_worked_on() { gauged.store.state() } else { Vec::new() };
-            listed.iter().filter_map(|object| gauges(object)).collect()
+            let nodes = gauged.nodes.is_on();
+            listed.iter().filter_map(|object| gauges(object, nodes)).collect()
         });
+        let gauged = Arc::clone(&objects);
+        metrics.gauge_nodes(move || gauged.nodes.counts());
         Self { client, registry, options, metrics, objects }
     }
 
@@ -84,6 +89,8 @@ impl<R: Registry> Controller<R> {
             } else {
                 self.objects.listed().await;
             }
+            // What is said before they are known would be taken back at once.
+            let _ = tokio::time::timeout(NODES, self.objects.nodes.known()).await;
         };
         tokio::select! {
             () = term.stop().cancelled() => return,
@@ -93,6 +100,8 @@ impl<R: Registry> Controller<R> {
         let runs = TaskTracker::new();
         let (workers, called) = Workers::new(self.options.concurrent);
         let context = self.context(&term, &runs, &workers);
+        let listed = self.objects.store.state();
+        self.objects.nodes.remember(listed.iter().map(|object| &**object));
         let (worker, woken) = self.objects.begin();
         let never = stream::pending::<Result<Watched, watcher::Error>>();
         let queue = Queue::for_stream(never, self.objects.store.clone())
@@ -100,7 +109,7 @@ impl<R: Registry> Controller<R> {
             .with_config(Config::default().concurrency(workers::most(self.options.concurrent)))
             .reconcile_on(stream::select(woken, called))
             .graceful_shutdown_on(term.stop().clone().cancelled_owned())
-            .run(reconcile, on_error, context)
+            .run(reconcile, on_error, Arc::clone(&context))
             .for_each(|result| {
                 match result {
                     Ok((object, action)) => debug!(%object, ?action, "done"),
@@ -130,6 +139,7 @@ impl<R: Registry> Controller<R> {
         tokio::select! {
             () = queue => {}
             () = cut => {}
+            () = nodes::tell::tell(context) => {}
         }
         drop(worker);
         // What was dropped above is aborted, which takes until each run lets go.

@@ -2,6 +2,7 @@
 //! what the operator itself runs on.
 
 mod compare;
+mod host;
 
 use std::{fmt, str::FromStr};
 

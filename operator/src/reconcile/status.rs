@@ -1,6 +1,7 @@
 //! pure: the outcome of a run → the status to report.
 
 mod conditions;
+mod nodes;
 mod run;
 
 use std::collections::HashSet;
@@ -13,10 +14,14 @@ use multiarch_crds::{
 };
 
 use self::conditions::{Completeness, Conditions};
-pub use self::run::{Counted, Outcome, Run, Tags};
+pub use self::{
+    nodes::with_nodes,
+    run::{Counted, Outcome, Run, Tags},
+};
 use super::{resolve::Answer, sources::Source};
 use crate::{
     error,
+    nodes::View,
     oci::{Platform, Reference, Repository},
 };
 
@@ -34,6 +39,8 @@ pub struct About {
     pub failures: u32,
     /// The repository that the object publishes to.
     pub repository: Option<Repository>,
+    /// What is known of the cluster's nodes.
+    pub nodes: View,
     /// When the run ended.
     pub now: Timestamp,
 }
@@ -70,7 +77,10 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     let complete = run.counted.as_ref().map(|counted| {
         let published: Vec<Platform> =
             status.platforms.iter().filter_map(|p| p.platform.parse().ok()).collect();
-        status.coverage = Some(counted.required.coverage(&counted.planned, &published));
+        let mut coverage = counted.required.coverage(&counted.planned, &published);
+        let before = status.coverage.take();
+        coverage.nodes_missing = before.map(|before| before.nodes_missing).unwrap_or_default();
+        status.coverage = Some(coverage);
         let lacking = counted.required.lacking(&published);
         Completeness {
             published: !published.is_empty(),
@@ -110,6 +120,7 @@ pub fn next(previous: &MultiArchImageStatus, about: &About, run: &Run) -> MultiA
     }
     conditions.defaults();
     status.conditions = conditions.list;
+    nodes::show(&mut status, &about.nodes, about.now);
     status
 }
 

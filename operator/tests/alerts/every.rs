@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use multiarch_operator::{
-    metrics::{Metrics, ObjectGauges},
+    metrics::{CoverageGauges, MapWrite, Metrics, ObjectGauges},
     registry::shared::{Of, Use},
 };
 
@@ -19,9 +19,19 @@ pub(crate) fn metrics() -> Metrics {
     metrics.leads("multiarch-operator", true);
     metrics.shared(&Use { of: Of::Manifest, hit: true, kept: 1 });
     metrics.asked_provider("ecr", "success");
+    metrics.show_coverage(Some(CoverageGauges::default()));
+    metrics.wrote_map(MapWrite::Success);
     metrics.gauge_objects(|| {
         let (namespace, name) = ("team".into(), "app".into());
-        vec![ObjectGauges { namespace, name, ready: 1, published: 1, missing: 0 }]
+        vec![ObjectGauges {
+            namespace,
+            name,
+            ready: 1,
+            published: 1,
+            missing: 0,
+            nodes_missing: Some(0),
+        }]
     });
+    metrics.gauge_nodes(|| vec![("linux/amd64".into(), 1)]);
     metrics
 }

@@ -26,6 +26,8 @@ use tokio::{
 
 /// The path of all objects.
 const OBJECTS: &str = "/apis/multiarch.dev/v1alpha1/multiarchimages";
+/// The path of all nodes.
+pub(crate) const NODES: &str = "/api/v1/nodes";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -53,6 +55,9 @@ struct Inner {
     objects: BTreeMap<String, Value>,
     secrets: BTreeMap<String, Value>,
     accounts: BTreeMap<String, Value>,
+    /// The metadata of the nodes, and who watches them.
+    nodes: BTreeMap<String, Value>,
+    node_watchers: Vec<mpsc::UnboundedSender<String>>,
     version: u64,
     seen: Vec<Seen>,
     /// Who watches which namespace, or all.
@@ -152,6 +157,28 @@ impl Api {
         state.objects.remove(key);
     }
 
+    /// A node joins with these labels, or has these now.
+    pub(crate) fn join(&self, name: &str, labels: &[(&str, &str)]) {
+        let mut state = self.state();
+        state.version += 1;
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        let version = state.version.to_string();
+        let metadata = json!({"name": name, "resourceVersion": version, "labels": labels});
+        let node = partial(&metadata);
+        let event = if state.nodes.contains_key(name) { "MODIFIED" } else { "ADDED" };
+        state.nodes.insert(name.into(), node.clone());
+        state.tell_of_node(event, &node);
+    }
+
+    /// A node leaves.
+    pub(crate) fn leave(&self, name: &str) {
+        let mut state = self.state();
+        state.version += 1;
+        let mut node = state.nodes.remove(name).unwrap();
+        node["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        state.tell_of_node("DELETED", &node);
+    }
+
     /// From now on watches tell nothing, as on a connection that is dead; or they do again, from now on.
     pub(crate) fn be_silent(&self, silent: bool) {
         self.state().silent = silent;
@@ -234,7 +261,8 @@ impl Api {
     /// All but the reads of the watch.
     pub(crate) fn asked(&self) -> Vec<Seen> {
         let seen = self.seen().into_iter();
-        seen.filter(|seen| !(seen.method == "GET" && seen.path == OBJECTS)).collect()
+        let watched = |seen: &Seen| [OBJECTS, NODES].contains(&seen.path.as_str());
+        seen.filter(|seen| !(seen.method == "GET" && watched(seen))).collect()
     }
 
     /// What was written of how runs ended, and of how far they are.
@@ -271,6 +299,25 @@ impl Inner {
         });
     }
 
+    fn tell_of_node(&mut self, event: &str, node: &Value) {
+        let line = format!("{}\n", json!({"type": event, "object": node}));
+        self.node_watchers.retain(|watcher| watcher.send(line.clone()).is_ok());
+    }
+
+    /// Lists the nodes, or watches those that come from now on: nobody here watches from what was long ago.
+    fn answer_nodes(&mut self, watches: bool) -> Response {
+        if watches {
+            let (sender, receiver) = mpsc::unbounded_channel::<String>();
+            self.node_watchers.push(sender);
+            return lines(receiver);
+        }
+        json_response(&json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+            "metadata": {"resourceVersion": self.version.to_string()},
+            "items": self.nodes.values().collect::<Vec<_>>(),
+        }))
+    }
+
     fn watch(&mut self, namespace: Option<String>, since: u64) -> Response {
         let (sender, receiver) = mpsc::unbounded_channel::<String>();
         if since > self.version {
@@ -291,10 +338,7 @@ impl Inner {
         if since >= self.oldest {
             self.watchers.push((namespace, sender));
         }
-        let lines = futures::stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|line| (line, receiver))
-        });
-        Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>)).into_response()
+        lines(receiver)
     }
 
     fn list(&mut self, namespace: Option<&str>, query: &BTreeMap<String, String>) -> Response {
@@ -320,6 +364,9 @@ impl Inner {
     fn answer(&mut self, seen: &Seen) -> Response {
         if let Some((_, status)) = self.broken.filter(|(part, _)| seen.path.contains(part)) {
             return failure(status);
+        }
+        if seen.path == NODES {
+            return self.answer_nodes(seen.query.contains("watch=true"));
         }
         let parts: Vec<_> = seen.path.trim_matches('/').split('/').collect();
         let lists = match parts.as_slice() {
@@ -424,6 +471,18 @@ fn key(metadata: &Value) -> String {
 
 fn found(object: Option<&Value>) -> Response {
     object.map_or_else(|| failure(StatusCode::NOT_FOUND), json_response)
+}
+
+/// What a metadata-only request gives of an object.
+fn partial(metadata: &Value) -> Value {
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata})
+}
+
+fn lines(receiver: mpsc::UnboundedReceiver<String>) -> Response {
+    let lines = futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|line| (line, receiver))
+    });
+    Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>)).into_response()
 }
 
 fn json_response(value: &Value) -> Response {

@@ -14,6 +14,7 @@ use multiarch_operator::{
     error::{Failure, Retry},
     events,
     keychain::{DockerConfig, Keychain},
+    nodes::View,
     oci::{
         Descriptor, Digest, ImageConfig, Index, Manifest, RawManifest, Reference, Repository,
         TagOrDigest, media_type,
@@ -280,6 +281,7 @@ impl World {
             requested_at: self.requested_at.clone(),
             failures: self.failures,
             repository: Some(self.repository()),
+            nodes: View::Off,
             now: self.now,
         };
         let next = status::next(&self.status, &about, &run);

@@ -14,6 +14,7 @@ use multiarch_crds::{
 };
 use multiarch_operator::{
     keychain::{DockerConfig, Keychain},
+    nodes::View,
     reconcile::{
         self, Job, Stage,
         claims::Claims,
@@ -140,7 +141,14 @@ impl Object {
         };
         let run = Box::pin(reconcile::run(&job)).await;
         let repository = Some(sources.target.repository().clone());
-        let about = About { generation, requested_at: None, failures: 0, repository, now };
+        let about = About {
+            generation,
+            requested_at: None,
+            failures: 0,
+            repository,
+            nodes: View::Off,
+            now,
+        };
         self.status = status::next(&self.status, &about, &run);
         run
     }

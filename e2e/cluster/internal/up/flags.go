@@ -12,7 +12,7 @@ func etcdFlags(l layout, etcd port) []string {
 }
 
 // apiserverFlags are those of a control plane on loopback, or of one that has a node in b.
-func apiserverFlags(l layout, etcd, api port, runtimeConfig string, b *box.Box) []string {
+func apiserverFlags(l layout, etcd, api port, o options, b *box.Box) []string {
 	flags := []string{
 		"--etcd-servers=http://" + etcd.address(),
 		"--secure-port=" + fmt.Sprint(api.number),
@@ -49,8 +49,11 @@ func apiserverFlags(l layout, etcd, api port, runtimeConfig string, b *box.Box) 
 			"--kubelet-preferred-address-types=InternalIP",
 		)
 	}
-	if runtimeConfig != "" {
-		flags = append(flags, "--runtime-config="+runtimeConfig)
+	if o.runtimeConfig != "" {
+		flags = append(flags, "--runtime-config="+o.runtimeConfig)
+	}
+	if o.featureGates != "" {
+		flags = append(flags, "--feature-gates="+o.featureGates)
 	}
 	return flags
 }

@@ -26,6 +26,7 @@ type options struct {
 	dir           string
 	crds          string
 	runtimeConfig string
+	featureGates  string
 	timeout       time.Duration
 	untilStdin    bool
 	node          bool
@@ -93,6 +94,7 @@ func parseFlags(args []string, stderr io.Writer) (o options, code int) {
 	flags.StringVar(&o.crds, "crds", "", "a file or folder of CustomResourceDefinitions to apply before the controllers start: garbage "+
 		"collection knows kinds that are there when it starts, and looks for new ones only every 30 s")
 	flags.StringVar(&o.runtimeConfig, "runtime-config", "", "passed on to kube-apiserver, to turn APIs on or off")
+	flags.StringVar(&o.featureGates, "feature-gates", "", "passed on to kube-apiserver, to turn features on or off")
 	flags.DurationVar(&o.timeout, "timeout", time.Minute, "how long it may take until the cluster is ready")
 	flags.BoolVar(&o.node, "node", false, "with a node, whose pods run: a kubelet and containerd in namespaces of their own (cluster can-node "+
 		"says whether one can run here)")
@@ -250,7 +252,7 @@ func (s *supervisor) up(ctx context.Context, o options) error {
 	if err := waitForListener(ctx, etcd); err != nil {
 		return err
 	}
-	s.apiserver = apiserverFlags(s.layout, etcd, api, o.runtimeConfig, s.box)
+	s.apiserver = apiserverFlags(s.layout, etcd, api, o, s.box)
 	if err := s.start("kube-apiserver", s.apiserver); err != nil {
 		return err
 	}

@@ -175,5 +175,5 @@ impl Conditions<'_> {
     }
 }
 
-/// Reason of Published and PlatformsComplete before the first publication.
-const NOT_PUBLISHED: &str = "NotPublished";
+/// Reason of Published, PlatformsComplete and `NodesCovered` before the first publication.
+pub(super) const NOT_PUBLISHED: &str = "NotPublished";

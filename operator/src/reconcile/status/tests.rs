@@ -28,7 +28,14 @@ fn repository() -> Repository {
 
 fn about(failures: u32, now: Timestamp) -> About {
     let repository = Some(repository());
-    About { generation: Some(2), requested_at: Some("r".into()), failures, repository, now }
+    About {
+        generation: Some(2),
+        requested_at: Some("r".into()),
+        failures,
+        repository,
+        nodes: View::Off,
+        now,
+    }
 }
 
 fn platform(platform: &str, source: &str) -> PublishedPlatform {
@@ -142,6 +149,95 @@ fn published_and_complete() {
     };
     assert_eq!(status.coverage, Some(expected));
     assert!(status.conditions.iter().all(|c| c.observed_generation == Some(2)));
+}
+
+fn seen(nodes: &[&str]) -> View {
+    View::Seen(nodes.iter().map(|text| text.parse().unwrap()).collect())
+}
+
+/// What is said of nodes, and what is missing of them.
+fn nodes_of(status: &MultiArchImageStatus) -> (String, Vec<String>) {
+    let covered = condition::get(&status.conditions, Type::NodesCovered);
+    let words = covered.map(|c| format!("{} {}", c.status, c.reason)).unwrap_or_default();
+    let coverage = status.coverage.as_ref();
+    (words, coverage.map(|coverage| coverage.nodes_missing.clone()).unwrap_or_default())
+}
+
+#[rstest]
+#[case::off(View::Off, "", &[])]
+#[case::no_node(seen(&[]), "True Succeeded", &[])]
+#[case::covered(seen(&["linux/amd64"]), "True Succeeded", &[])]
+#[case::lacking(seen(&["linux/amd64", "linux/arm64"]), "False NodesNotCovered", &["linux/arm64"])]
+#[case::refused(View::Refused, "Unknown NodesNotSeen", &[])]
+#[case::not_yet(View::Unseen, "Unknown NodesNotSeen", &[])]
+fn says_which_nodes_have_an_image(
+    #[case] view: View,
+    #[case] words: &str,
+    #[case] missing: &[&str],
+    #[values(false, true)] by_a_run: bool,
+) {
+    let before = published();
+    let status = if by_a_run {
+        let about = About { nodes: view, ..about(0, T1) };
+        next(&before, &about, &Run::without_answers(Outcome::Unchanged))
+    } else {
+        with_nodes(&before, &view, T1)
+    };
+    assert_eq!(nodes_of(&status), (words.into(), missing.iter().map(|&m| m.into()).collect()));
+    // Nothing else of it is another one.
+    let without = with_nodes(&status, &View::Off, T1);
+    assert_eq!(without, before);
+    assert_eq!(
+        with_nodes(&status, &View::Unseen, T1),
+        if words.is_empty() { with_nodes(&before, &View::Unseen, T1) } else { status.clone() },
+        "a start is no news"
+    );
+    if let Some(covered) = condition::get(&status.conditions, Type::NodesCovered) {
+        assert_eq!(covered.observed_generation, Some(2));
+    }
+}
+
+#[test]
+fn what_is_not_published_has_no_image_for_a_node() {
+    let nodes = seen(&["linux/amd64"]);
+    let new = MultiArchImageStatus { observed_generation: Some(-1), ..Default::default() };
+    assert_eq!(with_nodes(&new, &nodes, T0), new, "no run has reported yet");
+    let about = About { nodes: nodes.clone(), ..about(1, T0) };
+    let waiting = run(held(Reason::WaitingForPlatforms, Stalled::No));
+    let status = next(&new, &about, &waiting);
+    assert_eq!(nodes_of(&status).0, "Unknown NotPublished");
+    assert_eq!(with_nodes(&status, &nodes, T1), status);
+}
+
+/// It follows what is published, and counting what is required does not lose it.
+#[test]
+fn what_nodes_lack_is_of_the_published_index() {
+    let about = About { nodes: seen(&["linux/arm64"]), ..about(0, T0) };
+    let of = |platforms: &[&str]| Run {
+        counted: Some(counted(&["linux/amd64"], platforms)),
+        ..run(served(platforms))
+    };
+    let first = next(&MultiArchImageStatus::default(), &about, &of(&["linux/amd64"]));
+    assert_eq!(nodes_of(&first), ("False NodesNotCovered".into(), vec!["linux/arm64".into()]));
+    let unseen = About { nodes: View::Unseen, ..about.clone() };
+    assert_eq!(next(&first, &unseen, &of(&["linux/amd64"])), first);
+    let both = next(&first, &about, &of(&["linux/amd64", "linux/arm64"]));
+    assert_eq!(nodes_of(&both), ("True Succeeded".into(), vec![]));
+}
+
+/// Not even a hundred kinds of nodes make a status that the API server refuses.
+#[test]
+fn no_more_platforms_are_named_than_a_status_holds() {
+    let nodes: Vec<_> = (0..100).map(|n| format!("linux/arch{n:02}")).collect();
+    let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+    let status = with_nodes(&published(), &seen(&nodes), T1);
+    assert_eq!(nodes_of(&status).1.len(), 64);
+    let covered = condition::get(&status.conditions, Type::NodesCovered).unwrap();
+    assert!(covered.message.len() <= condition::MAX_MESSAGE);
+    let few = with_nodes(&published(), &seen(&["linux/arm", "linux/arm64"]), T1);
+    let covered = condition::get(&few.conditions, Type::NodesCovered).unwrap();
+    let words = "the published index lacks platforms that nodes have: linux/arm, linux/arm64";
+    assert_eq!(covered.message, words);
 }
 
 #[test]
@@ -532,14 +628,20 @@ fn runs() -> impl Strategy<Value = Run> {
     )
 }
 
+fn views() -> impl Strategy<Value = View> {
+    let seen = [&["linux/amd64"][..], &["linux/arm64", "linux/s390x"], &[]].map(seen);
+    select([View::Off, View::Unseen, View::Refused].into_iter().chain(seen).collect::<Vec<_>>())
+}
+
 fn abouts() -> impl Strategy<Value = About> {
     let words = option::of(select(vec!["one".to_owned(), "two".to_owned()]));
-    (1..4_i64, words, 0..5_u32, any::<bool>()).prop_map(
-        |(generation, requested_at, failures, late)| About {
+    (1..4_i64, words, 0..5_u32, any::<bool>(), views()).prop_map(
+        |(generation, requested_at, failures, late, nodes)| About {
             generation: Some(generation),
             requested_at,
             failures,
             repository: Some(repository()),
+            nodes,
             now: if late { T1 } else { T0 },
         },
     )
@@ -556,6 +658,8 @@ proptest! {
             let before = status.clone();
             status = next(&before, about, run);
             prop_assert_eq!(&next(&status, about, run), &status);
+            // Whoever looks at nodes between runs says no more than a run.
+            prop_assert_eq!(&with_nodes(&status, &about.nodes, T1), &status);
             // What holds of every status.
             prop_assert_eq!(status.observed_generation, about.generation);
             prop_assert_eq!(&status.last_handled_reconcile_at, &about.requested_at);
@@ -567,6 +671,14 @@ proptest! {
             if !matches!(run.outcome, Outcome::Served { .. }) {
                 prop_assert_eq!(&status.digest, &before.digest);
                 prop_assert_eq!(&status.platforms, &before.platforms);
+            }
+            let missing = status.coverage.as_ref().map(|coverage| coverage.nodes_missing.as_slice());
+            let covered = shown(Type::NodesCovered);
+            prop_assert_eq!(covered.is_none(), about.nodes == View::Off);
+            if let (Some(covered), Some(missing)) = (covered, missing)
+                && about.nodes != View::Unseen
+            {
+                prop_assert_eq!(covered.status == "False", !missing.is_empty());
             }
             if !matches!(run.outcome, Outcome::Served { .. }) && run.whole.is_none() {
                 prop_assert_eq!(
