@@ -23,7 +23,7 @@ const OPTIONAL: [&str; 8] = [
 fn is_optional(path: &str) -> bool {
     let is_of = |of: &&str| path == *of || path.starts_with(&format!("{of}."));
     // Below it, one amount alone is no strategy.
-    OPTIONAL.iter().any(|of| is_of(&of)) && !path.starts_with("strategy.rollingUpdate.")
+    OPTIONAL.iter().any(is_of) && !path.starts_with("strategy.rollingUpdate.")
 }
 
 /// All values, and the maps that they are in.

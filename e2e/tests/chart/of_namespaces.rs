@@ -22,7 +22,7 @@ fn installer() -> Value {
     let blocks = docs.split("```yaml\n").skip(1).filter_map(|text| text.split("```").next());
     let mut roles = blocks.map(parse).filter(|of| of["kind"] == "ClusterRole");
     let first = roles.find(|of| of["metadata"]["name"] == "multiarch-installer");
-    first.expect("docs/install.md has no ClusterRole multiarch-installer")
+    first.unwrap_or_else(|| panic!("docs/install.md has no ClusterRole multiarch-installer"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

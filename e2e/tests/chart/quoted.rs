@@ -71,7 +71,7 @@ fn texts(value: &Value) {
                 if ["labels", "annotations", "matchLabels", "nodeSelector"].contains(&&**key) {
                     let all = value.as_object().into_iter().flatten();
                     all.for_each(|(key, value)| {
-                        assert!(value.is_string() || value.is_object(), "{key}: {value}")
+                        assert!(value.is_string() || value.is_object(), "{key}: {value}");
                     });
                 }
                 texts(value);
