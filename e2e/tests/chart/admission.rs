@@ -84,7 +84,6 @@ async fn values_never_become_expressions() {
     let plain = render(&json!({"admission": {"enabled": true, "requireManaged": true}})).await;
     let odd = "true || '\\n\"]}}{{ .Release.Name }} # --- \n- name: x\n  expression: 'false'";
     let values = json!({
-        "commonLabels": {"odd": odd},
         "admission": {
             "enabled": true, "requireManaged": true, "pods": "Deny", "failurePolicy": "Fail",
             "namespaceSelector": {
