@@ -106,11 +106,11 @@ resourceRules:
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
-  name: {{ $policy }}
+  name: {{ $policy | quote }}
   labels:
     {{- include "multiarch.labels" (dict "root" $root) | nindent 4 }}
 spec:
-  failurePolicy: {{ $values.failurePolicy }}
+  failurePolicy: {{ $values.failurePolicy | quote }}
   paramKind:
     apiVersion: v1
     kind: ConfigMap
@@ -127,14 +127,14 @@ spec:
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
-  name: {{ include "multiarch.admissionName" (dict "root" $root "policy" $.policy "of" $of) }}
+  name: {{ include "multiarch.admissionName" (dict "root" $root "policy" $.policy "of" $of) | quote }}
   labels:
     {{- include "multiarch.labels" (dict "root" $root) | nindent 4 }}
 spec:
-  policyName: {{ $policy }}
+  policyName: {{ $policy | quote }}
   validationActions:
   {{- range list $action "Audit" | uniq }}
-  - {{ . }}
+  - {{ . | quote }}
   {{- end }}
   # Each map is asked by itself, and all must pass. Where there is none yet, so that the operator itself may start, nothing is refused.
   paramRef:
