@@ -16,7 +16,7 @@ use multiarch_e2e::{
     prometheus::{AsText, Prometheus, promtool},
     proxy::Answer,
     scenario,
-    scenario::scenario_with_election,
+    scenario::scenario_with_maps_and_election,
     spec::Report,
 };
 use multiarch_operator::metrics::Format;
@@ -41,7 +41,7 @@ fn yaml(of: &str) -> Result<Value> {
 #[tokio::test]
 async fn promtool_finds_nothing_to_mend_in_the_rules() -> Result<()> {
     let said = promtool(["check", "rules", "--lint=all", "--lint-fatal", &path(RULES)], "").await?;
-    assert!(said.contains("9 rules found"), "{said}");
+    assert!(said.contains("10 rules found"), "{said}");
     // It would tell.
     let wrong = r"{groups: [{name: a, rules: [{alert: A, expr: 'up ='}]}]}";
     let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
@@ -191,7 +191,7 @@ async fn an_alert_fires_with_a_fault_and_resolves_without() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_scraped_in_both_formats_and_the_dashboard_shows_it() -> Result<()> {
-    scenario_with_election(&[], async |s| {
+    scenario_with_maps_and_election(&[], async |s| {
         s.operator.await_lead(SOON).await?;
         s.registry.proxy.ask_for_tokens();
         let limited = Answer::Status(
