@@ -16,7 +16,7 @@ use multiarch_e2e::{
     prometheus::{AsText, Prometheus, promtool},
     proxy::Answer,
     scenario,
-    scenario::scenario_with_election,
+    scenario::scenario_with_maps_and_election,
     spec::Report,
 };
 use multiarch_operator::metrics::Format;
@@ -192,7 +192,7 @@ async fn an_alert_fires_with_a_fault_and_resolves_without() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_scraped_in_both_formats_and_the_dashboard_shows_it() -> Result<()> {
-    scenario_with_election(&[], async |s| {
+    scenario_with_maps_and_election(&[], async |s| {
         s.operator.await_lead(SOON).await?;
         s.registry.proxy.ask_for_tokens();
         let limited = Answer::Status(
