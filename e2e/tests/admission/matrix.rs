@@ -63,12 +63,9 @@ async fn behaves(pods: &str, workloads: &str) -> Result<()> {
             Verdict::Warned(_) => "warned",
             Verdict::Refused(_) => "refused",
         };
-        lines[*number].push_str(&format!(" {word:width$}", width = action.name.len().max(7)));
+        lines[*number] += &cell(word, action.name);
     }
-    let head: String = actions
-        .iter()
-        .map(|of| format!(" {:width$}", of.name, width = of.name.len().max(7)))
-        .collect();
+    let head: String = actions.iter().map(|of| cell(of.name, of.name)).collect();
     let table: Vec<_> =
         cases.iter().zip(&lines).map(|(case, line)| format!("{:28}{line}", case.name)).collect();
     tell(&format!("\npods: {pods}, workloads: {workloads}\n{:28}{head}\n{}", "", table.join("\n")));
@@ -103,4 +100,9 @@ fn judged(mode: &str, case: &Case, action: &Action, verdict: &Verdict) -> Result
         ensure!(said.contains(words), "{}: it does not say {words:?}", what());
     }
     Ok(())
+}
+
+/// `word` in the column called `name`.
+fn cell(word: &str, name: &str) -> String {
+    format!(" {word:width$}", width = name.len().max(7))
 }

@@ -32,8 +32,8 @@ fn variables(text: &str, names: &[&str]) -> Result<BTreeMap<String, String>> {
         let of: Value = serde_saphyr::from_str(document).unwrap_or_default();
         if let Some(all) = of["spec"]["variables"].as_array() {
             let word = |of: &Value, key: &str| of[key].as_str().unwrap_or_default().to_owned();
-            let named = all.iter().map(|of| (word(of, "name"), word(of, "expression")));
-            return Ok(named.filter(|(name, _)| names.contains(&name.as_str())).collect());
+            let all = all.iter().map(|of| (word(of, "name"), word(of, "expression")));
+            return Ok(all.filter(|(name, _)| names.contains(&name.as_str())).collect());
         }
     }
     anyhow::bail!("no policy has variables")

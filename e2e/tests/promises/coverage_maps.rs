@@ -32,13 +32,13 @@ const DAYS: i64 = 30 * 24 * 60 * 60;
 
 /// The key of `app:1` in the test's registry.
 fn key(s: &Scenario, of: &str) -> Key {
-    let reference: Reference = s.registry.reference(of).parse().unwrap();
-    Key::of_tag(reference.repository(), reference.tag().unwrap())
+    let reference: Reference = s.registry.reference(of).parse().expect("a reference");
+    Key::of_tag(reference.repository(), reference.tag().expect("a tag"))
 }
 
 fn key_of_digest(s: &Scenario, of: &str, digest: &str) -> Key {
-    let reference: Reference = s.registry.reference(of).parse().unwrap();
-    Key::of_digest(reference.repository(), &digest.parse().unwrap())
+    let reference: Reference = s.registry.reference(of).parse().expect("a reference");
+    Key::of_digest(reference.repository(), &digest.parse().expect("a digest"))
 }
 
 fn value(entries: &BTreeMap<String, String>, key: &Key) -> Option<Value> {
@@ -101,7 +101,7 @@ async fn they_say_what_is_published_and_what_was() -> Result<()> {
             .await?;
         let second: Digest = s.request("app").await?.digest().parse()?;
         let said = until(s, &one, "moved on", |it| it.digest.as_ref() == Some(&second)).await?;
-        assert_eq!(said.former, [first.clone()]);
+        assert_eq!(said.former, std::slice::from_ref(&first));
         let before =
             until(s, &key_of_digest(s, "app:1", first.as_str()), "left", |it| it.until.is_some())
                 .await?;
@@ -321,7 +321,7 @@ async fn without_rights_it_says_what_it_lacks() -> Result<()> {
         let flags =
             ["--coverage-maps".to_owned(), format!("--leader-election-namespace={}", home.name)];
         let operator = s.replica_with("without", &flags).await?;
-        operator.await_log("failed to watch the coverage maps", Duration::from_secs(60)).await?;
+        operator.await_log("failed to watch the coverage maps", Duration::from_mins(1)).await?;
         assert!(operator.logs()?.contains("coverageMaps.enabled"));
         home.grant_maps(&s.client, NAMESPACE, multiarch_e2e::operator::SERVICE_ACCOUNT).await?;
         let maps = multiarch_e2e::maps::Maps::of(&s.client, &home.name);

@@ -159,7 +159,7 @@ impl World {
         for _ in 0..most {
             let maps = maps(&self.begins, &self.entries);
             let before = self.stored.clone();
-            let changes = changes(&maps, &self.stored);
+            let changes = changes(&maps, &before);
             let Some(change) = changes.iter().find(|change| change.waits_for.is_empty()) else {
                 prop_assert!(changes.is_empty(), "they wait for each other: {changes:?}");
                 return Ok(());
@@ -169,7 +169,7 @@ impl World {
                     let over = map.over(before.get(change.name), "system");
                     self.stored.insert(change.name.into(), over);
                 }
-                None => drop(self.stored.remove(&change.name.to_owned())),
+                None => drop(self.stored.remove(change.name)),
             }
             // What was there and is to be there is there all the time, and so is every range.
             let (had, has) = (keys(&before), keys(&self.stored));

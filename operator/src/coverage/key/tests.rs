@@ -74,7 +74,7 @@ fn one_that_is_too_long_is_not_legal() {
 #[test]
 fn keys_of_one_reference_stand_together() {
     let one = key("r.example/app:1");
-    let mut keys = vec![
+    let mut keys = [
         key("r.example/app:1-a"),
         one.within("b"),
         key("r.example/app:10"),
