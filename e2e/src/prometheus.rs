@@ -308,9 +308,9 @@ fn of_api_server(cluster: &Cluster, folder: &Path) -> Result<Value> {
     let server = of["server"].as_str().context("the kubeconfig names no server")?;
     Ok(json!({
         "job_name": "apiserver",
-        // It has some megabytes.
-        "scrape_interval": "2s",
-        "scrape_timeout": "2s",
+        // It has some megabytes, and a busy machine is no bug.
+        "scrape_interval": "5s",
+        "scrape_timeout": "5s",
         "scheme": "https",
         "tls_config": {
             "ca_file": kept(&of["certificate-authority-data"], "ca.crt")?,
