@@ -31,14 +31,16 @@ const SHORT: &[&str] = &[
 const DAYS: i64 = 30 * 24 * 60 * 60;
 
 /// The key of `app:1` in the test's registry.
+#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 fn key(s: &Scenario, of: &str) -> Key {
-    let reference: Reference = s.registry.reference(of).parse().expect("a reference");
-    Key::of_tag(reference.repository(), reference.tag().expect("a tag"))
+    let reference: Reference = s.registry.reference(of).parse().unwrap();
+    Key::of_tag(reference.repository(), reference.tag().unwrap())
 }
 
+#[expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 fn key_of_digest(s: &Scenario, of: &str, digest: &str) -> Key {
-    let reference: Reference = s.registry.reference(of).parse().expect("a reference");
-    Key::of_digest(reference.repository(), &digest.parse().expect("a digest"))
+    let reference: Reference = s.registry.reference(of).parse().unwrap();
+    Key::of_digest(reference.repository(), &digest.parse().unwrap())
 }
 
 fn value(entries: &BTreeMap<String, String>, key: &Key) -> Option<Value> {
