@@ -98,6 +98,22 @@ async fn a_pod_starts_when_its_image_is_published_and_not_before() -> Result<()>
         let other = format!("sha256:{}", "0".repeat(64));
         until(s, &team, &by(&other), &[], &[&other, published.digest(), &object]).await?;
 
+        // A platform more under the same tag makes it incomplete, and is told; a tag that is raised leaves the old one as it was.
+        let mut more = s.spec("app", "app:1", &BOTH);
+        more.spec["requiredPlatforms"] = json!(["linux/riscv64"]);
+        objects.apply_until(&more, "Unknown/WaitingForPlatforms").await?;
+        until(s, &team, &image, &[], &[&image, "lacks linux/riscv64", &object]).await?;
+        let mut raised = s.spec("app", "app:2", &BOTH);
+        objects.apply_until(&raised, "Unknown/WaitingForPlatforms").await?;
+        until(s, &team, &image, &[], &[]).await?;
+        let second = s.registry.reference("app:2");
+        until(s, &team, &second, &[], &[&second, "is not published", &object]).await?;
+        s.push("app:2", &BOTH).await?;
+        raised.spec["interval"] = json!("11m");
+        objects.apply_until(&raised, "True/Succeeded").await?;
+        until(s, &team, &second, &[], &[]).await?;
+        assert_eq!(refusal(s, &team, &image, &[]).await, None, "the one before, for a rollback");
+
         // With nobody to write maps what was published may start.
         drop(operator);
         assert_eq!(refusal(s, &team, &image, &[]).await, None);

@@ -301,3 +301,32 @@ async fn many_objects_are_told_one_after_the_other() {
     api.until_later("all are told", both).await;
     reign.stop().await;
 }
+
+/// Who was told first of one platform does not wait for the last one before it hears of the next.
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_comes_meanwhile_is_told_from_the_first_object_on() {
+    let (api, store) = (Api::new(), Store::new());
+    api.join("a", &AMD64);
+    for n in 0..200 {
+        apply(&api, &store, &format!("app-{n}"));
+    }
+    let process = Process::start_with(&api, &store, looks_at_nodes());
+    let reign = process.lead();
+    let covered = |n: &usize, api: &Api| shown(api, &format!("app-{n}")) == "True Succeeded";
+    api.until_later("all are published", move |api| (0..200).all(|n| covered(&n, api))).await;
+    api.forget();
+    api.join("b", &ARM64);
+    api.until_later("some are told", |api| api.patches().len() >= 20).await;
+    let first: Vec<usize> = (0..200).filter(|n| !covered(n, &api)).collect();
+    assert!((20..40).contains(&first.len()), "{first:?}");
+    let joined = Instant::now();
+    api.join("c", &WINDOWS);
+    let lacks =
+        |n: &usize, api: &Api| missing(api, &format!("app-{n}")).as_array().map_or(0, Vec::len);
+    api.until_later("they are told", move |api| first.iter().all(|n| lacks(n, api) == 2)).await;
+    let took = joined.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    api.until_later("all are told", move |api| (0..200).all(|n| lacks(&n, api) == 2)).await;
+    assert!(joined.elapsed() < Duration::from_secs(6), "{:?}", joined.elapsed());
+    reign.stop().await;
+}

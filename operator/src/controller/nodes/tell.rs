@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::ready, stream};
 use kube::runtime::reflector::ObjectRef;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageStatus};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::{
+    sync::watch::Receiver,
+    time::{Interval, MissedTickBehavior, interval, sleep},
+};
 use tracing::{debug, info, warn};
 
 use super::super::{Context, Known, Watched, report::Written};
@@ -45,7 +48,7 @@ pub(in super::super) async fn tell<R: Registry>(context: Arc<Context<R>>) {
                 store.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
             let mut pause = AGAIN;
             loop {
-                objects = context.tell_all(objects).await;
+                objects = context.tell_all(objects, views.clone()).await;
                 if objects.is_empty() {
                     let _ = views.changed().await;
                     break;
@@ -66,10 +69,12 @@ pub(in super::super) async fn tell<R: Registry>(context: Arc<Context<R>>) {
 }
 
 impl<R: Registry> Context<R> {
-    /// Those of `objects` that are to be looked at again.
+    /// Those of `objects` that are to be looked at again. Where `views` brings another one meanwhile, what has not begun is left: all are to be
+    /// told of that.
     async fn tell_all(
         self: &Arc<Self>,
         objects: Vec<ObjectRef<Watched>>,
+        views: Receiver<View>,
     ) -> Vec<ObjectRef<Watched>> {
         let looking = Arc::clone(self);
         let differs = move |of: ObjectRef<Watched>| {
@@ -85,7 +90,9 @@ impl<R: Registry> Context<R> {
             let context = Arc::clone(&telling);
             async move { (context.tell(&of).await, of) }
         };
-        let told = stream::iter(objects).filter_map(differs).zip(turns()).map(tell);
+        let goes_on = move |_: &_| ready(!views.has_changed().unwrap_or_default());
+        let told =
+            stream::iter(objects).filter_map(differs).zip(turns()).take_while(goes_on).map(tell);
         let (mut written, mut failed, mut later) = (0_usize, None, Vec::new());
         let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
         while let Some((told, of)) = told.next().await {
