@@ -45,7 +45,18 @@ async fn until(
     let waited = await_some(&format!("a Pod of {image}: {words:?}"), SOON, is).await;
     match waited {
         Ok(()) => Ok(()),
-        Err(error) => Err(error).context(format!("{:?}", refusal(s, team, image, more).await)),
+        Err(error) => {
+            let said = refusal(s, team, image, more).await;
+            let maps = [
+                "get",
+                "configmaps",
+                "--all-namespaces",
+                "--output=yaml",
+                "--selector=multiarch.dev/coverage=true",
+            ];
+            let maps = s.cluster.kubectl(maps).await?;
+            Err(error).context(format!("it says {said:?}; the maps: {maps}"))
+        }
     }
 }
 
@@ -53,6 +64,7 @@ async fn until(
 async fn a_pod_starts_when_its_image_is_published_and_not_before() -> Result<()> {
     scenario(async |s| {
         let home = Namespace::create(&s.client).await?;
+        home.grant_leases(&s.client, NAMESPACE, SERVICE_ACCOUNT).await?;
         home.grant_maps(&s.client, NAMESPACE, SERVICE_ACCOUNT).await?;
         let team = Namespace::create(&s.client).await?;
         let label = format!("{LABEL}={}", home.name);
