@@ -11,6 +11,7 @@ mod actions;
 mod cases;
 mod matrix;
 mod names;
+mod pinned;
 
 mod closed;
 mod managed;
