@@ -22,4 +22,5 @@ mod malformed;
 mod restart;
 mod rights;
 
+mod beside;
 mod samples;
