@@ -86,12 +86,13 @@ resourceRules:
     .map(i, i[1].matches('^((index|registry-1)[.])?docker[.]io(:0*443)?$')
       ? [i[0], 'docker.io', i[2].contains('/') ? i[2] : 'library/' + i[2], i[3]]
       : [i[0], i[1].matches(r'^(localhost|.*[.\]].*):0*443$') ? i[1].substring(0, i[1].lastIndexOf(':')) : i[1], i[2], i[3]])
-# As written, key, the digest that a tag is pinned to. What has a tag and a digest has two keys.
+# As written, key, the digest that a tag is pinned to. A tag is asked for by its name, also where it is pinned: its entry knows its digests,
+# and that of the digest may be in another map, which is asked alone.
 - name: asked
   expression: >-
-    (variables.hosted.filter(i, i[3] == '' || i[2].contains(':'))
-      .map(i, [i[0], i[1] + '/' + (i[2].contains(':') ? i[2] : i[2] + ':latest'), i[3]])
-    + variables.hosted.filter(i, i[3] != '').map(i, [i[0], i[1] + '/' + i[2].split(':')[0] + '@' + i[3], '']))
+    variables.hosted.map(i, i[2].contains(':') || i[3] == ''
+      ? [i[0], i[1] + '/' + (i[2].contains(':') ? i[2] : i[2] + ':latest'), i[3]]
+      : [i[0], i[1] + '/' + i[2] + '@' + i[3], ''])
     .map(i, [i[0], i[1].replace('_', '__').replace('/', '_s').replace(':', '_c').replace('@', '_a').replace('[', '_l').replace(']', '_r'), i[2]])
 - name: data
   expression: dyn(params).?data.orValue({})

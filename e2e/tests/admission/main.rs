@@ -11,6 +11,7 @@ mod actions;
 mod cases;
 mod matrix;
 mod names;
+mod pinned;
 
 mod closed;
 mod managed;
@@ -21,4 +22,5 @@ mod malformed;
 mod restart;
 mod rights;
 
+mod beside;
 mod samples;

@@ -39,7 +39,7 @@ fn references() -> Result<BTreeMap<String, String>> {
         let parsed = written.parse::<Reference>();
         let parsed = parsed.or_else(|_| format!("{written}:latest").parse::<Reference>()).ok()?;
         let short = !NOT_SHORTENED.iter().any(|odd| written.to_lowercase().contains(odd));
-        // What has both is asked for by its tag; the policy's other key is another test's.
+        // What has both is asked for by its tag, and its digest is compared: another test's.
         let both = parsed.tag().is_some() && parsed.digest().is_some();
         (short && !both).then(|| (written, parsed.to_string()))
     });

@@ -1,13 +1,8 @@
-//! The samples of examples/admission, as they are.
+//! The sample that pins tags, as it is.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
-};
-use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
     bin::workspace,
@@ -16,12 +11,13 @@ use multiarch_e2e::{
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{Ask, Verdict, pod},
+    ask::{Ask, pod},
     entries::{Entries, Entry, NOW, key, key_within},
     stage::{Stage, map, namespace},
 };
 
-fn sample(name: &str) -> Result<String> {
+/// The text of a sample.
+pub(crate) fn sample(name: &str) -> Result<String> {
     let path = workspace().join("examples/admission").join(name);
     std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
 }
@@ -104,78 +100,5 @@ async fn a_tag_is_pinned_to_the_digest_that_it_names() -> Result<()> {
     let delete = ["delete", "configmap", "multiarch-coverage-pin", "--namespace", NAMESPACE];
     stage.cluster.kubectl(delete).await?;
     team.delete().await?;
-    stage.end().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pods_are_held_to_the_objects_of_their_namespace() -> Result<()> {
-    let stage = Stage::new().await?;
-    let gate = [("multiarch.dev/gate", "true")];
-    let team = namespace(&stage.cluster, &stage.client, &gate).await?;
-    let other = namespace(&stage.cluster, &stage.client, &gate).await?;
-    let objects: Api<MultiArchImage> = Api::namespaced(stage.client.clone(), &team.name);
-    for (name, conditions, missing) in [
-        ("published", ["True", "True"], json!([])),
-        ("incomplete", ["True", "False"], json!(["linux/arm64"])),
-        ("late", ["False", "False"], json!(["linux/amd64", "linux/arm64"])),
-    ] {
-        let object = json!({
-            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImage", "metadata": {"name": name},
-            "spec": {
-                "target": {"image": format!("registry.example.com/cr/{name}:1"), "additionalTags": ["latest"]},
-                "sources": [{"name": "amd64", "image": format!("registry.example.com/cr/{name}:1-amd64")}],
-            },
-        });
-        objects.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
-        let condition = |kind: &str, status: &str| {
-            json!({
-                "type": kind, "status": status, "reason": "Tried", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
-            })
-        };
-        let status = json!({"status": {
-            "conditions": [condition("Published", conditions[0]), condition("PlatformsComplete", conditions[1])],
-            "coverage": {"required": 2, "covered": 1, "published": 1, "missing": missing, "summary": "1/2"},
-        }});
-        objects.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
-    }
-    stage.cluster.apply_text(&sample("cr-param.yaml")?).await?;
-    let of = async |namespace: &str, image: &str| {
-        Ask::create(namespace, &pod("tried", image)).try_out(&stage.client).await
-    };
-    let late = "registry.example.com/cr/late:1";
-    let refused =
-        async || Ok(matches!(of(&team.name, late).await?, Verdict::Refused(_)).then_some(()));
-    await_some("the policy refuses", SOON, refused).await?;
-    let owner = |name: &str| format!("MultiArchImage {}/{name} lacks", team.name);
-    for (image, words) in [
-        (
-            late,
-            ["is not Published, not PlatformsComplete", &owner("late"), "linux/amd64,linux/arm64"],
-        ),
-        (
-            "REGISTRY.example.com:443/cr/late",
-            ["is not Published", &owner("late"), "linux/amd64,linux/arm64"],
-        ),
-        (
-            "registry.example.com/cr/incomplete:1",
-            ["is not PlatformsComplete", &owner("incomplete"), "linux/arm64"],
-        ),
-    ] {
-        let verdict = of(&team.name, image).await?;
-        let Verdict::Refused(said) = &verdict else { panic!("{image}: {verdict:?}") };
-        assert!(said.contains(&format!("image {image} ")), "{said}");
-        assert!(words.iter().all(|words| said.contains(words)), "{said}");
-    }
-    for image in
-        ["registry.example.com/cr/published:1", "registry.example.com/cr/late:2", "unmanaged:1"]
-    {
-        assert_eq!(of(&team.name, image).await?, Verdict::Passed, "{image}");
-    }
-    // Another namespace has no say, and is not bound.
-    assert_eq!(of(&other.name, late).await?, Verdict::Passed);
-    let kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy";
-    stage.cluster.kubectl(["delete", kinds, "cr-param.multiarch.dev"]).await?;
-    team.delete().await?;
-    other.delete().await?;
     stage.end().await
 }

@@ -82,6 +82,12 @@ async fn play(s: &Scenario, elsewhere: &Namespace) -> Result<()> {
     s.push("part:1", &BOTH[..1]).await?;
     let part = s.spec("part", "part:1", &BOTH).with("publishPolicy", "Partial");
     let part = s.apply_until(&part, "True/PublishedPartial").await?;
+    // Its conditions speak of the tag before.
+    s.push("raised:1", &BOTH).await?;
+    s.apply_until(&s.spec("raised", "raised:1", &BOTH), "True/Succeeded").await?;
+    s.push("raised:2", &BOTH[..1]).await?;
+    let raised = s.spec("raised", "raised:2", &BOTH);
+    s.apply_until(&raised, "Unknown/WaitingForPlatforms").await?;
     // Nobody works on these: they only name what others have, or what nobody has.
     let theirs = Objects::of(&s.client, &elsewhere.name);
     let named = ["app:1", "free:1"].map(|of| (of.replace(':', "-"), s.registry.reference(of)));
@@ -103,6 +109,7 @@ async fn play(s: &Scenario, elsewhere: &Namespace) -> Result<()> {
         pods.starts(&at(&format!("app:1@{}", app.digest())));
         // Published is what counts, and not Ready.
         pods.starts(&at("down:1"));
+        pods.starts(&at("raised:1"));
         pods.starts(&at("app:2"));
         pods.starts("registry.example.com/nobodys:1");
         pods.starts("nginx:1.27");
@@ -113,6 +120,7 @@ async fn play(s: &Scenario, elsewhere: &Namespace) -> Result<()> {
     }
     let mut ours = Pods { namespace: &s.namespace.name, cases: &mut cases };
     ours.is_refused(&at("late:1"), &["is not published yet", &of("late")]);
+    ours.is_refused(&at("raised:2"), &["is not published yet", &of("raised")]);
     ours.starts(&at("free:1"));
     ours.starts("nginx");
     let mut others = Pods { namespace: &elsewhere.name, cases: &mut cases };

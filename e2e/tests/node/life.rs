@@ -195,7 +195,8 @@ impl Life {
         let orphan = s.objects("team-b").apply_until(&spec, "True/Succeeded").await?;
         // No probe and no limit has ended one.
         let path = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
-        let get = ["get", "pods", "--namespace", SYSTEM, "--output", path];
+        let ours = "--selector=app.kubernetes.io/name=multiarch-operator";
+        let get = ["get", "pods", ours, "--namespace", SYSTEM, "--output", path];
         assert_eq!(s.node.cluster.kubectl(get).await?, "0 0");
         let said = s.helm.run(["uninstall", NAME, "--namespace", SYSTEM, "--wait"]).await?;
         ensure!(said.contains("CustomResourceDefinition") && said.contains("kept"), "{said}");
