@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use multiarch_e2e::{cluster::Cluster, scale::tell};
+use multiarch_operator::coverage::ranges::{self, Begins};
 use serde_json::json;
 
 use self::{
@@ -26,8 +27,6 @@ use self::{
 
 /// How many Pods are asked for, one by one.
 const PODS: usize = 400;
-/// What the operator lets a map have, in bytes.
-const MAP: usize = 256 * 1024;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -55,7 +54,7 @@ fn image(name: &str, number: usize) -> String {
     format!("registry.example.com/some-team/{name}-{number:05}:2026.11.28-1")
 }
 
-/// Writes maps of `count` entries as large as real ones are, and says how many maps.
+/// Writes maps of `count` entries, parted as the operator does, and says how many maps.
 async fn write(stage: &Stage, count: usize) -> Result<usize> {
     let mut all: Entries = (0..count)
         .map(|number| {
@@ -66,26 +65,17 @@ async fn write(stage: &Stage, count: usize) -> Result<usize> {
         })
         .collect();
     all.insert(key(&image("late", 0)), Entry::awaited("some-team/late", "linux/arm64").value());
-    let (mut maps, mut map, mut size) = (Vec::new(), Entries::new(), 0);
-    for (key, value) in all {
-        let more = key.len() + value.len();
-        if size + more > MAP {
-            maps.push(std::mem::take(&mut map));
-            size = 0;
-        }
-        size += more;
-        map.insert(key, value);
+    let parsed = all.iter().map(|(key, value)| Ok((key.parse()?, value.parse()?)));
+    let parsed = parsed.collect::<Result<_>>()?;
+    let begins = ranges::begins(&Begins::from([String::new()]), &parsed);
+    let ends = begins.iter().skip(1).map(String::as_str).chain([""]);
+    for (number, (from, to)) in begins.iter().zip(ends).enumerate() {
+        let is_in = |key: &str| key >= from.as_str() && (to.is_empty() || key < to);
+        let map = all.iter().filter(|(key, _)| is_in(key));
+        let map = map.map(|(key, value)| (key.clone(), value.clone())).collect();
+        stage.map_of(&number.to_string(), [from, to], &map).await?;
     }
-    maps.push(map);
-    let from = |number: usize| match maps.get(number).and_then(|map| map.keys().next()) {
-        Some(key) if number > 0 => key.clone(),
-        _ => String::new(),
-    };
-    for (number, map) in maps.iter().enumerate() {
-        let (name, range) = (format!("{number}"), [from(number), from(number + 1)]);
-        stage.map_of(&name, [&range[0], &range[1]], map).await?;
-    }
-    Ok(maps.len())
+    Ok(begins.len())
 }
 
 async fn measure(stage: &Stage, what: &str) -> Result<()> {
