@@ -345,7 +345,7 @@ impl Desk<'_> {
         }
         let now = self.writer.now();
         match self.maps.get_opt(name).await? {
-            Some(map) => self.plan.saw(map, now),
+            Some(map) => self.plan.read(map, now),
             None => self.plan.gone(name, now),
         }
         self.plan.news(now);
