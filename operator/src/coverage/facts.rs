@@ -37,7 +37,8 @@ pub struct Claim {
     pub key: Key,
     /// What it says.
     pub value: Value,
-    /// Of a tag that it keeps it cannot be told any more what it names: what was known of it stands.
+    /// Of a tag that it keeps it cannot be told any more what it names: what was known of it stands, and where
+    /// nothing was, nothing is said.
     pub guessed: bool,
 }
 
