@@ -271,11 +271,11 @@ impl fmt::Display for LeftOut {
         match self.why {
             Why::Key => write!(
                 f,
-                "admission policies do not see {reference}: as the key of a ConfigMap it would have more than {LONGEST} characters; shorten its repository or its tag"
+                "admission policies do not see {reference}, and with requireManaged they refuse its Pods: as the key of a ConfigMap it would have more than {LONGEST} characters; shorten its repository or its tag"
             ),
             Why::Crowd => write!(
                 f,
-                "admission policies do not see {reference} in this namespace: more namespaces name that image than a ConfigMap has room for; let fewer MultiArchImages name it"
+                "admission policies do not see {reference} in this namespace, and with requireManaged they refuse its Pods where no MultiArchImage has pushed it: more namespaces name that image than a ConfigMap has room for; let fewer MultiArchImages name it"
             ),
         }
     }

@@ -226,6 +226,7 @@ fn a_key_that_is_too_long_is_left_out_and_told() {
     assert_eq!(next.entries.len(), 2);
     let told: Vec<_> = next.left_out.iter().map(ToString::to_string).collect();
     assert!(told.len() == 1 && told[0].contains("253") && told[0].contains("a_x:ttt"), "{told:?}");
+    assert!(told[0].contains("with requireManaged they refuse its Pods"), "{told:?}");
 }
 
 #[test]
@@ -247,5 +248,5 @@ fn one_image_that_a_thousand_namespaces_name_has_its_room() {
     assert!(sum <= CROWD && sum > CROWD / 2, "{sum}");
     assert_eq!(next.entries.len() - 1 + next.left_out.len(), 3001);
     let told = next.left_out.first().unwrap().to_string();
-    assert!(told.contains("r.example/app:1 in this namespace"), "{told}");
+    assert!(told.contains("r.example/app:1 in this namespace, and with requireManaged"), "{told}");
 }
