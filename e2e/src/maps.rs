@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::{
     Api, Client, ResourceExt,
@@ -41,7 +42,7 @@ pub struct Writes {
 pub struct Write {
     /// Of which map.
     pub name: String,
-    /// When the API server took it, as Unix time in seconds; the deletion of a map has the time of its last write.
+    /// When the API server took it, as Unix time in seconds; of a deletion, when it was told: a map does not say when it was deleted.
     pub second: i64,
     /// Its version.
     pub version: String,
@@ -141,15 +142,26 @@ impl Maps {
                         WatchEvent::Error(_) => break,
                     };
                     version = map.resource_version().unwrap_or_default();
-                    let times = map.managed_fields().iter().filter_map(|it| it.time.as_ref());
-                    let second = times.map(|time| time.0.as_second()).max().unwrap_or_default();
-                    let write =
-                        Write { name: map.name_any(), second, version: version.clone(), deleted };
+                    let write = Write::of(&map, deleted, Timestamp::now());
                     into.lock().unwrap_or_else(PoisonError::into_inner).push(write);
                 }
             }
         });
         Ok(Writes { seen, watching })
+    }
+}
+
+impl Write {
+    /// That of which the watch has told at `told`.
+    fn of(map: &ConfigMap, deleted: bool, told: Timestamp) -> Self {
+        let times = map.managed_fields().iter().filter_map(|it| it.time.as_ref());
+        let written = times.map(|time| time.0.as_second()).max().unwrap_or_default();
+        Self {
+            name: map.name_any(),
+            second: if deleted { told.as_second() } else { written },
+            version: map.resource_version().unwrap_or_default(),
+            deleted,
+        }
     }
 }
 
@@ -163,16 +175,38 @@ impl Writes {
     /// How many there were in the busiest second.
     #[must_use]
     pub fn busiest(&self) -> usize {
-        let mut seconds: BTreeMap<i64, usize> = BTreeMap::new();
-        for write in self.seen().iter().filter(|write| !write.deleted) {
-            *seconds.entry(write.second).or_default() += 1;
-        }
-        seconds.into_values().max().unwrap_or_default()
+        busiest(&self.seen())
     }
+}
+
+fn busiest(writes: &[Write]) -> usize {
+    let mut seconds: BTreeMap<i64, usize> = BTreeMap::new();
+    for write in writes {
+        *seconds.entry(write.second).or_default() += 1;
+    }
+    seconds.into_values().max().unwrap_or_default()
 }
 
 impl Drop for Writes {
     fn drop(&mut self) {
         self.watching.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_is_a_write_of_the_second_that_tells_of_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let map = serde_json::from_value::<ConfigMap>(serde_json::json!({
+            "metadata": {"name": "x", "managedFields": [{"time": "1970-01-01T00:00:07Z"}]},
+        }));
+        let map = map.unwrap();
+        let write = |deleted, told| Write::of(&map, deleted, at(told));
+        assert_eq!((write(false, 9).second, write(true, 9).second), (7, 9));
+        assert_eq!(busiest(&[write(false, 9), write(true, 9), write(true, 9)]), 2);
+        assert_eq!(busiest(&[]), 0);
     }
 }

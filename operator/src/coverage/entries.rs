@@ -58,7 +58,7 @@ pub enum Why {
 pub fn next<'a>(previous: &Entries, facts: impl IntoIterator<Item = &'a Facts>, now: i64) -> Next {
     let mut claims = Claims::default();
     for of in facts {
-        claims.add(of);
+        claims.add(of, previous, now);
     }
     let mut entries = Entries::new();
     for (key, (of, claim)) in &claims.served {
@@ -124,7 +124,7 @@ struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    fn add(&mut self, of: &'a Facts) {
+    fn add(&mut self, of: &'a Facts, previous: &Entries, now: i64) {
         self.objects.insert(&of.object, of);
         for claim in of.claims.iter().flatten() {
             if !claim.key.is_legal() {
@@ -134,6 +134,10 @@ impl<'a> Claims<'a> {
                     reference: claim.key.reference(),
                     why: Why::Key,
                 });
+                continue;
+            }
+            // An image that cannot be told is rather nobody's than a wrong one.
+            if claim.guessed && remembered(previous, of, claim, now).is_none() {
                 continue;
             }
             let is_served = claim.value.digest.is_some();
@@ -165,23 +169,38 @@ fn is_kept(value: &Value, now: i64) -> bool {
     value.until.is_none_or(|until| until > now)
 }
 
-/// What is said of an image that is served, with what was served before under its tag.
-fn with_memory(previous: &Entries, of: &Facts, claim: &Claim, now: i64) -> Value {
-    let (key, mut value) = (&claim.key, claim.value.clone());
+/// What was said of an image before this claim.
+fn before<'a>(previous: &'a Entries, of: &Facts, claim: &Claim, now: i64) -> Option<&'a Value> {
+    let key = &claim.key;
     let kept = |key: &Key| previous.get(key).filter(|value| is_kept(value, now));
     let within = || {
         let before = kept(&key.within(&of.object.namespace));
         before.filter(|before| key.namespace().is_none() && before.object == of.object)
     };
-    let Some(before) = kept(key).or_else(within) else { return value };
-    if claim.guessed && before.object == of.object && before.digest.is_some() {
+    kept(key).or_else(within)
+}
+
+/// What the object itself has said of what it served there.
+fn remembered<'a>(previous: &'a Entries, of: &Facts, claim: &Claim, now: i64) -> Option<&'a Value> {
+    let before = before(previous, of, claim, now)?;
+    (before.object == of.object && before.digest.is_some()).then_some(before)
+}
+
+/// What is said of an image that is served, with what was served before under its tag.
+fn with_memory(previous: &Entries, of: &Facts, claim: &Claim, now: i64) -> Value {
+    let (key, mut value) = (&claim.key, claim.value.clone());
+    if claim.guessed
+        && let Some(before) = remembered(previous, of, claim, now)
+    {
         value.digest.clone_from(&before.digest);
         value.platforms = before.platforms.clone();
         value.missing = before.missing.clone();
         value.nodes_missing = before.nodes_missing.clone();
         value.complete = before.complete;
     }
-    if !key.is_of_digest() {
+    if !key.is_of_digest()
+        && let Some(before) = before(previous, of, claim, now)
+    {
         value.remember(before.digest.iter().chain(&before.former));
     }
     value
@@ -252,11 +271,11 @@ impl fmt::Display for LeftOut {
         match self.why {
             Why::Key => write!(
                 f,
-                "admission policies do not see {reference}: as the key of a ConfigMap it would have more than {LONGEST} characters; shorten its repository or its tag"
+                "admission policies do not see {reference}, and with requireManaged they refuse its Pods: as the key of a ConfigMap it would have more than {LONGEST} characters; shorten its repository or its tag"
             ),
             Why::Crowd => write!(
                 f,
-                "admission policies do not see {reference} in this namespace: more namespaces name that image than a ConfigMap has room for; let fewer MultiArchImages name it"
+                "admission policies do not see {reference} in this namespace, and with requireManaged they refuse its Pods where no MultiArchImage has pushed it: more namespaces name that image than a ConfigMap has room for; let fewer MultiArchImages name it"
             ),
         }
     }

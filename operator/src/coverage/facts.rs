@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use multiarch_crds::{
     condition::{self, Type},
-    v1alpha1::{MultiArchImage, MultiArchImageStatus},
+    v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImageStatus},
 };
 
 use super::{
@@ -37,7 +37,8 @@ pub struct Claim {
     pub key: Key,
     /// What it says.
     pub value: Value,
-    /// Of a tag that it keeps it cannot be told any more what it names: what was known of it stands.
+    /// Of a tag that it keeps it cannot be told any more what it names: what was known of it stands, and where
+    /// nothing was, nothing is said.
     pub guessed: bool,
 }
 
@@ -70,7 +71,7 @@ impl Facts {
             && let (Some(tag), Some(digest)) = (reference.tag(), reference.digest())
         {
             let repository = reference.repository();
-            let index = index(status, of.clone(), digest);
+            let index = index(&object.spec, status, of.clone(), digest);
             let published = Published { object, status, repository, tag, index };
             for (key, value, guessed) in published.claims() {
                 let key = scoped(repository, key);
@@ -122,19 +123,38 @@ fn missing(status: &MultiArchImageStatus) -> Words {
     Words::shown(coverage.flat_map(|coverage| &coverage.missing).map(String::as_str))
 }
 
+/// What `spec` names and the published index lacks: where the sources have everything, it waits to be pushed.
+fn unpublished(spec: &MultiArchImageSpec, published: &[Platform]) -> Words {
+    let sources = spec.sources.iter().filter(|source| !source.optional);
+    let named = spec.required_platforms.iter().chain(sources.flat_map(|source| &source.platforms));
+    let named = named.filter_map(|text| text.parse::<Platform>().ok());
+    let lacks = named.filter(|named| !published.iter().any(|platform| platform.covers(named)));
+    let lacks: Vec<_> = lacks.map(|platform| platform.normalized().to_string()).collect();
+    Words::shown(lacks.iter().map(String::as_str))
+}
+
 /// What `status` says of the index that it has published.
-fn index(status: &MultiArchImageStatus, object: Object, digest: &Digest) -> Value {
+fn index(
+    spec: &MultiArchImageSpec,
+    status: &MultiArchImageStatus,
+    object: Object,
+    digest: &Digest,
+) -> Value {
     let is = |kind| condition::get(&status.conditions, kind).is_some_and(|it| it.status == "True");
     let parsed = status.platforms.iter().filter_map(|it| it.platform.parse().ok());
     let platforms: Vec<Platform> = parsed.collect();
+    let (complete, mut missing) = (is(Type::PlatformsComplete), missing(status));
+    if !complete && missing == Words::default() {
+        missing = unpublished(spec, &platforms);
+    }
     let coverage = status.coverage.iter();
     let nodes = coverage.flat_map(|coverage| &coverage.nodes_missing).map(String::as_str);
     Value {
         digest: Some(digest.clone()),
         published: is(Type::Published),
-        complete: is(Type::PlatformsComplete),
+        complete,
         platforms: Words::of_nodes(&platforms),
-        missing: missing(status),
+        missing,
         nodes_missing: Words::shown(nodes),
         ..Value::awaited(object)
     }

@@ -62,19 +62,24 @@ impl Plan {
             }
         }
         for map in list {
-            self.saw(map, at);
+            self.read(map, at);
         }
         self.news(at);
     }
 
-    /// One map as it is stored now. What another writer has put there is remembered; what people have, is not.
-    pub fn saw(&mut self, mut map: ConfigMap, at: Duration) {
+    /// The watch tells of a map: of one that is known to be newer it is late.
+    pub fn saw(&mut self, map: ConfigMap, at: Duration) {
+        let known = map.metadata.name.as_ref().and_then(|name| self.stored.get(name));
+        if known.is_none_or(|known| is_newer(&map, known)) {
+            self.read(map, at);
+        }
+    }
+
+    /// One map as the API server has it now, whatever is known: a restore of etcd takes versions back. What another writer has
+    /// put there is remembered; what people have, is not.
+    pub fn read(&mut self, mut map: ConfigMap, at: Duration) {
         map.metadata.managed_fields = None;
         let Some(name) = map.metadata.name.clone() else { return };
-        let known = self.stored.get(&name);
-        if known.is_some_and(|known| !is_newer(&map, known)) {
-            return;
-        }
         if maps::is_sealed(&map) {
             entries::absorb(&mut self.entries, &maps::entries(&map));
         }

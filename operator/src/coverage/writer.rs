@@ -87,6 +87,8 @@ struct Desk<'a> {
 /// What became of a write.
 enum Written {
     Done,
+    /// It was deleted and made: two writes.
+    Anew,
     /// Somebody else has written, so that it is seen first what.
     Conflict,
 }
@@ -276,10 +278,11 @@ impl Desk<'_> {
         let begun = Instant::now();
         let written = self.write(&name, map.as_ref()).await;
         let (result, pause) = match &written {
-            Ok(Written::Done) => {
+            Ok(done @ (Written::Done | Written::Anew)) => {
                 self.failures = 0;
                 self.told = None;
-                (MapWrite::Success, PACE)
+                let writes = if matches!(done, Written::Anew) { 2 } else { 1 };
+                (MapWrite::Success, PACE * writes)
             }
             Ok(Written::Conflict) => {
                 debug!(map = name, "a coverage map was written by something else");
@@ -298,24 +301,38 @@ impl Desk<'_> {
 
     /// Writes `map`, or deletes the one called `name`; only over what is known of it.
     async fn write(&mut self, name: &str, map: Option<&Map>) -> Result<Written, kube::Error> {
-        let stored = self.plan.stored(name).cloned();
-        let fence = self.term.fence();
-        let is_fixed = stored.as_ref().is_some_and(|stored| stored.immutable == Some(true));
-        let (Some(map), false) = (map, is_fixed) else {
-            // One that a person has made immutable is made anew.
-            let meta = stored.map(|stored| stored.metadata).unwrap_or_default();
-            let preconditions =
-                Preconditions { uid: meta.uid, resource_version: meta.resource_version };
-            let params = DeleteParams::default().preconditions(preconditions);
-            return match fence.during(self.maps.delete(name, &params)).await {
-                Ok(_) => {
-                    info!(map = name, "deleted a coverage map that is none any more");
-                    self.plan.gone(name, self.writer.now());
-                    Ok(Written::Done)
-                }
-                Err(error) => self.look(name, error).await,
-            };
-        };
+        let Some(map) = map else { return self.delete(name).await };
+        let stored = self.plan.stored(name);
+        if stored.is_none_or(|stored| stored.immutable != Some(true)) {
+            return self.put(name, map).await;
+        }
+        // One that a person has made immutable is made anew, at once: its keys are in no map until then.
+        let deleted = self.delete(name).await?;
+        if !matches!(deleted, Written::Done) {
+            return Ok(deleted);
+        }
+        self.writer.metrics.wrote_map(MapWrite::Success);
+        let made = self.put(name, map).await?;
+        Ok(if matches!(made, Written::Done) { Written::Anew } else { made })
+    }
+
+    async fn delete(&mut self, name: &str) -> Result<Written, kube::Error> {
+        let meta = self.plan.stored(name).map(|stored| stored.metadata.clone()).unwrap_or_default();
+        let preconditions =
+            Preconditions { uid: meta.uid, resource_version: meta.resource_version };
+        let params = DeleteParams::default().preconditions(preconditions);
+        match self.term.fence().during(self.maps.delete(name, &params)).await {
+            Ok(_) => {
+                info!(map = name, "deleted a coverage map that is none any more");
+                self.plan.gone(name, self.writer.now());
+                Ok(Written::Done)
+            }
+            Err(error) => self.look(name, error).await,
+        }
+    }
+
+    async fn put(&mut self, name: &str, map: &Map) -> Result<Written, kube::Error> {
+        let (stored, fence) = (self.plan.stored(name).cloned(), self.term.fence());
         let over = map.over(stored.as_ref(), &self.writer.options.namespace);
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let written = match &stored {
@@ -345,7 +362,7 @@ impl Desk<'_> {
         }
         let now = self.writer.now();
         match self.maps.get_opt(name).await? {
-            Some(map) => self.plan.saw(map, now),
+            Some(map) => self.plan.read(map, now),
             None => self.plan.gone(name, now),
         }
         self.plan.news(now);
@@ -380,3 +397,6 @@ fn begins_anew(error: &Error) -> Option<Instant> {
     let refused = matches!(error, Error::WatchStartFailed(kube::Error::Api(_)));
     refused.then(|| Instant::now() + BEGIN_ANEW)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use multiarch_crds::v1alpha1::{Coverage, MultiArchImageSpec, PublishedPlatform};
+use multiarch_crds::v1alpha1::{Coverage, MultiArchImageSpec, PublishedPlatform, Source};
 
 use super::*;
 
@@ -138,6 +138,32 @@ fn an_edit_leaves_what_is_published() {
     edited.metadata.generation = Some(9);
     edited.spec.required_platforms.push("linux/riscv64".into());
     assert_eq!(Facts::of(&edited), before);
+}
+
+/// PlatformsComplete is about the published index, and status.coverage.missing about what the sources have.
+#[test]
+fn what_was_found_and_not_pushed_is_missing() {
+    let source = |platform: &str, optional| Source {
+        platforms: vec![platform.into()],
+        optional,
+        ..Source::default()
+    };
+    let mut object = published(object("r.example/app:2", &[]), &["2"]);
+    object.status.as_mut().unwrap().coverage = Some(Coverage::default());
+    let missing = |object: &MultiArchImage| {
+        let claims = Facts::of(object).claims.unwrap();
+        claims.last().unwrap().value.missing.to_string()
+    };
+    assert_eq!(missing(&object), "", "no spec names it");
+    object.spec.required_platforms = vec!["linux/amd64".into(), "linux/aarch64".into()];
+    object.spec.sources = vec![
+        source("linux/s390x", false),
+        source("linux/riscv64", true),
+        source("linux/arm/v7", false),
+    ];
+    assert_eq!(missing(&object), "linux/arm64,linux/s390x");
+    object.status.as_mut().unwrap().conditions[1].status = "True".into();
+    assert_eq!(missing(&object), "", "it is complete as it was published");
 }
 
 #[test]

@@ -73,6 +73,38 @@ fn its_own_write_comes_back_as_no_news() {
     assert!(!plan.has_work());
 }
 
+/// Versions go back, and what is stored is what counts.
+#[test]
+fn a_restore_of_etcd_is_seen() {
+    let old = [facts("x", "r.example/app:1")];
+    let new = [facts("x", "r.example/app:2")];
+    let (_, mut restored) = settled(&old);
+    restored.metadata.resource_version = Some("10".into());
+    let after = |tell: fn(&mut Plan, ConfigMap)| {
+        let (mut plan, mut map) = settled(&new);
+        map.metadata.resource_version = Some("1000".into());
+        plan.wrote(map.clone());
+        tell(&mut plan, restored.clone());
+        plan.work_out(&new, NOW, at(2));
+        let put_back = store(&plan, 11);
+        let over = plan
+            .next()
+            .unwrap()
+            .map
+            .unwrap()
+            .over(plan.stored(&map.metadata.name.unwrap()), "system");
+        assert_eq!(
+            over.metadata.resource_version.as_deref(),
+            Some("10"),
+            "or it is refused for ever"
+        );
+        let data = put_back.data.unwrap();
+        assert!(data.contains_key("r.example_sapp_c2"), "{data:?}");
+    };
+    after(|plan, map| plan.listed(vec![map], false, at(2)));
+    after(|plan, map| plan.read(map, at(2)));
+}
+
 #[test]
 fn what_a_person_does_is_undone() {
     let all = [facts("x", "r.example/app:1")];
