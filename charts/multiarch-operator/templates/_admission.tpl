@@ -66,13 +66,15 @@ resourceRules:
       + s.?initContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
       + s.?ephemeralContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
       + s.?volumes.orValue([]).map(v, ['volume ' + v.name, string(v.?image.?reference.orValue(''))]))
-# Each once: of the first that has it.
+- name: before
+  expression: 'size(variables.written) == 2 ? variables.written[1].map(i, i[1]) : []'
+# Each once, of the first that has it, in Pods of a few: who compares each with each of hundreds is over what the API server lets an expression cost.
 - name: images
   expression: >-
     has(dyn(object).metadata.deletionTimestamp)
       || (object.kind == 'Pod' && 'kubernetes.io/config.mirror' in dyn(object).metadata.?annotations.orValue({}))
-    ? [] : variables.written[0].filter(i, i[1] != '' && variables.written[0].filter(o, o[1] == i[1])[0][0] == i[0]
-      && !(size(variables.written) == 2 && variables.written[1].exists(o, o[1] == i[1]))).map(i, i[1])
+    ? [] : variables.written[0].filter(i, i[1] != '' && !(i[1] in variables.before)
+      && (size(variables.written[0]) > 32 || variables.written[0].filter(o, o[1] == i[1])[0][0] == i[0])).map(i, i[1])
 # As written, name and tag, digest.
 - name: named
   expression: >-
