@@ -66,8 +66,20 @@ resourceRules:
       + s.?initContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
       + s.?ephemeralContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
       + s.?volumes.orValue([]).map(v, ['volume ' + v.name, string(v.?image.?reference.orValue(''))]))
+# System, architectures that they say they run on. Two labels of one node: what nodeSelector says is all that an affinity leaves.
+- name: selected
+  expression: >-
+    variables.specs.map(s, [
+      [string(s.?os.?name.orValue(s.?nodeSelector[?'kubernetes.io/os'].orValue('')))],
+      s.?nodeSelector[?'kubernetes.io/arch'].optMap(a, [string(a)]).orValue(
+        s.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([])
+        .map(t, t.?matchExpressions.orValue([]).filter(e, e.key == 'kubernetes.io/arch' && e.operator == 'In').map(e, e.values.join(',')).join(','))
+        .filter(t, t != '').join(',').split(',').filter(a, a != ''))])
+# Images that are not new. All are to what shall run elsewhere than before; Pods cannot be changed so.
 - name: before
-  expression: 'size(variables.written) == 2 ? variables.written[1].map(i, i[1]) : []'
+  expression: >-
+    size(variables.specs) == 1 || (object.kind != 'Pod' && variables.selected[0] != variables.selected[1])
+    ? [] : variables.written[1].map(i, i[1])
 # Each once, of the first that has it, in Pods of a few: who compares each with each of hundreds is over what the API server lets an expression cost.
 - name: images
   expression: >-
