@@ -85,7 +85,10 @@ pub(crate) fn cases() -> Vec<Case> {
         plain(
             "not known to be complete",
             "unsure:1",
-            &["is not complete", "MultiArchImage team-a/unsure does not say so"],
+            &[
+                "is not complete: MultiArchImage team-a/unsure says in its conditions",
+                "kubectl -n team-a describe mai unsure",
+            ],
         ),
         plain("published", "published:1", &[]),
         plain("registry down since", "down:1", &[]),
