@@ -66,13 +66,27 @@ resourceRules:
       + s.?initContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
       + s.?ephemeralContainers.orValue([]).map(c, [string(c.name), string(c.?image.orValue(''))])
       + s.?volumes.orValue([]).map(v, ['volume ' + v.name, string(v.?image.?reference.orValue(''))]))
-# Each once: of the first that has it.
+# System, architectures that they say they run on. Two labels of one node: what nodeSelector says is all that an affinity leaves.
+- name: selected
+  expression: >-
+    variables.specs.map(s, [
+      [string(s.?os.?name.orValue(s.?nodeSelector[?'kubernetes.io/os'].orValue('')))],
+      s.?nodeSelector[?'kubernetes.io/arch'].optMap(a, [string(a)]).orValue(
+        s.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([])
+        .map(t, t.?matchExpressions.orValue([]).filter(e, e.key == 'kubernetes.io/arch' && e.operator == 'In').map(e, e.values.join(',')).join(','))
+        .filter(t, t != '').join(',').split(',').filter(a, a != ''))])
+# Images that are not new. All are to what shall run elsewhere than before; Pods cannot be changed so.
+- name: before
+  expression: >-
+    size(variables.specs) == 1 || (object.kind != 'Pod' && variables.selected[0] != variables.selected[1])
+    ? [] : variables.written[1].map(i, i[1])
+# Each once, of the first that has it, in Pods of a few: who compares each with each of hundreds is over what the API server lets an expression cost.
 - name: images
   expression: >-
     has(dyn(object).metadata.deletionTimestamp)
       || (object.kind == 'Pod' && 'kubernetes.io/config.mirror' in dyn(object).metadata.?annotations.orValue({}))
-    ? [] : variables.written[0].filter(i, i[1] != '' && variables.written[0].filter(o, o[1] == i[1])[0][0] == i[0]
-      && !(size(variables.written) == 2 && variables.written[1].exists(o, o[1] == i[1]))).map(i, i[1])
+    ? [] : variables.written[0].filter(i, i[1] != '' && !(i[1] in variables.before)
+      && (size(variables.written[0]) > 32 || variables.written[0].filter(o, o[1] == i[1])[0][0] == i[0])).map(i, i[1])
 # As written, name and tag, digest.
 - name: named
   expression: >-

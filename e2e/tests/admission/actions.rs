@@ -85,6 +85,13 @@ pub(crate) fn actions() -> Vec<Action> {
             let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": case.image}]}}}});
             Ask::patch(namespace, "Deployment", &format!("plain-{number}"), image)
         }),
+        // The image was there; what is selected is new.
+        action("select", "workloads", true, |namespace, number, case| {
+            let anywhere = json!({"nodeSelector": {"kubernetes.io/arch": null}});
+            let selects = with(anywhere, "", &case.spec);
+            let change = json!({"spec": {"template": {"spec": selects}}});
+            Ask::patch(namespace, "Deployment", &format!("elsewhere-{number}"), change)
+        }),
         action("scaled", "workloads", false, |namespace, number, _| {
             Ask::patch(
                 namespace,
@@ -104,6 +111,7 @@ pub(crate) async fn prepare(stage: &Stage, cases: &[Case]) -> Result<()> {
     let namespace = stage.team.name.as_str();
     let made = cases.iter().enumerate().map(|(number, case)| async move {
         let named = |name: &str| format!("{name}-{number}");
+        let elsewhere = json!({"nodeSelector": {"kubernetes.io/arch": "s390x"}});
         let mut going = with(pod(&named("going"), &case.image), "/spec", &case.spec);
         going["metadata"]["finalizers"] = json!(["e2e.multiarch.dev/stays"]);
         for object in [
@@ -112,6 +120,7 @@ pub(crate) async fn prepare(stage: &Stage, cases: &[Case]) -> Result<()> {
             going,
             with(deployment(&named("plain"), FINE), TEMPLATE, &case.spec),
             with(deployment(&named("old"), &case.image), TEMPLATE, &case.spec),
+            with(deployment(&named("elsewhere"), &case.image), TEMPLATE, &elsewhere),
         ] {
             let made = Ask::create(namespace, &object).done(&stage.client).await?;
             assert_eq!(made, Verdict::Passed, "{}", case.name);

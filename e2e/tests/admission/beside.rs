@@ -103,7 +103,7 @@ async fn pods_are_held_to_the_objects_of_their_namespace() -> Result<()> {
         Ask::create(&team.name, &object).done(&stage.client).await?;
     }
     Ask::delete(&team.name, "Pod", "going").done(&stage.client).await?;
-    stage.cluster.apply_text(&sample("cr-param.yaml")?).await?;
+    stage.cluster.apply_text(&sample("admission/cr-param.yaml")?).await?;
     let of = async |namespace: &str, image: &str| {
         Ask::create(namespace, &pod("tried", image)).try_out(&stage.client).await
     };

@@ -18,6 +18,7 @@ mod managed;
 mod tenants;
 
 mod again;
+mod large;
 mod malformed;
 mod restart;
 mod rights;

@@ -1,4 +1,4 @@
-//! The sample that pins tags, as it is.
+//! The sample that pins tags, as it is; and that samples spell images as the chart does.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// The text of a sample.
 pub(crate) fn sample(name: &str) -> Result<String> {
-    let path = workspace().join("examples/admission").join(name);
+    let path = workspace().join("examples").join(name);
     std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
 }
 
@@ -38,7 +38,7 @@ fn variables(text: &str, names: &[&str]) -> Result<BTreeMap<String, String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_is_pinned_to_the_digest_that_it_names() -> Result<()> {
     let stage = Stage::new().await?;
-    let text = sample("pin-digest.yaml")?;
+    let text = sample("admission/pin-digest.yaml")?;
     // What it finds an image by is the chart's.
     let names = ["named", "hosted", "asked", "data"];
     let ours = variables(&stage.render(&json!({})).await?, &names)?;
@@ -101,4 +101,14 @@ async fn a_tag_is_pinned_to_the_digest_that_it_names() -> Result<()> {
     stage.cluster.kubectl(delete).await?;
     team.delete().await?;
     stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_for_kyverno_spells_images_as_the_chart_does() -> Result<()> {
+    let stage = Stage::new().await?;
+    let ours = variables(&stage.render(&json!({})).await?, &["hosted"])?;
+    assert_eq!(ours.len(), 1);
+    assert_eq!(variables(&sample("kyverno/policy.yaml")?, &["hosted"])?, ours);
+    stage.home.delete().await?;
+    stage.team.delete().await
 }

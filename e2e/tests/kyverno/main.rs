@@ -131,6 +131,8 @@ async fn play(s: &Scenario, elsewhere: &Namespace) -> Result<()> {
         "docker.io/nginx",
         "index.docker.io/library/nginx:latest",
         "Docker.io:443/library/nginx",
+        "registry-1.docker.io/nginx",
+        "index.docker.io:0443/nginx:latest",
     ] {
         others.is_refused(nginx, &["is not published yet", &their("hub")]);
     }
