@@ -67,13 +67,13 @@ impl Drop for Engine {
     }
 }
 
-/// Limits of which the longest is a few seconds.
+/// Limits of which the longest is a few seconds: longer than a busy machine stands still for.
 pub(crate) fn short() -> Limits {
     Limits {
         connect: Duration::from_secs(2),
-        first_byte: Duration::from_secs(3),
-        first_byte_most: Duration::from_secs(4),
-        idle: Duration::from_secs(2),
+        first_byte: Duration::from_secs(5),
+        first_byte_most: Duration::from_secs(6),
+        idle: Duration::from_secs(4),
         rate_window: Duration::from_secs(3),
         backoff: Duration::from_millis(50),
         ..Limits::default()

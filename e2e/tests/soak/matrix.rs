@@ -18,7 +18,7 @@ use self::{
 use crate::engine::{Engine, short};
 
 /// How many cases are played at once.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_breaks_it_ends_right_or_says_what_is_wrong() -> Result<()> {
