@@ -82,7 +82,10 @@ pub(crate) fn cases() -> Vec<Case> {
     let unpublished =
         ["is not published", "MultiArchImage team-a/unpublished", "waits for linux/arm64"];
     let incomplete = ["is not complete", "MultiArchImage team-a/incomplete", "lacks linux/arm64"];
-    let hub = ["is not published", "MultiArchImage team-a/hub has not published it"];
+    let hub = [
+        "is not published",
+        "MultiArchImage team-a/hub has not published it: kubectl -n team-a describe mai hub",
+    ];
     let mut all = vec![
         plain("not published", "unpublished:1", &unpublished),
         plain("refused", "refused:1", &["is not published", "team-a/refused has not published it"]),
