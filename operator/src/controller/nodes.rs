@@ -125,9 +125,7 @@ impl Seen {
                         if is_refused && since.elapsed() >= REFUSED {
                             self.show(View::Refused);
                         }
-                        if matches!(error, Error::WatchStartFailed(kube::Error::Api(_))) {
-                            anew.get_or_insert_with(|| Instant::now() + scope::BEGIN_ANEW);
-                        }
+                        anew = anew.or_else(|| scope::begins_anew(&error));
                     }
                     None => break,
                 }

@@ -12,7 +12,7 @@ use kube::{
     Client, Resource, ResourceExt,
     runtime::{
         reflector::{self, ObjectRef, Store, store::Writer},
-        watcher::{Error, Event},
+        watcher::Event,
     },
 };
 use multiarch_crds::v1alpha1::MultiArchImage;
@@ -22,12 +22,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Options, REQUESTED_AT, Watched, claims, lock,
-    nodes::Seen,
-    pipeline,
-    scope::{self, BEGIN_ANEW},
-};
+use super::{Options, REQUESTED_AT, Watched, claims, lock, nodes::Seen, pipeline, scope};
 use crate::{admin::Admin, oci::Repository};
 
 /// The objects are listed no more often than this by who asks for it: each time it is all of them.
@@ -110,10 +105,7 @@ pub fn watch(
                         listed |= matches!(event, Event::InitDone);
                         feed.take(&event, round);
                     }
-                    Some(Err(Error::WatchStartFailed(kube::Error::Api(_)))) if anew.is_none() => {
-                        anew = Some(Instant::now() + BEGIN_ANEW);
-                    }
-                    Some(Err(_)) => {}
+                    Some(Err(error)) => anew = anew.or_else(|| scope::begins_anew(&error)),
                     None => break,
                 }
             }

@@ -15,6 +15,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Watched, hint};
@@ -22,10 +23,16 @@ use crate::{error::causes, selector::Selector};
 
 /// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
 /// restore of its data, or where its kinds have, the watch would wait for what never comes.
-pub(super) const BEGIN_ANEW: Duration = Duration::from_secs(20);
+const BEGIN_ANEW: Duration = Duration::from_secs(20);
 /// How long one watch lasts, in seconds. A connection that died in silence is noticed as late as that, and begun again a watch
 /// costs one request.
 pub(crate) const LASTS: u32 = 120;
+
+/// When all is listed anew after a watch that failed with `error`, unless it begins again by then.
+pub(crate) fn begins_anew(error: &Error) -> Option<Instant> {
+    let refused = matches!(error, Error::WatchStartFailed(kube::Error::Api(_)));
+    refused.then(|| Instant::now() + BEGIN_ANEW)
+}
 
 /// Watches `namespaces`, or all where there are none, there only what `selector` selects. Nothing is told before each of them was listed, so that a
 /// reader of `store` never takes a part for the whole.

@@ -42,8 +42,6 @@ const PACE: Duration = Duration::from_secs(1);
 const MANAGER: &str = "multiarch-operator";
 /// How long writes that fail are apart at most.
 const SLOWEST: Duration = Duration::from_secs(30);
-/// A watch that cannot be begun is given up after this time, and all is listed anew; as in `controller/objects`.
-const BEGIN_ANEW: Duration = Duration::from_secs(20);
 /// How late an entry goes at the latest, after its time: nobody waits for that.
 const EXPIRY: Duration = Duration::from_mins(10);
 
@@ -211,7 +209,7 @@ impl Desk<'_> {
                         }
                         Err(error) => {
                             self.seen.broke_off(at);
-                            anew = anew.or_else(|| begins_anew(&error));
+                            anew = anew.or_else(|| scope::begins_anew(&error));
                         }
                     },
                     Some(event) = maps.next() => match event {
@@ -221,7 +219,7 @@ impl Desk<'_> {
                         }
                         Err(error) => {
                             self.list.clear();
-                            anew = anew.or_else(|| begins_anew(&error));
+                            anew = anew.or_else(|| scope::begins_anew(&error));
                         }
                     },
                     else => return,
@@ -391,11 +389,6 @@ impl Desk<'_> {
             left_out: shown.left_out,
         }));
     }
-}
-
-fn begins_anew(error: &Error) -> Option<Instant> {
-    let refused = matches!(error, Error::WatchStartFailed(kube::Error::Api(_)));
-    refused.then(|| Instant::now() + BEGIN_ANEW)
 }
 
 #[cfg(test)]

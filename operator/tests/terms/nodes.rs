@@ -30,6 +30,29 @@ async fn covered() -> (Api, Store, Process, Reign) {
     (api, store, process, reign)
 }
 
+/// The same with 200 objects.
+async fn covered_many() -> (Api, Store, Process, Reign) {
+    let (api, store) = (Api::new(), Store::new());
+    api.join("a", &AMD64);
+    for n in 0..200 {
+        apply(&api, &store, &format!("app-{n}"));
+    }
+    let process = Process::start_with(&api, &store, looks_at_nodes());
+    let reign = process.lead();
+    api.until_later("all are published", all_show("True Succeeded")).await;
+    (api, store, process, reign)
+}
+
+/// Whether `NodesCovered` of each of the 200 is this.
+fn all_show(words: &'static str) -> impl Fn(&Api) -> bool {
+    move |api| (0..200).all(|n| shown(api, &format!("app-{n}")) == words)
+}
+
+/// How many platforms of nodes one of the 200 lacks.
+fn lacks(n: usize, api: &Api) -> usize {
+    missing(api, &format!("app-{n}")).as_array().map_or(0, Vec::len)
+}
+
 /// `NodesCovered` of an object, in words; nothing where it has none.
 fn shown(api: &Api, name: &str) -> String {
     let condition = condition(api, name, "NodesCovered");
@@ -272,21 +295,11 @@ async fn a_restart_is_no_news() {
 /// So many in a second and no more, and those that the API server refuses are not forgotten.
 #[tokio::test(start_paused = true)]
 async fn many_objects_are_told_one_after_the_other() {
-    let (api, store) = (Api::new(), Store::new());
-    api.join("a", &AMD64);
-    for n in 0..200 {
-        apply(&api, &store, &format!("app-{n}"));
-    }
-    let process = Process::start_with(&api, &store, looks_at_nodes());
-    let reign = process.lead();
-    let all = |words: &'static str| {
-        move |api: &Api| (0..200).all(|n| shown(api, &format!("app-{n}")) == words)
-    };
-    api.until_later("all are published", all("True Succeeded")).await;
+    let (api, _store, _process, reign) = covered_many().await;
     api.forget();
     let joined = Instant::now();
     api.join("b", &ARM64);
-    api.until_later("all are told", all("False NodesNotCovered")).await;
+    api.until_later("all are told", all_show("False NodesNotCovered")).await;
     let took = joined.elapsed();
     assert!((Duration::from_secs(3)..Duration::from_secs(8)).contains(&took), "{took:?}");
     assert_eq!(api.patches().len(), 200);
@@ -295,38 +308,26 @@ async fn many_objects_are_told_one_after_the_other() {
     api.join("c", &WINDOWS);
     api.until_later("some tries", |api| api.patches().len() > 300).await;
     api.mend();
-    let both = |api: &Api| {
-        (0..200).all(|n| missing(api, &format!("app-{n}")).as_array().is_some_and(|m| m.len() == 2))
-    };
-    api.until_later("all are told", both).await;
+    api.until_later("all are told", |api| (0..200).all(|n| lacks(n, api) == 2)).await;
     reign.stop().await;
 }
 
 /// Who was told first of one platform does not wait for the last one before it hears of the next.
 #[tokio::test(start_paused = true)]
 async fn a_platform_that_comes_meanwhile_is_told_from_the_first_object_on() {
-    let (api, store) = (Api::new(), Store::new());
-    api.join("a", &AMD64);
-    for n in 0..200 {
-        apply(&api, &store, &format!("app-{n}"));
-    }
-    let process = Process::start_with(&api, &store, looks_at_nodes());
-    let reign = process.lead();
-    let covered = |n: &usize, api: &Api| shown(api, &format!("app-{n}")) == "True Succeeded";
-    api.until_later("all are published", move |api| (0..200).all(|n| covered(&n, api))).await;
+    let (api, _store, _process, reign) = covered_many().await;
     api.forget();
     api.join("b", &ARM64);
     api.until_later("some are told", |api| api.patches().len() >= 20).await;
-    let first: Vec<usize> = (0..200).filter(|n| !covered(n, &api)).collect();
+    let is_told = |n: &usize| shown(&api, &format!("app-{n}")) != "True Succeeded";
+    let first: Vec<usize> = (0..200).filter(is_told).collect();
     assert!((20..40).contains(&first.len()), "{first:?}");
     let joined = Instant::now();
     api.join("c", &WINDOWS);
-    let lacks =
-        |n: &usize, api: &Api| missing(api, &format!("app-{n}")).as_array().map_or(0, Vec::len);
-    api.until_later("they are told", move |api| first.iter().all(|n| lacks(n, api) == 2)).await;
+    api.until_later("they are told", move |api| first.iter().all(|n| lacks(*n, api) == 2)).await;
     let took = joined.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
-    api.until_later("all are told", move |api| (0..200).all(|n| lacks(&n, api) == 2)).await;
+    api.until_later("all are told", |api| (0..200).all(|n| lacks(n, api) == 2)).await;
     assert!(joined.elapsed() < Duration::from_secs(6), "{:?}", joined.elapsed());
     reign.stop().await;
 }
