@@ -210,6 +210,13 @@ impl Cluster {
         self.apply(file.path()).await
     }
 
+    /// Deletes the policies of admission, and their bindings, of the release called so.
+    pub async fn delete_policies(&self, release: &str) -> Result<()> {
+        let label = format!("--selector=app.kubernetes.io/instance={release}");
+        let kinds = "validatingadmissionpolicybindings,validatingadmissionpolicies";
+        self.kubectl(["delete", kinds, &label]).await.map(drop)
+    }
+
     /// Gives the operator a namespace, and the rights that the chart gives it, to users theirs.
     async fn grant(&self) -> Result<()> {
         let namespace = json!({

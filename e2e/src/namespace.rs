@@ -2,13 +2,15 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::{
-    core::v1::Namespace as Object,
+    core::v1::{Namespace as Object, ServiceAccount},
     rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject},
 };
 use kube::{
     Api, Client,
     api::{DeleteParams, ObjectMeta, PostParams},
 };
+
+use crate::await_condition::{SOON, await_some};
 
 /// A namespace with a name that the API server chose.
 #[derive(Clone, Debug)]
@@ -21,8 +23,26 @@ pub struct Namespace {
 impl Namespace {
     /// Creates one.
     pub async fn create(client: &Client) -> Result<Self> {
+        Self::labelled(client, &[]).await
+    }
+
+    /// Creates one with `labels` in which Pods can be created.
+    pub async fn for_pods(client: &Client, labels: &[(&str, &str)]) -> Result<Self> {
+        let namespace = Self::labelled(client, labels).await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace.name);
+        let there = async || Ok(accounts.get_opt("default").await?.map(drop));
+        await_some("the namespace has a ServiceAccount", SOON, there).await?;
+        Ok(namespace)
+    }
+
+    async fn labelled(client: &Client, labels: &[(&str, &str)]) -> Result<Self> {
         let api: Api<Object> = Api::all(client.clone());
-        let metadata = ObjectMeta { generate_name: Some("e2e-".into()), ..ObjectMeta::default() };
+        let labels = labels.iter().map(|(label, value)| ((*label).into(), (*value).into()));
+        let metadata = ObjectMeta {
+            generate_name: Some("e2e-".into()),
+            labels: Some(labels.collect()),
+            ..ObjectMeta::default()
+        };
         let object = Object { metadata, ..Object::default() };
         let created = api.create(&PostParams::default(), &object).await;
         let name = created.context("failed to create a namespace")?.metadata.name;

@@ -5,13 +5,14 @@ use multiarch_e2e::{
     await_condition::{SOON, await_some},
     cluster::Cluster,
     helm::{Helm, Release},
+    namespace::Namespace,
 };
 use serde_json::json;
 
 use crate::{
     ask::{Ask, Verdict, pod},
     entries::{Entries, Entry, key},
-    stage::{map, namespace},
+    stage::map,
 };
 
 const FIRST: &str = "registry.example.com/again/first:1";
@@ -29,7 +30,7 @@ async fn what_is_installed_again_sees_what_the_maps_say_then() -> Result<()> {
     let notes = helm.apply("install", release, &["--create-namespace"]).await?;
     assert!(notes.contains("Pods are refused, workloads are warned about"), "{notes}");
     assert!(notes.contains("docs/admission.md"), "{notes}");
-    let team = namespace(&cluster, &client, &[]).await?;
+    let team = Namespace::for_pods(&client, &[]).await?;
     let write = async |image: &str| {
         let entries: Entries = [(key(image), Entry::awaited("team-a/again", "").value())].into();
         cluster.apply_text(&map(HOME, "0", ["", ""], &entries).to_string()).await

@@ -6,14 +6,17 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use multiarch_crds::v1alpha1::MultiArchImage;
-use multiarch_e2e::await_condition::{SOON, await_some};
+use multiarch_e2e::{
+    await_condition::{SOON, await_some},
+    namespace::Namespace,
+};
 use serde_json::{Value, json};
 
 use crate::{
     ask::{Ask, Verdict, pod},
     entries::NOW,
     samples::sample,
-    stage::{Stage, namespace},
+    stage::Stage,
 };
 
 const LATE: &str = "registry.example.com/cr/late:1";
@@ -90,8 +93,8 @@ impl Object {
 async fn pods_are_held_to_the_objects_of_their_namespace() -> Result<()> {
     let stage = Stage::new().await?;
     let gate = [("multiarch.dev/gate", "true")];
-    let team = namespace(&stage.cluster, &stage.client, &gate).await?;
-    let other = namespace(&stage.cluster, &stage.client, &gate).await?;
+    let team = Namespace::for_pods(&stage.client, &gate).await?;
+    let other = Namespace::for_pods(&stage.client, &gate).await?;
     let api: Api<MultiArchImage> = Api::namespaced(stage.client.clone(), &team.name);
     for object in objects() {
         object.create(&api).await?;

@@ -1,13 +1,16 @@
 //! Where the policies do not look, and what they do not need: Kubernetes' own namespaces, the operator's own, and its maps.
 
 use anyhow::Result;
-use multiarch_e2e::await_condition::{SOON, await_some};
+use multiarch_e2e::{
+    await_condition::{SOON, await_some},
+    namespace::Namespace,
+};
 use serde_json::{Value, json};
 
 use crate::{
     ask::{Ask, Verdict, pod},
     entries::{Entry, key},
-    stage::{Stage, namespace},
+    stage::Stage,
 };
 
 fn refused(verdict: &Verdict) -> bool {
@@ -39,7 +42,7 @@ async fn own_namespaces_are_never_looked_at_and_no_map_refuses_nothing() -> Resu
 async fn only_chosen_namespaces_are_looked_at() -> Result<()> {
     const IMAGE: &str = "registry.example.com/closed/chosen:1";
     let stage = Stage::new().await?;
-    let other = namespace(&stage.cluster, &stage.client, &[]).await?;
+    let other = Namespace::for_pods(&stage.client, &[]).await?;
     let entries = [(key(IMAGE), Entry::awaited("team-a/chosen", "").value())].into();
     stage.map("0", &entries).await?;
     stage.install(&json!({"pods": "Deny"})).await?;

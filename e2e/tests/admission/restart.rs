@@ -7,6 +7,7 @@ use multiarch_e2e::{
     await_condition::{SOON, await_some},
     bin::workspace,
     cluster::Cluster,
+    namespace::Namespace,
     scale::{scale, tell},
 };
 use serde_json::json;
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::{
     ask::{Ask, Verdict, pod},
     entries::{Entry, key},
-    stage::{Stage, namespace},
+    stage::Stage,
 };
 
 const PUBLISHED: &str = "registry.example.com/restart/published:1";
@@ -41,7 +42,7 @@ async fn a_restart_of_the_api_server_refuses_nobody() -> Result<()> {
     let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
     let ignores = release(&cluster, "Ignore").await?;
     let fails = release(&cluster, "Fail").await?;
-    let outside = namespace(&cluster, &ignores.client, &[]).await?;
+    let outside = Namespace::for_pods(&ignores.client, &[]).await?;
     let outside = Ask::create(&outside.name, &pod("tried", UNPUBLISHED));
     let mut told = Vec::new();
     for round in 1..=scale(10, 1) {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
     bin::workspace,
+    namespace::Namespace,
     operator::NAMESPACE,
 };
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     ask::{Ask, pod},
     entries::{Entries, Entry, NOW, key, key_within},
-    stage::{Stage, map, namespace},
+    stage::{Stage, map},
 };
 
 /// The text of a sample.
@@ -45,7 +46,7 @@ async fn a_tag_is_pinned_to_the_digest_that_it_names() -> Result<()> {
     assert_eq!(ours.len(), names.len());
     assert_eq!(variables(&text, &names)?, ours);
 
-    let team = namespace(&stage.cluster, &stage.client, &[("multiarch.dev/pin", "true")]).await?;
+    let team = Namespace::for_pods(&stage.client, &[("multiarch.dev/pin", "true")]).await?;
     let app = "registry.example.com/pin/app:1";
     let own = "registry.example.com/pin/own:1";
     let entries: Entries = [

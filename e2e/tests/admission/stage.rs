@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{Api, Client};
+use kube::Client;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
     cluster::Cluster,
@@ -69,13 +68,13 @@ impl Stage {
     pub(crate) async fn on(cluster: Arc<Cluster>) -> Result<Self> {
         let client = cluster.client().await?;
         let home = Namespace::create(&client).await?;
-        let team = namespace(&cluster, &client, &[(LABEL, &home.name)]).await?;
+        let team = Namespace::for_pods(&client, &[(LABEL, &home.name)]).await?;
         Ok(Self { cluster, client, home, team })
     }
 
     /// One more that the policies look at.
     pub(crate) async fn another(&self) -> Result<Namespace> {
-        namespace(&self.cluster, &self.client, &[(LABEL, &self.home.name)]).await
+        Namespace::for_pods(&self.client, &[(LABEL, &self.home.name)]).await
     }
 
     /// The map `name` of all keys, with the probe.
@@ -179,29 +178,10 @@ impl Stage {
 
     /// Removes what is of the cluster, and the namespaces.
     pub(crate) async fn end(self) -> Result<()> {
-        let label = format!("--selector=app.kubernetes.io/instance={}", self.home.name);
-        let kinds = "validatingadmissionpolicybindings,validatingadmissionpolicies";
-        self.cluster.kubectl(["delete", kinds, &label]).await?;
+        self.cluster.delete_policies(&self.home.name).await?;
         self.home.delete().await?;
         self.team.delete().await
     }
-}
-
-/// A namespace with `labels` in which Pods can be created.
-pub(crate) async fn namespace(
-    cluster: &Cluster,
-    client: &Client,
-    labels: &[(&str, &str)],
-) -> Result<Namespace> {
-    let namespace = Namespace::create(client).await?;
-    for (label, value) in labels {
-        let label = format!("{label}={value}");
-        cluster.kubectl(["label", "namespace", &namespace.name, &label]).await?;
-    }
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace.name);
-    let there = async || Ok(accounts.get_opt("default").await?.map(drop));
-    await_some("the namespace has a ServiceAccount", SOON, there).await?;
-    Ok(namespace)
 }
 
 /// A map as the operator writes it.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, process::Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::PostParams};
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
@@ -142,14 +142,8 @@ async fn the_api_server_takes_each_set() -> Result<()> {
 async fn its_pods_are_restricted() -> Result<()> {
     let cluster = cluster().await?;
     let client = cluster.client().await?;
-    let namespace = Namespace::create(&client).await?;
-    let label = ["label", "namespace", &namespace.name];
-    cluster
-        .kubectl(label.into_iter().chain(["pod-security.kubernetes.io/enforce=restricted"]))
-        .await?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace.name);
-    let there = async || Ok(accounts.get_opt("default").await?.map(drop));
-    await_some("the namespace has a ServiceAccount", SOON, there).await?;
+    let restricted = [("pod-security.kubernetes.io/enforce", "restricted")];
+    let namespace = Namespace::for_pods(&client, &restricted).await?;
     let mut tried = 0;
     for (name, values) in cases() {
         // Whether the ServiceAccount, priority and so on are there is not the question here.

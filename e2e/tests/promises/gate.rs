@@ -1,8 +1,6 @@
 //! The chart's policies act on what the operator writes: from an object that waits, to the Pod that may start.
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::Api;
 use multiarch_e2e::{
     Scenario,
     await_condition::{SOON, await_some},
@@ -66,12 +64,7 @@ async fn a_pod_starts_when_its_image_is_published_and_not_before() -> Result<()>
         let home = Namespace::create(&s.client).await?;
         home.grant_leases(&s.client, NAMESPACE, SERVICE_ACCOUNT).await?;
         home.grant_maps(&s.client, NAMESPACE, SERVICE_ACCOUNT).await?;
-        let team = Namespace::create(&s.client).await?;
-        let label = format!("{LABEL}={}", home.name);
-        s.cluster.kubectl(["label", "namespace", &team.name, &label]).await?;
-        let accounts: Api<ServiceAccount> = Api::namespaced(s.client.clone(), &team.name);
-        let there = async || Ok(accounts.get_opt("default").await?.map(drop));
-        await_some("the namespace has a ServiceAccount", SOON, there).await?;
+        let team = Namespace::for_pods(&s.client, &[(LABEL, &home.name)]).await?;
         let chosen = json!({"matchLabels": {LABEL: home.name}});
         let values = json!({
             "fullnameOverride": home.name,
@@ -130,9 +123,7 @@ async fn a_pod_starts_when_its_image_is_published_and_not_before() -> Result<()>
         drop(operator);
         assert_eq!(refusal(s, &team, &image, &[]).await, None);
 
-        let label = format!("--selector=app.kubernetes.io/instance={}", home.name);
-        let kinds = "validatingadmissionpolicybindings,validatingadmissionpolicies";
-        s.cluster.kubectl(["delete", kinds, &label]).await?;
+        s.cluster.delete_policies(&home.name).await?;
         home.delete().await?;
         team.delete().await
     })
