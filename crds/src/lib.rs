@@ -46,7 +46,7 @@ pub enum GenerateError {
 ///
 /// When the types have no CRD.
 pub fn files() -> Result<Vec<(String, String)>, GenerateError> {
-    [v1alpha1::MultiArchImage::crd()]
+    [v1alpha1::MultiArchImage::crd(), v1alpha1::MultiArchImageSet::crd()]
         .iter()
         .map(|crd| Ok((format!("{}.yaml", crd.spec.names.plural), yaml(crd)?)))
         .collect()

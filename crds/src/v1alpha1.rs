@@ -11,8 +11,10 @@
 )]
 
 mod policy;
+mod set;
 mod spec;
 mod status;
+mod template;
 
 mod rules;
 
@@ -20,10 +22,17 @@ pub use policy::{
     Attestations, DeletionPolicy, Format, PlatformPolicy, Provider, PublishPolicy, Referrers,
     RemovalPolicy, TagPolicy,
 };
-pub use spec::{MultiArchImage, MultiArchImageSpec, Registry, SecretRef, Source, Target};
+pub use set::{
+    ConfigMapKeyRef, Counts, FailingLine, From, ImagesFrom, MultiArchImageSet,
+    MultiArchImageSetSpec, MultiArchImageSetStatus, SetArchive, To,
+};
+pub use spec::{
+    ArchiveSource, MultiArchImage, MultiArchImageSpec, Registry, SecretRef, Source, Target,
+};
 pub use status::{
     Coverage, MultiArchImageStatus, PendingTag, PublishedPlatform, SourceState, SourceStatus,
 };
+pub use template::Template;
 
 /// The version of every kind in this module.
 pub const VERSION: &str = "v1alpha1";

@@ -286,7 +286,12 @@ pub struct Target {
 /// One image that the index is made of.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::trust_needs_one_platform(), validation = rules::provider_or_secret())]
+#[x_kube(
+    validation = rules::image_or_archive(),
+    validation = rules::trust_needs_one_platform(),
+    validation = rules::provider_or_secret(),
+    validation = rules::archive_has_no_credential()
+)]
 pub struct Source {
     /// What this source is called in the status and in messages: `amd64`, `windows-2022`. Unique in the object; a-z, 0-9 and -,
     /// at most 63 characters. It is the key by which the list is merged.
@@ -297,7 +302,8 @@ pub struct Source {
     /// `registry.example.com/team/app@sha256:...`; or by both, then the digest decides. The registry is always named (Docker Hub
     /// is docker.io). It may not exist yet. What is in another repository than the target's is copied there. An index gives all its
     /// images, with their annotations and attestations, unless platforms chooses some. One source alone, without platforms, Trust
-    /// and annotations, is published byte for byte: an OCI index or image keeps its digest. At most 320 characters.
+    /// and annotations, is published byte for byte: an OCI index or image keeps its digest. Give image or archive. At most 320 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(min = 1, max = 320))]
     #[x_kube(
         validation = rules::no_scheme(),
@@ -310,6 +316,10 @@ pub struct Source {
         validation = rules::reference()
     )]
     pub image: String,
+    /// An image in an archive, in the place of image: a file that `docker save`, skopeo, podman or crane wrote, or an OCI layout, plain or
+    /// compressed by gzip or zstd. It needs the operator's flag --archive-dir. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveSource>,
     /// What the image is for, as os/architecture or os/architecture/variant: `[linux/arm64]`, `[linux/arm/v7]`,
     /// `["windows(10.0.17763)/amd64"]`; x86_64 and aarch64 are understood too. For a single image at most one: when its config
     /// says another platform, nothing is published and the reason PlatformMismatch names both. For an index: only these are
@@ -347,6 +357,22 @@ pub struct Source {
     // An Option of an enum would be explained by the words of the enum.
     #[schemars(with = "Provider", extend("nullable" = true))]
     pub provider: Option<Provider>,
+}
+
+/// An image in an archive.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ArchiveSource {
+    /// The file, or the folder with an OCI layout, below the operator's folder for this namespace: `k3s/arm64.tar.zst`. It is never
+    /// outside of that: no absolute path, no .., no link. With the operator's flag --archive-dir-shared, `_shared/k3s/arm64.tar.zst` is below
+    /// the folder for all namespaces. It is read when it has not changed for 30 seconds, and again when it was changed. At most 512 characters.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::path_below())]
+    pub path: String,
+    /// The image in it, by its name and tag: `docker.io/rancher/pause:3.1`; Docker Hub's short names (`rancher/pause:3.1`) are understood. At
+    /// most 320 characters.
+    #[schemars(length(min = 1, max = 320))]
+    #[x_kube(validation = rules::no_scheme(), validation = rules::target_has_tag())]
+    pub image: String,
 }
 
 /// A Secret in the namespace of the object.
