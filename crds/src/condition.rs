@@ -147,6 +147,14 @@ names! {
         DriftDetected,
         /// The run took longer than spec.timeout.
         TimedOut,
+        /// Images of a set are not ready yet.
+        WaitingForImages,
+        /// A person must act for images of a set.
+        ImagesFailing,
+        /// The ConfigMap that a set names, or the key in it, is not there.
+        ListNotFound,
+        /// An object of the name that a set gives to one of its images is somebody else's.
+        NotOwned,
     }
 }
 

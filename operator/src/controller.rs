@@ -9,6 +9,7 @@ mod pipeline;
 pub(crate) mod report;
 pub(crate) mod scope;
 mod session;
+mod sets;
 mod spread;
 mod work;
 mod workers;

@@ -34,3 +34,4 @@ pub mod events;
 pub mod metrics;
 pub mod nodes;
 pub mod selector;
+pub mod set;

@@ -27,7 +27,7 @@ use prometheus_client::{
 use self::gauges::Lists;
 pub use self::{
     coverage::{CoverageGauges, MapWrite},
-    gauges::ObjectGauges,
+    gauges::{ObjectGauges, SetGauges},
 };
 use crate::registry::shared::{Of, Use};
 
@@ -206,6 +206,12 @@ impl Metrics {
     pub fn gauge_nodes(&self, list: impl Fn() -> Vec<(String, usize)> + Send + Sync + 'static) {
         // The same.
         let _ = self.lists.nodes.set(Box::new(list));
+    }
+
+    /// From now on, gauges show how many images of each set are what, as `list` gives them.
+    pub fn gauge_sets(&self, list: impl Fn() -> Vec<SetGauges> + Send + Sync + 'static) {
+        // The same.
+        let _ = self.lists.sets.set(Box::new(list));
     }
 
     /// This process holds the Lease called `lease`, or does not.

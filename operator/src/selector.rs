@@ -27,6 +27,19 @@ impl Selector {
         let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
         format!("{base}-{}", hex.get(..8).unwrap_or_default())
     }
+
+    /// The names of the labels that it looks at.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        use Requirement as R;
+        self.0.iter().map(|requirement| match requirement {
+            R::Is(key, _)
+            | R::IsNot(key, _)
+            | R::In(key, _)
+            | R::NotIn(key, _)
+            | R::Exists(key)
+            | R::Absent(key) => key.as_str(),
+        })
+    }
 }
 
 impl FromStr for Selector {

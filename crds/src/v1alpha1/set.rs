@@ -1,6 +1,6 @@
 //! What users write and read of a `MultiArchImageSet`: a list of images, and what becomes of each. The comments on its fields are the text of `kubectl explain`.
 
-use std::{collections::BTreeMap, time};
+use std::time;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema, core::Duration};

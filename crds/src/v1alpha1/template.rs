@@ -37,6 +37,10 @@ impl Template {
     #[must_use]
     pub fn spec(&self, target: &str, sources: Vec<Value>) -> Value {
         let mut spec = self.0.clone();
+        // A person may suspend one of them.
+        if spec.get("suspend") == Some(&Value::Bool(false)) {
+            spec.remove("suspend");
+        }
         let of_sources = spec.remove("source");
         let of_sources = of_sources.as_ref().and_then(Value::as_object);
         let with = |source: Value| match (source, of_sources) {

@@ -22,7 +22,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Options, REQUESTED_AT, Watched, claims, lock, nodes::Seen, pipeline, scope};
+use super::{
+    Options, REQUESTED_AT, Watched, claims, lock,
+    nodes::Seen,
+    pipeline, scope,
+    sets::{self, WatchedSet},
+};
 use crate::{admin::Admin, oci::Repository};
 
 /// The objects are listed no more often than this by who asks for it: each time it is all of them.
@@ -35,6 +40,8 @@ pub struct Objects {
     pub(super) nodes: Seen,
     /// When they were seen as they are: new, edited, or with a request.
     seen: Mutex<HashMap<ObjectRef<Watched>, Instant>>,
+    /// Who is told of those that a set owns.
+    sets: Mutex<Option<mpsc::UnboundedSender<ObjectRef<WatchedSet>>>>,
     /// Who works on them.
     worker: Mutex<Option<mpsc::UnboundedSender<ObjectRef<Watched>>>>,
     /// How often it was asked to list them anew.
@@ -72,6 +79,7 @@ pub fn watch(
         store,
         nodes: Seen::new(options.node_platforms),
         seen: Mutex::default(),
+        sets: Mutex::default(),
         worker: Mutex::default(),
         asked: watch::Sender::new(0),
         listed: watch::Sender::new(None),
@@ -159,6 +167,22 @@ impl Objects {
         }
     }
 
+    /// From now on it is told of which sets objects have changed.
+    pub(super) fn changed_of_sets(&self) -> mpsc::UnboundedReceiver<ObjectRef<WatchedSet>> {
+        let (sender, changed) = mpsc::unbounded();
+        *lock(&self.sets) = Some(sender);
+        changed
+    }
+
+    /// Tells of `object` where a set owns it.
+    fn tell_sets(&self, object: &Watched) {
+        let Some(set) = sets::owner(object) else { return };
+        if let Some(sets) = &*lock(&self.sets) {
+            // Nobody listens any more where the work ends.
+            let _ = sets.unbounded_send(set);
+        }
+    }
+
     /// When `object` was seen as it is.
     pub(super) fn seen(&self, object: &MultiArchImage) -> Option<Instant> {
         lock(&self.seen).get(&pipeline::reference(object)).copied()
@@ -221,6 +245,7 @@ impl Feed<'_> {
                 let before = store.get(&of).map(|before| wakes(&before));
                 let now = wakes(object);
                 self.writer.apply_watcher_event(event);
+                self.objects.tell_sets(object);
                 if before != Some(now) {
                     self.objects.changed(of);
                 }
@@ -238,6 +263,7 @@ impl Feed<'_> {
                 self.writer.apply_watcher_event(event);
                 for object in store.state() {
                     let of = ObjectRef::from_obj(&*object);
+                    self.objects.tell_sets(&object);
                     if before.get(&of).map(|before| wakes(before)) != Some(wakes(&object)) {
                         self.objects.changed(of);
                     }
@@ -253,6 +279,7 @@ impl Feed<'_> {
 
     /// `object` is deleted, or no longer this process's.
     fn gone(&self, object: &Watched) {
+        self.objects.tell_sets(object);
         lock(&self.objects.seen).remove(&ObjectRef::from_obj(object));
         if let Ok(object) = &object.0
             && let Some(repository) = claims::repository(&object.spec.target.image)

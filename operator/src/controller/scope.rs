@@ -8,6 +8,7 @@ use std::{
 use futures::{Stream, StreamExt, future::ready, stream};
 use kube::{
     Api, Client, Resource,
+    core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt,
         reflector::{ObjectRef, Store},
@@ -18,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Watched, hint};
+use super::hint;
 use crate::{error::causes, selector::Selector};
 
 /// How long it is left to the watch to begin again by itself. Where the API server has gone back in time, as after a
@@ -34,14 +35,37 @@ pub(crate) fn begins_anew(error: &Error) -> Option<Instant> {
     refused.then(|| Instant::now() + BEGIN_ANEW)
 }
 
+/// What is watched by namespace.
+pub(crate) trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Watches `namespaces`, or all where there are none, there only what `selector` selects. Nothing is told before each of them was listed, so that a
 /// reader of `store` never takes a part for the whole.
-pub(super) fn watch(
+pub(super) fn watch<K: Object>(
     client: &Client,
     namespaces: &[String],
     selector: Option<&Selector>,
-    store: Store<Watched>,
-) -> impl Stream<Item = Result<Event<Watched>, Error>> + Send + use<> {
+    store: Store<K>,
+) -> impl Stream<Item = Result<Event<K>, Error>> + Send + use<K> {
     let mut merged = Merged::of(namespaces.len().max(1), store);
     each(client, namespaces, selector).flat_map(move |(at, event)| {
         stream::iter(match event {
@@ -55,12 +79,12 @@ pub(super) fn watch(
 }
 
 /// The watches of `namespaces`, or the one of all, each event with the place of its watch among them.
-pub(crate) fn each(
+pub(crate) fn each<K: Object>(
     client: &Client,
     namespaces: &[String],
     selector: Option<&Selector>,
-) -> impl Stream<Item = (usize, Result<Event<Watched>, Error>)> + Send + use<> {
-    let mut apis: Vec<Api<Watched>> =
+) -> impl Stream<Item = (usize, Result<Event<K>, Error>)> + Send + use<K> {
+    let mut apis: Vec<Api<K>> =
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect();
     if apis.is_empty() {
         apis.push(Api::all(client.clone()));
@@ -76,7 +100,7 @@ pub(crate) fn each(
             if let Err(error) = event {
                 let (error, hint) = (causes(error), hint(error));
                 let namespace = namespace.as_ref();
-                warn!(namespace, error, hint, "failed to watch MultiArchImages; trying again");
+                warn!(namespace, error, hint, "failed to watch {}s; trying again", K::kind(&()));
             }
         };
         steady(api, config.clone()).inspect(told).map(move |event| (at, event)).boxed()

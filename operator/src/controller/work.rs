@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::{
     Context, ControllerError, Objects, Options, Reporter, Sessions, Spread, Watched, Workers,
-    gauges, nodes, on_error, reconcile, watch, workers,
+    gauges, nodes, on_error, reconcile, sets, watch, workers,
 };
 use crate::{
     admin::Admin,
@@ -57,6 +57,7 @@ pub struct Controller<R> {
     options: Options,
     metrics: Arc<Metrics>,
     objects: Arc<Objects>,
+    sets: sets::Seen,
 }
 
 impl<R: Registry> Controller<R> {
@@ -77,7 +78,10 @@ impl<R: Registry> Controller<R> {
         });
         let gauged = Arc::clone(&objects);
         metrics.gauge_nodes(move || gauged.nodes.counts());
-        Self { client, registry, options, metrics, objects }
+        let sets = sets::Seen::default();
+        let gauged = sets.clone();
+        metrics.gauge_sets(move || gauged.gauges());
+        Self { client, registry, options, metrics, objects, sets }
     }
 
     /// Works until `term` ends, and then until nothing goes on any more.
@@ -140,12 +144,22 @@ impl<R: Registry> Controller<R> {
             () = queue => {}
             () = cut => {}
             () = nodes::tell::tell(context) => {}
+            () = self.work_on_sets(&term) => {}
         }
         drop(worker);
         // What was dropped above is aborted, which takes until each run lets go.
         runs.close();
         runs.wait().await;
         self.metrics.wait(0);
+    }
+
+    /// Works on sets for as long as the term lasts, and then until the rest has ended.
+    async fn work_on_sets(&self, term: &Term) {
+        let Options { namespaces, selector, .. } = &self.options;
+        let options =
+            sets::Options { client: &self.client, namespaces, selector: selector.as_ref() };
+        sets::work(options, &self.objects, term, &self.sets).await;
+        std::future::pending().await
     }
 
     /// What the runs of `term` share: nothing of what an earlier term remembered is true for sure.

@@ -28,6 +28,21 @@ pub struct ObjectGauges {
     pub nodes_missing: Option<i64>,
 }
 
+/// What the gauges show of one set: how many images of its list are what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetGauges {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How many are ready.
+    pub ready: i64,
+    /// How many wait.
+    pub waiting: i64,
+    /// For how many a person must act.
+    pub failing: i64,
+}
+
 type ListFn<T> = dyn Fn() -> Vec<T> + Send + Sync;
 
 /// Who lists what.
@@ -35,6 +50,7 @@ type ListFn<T> = dyn Fn() -> Vec<T> + Send + Sync;
 pub(super) struct Lists {
     pub(super) objects: OnceLock<Box<ListFn<ObjectGauges>>>,
     pub(super) nodes: OnceLock<Box<ListFn<(String, usize)>>>,
+    pub(super) sets: OnceLock<Box<ListFn<SetGauges>>>,
 }
 
 impl fmt::Debug for Lists {
@@ -47,6 +63,13 @@ impl fmt::Debug for Lists {
 struct ObjectLabels {
     namespace: String,
     name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SetLabels {
+    namespace: String,
+    name: String,
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -83,7 +106,16 @@ impl Collector for AtScrape {
             (PlatformLabels { platform }, i64::try_from(nodes).unwrap_or(i64::MAX))
         });
         let help = "Nodes of a platform that counts; 0 for an hour after the last one";
-        family(&mut encoder, "node_platforms", help, nodes)
+        family(&mut encoder, "node_platforms", help, nodes)?;
+        let sets = self.0.sets.get().map(|list| list()).unwrap_or_default();
+        let sets = sets.into_iter().flat_map(|set| {
+            let states = [("ready", set.ready), ("waiting", set.waiting), ("failing", set.failing)];
+            states.map(|(state, images)| {
+                let (namespace, name) = (set.namespace.clone(), set.name.clone());
+                (SetLabels { namespace, name, state }, images)
+            })
+        });
+        family(&mut encoder, "set_images", "Images of a set's list that are so", sets)
     }
 }
 

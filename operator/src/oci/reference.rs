@@ -196,6 +196,12 @@ fn split_host(text: &str) -> (&str, &str) {
     }
 }
 
+/// Whether `text` names its registry, and is not short for one of Docker Hub's.
+#[must_use]
+pub fn names_host(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(first, _)| split_host(text).0 == first)
+}
+
 /// `host[:port]` to connect to for the registry that users call `host`.
 #[must_use]
 pub fn api_host(host: &str) -> &str {

@@ -1,0 +1,229 @@
+//! One run of a set: its list is read, what it lacks is applied, what it has no more is deleted, and its status says what there is.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, ResourceExt, core::error_boundary::InvalidObject};
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{ConfigMapKeyRef, MultiArchImageSet, MultiArchImageSetStatus},
+};
+
+use super::{Desk, status};
+use crate::{
+    controller::{MIN_INTERVAL, REQUESTED_AT, Watched},
+    set::{
+        children::{self, Origin},
+        lines::{self, Line, Route},
+        status::{About, Seen, Unknown, What, next, suspended, unknown},
+    },
+};
+
+/// Docker Hub, where nothing else is said.
+const DOCKER_HUB: &str = "docker.io";
+
+/// How a run ended.
+pub(super) enum Ended {
+    /// It is to be run again after so long.
+    Again(Duration),
+    /// It is to be run when it changes.
+    OnChange,
+}
+
+/// Why a run did not come to its end: the API server did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    /// The ConfigMap could not be read.
+    #[error("failed to read ConfigMap {name}: {source}")]
+    List {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+    /// An object could not be written.
+    #[error("failed to {verb} {name}: {source}")]
+    Write {
+        /// `apply` or `delete`.
+        verb: &'static str,
+        /// The object's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+    /// The status could not be written.
+    #[error("failed to write the status: {source}")]
+    Status {
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// The objects that a set has, by name.
+type Owned = BTreeMap<String, Arc<Watched>>;
+
+impl Desk {
+    /// Runs `set` once.
+    pub(super) async fn run(&self, set: &MultiArchImageSet) -> Result<Ended, RunError> {
+        let about = About {
+            generation: set.metadata.generation,
+            requested_at: set.annotations().get(REQUESTED_AT).cloned(),
+            now: Timestamp::now(),
+        };
+        let previous = status(set);
+        if set.spec.suspend {
+            self.report(set, &previous, suspended(&previous, &about)).await?;
+            return Ok(Ended::OnChange);
+        }
+        let again = Ended::Again(Duration::from(set.spec.interval).max(MIN_INTERVAL));
+        let text = match self.list(set).await? {
+            Ok(text) => text,
+            Err(why) => {
+                // What was applied stays: an absent list is no empty one.
+                self.report(set, &previous, unknown(&previous, &about, &why)).await?;
+                return Ok(again);
+            }
+        };
+        let route = Route {
+            from: set.spec.from.as_ref().map_or(DOCKER_HUB, |from| &from.registry),
+            to: &set.spec.to.registry,
+            prefix: set.spec.to.prefix.as_deref().unwrap_or_default(),
+        };
+        let lines = match &text {
+            Some(text) => lines::read(lines::of_text(text), route),
+            None => {
+                let inline = set.spec.images.iter().enumerate();
+                lines::read(inline.map(|(at, line)| (at + 1, line.trim())), route)
+            }
+        };
+        let next = self.settle(set, &previous, &about, &lines).await?;
+        self.report(set, &previous, next).await?;
+        Ok(again)
+    }
+
+    /// Applies what is lacking and deletes what is not in the list: the status then.
+    async fn settle(
+        &self,
+        set: &MultiArchImageSet,
+        previous: &MultiArchImageSetStatus,
+        about: &About,
+        lines: &[Line],
+    ) -> Result<MultiArchImageSetStatus, RunError> {
+        let all = self.of_namespace(set);
+        let keys: Vec<&str> = self.selector.iter().flat_map(|selector| selector.keys()).collect();
+        let (mut wanted, mut applied) = (HashSet::new(), Vec::new());
+        let mut what = Vec::with_capacity(lines.len());
+        for line in lines {
+            let image = match &line.image {
+                Ok(image) => image,
+                Err(error) => {
+                    what.push(What::Invalid(error));
+                    continue;
+                }
+            };
+            let name = children::name(&set.name_any(), &image.target);
+            wanted.insert(name.clone());
+            let there = all.get(&name).map(|object| &object.0);
+            let object = match there {
+                Some(Ok(object)) => Some(object),
+                // It is written anew as it should be.
+                Some(Err(_)) | None => None,
+            };
+            if let Some(Ok(object)) = there
+                && !children::is_owned(object, set)
+            {
+                let message = format!(
+                    "the MultiArchImage {name} is not this set's: delete it, or take the line out of the list"
+                );
+                what.push(What::Refused { reason: Reason::NotOwned, message });
+                continue;
+            }
+            let desired = children::object(set, image, &Origin::Registry, &keys);
+            if object.is_none_or(|object| !children::is_as_applied(&desired, object)) {
+                applied.push((what.len(), name.clone(), desired));
+            }
+            let generation = object.and_then(|object| object.metadata.generation);
+            let status = object.and_then(|object| object.status.as_ref());
+            what.push(What::Object { name, generation, status });
+        }
+        for (at, refused) in self.apply_all(applied).await? {
+            what[at] = refused;
+        }
+        let owned = all.iter().filter(|(name, object)| {
+            !wanted.contains(*name)
+                && object.owner_references().iter().any(|it| Some(&it.uid) == set.uid().as_ref())
+        });
+        let gone: Vec<_> = owned.map(|(_, object)| Arc::clone(object)).collect();
+        self.delete_all(&gone).await?;
+        let seen = lines.iter().zip(what);
+        let seen: Vec<_> = seen.map(|(line, what)| Seen { text: &line.text, what }).collect();
+        Ok(next(previous, about, &seen, gone.len()))
+    }
+
+    /// The objects in the namespace of `set`.
+    fn of_namespace(&self, set: &MultiArchImageSet) -> Owned {
+        let namespace = set.namespace();
+        let all = self.objects.store.state().into_iter();
+        let here = all.filter(|object| object.namespace() == namespace);
+        here.map(|object| (object.name_any(), object)).collect()
+    }
+
+    /// The text of the ConfigMap that `set` names; `None` where its list is its own.
+    async fn list(
+        &self,
+        set: &MultiArchImageSet,
+    ) -> Result<Result<Option<String>, Unknown>, RunError> {
+        let Some(from) = &set.spec.images_from else { return Ok(Ok(None)) };
+        let ConfigMapKeyRef { name, key } = &from.config_map_key_ref;
+        let namespace = set.namespace().unwrap_or_default();
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &namespace);
+        let absent = |message: String| {
+            Ok(Err(Unknown { reason: Reason::ListNotFound, message, stalled: false }))
+        };
+        let map = match api.get_opt(name).await {
+            Ok(Some(map)) => map,
+            Ok(None) => {
+                return absent(format!(
+                    "ConfigMap {name} is not in this namespace: create it with the key {key}"
+                ));
+            }
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                return absent(format!(
+                    "the operator has no right to read ConfigMap {name} of this namespace: ask its admin for a RoleBinding here that lets it `get` configmaps"
+                ));
+            }
+            Err(source) => return Err(RunError::List { name: name.clone(), source }),
+        };
+        match map.data.and_then(|mut data| data.remove(key)) {
+            Some(text) => Ok(Ok(Some(text))),
+            None => absent(format!(
+                "ConfigMap {name} has no key {key}: add it, with one image on each line"
+            )),
+        }
+    }
+
+    /// Says of a set that does not deserialise that it does not.
+    pub(super) async fn report_invalid(&self, invalid: &InvalidObject) -> Result<Ended, RunError> {
+        let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let why: String = invalid.error.chars().map(shown).collect();
+        let message = format!(
+            "the object does not fit the API of this operator's version ({why}): compare it with `kubectl explain mais`, and the CRD with the operator's version"
+        );
+        let why = Unknown { reason: Reason::InvalidSpec, message, stalled: true };
+        let about = About {
+            generation: invalid.metadata.generation,
+            requested_at: None,
+            now: Timestamp::now(),
+        };
+        self.report_of(&invalid.metadata, |previous| unknown(previous, &about, &why)).await?;
+        Ok(Ended::OnChange)
+    }
+}

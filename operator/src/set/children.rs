@@ -1,0 +1,316 @@
+//! A line of a list → the `MultiArchImage` that the set owns for it, and whether one that is there is just that.
+
+use std::collections::HashMap;
+
+use kube::{Resource, ResourceExt};
+use multiarch_crds::v1alpha1::{
+    MultiArchImage, MultiArchImageSet, MultiArchImageSetSpec, PlatformPolicy, SetArchive,
+};
+use serde_json::{Map, Value, json};
+
+use super::lines::Image;
+use crate::oci::{Digest, Reference};
+
+/// The label of all that a set owns: the set's name, or its beginning where that is too long for a label.
+pub const LABEL: &str = "multiarch.dev/set";
+/// The longest name that an object has, and a label's value, in bytes.
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+/// How much of an image's name is in that of its object.
+const SLUG: usize = 40;
+
+/// What an archive has of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// One image, for one platform.
+    Image,
+    /// An index, from which platforms may be chosen.
+    Index,
+}
+
+/// Where an image of the list comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// Its registry.
+    Registry,
+    /// These archives.
+    Archives(Vec<(&'a SetArchive, Held)>),
+}
+
+/// The name of the object for `target`: another one for each target, also where two read alike.
+#[must_use]
+pub fn name(set: &str, target: &Reference) -> String {
+    let digest = Digest::of(target.to_string().as_bytes());
+    let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
+    let path = target.repository().path();
+    let short = path.rsplit_once('/').map_or(path, |(_, last)| last);
+    let slug = slug(&format!("{short}-{}", target.tag().unwrap_or_default()), SLUG);
+    let end = format!("-{slug}-{}", &hex[..8]);
+    // What is cut off, the digest of the target makes up for within a set; sets of names that long and alike share none.
+    let set = set.get(..LONGEST_NAME - end.len()).unwrap_or(set).trim_end_matches(['-', '.']);
+    format!("{set}{end}")
+}
+
+/// `text` as a part of a name: a-z, 0-9 and `-`, at most `longest` of them.
+fn slug(text: &str, longest: usize) -> String {
+    let mut slug = String::new();
+    for c in text.chars().map(|c| c.to_ascii_lowercase()) {
+        if c.is_ascii_alphanumeric() {
+            slug.push(c);
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    slug.truncate(longest);
+    slug.trim_end_matches('-').to_owned()
+}
+
+/// The object for `image`, as it is applied. It has the labels called `same` of its set, so that the operator that watches the set by them watches it, too.
+#[must_use]
+pub fn object(set: &MultiArchImageSet, image: &Image, origin: &Origin<'_>, same: &[&str]) -> Value {
+    let name = name(&set.name_any(), &image.target);
+    let set_name = set.name_any();
+    let label = set_name.get(..LONGEST_LABEL).unwrap_or(&set_name);
+    let mut labels = Map::new();
+    labels.insert(LABEL.into(), label.trim_end_matches(['-', '.']).into());
+    let same = same.iter().filter_map(|key| Some((*key, set.labels().get(*key)?)));
+    labels.extend(same.map(|(key, value)| (key.to_owned(), value.as_str().into())));
+    let sources = sources(&set.spec, image, origin);
+    json!({
+        "apiVersion": MultiArchImage::api_version(&()),
+        "kind": MultiArchImage::kind(&()),
+        "metadata": {
+            "name": name,
+            "namespace": set.namespace(),
+            "labels": labels,
+            "ownerReferences": [owner(set)],
+        },
+        "spec": set.spec.template.spec(&image.target.to_string(), sources),
+    })
+}
+
+fn owner(set: &MultiArchImageSet) -> Value {
+    json!({
+        "apiVersion": MultiArchImageSet::api_version(&()),
+        "kind": MultiArchImageSet::kind(&()),
+        "name": set.name_any(),
+        "uid": set.uid(),
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// Whether `object` is owned by `set`.
+#[must_use]
+pub fn is_owned(object: &MultiArchImage, set: &MultiArchImageSet) -> bool {
+    let uid = set.uid();
+    object.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref())
+}
+
+fn sources(spec: &MultiArchImageSetSpec, image: &Image, origin: &Origin<'_>) -> Vec<Value> {
+    let chosen = |mut source: Value| {
+        if !spec.platforms.is_empty() {
+            source["platforms"] = json!(spec.platforms);
+        }
+        source
+    };
+    let Origin::Archives(archives) = origin else {
+        return vec![chosen(json!({"name": "image", "image": image.source.to_string()}))];
+    };
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let each = archives.iter().map(|(archive, held)| {
+        let slug = slug(&archive.path, 56);
+        let slug = if slug.is_empty() { "archive".to_owned() } else { slug };
+        let count = names.entry(slug.clone()).or_default();
+        *count += 1;
+        let name = if *count == 1 { slug } else { format!("{slug}-{count}") };
+        // By its tag: what an archive has under a name is what it has.
+        let image = image.source.repository().tag(image.source.tag().unwrap_or_default());
+        let mut source = json!({
+            "name": name,
+            "archive": {"path": archive.path, "image": image.to_string()},
+        });
+        if archive.platform_policy == PlatformPolicy::Trust {
+            source["platformPolicy"] = json!(PlatformPolicy::Trust);
+        }
+        match (&archive.platform, held) {
+            (Some(platform), _) => source["platforms"] = json!([platform]),
+            (None, Held::Index) => source = chosen(source),
+            (None, Held::Image) => {}
+        }
+        source
+    });
+    each.collect()
+}
+
+/// Whether all that `applied` says is so in `live`, whatever else the API server and others have filled in.
+#[must_use]
+pub fn is_as_applied(applied: &Value, live: &MultiArchImage) -> bool {
+    let wanted = serde_json::from_value::<MultiArchImage>(applied.clone());
+    // What is none the API server is to refuse.
+    let Some(wanted) = wanted.ok().and_then(|wanted| serde_json::to_value(wanted).ok()) else {
+        return false;
+    };
+    let Ok(live) = serde_json::to_value(live) else { return false };
+    let same = |field: &str| is_so(&applied[field], &wanted[field], &live[field]);
+    let meta = |field: &str| {
+        let [applied, wanted, live] =
+            [applied, &wanted, &live].map(|object| &object["metadata"][field]);
+        is_so(applied, wanted, live)
+    };
+    same("spec") && meta("labels")
+}
+
+/// Whether `live` has what `wanted` has wherever `applied`, which it was read from, says something.
+fn is_so(applied: &Value, wanted: &Value, live: &Value) -> bool {
+    match applied {
+        Value::Object(fields) => {
+            fields.iter().all(|(key, value)| is_so(value, &wanted[key], &live[key]))
+        }
+        Value::Array(items) => {
+            let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+            count(wanted) == count(live)
+                && items.iter().enumerate().all(|(at, item)| is_so(item, &wanted[at], &live[at]))
+        }
+        _ => wanted == live,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use multiarch_crds::v1alpha1::Template;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{oci::Platform, reconcile::sources::Sources};
+
+    fn set(spec: Value) -> MultiArchImageSet {
+        let mut whole = json!({
+            "images": ["a"],
+            "to": {"registry": "registry.local:5000"},
+        });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let spec = serde_json::from_value(whole).unwrap();
+        let mut set = MultiArchImageSet::new("k3s", spec);
+        set.metadata.uid = Some("uid".into());
+        set.metadata.namespace = Some("team".into());
+        set
+    }
+
+    fn pause() -> Image {
+        Image {
+            source: "docker.io/rancher/pause:3.1".parse().unwrap(),
+            target: "registry.local:5000/rancher/pause:3.1".parse().unwrap(),
+        }
+    }
+
+    #[rstest]
+    #[case("r.io/rancher/pause:3.1", "k3s-pause-3-1-")]
+    #[case("r.io/a/up:V1_2--x", "k3s-up-v1-2-x-")]
+    #[case(
+        "r.io/rancher/klipper-helm:v0.6.6-build20211022-and-more",
+        "k3s-klipper-helm-v0-6-6-build20211022-and-mo-"
+    )]
+    fn a_name_reads_like_its_image(#[case] target: &str, #[case] begins: &str) {
+        let name = name("k3s", &target.parse().unwrap());
+        let digest = name.strip_prefix(begins).unwrap_or_else(|| panic!("{name}"));
+        assert!(digest.len() == 8 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_an_objects(set in "[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?", path in "[a-z0-9]{1,90}", tag in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}") {
+            let target: Reference = format!("r.io/{path}:{tag}").parse().unwrap();
+            let name = name(&set, &target);
+            prop_assert!(name.len() <= 253, "{}", name);
+            let is_part = |part: &str| {
+                let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+                ends(part.chars().next()) && ends(part.chars().next_back())
+            };
+            // What the set's own name has is not made better.
+            let is_name = |name: &str| name.split('.').all(is_part);
+            prop_assert!(!is_name(&set) || is_name(&name), "{}", name);
+        }
+    }
+
+    #[test]
+    fn an_image_of_a_registry_is_mirrored_whole() {
+        let object = object(&set(json!({})), &pause(), &Origin::Registry, &[]);
+        let spec = serde_json::from_value(object["spec"].clone()).unwrap();
+        let sources = Sources::parse(&spec).unwrap();
+        assert!(sources.mirrors());
+        assert_eq!(sources.target, pause().target);
+        assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "uid");
+        assert_eq!(object["metadata"]["namespace"], "team");
+        assert_eq!(object["metadata"]["labels"], json!({"multiarch.dev/set": "k3s"}));
+    }
+
+    #[test]
+    fn platforms_are_chosen_and_the_template_says_the_rest() {
+        let template = json!({
+            "target": {"secretRef": {"name": "push"}},
+            "source": {"secretRef": {"name": "pull"}},
+            "interval": "1h",
+        });
+        let set = set(json!({"platforms": ["linux/amd64"], "template": template}));
+        let object = object(&set, &pause(), &Origin::Registry, &[]);
+        let spec = &object["spec"];
+        assert_eq!(spec["target"]["secretRef"]["name"], "push");
+        assert_eq!(spec["target"]["image"], "registry.local:5000/rancher/pause:3.1");
+        assert_eq!(spec["sources"][0]["secretRef"]["name"], "pull");
+        assert_eq!(spec["sources"][0]["platforms"], json!(["linux/amd64"]));
+        assert_eq!(spec["interval"], "1h");
+        assert!(spec.get("source").is_none());
+    }
+
+    #[test]
+    fn an_image_of_archives_has_a_source_for_each() {
+        let archives = json!([
+            {"path": "k3s/arm64.tar.zst", "platform": "linux/arm64"},
+            {"path": "k3s-arm64.tar.zst", "platform": "linux/arm/v7", "platformPolicy": "Trust"},
+            {"path": "all.tar"},
+        ]);
+        let set = set(json!({"archives": archives, "platforms": ["linux/s390x"]}));
+        let [a, b, c] = set.spec.archives.as_slice() else { panic!() };
+        let origin = Origin::Archives(vec![(a, Held::Image), (b, Held::Image), (c, Held::Index)]);
+        let object = object(&set, &pause(), &origin, &[]);
+        let image = "docker.io/rancher/pause:3.1";
+        let expected = json!([
+            {"name": "k3s-arm64-tar-zst", "archive": {"path": "k3s/arm64.tar.zst", "image": image}, "platforms": ["linux/arm64"]},
+            {"name": "k3s-arm64-tar-zst-2", "archive": {"path": "k3s-arm64.tar.zst", "image": image}, "platforms": ["linux/arm/v7"], "platformPolicy": "Trust"},
+            {"name": "all-tar", "archive": {"path": "all.tar", "image": image}, "platforms": ["linux/s390x"]},
+        ]);
+        assert_eq!(object["spec"]["sources"], expected);
+        assert!("linux/arm/v7".parse::<Platform>().is_ok());
+    }
+
+    #[test]
+    fn what_others_fill_in_is_no_difference() {
+        let template = json!({"interval": "90m", "imagePullSecrets": [{"name": "pull"}]});
+        let applied = object(&set(json!({"template": template})), &pause(), &Origin::Registry, &[]);
+        let mut live: MultiArchImage = serde_json::from_value(applied.clone()).unwrap();
+        assert!(is_as_applied(&applied, &live), "also where it is spelt in another way");
+        live.spec.suspend = true;
+        live.metadata.labels.get_or_insert_default().insert("a".into(), "b".into());
+        assert!(is_as_applied(&applied, &live));
+        let changes: [fn(&mut MultiArchImage); 4] = [
+            |live| live.spec.interval = std::time::Duration::from_mins(10).into(),
+            |live| live.spec.sources[0].image = "docker.io/rancher/pause:3.2".into(),
+            |live| live.spec.image_pull_secrets.clear(),
+            |live| live.metadata.labels.get_or_insert_default().clear(),
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            let mut other = live.clone();
+            change(&mut other);
+            assert!(!is_as_applied(&applied, &other), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_says_nothing_is_nothing() {
+        assert!(Template::default().is_empty());
+        let set = set(json!({}));
+        assert!(serde_json::to_value(&set.spec).unwrap().get("template").is_none());
+    }
+}

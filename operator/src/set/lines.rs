@@ -1,0 +1,230 @@
+//! A list of images → for each line where it comes from and where it goes, or what is wrong with it.
+
+use std::collections::HashMap;
+
+use crate::oci::{
+    Reference,
+    reference::{ReferenceError, names_host},
+};
+
+/// The longest target that a `MultiArchImage` takes, in bytes, and the longest source.
+const LONGEST_TARGET: usize = 180;
+const LONGEST_SOURCE: usize = 320;
+
+/// A line of a list.
+#[derive(Debug)]
+pub struct Line {
+    /// The line as it was written, without its comment.
+    pub text: String,
+    /// Its number in the list, from 1 on.
+    pub number: usize,
+    /// What it means.
+    pub image: Result<Image, LineError>,
+}
+
+/// An image of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What is copied, in full.
+    pub source: Reference,
+    /// What it becomes.
+    pub target: Reference,
+}
+
+/// Where the images of a list go.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// `host[:port]` of the registry of names that have none.
+    pub from: &'a str,
+    /// `host[:port]` of the registry that they go to.
+    pub to: &'a str,
+    /// What stands before their repositories there; empty for nothing.
+    pub prefix: &'a str,
+}
+
+/// Why a line gives no image.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LineError {
+    /// It is no reference.
+    #[error("{source}")]
+    NoReference {
+        /// Why.
+        #[source]
+        source: ReferenceError,
+    },
+    /// It names a digest alone.
+    #[error(
+        "it has no tag, so that there is none to publish it under: write name:tag, or name:tag@digest"
+    )]
+    NoTag,
+    /// Where it would go there is no place for it.
+    #[error("it would be published as {target}, which is no image reference: {why}")]
+    NoTarget {
+        /// What the target would be.
+        target: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another line comes before it.
+    #[error("it would be published as {target}, as line {line} is: leave one of them out")]
+    Same {
+        /// The target of both.
+        target: String,
+        /// The other line's number.
+        line: usize,
+    },
+    /// It is longer than the API takes.
+    #[error("its name is longer than the API takes: {longest} characters for {what}")]
+    TooLong {
+        /// `a source` or `a target`.
+        what: &'static str,
+        /// The most.
+        longest: usize,
+    },
+}
+
+/// The lines of `text` that count, each with its number: not the empty ones, and nothing behind a `#` that begins a word.
+pub fn of_text(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, without_comment(line)));
+    lines.filter(|(_, line)| !line.is_empty())
+}
+
+fn without_comment(line: &str) -> &str {
+    let begins = line.char_indices().find(|(at, c)| {
+        *c == '#' && line[..*at].chars().next_back().is_none_or(char::is_whitespace)
+    });
+    begins.map_or(line, |(at, _)| &line[..at]).trim()
+}
+
+/// What each of `lines` means along `route`. A line that says the same as one before it is that one, and is left out.
+pub fn read<'a>(lines: impl Iterator<Item = (usize, &'a str)>, route: Route<'_>) -> Vec<Line> {
+    let mut targets: HashMap<Reference, (usize, Reference)> = HashMap::new();
+    let mut read = Vec::new();
+    for (number, text) in lines {
+        let image = image(text, route).map(Some).and_then(|image| {
+            let Some(image) = image else { return Ok(None) };
+            match targets.get(&image.target) {
+                Some((_, source)) if *source == image.source => Ok(None),
+                Some((line, _)) => {
+                    Err(LineError::Same { target: image.target.to_string(), line: *line })
+                }
+                None => {
+                    targets.insert(image.target.clone(), (number, image.source.clone()));
+                    Ok(Some(image))
+                }
+            }
+        });
+        if let Some(image) = image.transpose() {
+            read.push(Line { text: text.to_owned(), number, image });
+        }
+    }
+    read
+}
+
+fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
+    let full = if names_host(text) { text.to_owned() } else { format!("{}/{text}", route.from) };
+    let source: Reference = full.parse().map_err(|source: ReferenceError| {
+        // What was written, and not what was made of it.
+        LineError::NoReference { source: ReferenceError { text: shown(text), ..source } }
+    })?;
+    let tag = source.tag().ok_or(LineError::NoTag)?;
+    let path = [route.prefix, source.repository().path()];
+    let path: Vec<_> = path.into_iter().filter(|part| !part.is_empty()).collect();
+    let target = format!("{}/{}:{tag}", route.to, path.join("/"));
+    let target: Reference = target
+        .parse()
+        .map_err(|error: ReferenceError| LineError::NoTarget { target, why: error.why })?;
+    for (what, longest, reference) in
+        [("a source", LONGEST_SOURCE, &source), ("a target", LONGEST_TARGET, &target)]
+    {
+        if reference.to_string().len() > longest {
+            return Err(LineError::TooLong { what, longest });
+        }
+    }
+    Ok(Image { source, target })
+}
+
+/// `text` as it may be shown.
+fn shown(text: &str) -> String {
+    text.parse::<Reference>().err().map_or_else(|| text.to_owned(), |error| error.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const ROUTE: Route<'_> =
+        Route { from: "docker.io", to: "registry.local:5000", prefix: "mirror" };
+
+    fn only(text: &str, route: Route<'_>) -> Result<(String, String), String> {
+        let mut read = read([(1, text)].into_iter(), route);
+        let image = read.remove(0).image.map_err(|error| error.to_string())?;
+        Ok((image.source.to_string(), image.target.to_string()))
+    }
+
+    #[rstest]
+    #[case("rancher/pause:3.1", "docker.io/rancher/pause:3.1", "rancher/pause:3.1")]
+    #[case("busybox:1.32", "docker.io/library/busybox:1.32", "library/busybox:1.32")]
+    #[case("quay.io/coreos/etcd:v3", "quay.io/coreos/etcd:v3", "coreos/etcd:v3")]
+    #[case("localhost/a:1", "localhost/a:1", "a:1")]
+    fn a_name_without_registry_is_of_the_one_that_images_come_from(
+        #[case] text: &str,
+        #[case] source: &str,
+        #[case] target: &str,
+    ) {
+        let target = format!("registry.local:5000/mirror/{target}");
+        assert_eq!(only(text, ROUTE), Ok((source.into(), target)));
+    }
+
+    #[test]
+    fn another_registry_has_no_short_names() {
+        let route = Route { from: "registry.example.com", prefix: "", ..ROUTE };
+        let (source, target) = only("busybox:1.32", route).unwrap();
+        assert_eq!(source, "registry.example.com/busybox:1.32");
+        assert_eq!(target, "registry.local:5000/busybox:1.32");
+    }
+
+    #[test]
+    fn a_digest_decides_what_is_copied_and_the_tag_where_it_goes() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let (source, target) = only(&format!("a/b:1@{digest}"), ROUTE).unwrap();
+        assert_eq!(source, format!("docker.io/a/b:1@{digest}"));
+        assert_eq!(target, "registry.local:5000/mirror/a/b:1");
+        let why = only(&format!("a/b@{digest}"), ROUTE).unwrap_err();
+        assert!(why.contains("it has no tag"), "{why}");
+    }
+
+    #[rstest]
+    #[case("a/b", "name a tag or a digest")]
+    #[case("rancher/pause 3.1", "\"rancher/pause 3.1\" is not an image reference")]
+    #[case("Rancher/pause:3.1", "is not an image reference")]
+    fn a_line_that_is_no_image_says_why(#[case] text: &str, #[case] why: &str) {
+        let said = only(text, ROUTE).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+
+    #[test]
+    fn a_target_is_no_longer_than_the_api_takes() {
+        let why = only(&format!("{}:1", "a/".repeat(80) + "b"), ROUTE).unwrap_err();
+        assert!(why.contains("180 characters for a target"), "{why}");
+    }
+
+    #[test]
+    fn comments_and_empty_lines_do_not_count() {
+        let text = "# images\n\n a:1 # the first\r\nb:2#3\n  #c:3\n";
+        assert_eq!(of_text(text).collect::<Vec<_>>(), [(3, "a:1"), (4, "b:2#3")]);
+    }
+
+    #[test]
+    fn two_lines_for_one_target_are_told_and_one_line_twice_is_one() {
+        let lines = ["a/b:1", "quay.io/a/b:1", "a/b:1", "docker.io/a/b:1"];
+        let lines = lines.into_iter().enumerate().map(|(at, line)| (at + 1, line));
+        let read = read(lines, ROUTE);
+        assert_eq!(read.len(), 2);
+        assert!(read[0].image.is_ok());
+        let why = read[1].image.as_ref().unwrap_err().to_string();
+        assert!(why.contains("registry.local:5000/mirror/a/b:1, as line 1 is"), "{why}");
+    }
+}

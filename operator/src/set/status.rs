@@ -1,0 +1,352 @@
+//! What became of the images of a list → the status of their set.
+
+use jiff::Timestamp;
+use multiarch_crds::{
+    condition::{self, Reason, Status, Type, cut},
+    v1alpha1::{Counts, FailingLine, MultiArchImageSetStatus, MultiArchImageStatus},
+};
+
+use super::lines::LineError;
+
+/// How many lines are named, and how much is said of each, in bytes.
+const NAMED: usize = 20;
+const SAID: usize = 256;
+const SHOWN: usize = 320;
+
+/// What a set's run is about.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The generation of the set.
+    pub generation: Option<i64>,
+    /// The annotation that asks for a run.
+    pub requested_at: Option<String>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// A line, and what became of it.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The line.
+    pub text: &'a str,
+    /// What it is.
+    pub what: What<'a>,
+}
+
+/// What became of a line.
+#[derive(Debug)]
+pub enum What<'a> {
+    /// It is no image.
+    Invalid(&'a LineError),
+    /// It has no object, and why.
+    Refused {
+        /// In one word.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
+    /// Its object.
+    Object {
+        /// Name.
+        name: String,
+        /// Generation, where it is there.
+        generation: Option<i64>,
+        /// Status, where it has one.
+        status: Option<&'a MultiArchImageStatus>,
+    },
+}
+
+/// Why the list, or what the images come from, is not known now: then what was applied stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// In one word.
+    pub reason: Reason,
+    /// In a sentence.
+    pub message: String,
+    /// Whether a person must act.
+    pub stalled: bool,
+}
+
+/// What an image of the list is.
+enum State {
+    Ready,
+    Waiting,
+    Failing,
+}
+
+/// The status after `previous`, of a list that was read, while `left` objects that are not in it are not gone yet.
+#[must_use]
+pub fn next(
+    previous: &MultiArchImageSetStatus,
+    about: &About,
+    lines: &[Seen<'_>],
+    left: usize,
+) -> MultiArchImageSetStatus {
+    let mut counts = Counts::default();
+    let (mut failing, mut waiting) = (Vec::new(), Vec::new());
+    for line in lines {
+        counts.images += 1;
+        match state(line) {
+            State::Ready => counts.ready += 1,
+            State::Waiting => {
+                counts.waiting += 1;
+                waiting.push(line);
+            }
+            State::Failing => {
+                counts.failing += 1;
+                failing.push(line);
+            }
+        }
+    }
+    let mut status = MultiArchImageSetStatus {
+        summary: Some(format!("{}/{}", counts.ready, counts.images)),
+        counts: Some(counts),
+        failing: failing.iter().chain(&waiting).take(NAMED).map(|line| named(line)).collect(),
+        ..observed(previous, about)
+    };
+    let conditions = Conditions::of(&counts, left);
+    conditions.set(&mut status, about);
+    status
+}
+
+/// The status after `previous`, of a list that is not known now.
+#[must_use]
+pub fn unknown(
+    previous: &MultiArchImageSetStatus,
+    about: &About,
+    why: &Unknown,
+) -> MultiArchImageSetStatus {
+    let mut status = observed(previous, about);
+    let (ready, stalled) =
+        if why.stalled { (Status::False, true) } else { (Status::Unknown, false) };
+    let conditions =
+        Conditions { ready, reason: why.reason, message: why.message.clone(), stalled };
+    conditions.set(&mut status, about);
+    status
+}
+
+/// The status after `previous` of a set that is suspended.
+#[must_use]
+pub fn suspended(previous: &MultiArchImageSetStatus, about: &About) -> MultiArchImageSetStatus {
+    let mut status = observed(previous, about);
+    let was = condition::get(&status.conditions, Type::Ready);
+    let was = was.map_or("Unknown", |ready| ready.status.as_str());
+    let ready = match was {
+        "True" => Status::True,
+        "False" => Status::False,
+        _ => Status::Unknown,
+    };
+    let message = "spec.suspend is true: the list is not read; the MultiArchImages go on";
+    set(&mut status, Type::Ready, ready, Reason::Suspended, message, about);
+    condition::remove(&mut status.conditions, Type::Reconciling);
+    condition::remove(&mut status.conditions, Type::Stalled);
+    status
+}
+
+fn observed(previous: &MultiArchImageSetStatus, about: &About) -> MultiArchImageSetStatus {
+    MultiArchImageSetStatus {
+        observed_generation: about.generation,
+        last_handled_reconcile_at: about
+            .requested_at
+            .clone()
+            .or_else(|| previous.last_handled_reconcile_at.clone()),
+        ..previous.clone()
+    }
+}
+
+/// The conditions that follow from what became of the images.
+struct Conditions {
+    ready: Status,
+    reason: Reason,
+    message: String,
+    stalled: bool,
+}
+
+impl Conditions {
+    fn of(counts: &Counts, left: usize) -> Self {
+        let Counts { images, ready, waiting, failing } = *counts;
+        let all = format!("{ready} of {images} images are ready");
+        if failing > 0 {
+            let message =
+                format!("{all}; a person must act for {failing}: status.failing names them");
+            let stalled = waiting == 0 && left == 0;
+            return Self { ready: Status::False, reason: Reason::ImagesFailing, message, stalled };
+        }
+        if waiting > 0 || left > 0 {
+            let mut message = format!("{all}; {waiting} wait");
+            if left > 0 {
+                message = format!(
+                    "{message}; {left} that are not in the list any more are being deleted"
+                );
+            }
+            let (ready, reason) = (Status::Unknown, Reason::WaitingForImages);
+            return Self { ready, reason, message, stalled: false };
+        }
+        Self { ready: Status::True, reason: Reason::Succeeded, message: all, stalled: false }
+    }
+
+    fn set(&self, status: &mut MultiArchImageSetStatus, about: &About) {
+        set(status, Type::Ready, self.ready, self.reason, &self.message, about);
+        let [there, gone] = if self.stalled {
+            [Type::Stalled, Type::Reconciling]
+        } else {
+            [Type::Reconciling, Type::Stalled]
+        };
+        condition::remove(&mut status.conditions, gone);
+        if self.ready == Status::True {
+            condition::remove(&mut status.conditions, there);
+        } else {
+            set(status, there, Status::True, self.reason, &self.message, about);
+        }
+    }
+}
+
+fn set(
+    status: &mut MultiArchImageSetStatus,
+    r#type: Type,
+    is: Status,
+    reason: Reason,
+    message: &str,
+    about: &About,
+) {
+    let generation = about.generation.unwrap_or_default();
+    condition::set(&mut status.conditions, r#type, is, reason, message, generation, about.now);
+}
+
+fn state(line: &Seen<'_>) -> State {
+    let What::Object { generation, status, .. } = &line.what else { return State::Failing };
+    let Some(status) = status.filter(|status| status.observed_generation == *generation) else {
+        return State::Waiting;
+    };
+    let is =
+        |r#type| condition::get(&status.conditions, r#type).is_some_and(|it| it.status == "True");
+    if is(Type::Stalled) {
+        State::Failing
+    } else if is(Type::Ready) {
+        State::Ready
+    } else {
+        State::Waiting
+    }
+}
+
+/// The line as it is named in the status.
+fn named(line: &Seen<'_>) -> FailingLine {
+    let image = cut(line.text, SHOWN).into_owned();
+    let (object, reason, message) = match &line.what {
+        What::Invalid(error) => (None, "InvalidLine".to_owned(), Some(error.to_string())),
+        What::Refused { reason, message } => (None, reason.to_string(), Some(message.clone())),
+        What::Object { name, status, .. } => {
+            let ready = status.and_then(|it| condition::get(&it.conditions, Type::Ready));
+            let reason = ready.map_or(Reason::Progressing.as_str(), |ready| ready.reason.as_str());
+            let message = ready.map(|ready| ready.message.clone());
+            (Some(name.clone()), reason.to_owned(), message)
+        }
+    };
+    let message = message.filter(|message| !message.is_empty());
+    FailingLine { image, object, reason, message: message.map(|it| cut(&it, SAID).into_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn about() -> About {
+        About { generation: Some(3), requested_at: None, now: NOW }
+    }
+
+    /// A status of generation 1.
+    fn image(ready: Status, reason: Reason, stalled: bool) -> MultiArchImageStatus {
+        let mut status = MultiArchImageStatus {
+            observed_generation: Some(1),
+            ..MultiArchImageStatus::default()
+        };
+        let conditions = &mut status.conditions;
+        condition::set(conditions, Type::Ready, ready, reason, "why", 1, NOW);
+        if stalled {
+            condition::set(conditions, Type::Stalled, Status::True, reason, "why", 1, NOW);
+        }
+        status
+    }
+
+    fn seen<'a>(status: Option<&'a MultiArchImageStatus>) -> Seen<'a> {
+        let what = What::Object { name: "set-a-12345678".into(), generation: Some(1), status };
+        Seen { text: "a:1", what }
+    }
+
+    fn shown(status: &MultiArchImageSetStatus) -> Vec<String> {
+        let each = status.conditions.iter();
+        each.map(|it| format!("{} {} {}", it.type_, it.status, it.reason)).collect()
+    }
+
+    #[test]
+    fn all_ready_is_ready() {
+        let ready = image(Status::True, Reason::Succeeded, false);
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&ready))], 0);
+        assert_eq!(status.summary.as_deref(), Some("1/1"));
+        assert_eq!(shown(&status), ["Ready True Succeeded"]);
+        assert_eq!(status.observed_generation, Some(3));
+        assert!(status.failing.is_empty());
+        // The same again is the same.
+        assert_eq!(next(&status, &about(), &[seen(Some(&ready))], 0), status);
+    }
+
+    #[test]
+    fn failing_ones_come_first_and_all_others_go_on() {
+        let ready = image(Status::True, Reason::Succeeded, false);
+        let wrong = image(Status::False, Reason::PlatformMismatch, true);
+        let error = LineError::NoTag;
+        let bad = Seen { text: "bad", what: What::Invalid(&error) };
+        let lines = [seen(None), seen(Some(&ready)), seen(Some(&wrong)), bad];
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        let counts = Counts { images: 4, ready: 1, waiting: 1, failing: 2 };
+        assert_eq!(status.counts, Some(counts));
+        let reasons: Vec<_> = status.failing.iter().map(|line| line.reason.as_str()).collect();
+        assert_eq!(reasons, ["PlatformMismatch", "InvalidLine", "Progressing"]);
+        // Somebody is at work.
+        assert_eq!(shown(&status), ["Ready False ImagesFailing", "Reconciling True ImagesFailing"]);
+        let status = next(&status, &about(), &lines[1..], 0);
+        assert_eq!(shown(&status), ["Ready False ImagesFailing", "Stalled True ImagesFailing"]);
+    }
+
+    #[test]
+    fn a_status_of_an_older_spec_says_nothing() {
+        let mut old = image(Status::True, Reason::Succeeded, false);
+        old.observed_generation = Some(0);
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&old))], 0);
+        assert_eq!(
+            shown(&status),
+            ["Ready Unknown WaitingForImages", "Reconciling True WaitingForImages"]
+        );
+    }
+
+    #[test]
+    fn what_is_not_gone_yet_is_waited_for() {
+        let ready = image(Status::True, Reason::Succeeded, false);
+        let lines = [seen(Some(&ready))];
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 2);
+        assert_eq!(shown(&status)[0], "Ready Unknown WaitingForImages");
+        assert!(status.conditions[0].message.contains("2 that are not in the list any more"));
+    }
+
+    #[test]
+    fn at_most_twenty_are_named() {
+        let lines: Vec<_> = (0..30).map(|_| seen(None)).collect();
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        assert_eq!((status.failing.len(), status.counts.unwrap().waiting), (20, 30));
+    }
+
+    #[test]
+    fn an_unknown_list_leaves_what_is_known() {
+        let ready = image(Status::True, Reason::Succeeded, false);
+        let before = next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&ready))], 0);
+        let message = "ConfigMap images is not in this namespace".to_owned();
+        let why = Unknown { reason: Reason::ListNotFound, message, stalled: true };
+        let status = unknown(&before, &about(), &why);
+        assert_eq!(shown(&status), ["Ready False ListNotFound", "Stalled True ListNotFound"]);
+        assert_eq!(status.summary.as_deref(), Some("1/1"));
+        let suspended = suspended(&status, &about());
+        assert_eq!(shown(&suspended), ["Ready False Suspended"]);
+    }
+}
