@@ -180,6 +180,11 @@ pub struct Args {
     #[arg(long, env = "MULTIARCH_NODE_PLATFORMS")]
     pub node_platforms: bool,
 
+    /// Keep sets of images: MultiArchImageSet objects, and the MultiArchImages that those own. Takes the right to create and delete
+    /// MultiArchImages, and to read ConfigMaps.
+    #[arg(long, env = "MULTIARCH_SETS")]
+    pub sets: bool,
+
     /// The kubelet's CredentialProviderConfig, a file or a folder of files, for objects that say `provider: Kubelet`. It is
     /// read at start. Nothing of it is run for anybody whom --credential-provider-allow does not list.
     #[arg(

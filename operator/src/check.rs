@@ -16,6 +16,7 @@ use crate::error::causes;
 
 /// What the API server calls the kind.
 const RESOURCE: &str = "multiarchimages";
+const SETS_RESOURCE: &str = "multiarchimagesets";
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,6 +88,8 @@ pub struct Options {
     pub spread: Duration,
     /// Whether the platforms of nodes are looked at.
     pub node_platforms: bool,
+    /// Whether sets of images are kept.
+    pub sets: bool,
 }
 
 /// What every run of one term shares.

@@ -87,8 +87,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let Some(Command::Check(asked)) = &args.command {
         // What is wrong with the flags, or with files that they name, has been told by now.
         let watched = &args.watch_namespace;
-        let (nodes, election) = (args.node_platforms, election.as_ref());
-        return check(&clients.asks, watched, asked, nodes, election, covers.as_ref()).await;
+        let leases = (election.as_ref(), covers.as_ref());
+        return check(&clients.asks, watched, asked, (args.node_platforms, args.sets), leases)
+            .await;
     }
     let observed = Arc::clone(&metrics);
     let observe = Arc::new(move |of: &Use| observed.shared(of));
@@ -113,6 +114,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         concurrent: args.concurrent,
         spread: controller::SPREAD,
         node_platforms: args.node_platforms,
+        sets: args.sets,
     };
     let covering = cover(&clients, covers, &options.namespaces, &metrics, &shutdown);
     let (objects, watching) = controller::watch(clients.watch.clone(), &options, admin);
@@ -180,15 +182,14 @@ async fn check(
     client: &Client,
     watched: &[String],
     asked: &args::Check,
-    nodes: bool,
-    election: Option<&leader::Options>,
-    covers: Option<&leader::Options>,
+    (nodes, sets): (bool, bool),
+    (election, covers): (Option<&leader::Options>, Option<&leader::Options>),
 ) -> anyhow::Result<ExitCode> {
     let named = |of: &'_ leader::Options| (of.namespace.clone(), of.lease.clone());
     let leases: Vec<_> = election.into_iter().chain(covers).map(named).collect();
     let secrets = asked.secrets_in.as_ref().map(|namespaces| namespaces.0.as_slice());
     let maps = covers.map(|of| of.namespace.as_str());
-    let needs = Needs { namespaces: watched, secrets, nodes, leases: &leases, maps };
+    let needs = Needs { namespaces: watched, secrets, nodes, sets, leases: &leases, maps };
     let found = check::check(client, &rights(needs)).await;
     let mut out = std::io::stdout().lock();
     for finding in &found {

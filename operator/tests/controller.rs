@@ -54,6 +54,7 @@ fn options(namespaces: &[&str], allowed: &[&str]) -> Options {
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
         node_platforms: false,
+        sets: false,
     }
 }
 

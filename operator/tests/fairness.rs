@@ -85,6 +85,7 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
         concurrent: NonZeroU16::new(4).unwrap(),
         spread: Duration::ZERO,
         node_platforms: false,
+        sets: false,
     };
     let metrics = Arc::new(Metrics::new());
     let shown = Arc::clone(&metrics);

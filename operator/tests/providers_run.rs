@@ -102,6 +102,7 @@ impl Running {
             selector: None,
             spread: Duration::ZERO,
             node_platforms: false,
+            sets: false,
             allowed: Vec::new(),
             providers: Arc::new(providers),
             concurrent: NonZeroU16::MIN,

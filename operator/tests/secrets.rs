@@ -222,6 +222,7 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
         concurrent: NonZeroU16::MIN,
         spread: Duration::ZERO,
         node_platforms: false,
+        sets: false,
     };
     let admin = Admin::new(metrics.clone());
     let client_of_api = api.client().await;

@@ -129,6 +129,7 @@ fn options() -> Options {
         concurrent: NonZeroU16::new(4).unwrap(),
         spread: Duration::ZERO,
         node_platforms: false,
+        sets: false,
     }
 }
 

@@ -39,6 +39,9 @@
 {{- if $values.nodePlatforms.enabled }}
 - --node-platforms
 {{- end }}
+{{- if $values.sets.enabled }}
+- --sets
+{{- end }}
 {{- if $values.insecureAllowHTTP }}
 - --insecure-allow-http
 {{- end }}

@@ -1,10 +1,26 @@
 {{/* What the operator may do, and nothing else: in a ClusterRole, or in a Role of each namespace. */}}
 {{- define "multiarch.rules" -}}
-# Users own the objects: they are read, and never created or deleted. patch is for metadata.finalizers alone, which objects with
+# Users own the objects: they are read, and those of users never created or deleted. patch is for metadata.finalizers alone, which objects with
 # deletionPolicy: Delete have; without it, only those do not work.
 - apiGroups: [multiarch.dev]
   resources: [multiarchimages]
   verbs: [get, list, watch, patch]
+{{- if .Values.sets.enabled }}
+# Of a set, each image of its list is an object that the set owns.
+- apiGroups: [multiarch.dev]
+  resources: [multiarchimages]
+  verbs: [create, delete]
+- apiGroups: [multiarch.dev]
+  resources: [multiarchimagesets]
+  verbs: [get, list, watch]
+- apiGroups: [multiarch.dev]
+  resources: [multiarchimagesets/status]
+  verbs: [patch]
+# The lists that sets name, one by one, each in the set's own namespace.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
+{{- end }}
 # What is reported about them is applied server-side.
 - apiGroups: [multiarch.dev]
   resources: [multiarchimages/status]

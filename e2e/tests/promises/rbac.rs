@@ -18,16 +18,23 @@ use tokio::process::Command;
 /// group, resource, subresource, and the verbs that are allowed.
 pub(crate) type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-const ALLOWED: [Right; 11] = [
-    // patch: for finalizers.
-    ("multiarch.dev", "multiarchimages", "", &["get", "list", "watch", "patch"]),
+const ALLOWED: [Right; 13] = [
+    // patch: for finalizers; create and delete: for what sets own.
+    (
+        "multiarch.dev",
+        "multiarchimages",
+        "",
+        &["get", "list", "watch", "create", "patch", "delete"],
+    ),
+    ("multiarch.dev", "multiarchimagesets", "", &["get", "list", "watch"]),
+    ("multiarch.dev", "multiarchimagesets", "status", &["patch"]),
     ("multiarch.dev", "multiarchimages", "status", &["patch"]),
     ("", "secrets", "", &["get"]),
     ("", "serviceaccounts", "", &["get"]),
     ("events.k8s.io", "events", "", &["create"]),
     ("", "namespaces", "", &["get"]),
     ("coordination.k8s.io", "leases", "", &[]),
-    ("", "configmaps", "", &[]),
+    ("", "configmaps", "", &["get"]),
     ("", "pods", "", &[]),
     ("", "serviceaccounts", "token", &[]),
     ("rbac.authorization.k8s.io", "clusterroles", "", &[]),
@@ -105,9 +112,11 @@ async fn users_have_the_objects_and_not_their_status() -> Result<()> {
         let to = format!("--user={}", who.user);
         let arguments = ["create", "rolebinding", role, "--namespace", &namespace.name, &bind, &to];
         cluster.kubectl(arguments).await?;
-        let rights: [Right; 2] = [
+        let rights: [Right; 4] = [
             ("multiarch.dev", "multiarchimages", "", objects),
             ("multiarch.dev", "multiarchimages", "status", &[]),
+            ("multiarch.dev", "multiarchimagesets", "", objects),
+            ("multiarch.dev", "multiarchimagesets", "status", &[]),
         ];
         who.may_exactly(&client, &namespace.name, &rights).await?;
     }

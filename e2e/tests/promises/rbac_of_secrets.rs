@@ -24,8 +24,16 @@ use serde_json::{Value, json};
 use crate::rbac::{Right, Who};
 
 /// What it needs wherever objects are.
-const EVERYWHERE: [Right; 5] = [
-    ("multiarch.dev", "multiarchimages", "", &["get", "list", "watch", "patch"]),
+const EVERYWHERE: [Right; 8] = [
+    (
+        "multiarch.dev",
+        "multiarchimages",
+        "",
+        &["get", "list", "watch", "create", "patch", "delete"],
+    ),
+    ("multiarch.dev", "multiarchimagesets", "", &["get", "list", "watch"]),
+    ("multiarch.dev", "multiarchimagesets", "status", &["patch"]),
+    ("", "configmaps", "", &["get"]),
     ("multiarch.dev", "multiarchimages", "status", &["patch"]),
     ("", "serviceaccounts", "", &["get"]),
     ("", "namespaces", "", &["get"]),
@@ -34,9 +42,8 @@ const EVERYWHERE: [Right; 5] = [
 /// What it needs where an object names a Secret.
 const SECRETS: Right = ("", "secrets", "", &["get"]);
 /// What it never needs.
-const NEVER: [Right; 6] = [
+const NEVER: [Right; 5] = [
     ("multiarch.dev", "multiarchimages", "finalizers", &[]),
-    ("", "configmaps", "", &[]),
     ("", "pods", "", &[]),
     ("", "serviceaccounts", "token", &[]),
     ("rbac.authorization.k8s.io", "roles", "", &[]),

@@ -47,6 +47,7 @@ impl Engine {
             concurrent: NonZeroU16::new(concurrent).context("no object at once")?,
             spread: Duration::ZERO,
             node_platforms: false,
+            sets: false,
         };
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
         let admin = Admin::new(Arc::clone(&metrics));

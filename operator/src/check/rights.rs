@@ -5,7 +5,7 @@ use std::fmt;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use multiarch_crds::GROUP;
 
-use super::RESOURCE;
+use super::{RESOURCE, SETS_RESOURCE};
 
 /// One thing that it must be allowed to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Needs<'a> {
     pub secrets: Option<&'a [String]>,
     /// Whether the platforms of nodes are looked at.
     pub nodes: bool,
+    /// Whether sets of images are kept.
+    pub sets: bool,
     /// Namespace and name of each Lease that it stands for.
     pub leases: &'a [(String, String)],
     /// The namespace of the coverage maps, where it keeps them.
@@ -46,6 +48,14 @@ const EVERYWHERE: [Rule; 5] = [
     ("", "serviceaccounts", "", &["get"], "serviceAccountName does not work"),
     ("", "namespaces", "", &["get"], "a namespace that is deleted waits for registries"),
 ];
+/// The same, where sets are kept.
+const SETS: [Rule; 4] = [
+    (GROUP, SETS_RESOURCE, "", &["get", "list", "watch"], "no set is seen"),
+    (GROUP, SETS_RESOURCE, "status", &["patch"], "no set has a status"),
+    (GROUP, RESOURCE, "", &["create", "delete"], "sets have no objects"),
+    ("", "configmaps", "", &["get"], OF_LISTS),
+];
+const OF_LISTS: &str = "imagesFrom of sets does not work";
 const EVENTS: Rule = ("events.k8s.io", "events", "", &["create"], "no Events tell what happens");
 const SECRETS: Rule = ("", "secrets", "", &["get"], "objects have no credentials");
 const NODES: Rule = ("", "nodes", "", &["list", "watch"], "NodesCovered stays Unknown");
@@ -72,7 +82,8 @@ pub fn rights(needs: Needs<'_>) -> Vec<Right> {
     };
     let mut all = Vec::new();
     for place in &watched {
-        for rule in EVERYWHERE.iter().chain([&EVENTS]) {
+        let of_sets: &[Rule] = if needs.sets { &SETS } else { &[] };
+        for rule in EVERYWHERE.iter().chain(of_sets).chain([&EVENTS]) {
             all.extend(of_rule(rule, place.as_deref(), None));
         }
     }
@@ -143,6 +154,9 @@ impl Right {
             ("leases", _) => format!(
                 "{purpose}; rbac.create and leaderElection of the chart give the right to this Lease, and coverageMaps.enabled that to multiarch-coverage"
             ),
+            _ if SETS.iter().any(|(.., of_sets)| *of_sets == purpose) => {
+                format!("{purpose}; rbac.create and sets.enabled of the chart give it")
+            }
             ("configmaps", _) => format!(
                 "{purpose}; rbac.create and coverageMaps.enabled of the chart give it in the namespace of the Leases"
             ),
@@ -191,7 +205,14 @@ mod tests {
         let own = |name: &str| ("multiarch-system".to_owned(), name.to_owned());
         let leases = [own("multiarch-operator"), own("multiarch-coverage")];
         let maps = Some("multiarch-system");
-        let needs = Needs { namespaces: &[], secrets: None, nodes: true, leases: &leases, maps };
+        let needs = Needs {
+            namespaces: &[],
+            secrets: None,
+            nodes: true,
+            sets: true,
+            leases: &leases,
+            maps,
+        };
         let expected = [
             "get multiarchimages in all namespaces",
             "list multiarchimages in all namespaces",
@@ -200,6 +221,13 @@ mod tests {
             "patch multiarchimages/status in all namespaces",
             "get serviceaccounts in all namespaces",
             "get namespaces in all namespaces",
+            "get multiarchimagesets in all namespaces",
+            "list multiarchimagesets in all namespaces",
+            "watch multiarchimagesets in all namespaces",
+            "patch multiarchimagesets/status in all namespaces",
+            "create multiarchimages in all namespaces",
+            "delete multiarchimages in all namespaces",
+            "get configmaps in all namespaces",
             "create events in all namespaces",
             "get secrets in all namespaces",
             "list nodes",
@@ -222,8 +250,14 @@ mod tests {
     #[test]
     fn of_namespaces_and_the_secrets_of_some() {
         let (both, one) = (["a".to_owned(), "b".to_owned()], ["a".to_owned()]);
-        let needs =
-            Needs { namespaces: &both, secrets: None, nodes: false, leases: &[], maps: None };
+        let needs = Needs {
+            namespaces: &both,
+            secrets: None,
+            nodes: false,
+            sets: false,
+            leases: &[],
+            maps: None,
+        };
         let all = shown(needs);
         assert_eq!(all.len(), 18);
         assert!(all.iter().all(|right| right.ends_with(" in a") || right.ends_with(" in b")));
@@ -240,8 +274,14 @@ mod tests {
         let namespaces = ["a".to_owned()];
         for namespaces in [&[][..], &namespaces] {
             let leases = [("n".to_owned(), "l".to_owned())];
-            let needs =
-                Needs { namespaces, secrets: None, nodes: true, leases: &leases, maps: Some("n") };
+            let needs = Needs {
+                namespaces,
+                secrets: None,
+                nodes: true,
+                sets: true,
+                leases: &leases,
+                maps: Some("n"),
+            };
             for right in rights(needs) {
                 assert!(right.remedy().contains("rbac."), "{right}: {}", right.remedy());
                 let asked = right.attributes();

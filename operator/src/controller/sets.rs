@@ -166,7 +166,9 @@ async fn feed(
                         _ => Vec::new(),
                     };
                     // Who listens ends with this.
-                    told.into_iter().for_each(|set| drop(wakes.unbounded_send(set)));
+                    for set in told {
+                        drop(wakes.unbounded_send(set));
+                    }
                 }
                 Some(Err(error)) => anew = anew.or_else(|| scope::begins_anew(&error)),
                 None => break,

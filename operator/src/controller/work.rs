@@ -155,11 +155,14 @@ impl<R: Registry> Controller<R> {
 
     /// Works on sets for as long as the term lasts, and then until the rest has ended.
     async fn work_on_sets(&self, term: &Term) {
-        let Options { namespaces, selector, .. } = &self.options;
+        let Options { namespaces, selector, sets: is_on, .. } = &self.options;
+        if !is_on {
+            return std::future::pending().await;
+        }
         let options =
             sets::Options { client: &self.client, namespaces, selector: selector.as_ref() };
         sets::work(options, &self.objects, term, &self.sets).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// What the runs of `term` share: nothing of what an earlier term remembered is true for sure.

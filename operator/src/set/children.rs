@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use multiarch_crds::v1alpha1::{
     MultiArchImage, MultiArchImageSet, MultiArchImageSetSpec, PlatformPolicy, SetArchive,
@@ -100,11 +101,11 @@ fn owner(set: &MultiArchImageSet) -> Value {
     })
 }
 
-/// Whether `object` is owned by `set`.
+/// Whether the object of `meta` is owned by `set`.
 #[must_use]
-pub fn is_owned(object: &MultiArchImage, set: &MultiArchImageSet) -> bool {
+pub fn is_owned(meta: &ObjectMeta, set: &MultiArchImageSet) -> bool {
     let uid = set.uid();
-    object.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref())
+    meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid.as_ref())
 }
 
 fn sources(spec: &MultiArchImageSetSpec, image: &Image, origin: &Origin<'_>) -> Vec<Value> {
@@ -185,7 +186,7 @@ mod tests {
     use super::*;
     use crate::{oci::Platform, reconcile::sources::Sources};
 
-    fn set(spec: Value) -> MultiArchImageSet {
+    fn set(spec: &Value) -> MultiArchImageSet {
         let mut whole = json!({
             "images": ["a"],
             "to": {"registry": "registry.local:5000"},
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_image_of_a_registry_is_mirrored_whole() {
-        let object = object(&set(json!({})), &pause(), &Origin::Registry, &[]);
+        let object = object(&set(&json!({})), &pause(), &Origin::Registry, &[]);
         let spec = serde_json::from_value(object["spec"].clone()).unwrap();
         let sources = Sources::parse(&spec).unwrap();
         assert!(sources.mirrors());
@@ -253,7 +254,7 @@ mod tests {
             "source": {"secretRef": {"name": "pull"}},
             "interval": "1h",
         });
-        let set = set(json!({"platforms": ["linux/amd64"], "template": template}));
+        let set = set(&json!({"platforms": ["linux/amd64"], "template": template}));
         let object = object(&set, &pause(), &Origin::Registry, &[]);
         let spec = &object["spec"];
         assert_eq!(spec["target"]["secretRef"]["name"], "push");
@@ -271,7 +272,7 @@ mod tests {
             {"path": "k3s-arm64.tar.zst", "platform": "linux/arm/v7", "platformPolicy": "Trust"},
             {"path": "all.tar"},
         ]);
-        let set = set(json!({"archives": archives, "platforms": ["linux/s390x"]}));
+        let set = set(&json!({"archives": archives, "platforms": ["linux/s390x"]}));
         let [a, b, c] = set.spec.archives.as_slice() else { panic!() };
         let origin = Origin::Archives(vec![(a, Held::Image), (b, Held::Image), (c, Held::Index)]);
         let object = object(&set, &pause(), &origin, &[]);
@@ -288,7 +289,8 @@ mod tests {
     #[test]
     fn what_others_fill_in_is_no_difference() {
         let template = json!({"interval": "90m", "imagePullSecrets": [{"name": "pull"}]});
-        let applied = object(&set(json!({"template": template})), &pause(), &Origin::Registry, &[]);
+        let applied =
+            object(&set(&json!({"template": template})), &pause(), &Origin::Registry, &[]);
         let mut live: MultiArchImage = serde_json::from_value(applied.clone()).unwrap();
         assert!(is_as_applied(&applied, &live), "also where it is spelt in another way");
         live.spec.suspend = true;
@@ -310,7 +312,7 @@ mod tests {
     #[test]
     fn a_template_that_says_nothing_is_nothing() {
         assert!(Template::default().is_empty());
-        let set = set(json!({}));
+        let set = set(&json!({}));
         assert!(serde_json::to_value(&set.spec).unwrap().get("template").is_none());
     }
 }

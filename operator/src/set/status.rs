@@ -270,7 +270,7 @@ mod tests {
         status
     }
 
-    fn seen<'a>(status: Option<&'a MultiArchImageStatus>) -> Seen<'a> {
+    fn seen(status: Option<&MultiArchImageStatus>) -> Seen<'_> {
         let what = What::Object { name: "set-a-12345678".into(), generation: Some(1), status };
         Seen { text: "a:1", what }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt, core::error_boundary::InvalidObject};
+use kube::{Api, Resource, ResourceExt, core::error_boundary::InvalidObject};
 use multiarch_crds::{
     condition::Reason,
     v1alpha1::{ConfigMapKeyRef, MultiArchImageSet, MultiArchImageSetStatus},
@@ -17,6 +17,7 @@ use multiarch_crds::{
 use super::{Desk, status};
 use crate::{
     controller::{MIN_INTERVAL, REQUESTED_AT, Watched},
+    selector::Selector,
     set::{
         children::{self, Origin},
         lines::{self, Line, Route},
@@ -97,12 +98,11 @@ impl Desk {
             to: &set.spec.to.registry,
             prefix: set.spec.to.prefix.as_deref().unwrap_or_default(),
         };
-        let lines = match &text {
-            Some(text) => lines::read(lines::of_text(text), route),
-            None => {
-                let inline = set.spec.images.iter().enumerate();
-                lines::read(inline.map(|(at, line)| (at + 1, line.trim())), route)
-            }
+        let lines = if let Some(text) = &text {
+            lines::read(lines::of_text(text), route)
+        } else {
+            let inline = set.spec.images.iter().enumerate();
+            lines::read(inline.map(|(at, line)| (at + 1, line.trim())), route)
         };
         let next = self.settle(set, &previous, &about, &lines).await?;
         self.report(set, &previous, next).await?;
@@ -118,7 +118,7 @@ impl Desk {
         lines: &[Line],
     ) -> Result<MultiArchImageSetStatus, RunError> {
         let all = self.of_namespace(set);
-        let keys: Vec<&str> = self.selector.iter().flat_map(|selector| selector.keys()).collect();
+        let keys: Vec<&str> = self.selector.iter().flat_map(Selector::keys).collect();
         let (mut wanted, mut applied) = (HashSet::new(), Vec::new());
         let mut what = Vec::with_capacity(lines.len());
         for line in lines {
@@ -131,15 +131,10 @@ impl Desk {
             };
             let name = children::name(&set.name_any(), &image.target);
             wanted.insert(name.clone());
-            let there = all.get(&name).map(|object| &object.0);
-            let object = match there {
-                Some(Ok(object)) => Some(object),
-                // It is written anew as it should be.
-                Some(Err(_)) | None => None,
-            };
-            if let Some(Ok(object)) = there
-                && !children::is_owned(object, set)
-            {
+            let there = all.get(&name);
+            // One that does not deserialise is written anew as it should be.
+            let object = there.and_then(|object| object.0.as_ref().ok());
+            if there.is_some_and(|object| !children::is_owned(object.meta(), set)) {
                 let message = format!(
                     "the MultiArchImage {name} is not this set's: delete it, or take the line out of the list"
                 );
@@ -158,8 +153,7 @@ impl Desk {
             what[at] = refused;
         }
         let owned = all.iter().filter(|(name, object)| {
-            !wanted.contains(*name)
-                && object.owner_references().iter().any(|it| Some(&it.uid) == set.uid().as_ref())
+            !wanted.contains(*name) && children::is_owned(object.meta(), set)
         });
         let gone: Vec<_> = owned.map(|(_, object)| Arc::clone(object)).collect();
         self.delete_all(&gone).await?;
