@@ -124,6 +124,14 @@ pub async fn scenario_of_two_registries(
     with_one_elsewhere(OPEN, None, play).await
 }
 
+/// The same with more flags for the operator.
+pub async fn scenario_of_two_registries_with(
+    flags: &'static [&'static str],
+    play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
+) -> Result<()> {
+    with_one_elsewhere(Props { flags, ..OPEN }, None, play).await
+}
+
 /// The same with a password on each, and not the same one.
 pub async fn scenario_of_two_passwords(
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,

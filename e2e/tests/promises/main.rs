@@ -56,6 +56,7 @@ mod leader;
 mod outage;
 mod rbac;
 mod rbac_of_secrets;
+mod sets;
 mod shards;
 mod shutdown;
 
