@@ -157,7 +157,8 @@ async fn what_neither_the_operator_nor_its_users_may_do_is_refused() -> Result<(
     let secrets = Api::<Secret>::namespaced(operator.clone(), &namespace.name);
     secrets.get("push").await.context("the operator reads a Secret by its name")?;
     refused(secrets.list(&ListParams::default()).await, "lists Secrets");
-    refused(of(&operator).delete("app", &kube::api::DeleteParams::default()).await, "deletes");
+    let all = (kube::api::DeleteParams::default(), ListParams::default());
+    refused(of(&operator).delete_collection(&all.0, &all.1).await, "deletes all at once");
     let patch = Patch::Merge(json!({"status": {"observedGeneration": 1}}));
     let parameters = PatchParams::default();
     of(&operator).patch_status("app", &parameters, &patch).await.context("the operator reports")?;
