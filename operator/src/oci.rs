@@ -39,6 +39,11 @@ fn cut(text: &str) -> String {
     format!("{}…", &text[..end.unwrap_or_default()])
 }
 
+/// `text`, such as the name of a file, without what a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// `text` as [`cut`] cuts it, without what may be a user and a password: what stands before an `@`
 /// that is not followed by a digest.
 fn redacted(text: &str) -> String {

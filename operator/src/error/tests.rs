@@ -136,6 +136,11 @@ fn address() -> RegistryError {
     RegistryError::ForbiddenAddress { host: host(), address, why: "link-local".into() }
 }
 
+fn archive() -> RegistryError {
+    let why = "the layer layers/a.tar is not what its config says".into();
+    RegistryError::Archive { archive: "k3s\n.tar".into(), why }
+}
+
 fn insecure() -> RegistryError {
     RegistryError::InsecureNotAllowed { host: host() }
 }
@@ -163,6 +168,7 @@ fn insecure() -> RegistryError {
 #[case::unusable(unusable(), SourceState::Unsupported, Why::UnsupportedContent, NOW, Retry::Interval, &["schema 1"])]
 #[case::realm(realm(), SourceState::Unauthorized, Why::TokenRealmNotTrusted, NOW, Retry::Interval, &["other.example", "Secret login", "--token-realm"])]
 #[case::address(address(), SourceState::Unreachable, Why::RegistryNotAllowed, NOW, Retry::Interval, &["169.254.169.254"])]
+#[case::archive(archive(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["k3s\u{fffd}.tar: the layer"])]
 #[case::insecure(insecure(), SourceState::Unreachable, Why::InsecureNotAllowed, NOW, Retry::Interval, &["--insecure-allow-http"])]
 fn of_a_registry(
     #[case] error: RegistryError,
@@ -471,6 +477,7 @@ fn every_registry_error() -> Vec<RegistryError> {
         unusable(),
         self::realm(),
         self::address(),
+        archive(),
         insecure(),
     ];
     all.map(named).into()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Origin, Request};
-use crate::oci::{Digest, manifest::ManifestError};
+use crate::oci::{Digest, manifest::ManifestError, printable};
 
 /// Why a registry did not do what it was asked.
 ///
@@ -216,6 +216,14 @@ pub enum RegistryError {
         /// The address.
         address: String,
         /// Why, and the flag that allows it where there is one.
+        why: String,
+    },
+    /// An archive that cannot be read, or in which something is not as it is to be.
+    #[error("{}: {why}", printable(.archive))]
+    Archive {
+        /// The file or folder, as the user names it.
+        archive: String,
+        /// What is wrong, and where.
         why: String,
     },
     /// `plainHTTP` without `--insecure-allow-http`.

@@ -13,11 +13,8 @@ use sha2::{Digest as _, Sha256, Sha512};
 use super::body::Stopped;
 use crate::{
     oci::{Descriptor, Digest},
-    registry::{Progress, RegistryError, Request},
+    registry::{Chunks, Progress, RegistryError, Request},
 };
-
-/// A blob's bytes from its first one, as its source has them.
-pub(super) type Chunks = BoxStream<'static, Result<Bytes, RegistryError>>;
 
 /// A source's bytes, checked as they pass.
 pub(super) struct Verified {
