@@ -163,7 +163,8 @@ async fn a_push_of_what_cannot_be_read_fails_at_once() {
     let error = scene.push(&Broken).await.unwrap_err();
     assert_eq!(error.to_string(), "a.tar: it ends");
     assert_eq!(scene.target.open_uploads(), 0, "{:#?}", scene.target.requests());
-    assert_eq!(scene.asked(), "HOPD");
+    // Whether anything of the PUT comes through is chance.
+    assert_eq!(scene.asked().replace('P', ""), "HOD");
 }
 
 #[tokio::test]

@@ -116,7 +116,16 @@ impl<'a> Call<'a> {
 
     /// DELETE of the session at `url`, of whose upload a request said that it was `of` it.
     pub(super) fn end(to: Place<'a>, of: &str, url: Url) -> Self {
-        let request = Request { method: "DELETE", noun: "upload", of: of.into() };
+        Self::session("DELETE", to, of, url)
+    }
+
+    /// GET of what the registry has of the same.
+    pub(super) fn status(to: Place<'a>, of: &str, url: Url) -> Self {
+        Self::session("GET", to, of, url)
+    }
+
+    fn session(method: &'static str, to: Place<'a>, of: &str, url: Url) -> Self {
+        let request = Request { method, noun: "upload", of: of.into() };
         Self {
             access: to.access,
             repository: to.repository,
@@ -124,7 +133,7 @@ impl<'a> Call<'a> {
             path: "blobs/uploads/".into(),
             at: Some(url),
             manifest: None,
-            actions: Actions::Delete,
+            actions: needed(method).max(Actions::Push),
         }
     }
 
