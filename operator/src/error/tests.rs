@@ -137,8 +137,8 @@ fn address() -> RegistryError {
 }
 
 fn archive() -> RegistryError {
-    let why = "the layer layers/a.tar is not what its config says".into();
-    RegistryError::Archive { archive: "k3s\n.tar".into(), why }
+    let why = "\"layer.tar\" in \"k3s.tar\" is cut off: copy it again".into();
+    RegistryError::Archive { why }
 }
 
 fn insecure() -> RegistryError {
@@ -168,7 +168,7 @@ fn insecure() -> RegistryError {
 #[case::unusable(unusable(), SourceState::Unsupported, Why::UnsupportedContent, NOW, Retry::Interval, &["schema 1"])]
 #[case::realm(realm(), SourceState::Unauthorized, Why::TokenRealmNotTrusted, NOW, Retry::Interval, &["other.example", "Secret login", "--token-realm"])]
 #[case::address(address(), SourceState::Unreachable, Why::RegistryNotAllowed, NOW, Retry::Interval, &["169.254.169.254"])]
-#[case::archive(archive(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["k3s\u{fffd}.tar: the layer"])]
+#[case::archive(archive(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["cut off: copy it again"])]
 #[case::insecure(insecure(), SourceState::Unreachable, Why::InsecureNotAllowed, NOW, Retry::Interval, &["--insecure-allow-http"])]
 fn of_a_registry(
     #[case] error: RegistryError,

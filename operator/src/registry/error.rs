@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Origin, Request};
-use crate::oci::{Digest, manifest::ManifestError, printable};
+use crate::oci::{Digest, manifest::ManifestError};
 
 /// Why a registry did not do what it was asked.
 ///
@@ -219,11 +219,9 @@ pub enum RegistryError {
         why: String,
     },
     /// An archive that cannot be read, or in which something is not as it is to be.
-    #[error("{}: {why}", printable(.archive))]
+    #[error("{why}")]
     Archive {
-        /// The file or folder, as the user names it.
-        archive: String,
-        /// What is wrong, and where.
+        /// Which one, what is wrong, and where; names of the archive's own escaped.
         why: String,
     },
     /// `plainHTTP` without `--insecure-allow-http`.

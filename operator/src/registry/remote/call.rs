@@ -177,9 +177,9 @@ impl<'a> Call<'a> {
     pub(super) fn url(&self, allow_http: bool) -> Result<Url, RegistryError> {
         let host = self.host().to_owned();
         // Whoever has archives answers for them; the host in the name of an image is not asked instead.
-        if let Some(archive) = self.repository.archive() {
-            let why = "it is asked of a registry, which does not have it".into();
-            return Err(RegistryError::Archive { archive: archive.into(), why });
+        if self.repository.archive().is_some() {
+            let why = format!("{} is in an archive that was not opened", self.repository);
+            return Err(RegistryError::Archive { why });
         }
         if self.access.plain_http && !allow_http {
             return Err(RegistryError::InsecureNotAllowed { host });
