@@ -14,6 +14,7 @@ pub mod platform;
 pub mod prefix;
 pub mod reference;
 pub mod referrer;
+pub mod saved;
 
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;
