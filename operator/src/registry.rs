@@ -1,5 +1,6 @@
 //! The port to registries, in the verbs of the OCI distribution spec: as few as the steps need.
 
+pub mod archive;
 mod credential;
 mod error;
 mod fence;
