@@ -101,10 +101,7 @@ impl DockerConfig {
         Ok((logins, file))
     }
 
-    fn of_logins(
-        origin: &Origin,
-        logins: BTreeMap<String, Login>,
-    ) -> Result<Self, KeychainError> {
+    fn of_logins(origin: &Origin, logins: BTreeMap<String, Login>) -> Result<Self, KeychainError> {
         let mut entries = Vec::with_capacity(logins.len());
         for (key, login) in logins {
             // A key that names no host, or what is no repository's path, is for no repository: nor is it shown.

@@ -15,11 +15,8 @@ use super::{
 use crate::registry::{Credential, Origin, Proof};
 
 /// What a helper says of a server that it has nothing for: those of Docker, and all that were made like them.
-const NOTHING: [&str; 3] = [
-    "credentials not found",
-    "no credentials server URL",
-    "no credentials username",
-];
+const NOTHING: [&str; 3] =
+    ["credentials not found", "no credentials server URL", "no credentials username"];
 
 /// A password may have to be typed before it answers, somewhere else.
 static LIMITS: LazyLock<Limits> =
@@ -137,12 +134,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case::password(r#"read -r at; echo "{\"ServerURL\":\"$at\",\"Username\":\"u of $at\",\"Secret\":\"p\"}""#, "password u of r.example p")]
+    #[case::password(
+        r#"read -r at; echo "{\"ServerURL\":\"$at\",\"Username\":\"u of $at\",\"Secret\":\"p\"}""#,
+        "password u of r.example p"
+    )]
     #[case::token(r#"echo '{"Username":"<token>","Secret":"t"}'"#, "identity <token> t")]
     #[case::not_found("echo credentials not found in native keychain; exit 1", "nothing")]
     #[case::no_username("echo 'no credentials username'; exit 1", "nothing")]
     #[case::empty("echo '{}'", "nothing")]
-    #[case::with_more(r#"[ "$1" = get ] && echo '{"Username":"u","Secret":"p","x":1}'"#, "password u p")]
+    #[case::with_more(
+        r#"[ "$1" = get ] && echo '{"Username":"u","Secret":"p","x":1}'"#,
+        "password u p"
+    )]
     #[tokio::test]
     async fn gives(#[case] script: &str, #[case] expected: &str) {
         assert_eq!(ask(script, *LIMITS).await.as_deref(), Ok(expected));

@@ -135,8 +135,7 @@ impl File {
         let store = self.store.as_ref();
         let store = store.map(|store| (0, Holder::Helper(store, server(repository.host()))));
         let login = self.logins.find(repository);
-        let login =
-            login.map(|entry| (entry.place.path().len(), Holder::Login(&entry.credential)));
+        let login = login.map(|entry| (entry.place.path().len(), Holder::Login(&entry.credential)));
         let mut holders: Vec<_> = [helper, store, login].into_iter().flatten().collect();
         holders.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
         holders.into_iter().map(|(_, holder)| holder)

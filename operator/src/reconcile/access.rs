@@ -74,9 +74,8 @@ impl AccessMap {
         let object = Object::of(&sources.target);
         let access = |repository: &Repository, credential: Option<Credential>, scopes| {
             // The operator's own credential goes where the operator's own CAs vouch for, wherever that leads.
-            let is_provided = |credential: &Credential| {
-                matches!(credential.origin, Origin::Provider(_))
-            };
+            let is_provided =
+                |credential: &Credential| matches!(credential.origin, Origin::Provider(_));
             if credential.as_ref().is_some_and(is_provided) {
                 return Ok(Access { credential, scopes, object, ..Access::default() });
             }
