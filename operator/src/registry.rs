@@ -2,6 +2,7 @@
 
 pub mod archive;
 mod credential;
+pub mod dry_run;
 mod error;
 mod fence;
 #[cfg(any(test, feature = "testing"))]

@@ -1,6 +1,6 @@
 //! reads: images under the target's tag that have the configs of images which have no manifest yet: they are the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -20,7 +20,7 @@ pub async fn find<R: Registry>(
     registry: &R,
     access: &Access,
     tag: &Reference,
-    configs: &HashSet<Digest>,
+    configs: &BTreeSet<Digest>,
 ) -> Result<HashMap<Digest, RawManifest>, PublishError> {
     let failed = |source| PublishError::Look { target: tag.clone(), source };
     let repository = tag.repository();
@@ -59,7 +59,7 @@ pub async fn find<R: Registry>(
 }
 
 /// The config of the image `raw`, if it is among `configs`.
-fn config_of(raw: &RawManifest, configs: &HashSet<Digest>) -> Option<Digest> {
+fn config_of(raw: &RawManifest, configs: &BTreeSet<Digest>) -> Option<Digest> {
     match raw.parse() {
         Ok(Manifest::Image(image)) if configs.contains(&image.config.digest) => {
             Some(image.config.digest)

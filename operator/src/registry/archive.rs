@@ -17,7 +17,7 @@ use super::{
 use crate::{
     archive::{Archive, ArchiveError, Image, Kind},
     error::causes,
-    oci::{Descriptor, Digest, Index, RawManifest, Reference, Repository, TagOrDigest},
+    oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest},
 };
 
 /// A registry, and archives beside it: what is in an archive ([`Repository::in_archive`]) is answered from there, and
@@ -78,7 +78,7 @@ impl<R> Archives<R> {
             });
             // What panics is asked for again, and told then.
             for (name, made) in made.await.unwrap_or_default() {
-                self.known.made(name, made.map_err(told));
+                self.known.made(name, made.map_err(|error| told(&error)));
             }
         }
     }
@@ -114,7 +114,8 @@ impl<R> Archives<R> {
                     return Ok(Some(known));
                 }
                 let digest = digest.clone();
-                return blocking(move || archive.manifest(&digest).map_err(told)).await;
+                return blocking(move || archive.manifest(&digest).map_err(|error| told(&error)))
+                    .await;
             }
         };
         let name = repository.tag(tag);
@@ -124,7 +125,7 @@ impl<R> Archives<R> {
         let Some(image) = self.image(&name) else { return Ok(None) };
         let of = name.clone();
         let made = blocking(move || {
-            let raw = archive.manifest_of(&image).map_err(told)?;
+            let raw = archive.manifest_of(&image).map_err(|error| told(&error))?;
             part::of(&archive, &of, raw, &image.absent)
         });
         let made = made.await;
@@ -224,7 +225,8 @@ impl<R: Registry> Registry for Archives<R> {
         }
         let (archive, blob) = (Arc::clone(archive), blob.clone());
         blocking(move || {
-            let Some(mut reader) = archive.open_blob(&blob.digest).map_err(told)? else {
+            let Some(mut reader) = archive.open_blob(&blob.digest).map_err(|error| told(&error))?
+            else {
                 return Ok(None);
             };
             let mut bytes = Vec::new();
@@ -356,8 +358,8 @@ fn asked(method: &'static str, repository: &Repository, digest: &Digest) -> (Str
     (archive, Request::blob(method, repository, digest))
 }
 
-fn told(error: ArchiveError) -> RegistryError {
-    RegistryError::Archive { why: causes(&error) }
+fn told(error: &ArchiveError) -> RegistryError {
+    RegistryError::Archive { why: causes(error) }
 }
 
 /// `work`, which blocks, beside the tasks that do not.

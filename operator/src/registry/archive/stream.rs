@@ -55,7 +55,7 @@ impl BlobSource for InArchive {
                     }
                 }
                 Ok(None) => drop(found.send(Ok(false))),
-                Err(error) => drop(found.send(Err(told(error)))),
+                Err(error) => drop(found.send(Err(told(&error)))),
             });
             let ended = || "failed to read an archive: the thread that read it has ended".into();
             let is_there = finds.await.map_err(|_| RegistryError::Archive { why: ended() })??;

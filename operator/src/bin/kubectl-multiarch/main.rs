@@ -1,0 +1,132 @@
+//! `kubectl-multiarch`: the operator's steps on a workstation, and what the operator does in a cluster, for people.
+
+mod cluster;
+mod completion;
+mod exit;
+mod export;
+mod inspect;
+mod interrupt;
+mod load;
+mod mirror;
+mod objects;
+mod output;
+mod plan;
+mod publish;
+mod registries;
+mod run;
+mod schema;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
+
+use self::{output::Output, registries::Flags};
+
+/// Publishes, mirrors, loads and inspects multi-arch images by the operator's own steps, without a cluster; and shows
+/// and steers MultiArchImage objects in one.
+///
+/// Ends with 0 where all is as it should be, 1 where something failed, 2 where nothing failed but something is not
+/// covered, not published, or is not what it should be, and 130 where it was told to stop.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kubectl-multiarch", bin_name = "kubectl multiarch", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Common {
+    /// How results are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+    /// Print results only, and neither progress nor notes.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print warnings to standard error; -vv what changes, -vvv every request. There are no bars then.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(flatten)]
+    pub(crate) registries: Flags,
+}
+
+impl Common {
+    /// Tells people something beside the result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            output::note(text);
+        }
+    }
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    Publish(publish::Args),
+    Plan(plan::Args),
+    Load(load::Args),
+    Mirror(mirror::Args),
+    Inspect(inspect::Args),
+    Export(export::Args),
+    Status(cluster::status::Args),
+    Tree(cluster::tree::Args),
+    Reconcile(cluster::reconcile::Args),
+    Suspend(cluster::suspend::Args),
+    Resume(cluster::suspend::Args),
+    Wait(cluster::wait::Args),
+    Completion(completion::Args),
+    #[command(hide = true)]
+    Schema,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Args { command, common } = Args::parse();
+    log(common.verbose);
+    let ended = match command {
+        Command::Publish(args) => publish::run(args, &common).await,
+        Command::Plan(args) => plan::run(args, &common).await,
+        Command::Load(args) => load::run(args, &common).await,
+        Command::Mirror(args) => mirror::run(args, &common).await,
+        Command::Inspect(args) => inspect::run(args, &common).await,
+        Command::Export(args) => export::run(args, &common).await,
+        Command::Status(args) => cluster::status::run(args, &common).await,
+        Command::Tree(args) => cluster::tree::run(args, &common).await,
+        Command::Reconcile(args) => cluster::reconcile::run(args, &common).await,
+        Command::Suspend(args) => cluster::suspend::run(args, true, &common).await,
+        Command::Resume(args) => cluster::suspend::run(args, false, &common).await,
+        Command::Wait(args) => cluster::wait::run(args, &common).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Schema => schema::run(),
+    };
+    ended.unwrap_or_else(|error| exit::failed(&error)).into()
+}
+
+/// What the operator's steps log goes to standard error, as far as it is wanted: what must be known is in the results.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::WARN,
+        2 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+}
