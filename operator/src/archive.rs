@@ -186,6 +186,11 @@ impl Archive {
         Ok(Some(Box::new(Held::new(reader, blob.size, digest.clone(), of))))
     }
 
+    /// Lets go of the memory that the reader of a packed archive has, until it is read again: then from its first byte.
+    pub fn rest(&self) {
+        self.store.rest();
+    }
+
     fn find(&self, digest: &Digest) -> Option<made::Blob> {
         if let Some(layer) = self.made.layer(digest) {
             return Some(layer);

@@ -55,6 +55,11 @@ impl Cursor {
         Ok(lent)
     }
 
+    /// Lets go of the reader, unless somebody has it: the next one begins anew.
+    pub(super) fn rest(&self) {
+        self.state().tape = None;
+    }
+
     /// Waits for the turn of who wants to begin at `at`. Whoever has it gives it back.
     fn take_turn(&self, at: u64) -> Option<Tape> {
         let mut state = self.state();

@@ -114,6 +114,13 @@ impl Store {
         read.load(Ordering::Relaxed)
     }
 
+    /// Lets go of a packed archive's reader.
+    pub(super) fn rest(&self) {
+        if let Self::Packed { cursor, .. } = self {
+            cursor.rest();
+        }
+    }
+
     /// The file called `name`, which is no link.
     pub(super) fn file(&self, name: &str) -> Result<Option<Place>, ArchiveError> {
         match self {
