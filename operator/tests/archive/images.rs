@@ -6,25 +6,25 @@ use serde_json::{Value, json};
 use super::write::{Tar, gzip};
 
 /// The files of an archive.
-pub type Files = Vec<(String, Vec<u8>)>;
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
 /// An image: its config, and its layers as they are unpacked.
 #[derive(Clone, Debug)]
-pub struct Image {
-    pub config: Vec<u8>,
-    pub layers: Vec<Vec<u8>>,
+pub(crate) struct Image {
+    pub(crate) config: Vec<u8>,
+    pub(crate) layers: Vec<Vec<u8>>,
 }
 
 impl Image {
     /// An image of two layers, and of the first one once more, as Docker's empty layers are.
-    pub fn of(architecture: &str) -> Self {
+    pub(crate) fn of(architecture: &str) -> Self {
         let layer = |name: &str, text: &str| Tar::new().file(name, text.as_bytes()).end();
         let base = layer("etc/motd", "the same for all\n");
         let own = layer("bin/hello", &format!("{architecture}\n").repeat(50_000));
         Self::with(architecture, vec![base.clone(), own, base])
     }
 
-    pub fn with(architecture: &str, layers: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn with(architecture: &str, layers: Vec<Vec<u8>>) -> Self {
         let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
         let rootfs = json!({"type": "layers", "diff_ids": diff_ids});
         let config = json!({"architecture": architecture, "os": "linux", "rootfs": rootfs});
@@ -32,13 +32,13 @@ impl Image {
     }
 
     /// The digest of its config.
-    pub fn id(&self) -> Digest {
+    pub(crate) fn id(&self) -> Digest {
         Digest::of(&self.config)
     }
 }
 
 /// The path of a blob in a layout.
-pub fn blob(bytes: &[u8]) -> String {
+pub(crate) fn blob(bytes: &[u8]) -> String {
     format!("blobs/sha256/{}", Digest::of(bytes).encoded())
 }
 
@@ -53,7 +53,7 @@ fn with_list(mut files: Files, list: &[Value]) -> Files {
 }
 
 /// As `docker save` until docker 24 writes them.
-pub fn docker(images: &[(&Image, &[&str])]) -> Files {
+pub(crate) fn docker(images: &[(&Image, &[&str])]) -> Files {
     let (mut files, mut list) = (Files::new(), Vec::new());
     for (image, names) in images {
         let mut layers = Vec::new();
@@ -73,14 +73,17 @@ pub fn docker(images: &[(&Image, &[&str])]) -> Files {
 }
 
 /// As crane writes them: configs that are called by their digest, layers that are packed.
-pub fn crane(images: &[(&Image, &[&str])]) -> Files {
+pub(crate) fn crane(images: &[(&Image, &[&str])]) -> Files {
     let (mut files, mut list) = (Files::new(), Vec::new());
     for (image, names) in images {
         let mut layers = Vec::new();
         for layer in &image.layers {
             let packed = gzip(layer);
-            layers.push(format!("{}.tar.gz", Digest::of(&packed).encoded()));
-            files.push((format!("{}.tar.gz", Digest::of(&packed).encoded()), packed));
+            let name = format!("{}.tar.gz", Digest::of(&packed).encoded());
+            if !layers.contains(&name) {
+                files.push((name.clone(), packed));
+            }
+            layers.push(name);
         }
         let config = image.id().to_string();
         files.push((config.clone(), image.config.clone()));
@@ -90,7 +93,7 @@ pub fn crane(images: &[(&Image, &[&str])]) -> Files {
 }
 
 /// As podman and skopeo write them: layers by the name of their diff_id, and links to them as docker had them.
-pub fn podman(images: &[(&Image, &[&str])]) -> Tar {
+pub(crate) fn podman(images: &[(&Image, &[&str])]) -> Tar {
     let (mut tar, mut list) = (Tar::new(), Vec::new());
     for (image, names) in images {
         let mut layers = Vec::new();
@@ -112,21 +115,21 @@ pub fn podman(images: &[(&Image, &[&str])]) -> Tar {
 
 /// A layout in the making.
 #[derive(Default)]
-pub struct Layout {
-    pub files: Files,
+pub(crate) struct Layout {
+    pub(crate) files: Files,
     listed: Vec<Value>,
     saved: Vec<Value>,
 }
 
 impl Layout {
     /// Adds a blob, and gives its descriptor.
-    pub fn blob(&mut self, media_type: &str, bytes: &[u8]) -> Value {
+    pub(crate) fn blob(&mut self, media_type: &str, bytes: &[u8]) -> Value {
         self.files.push((blob(bytes), bytes.to_vec()));
         describe(media_type, bytes)
     }
 
     /// Adds an image, with its layers plain as docker has them, or packed; and gives its descriptor.
-    pub fn image(&mut self, image: &Image, packed: bool) -> Value {
+    pub(crate) fn image(&mut self, image: &Image, packed: bool) -> Value {
         let config = self.blob(media_type::OCI_CONFIG, &image.config);
         let layers: Vec<_> = image
             .layers
@@ -142,14 +145,14 @@ impl Layout {
     }
 
     /// Adds an index of `children`, and gives its descriptor.
-    pub fn index(&mut self, children: &[Value]) -> Value {
+    pub(crate) fn index(&mut self, children: &[Value]) -> Value {
         let index = json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
             "manifests": children});
         self.blob(media_type::OCI_INDEX, index.to_string().as_bytes())
     }
 
     /// Lists what is described, with annotations.
-    pub fn list(&mut self, descriptor: &Value, annotations: &[(&str, &str)]) {
+    pub(crate) fn list(&mut self, descriptor: &Value, annotations: &[(&str, &str)]) {
         let mut descriptor = descriptor.clone();
         for (key, value) in annotations {
             descriptor["annotations"][*key] = json!(value);
@@ -158,14 +161,14 @@ impl Layout {
     }
 
     /// Lists an image in manifest.json, too.
-    pub fn save(&mut self, image: &Image, names: &[&str]) {
+    pub(crate) fn save(&mut self, image: &Image, names: &[&str]) {
         let layers: Vec<_> = image.layers.iter().map(|layer| blob(layer)).collect();
         let config = blob(&image.config);
         self.saved.push(json!({"Config": config, "RepoTags": tags(names), "Layers": layers}));
     }
 
     /// All files of it.
-    pub fn end(mut self) -> Files {
+    pub(crate) fn end(mut self) -> Files {
         let index = json!({"schemaVersion": 2, "manifests": self.listed});
         self.files.push(("index.json".into(), index.to_string().into_bytes()));
         if !self.saved.is_empty() {
@@ -178,11 +181,11 @@ impl Layout {
 }
 
 /// A descriptor of `bytes`.
-pub fn describe(media_type: &str, bytes: &[u8]) -> Value {
+pub(crate) fn describe(media_type: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": Digest::of(bytes), "size": bytes.len()})
 }
 
 /// The digest in a descriptor.
-pub fn digest(descriptor: &Value) -> Digest {
+pub(crate) fn digest(descriptor: &Value) -> Digest {
     descriptor["digest"].as_str().unwrap().parse().unwrap()
 }

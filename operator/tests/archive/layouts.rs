@@ -228,7 +228,8 @@ fn a_document_is_held_to_its_digest(#[values("tar", "gzip", "folder")] packing: 
     let other = layout.image(&Image::of("amd64"), true);
     layout.list(&index, &[]);
     layout.list(&other, &[]);
-    let archive = written(&damaged(layout.end(), &index), packing).open().unwrap();
+    let file = written(&damaged(layout.end(), &index), packing);
+    let archive = file.open().unwrap();
     let error = archive.manifest_of(&archive.images()[0]).unwrap_err();
     assert!(matches!(error, ArchiveError::Digest { .. }), "{error}");
     archive.manifest_of(&archive.images()[1]).unwrap();

@@ -58,6 +58,7 @@ fn blobs(archive: &Archive) -> Vec<Digest> {
         blobs.extend(image.blobs().map(|blob| blob.digest.clone()));
     }
     blobs.sort_by_key(|blob| archive.position(blob).unwrap());
+    blobs.dedup();
     blobs
 }
 
