@@ -1,6 +1,7 @@
 //! The pipeline, on one screen: sources → resolve → plan → publish → status.
 
 pub mod access;
+pub mod adopt;
 mod answers;
 pub mod busy;
 pub mod children;
@@ -29,7 +30,7 @@ use multiarch_crds::{
     v1alpha1::{PublishedPlatform, TagPolicy},
 };
 
-pub use self::stage::Stage;
+pub use self::stage::{Amounts, Stage};
 use self::{
     access::AccessMap,
     answers::{known, optional, publish_failure, unknown, worst},

@@ -136,6 +136,11 @@ fn address() -> RegistryError {
     RegistryError::ForbiddenAddress { host: host(), address, why: "link-local".into() }
 }
 
+fn archive() -> RegistryError {
+    let why = "\"layer.tar\" in \"k3s.tar\" is cut off: copy it again".into();
+    RegistryError::Archive { why }
+}
+
 fn insecure() -> RegistryError {
     RegistryError::InsecureNotAllowed { host: host() }
 }
@@ -163,6 +168,7 @@ fn insecure() -> RegistryError {
 #[case::unusable(unusable(), SourceState::Unsupported, Why::UnsupportedContent, NOW, Retry::Interval, &["schema 1"])]
 #[case::realm(realm(), SourceState::Unauthorized, Why::TokenRealmNotTrusted, NOW, Retry::Interval, &["other.example", "Secret login", "--token-realm"])]
 #[case::address(address(), SourceState::Unreachable, Why::RegistryNotAllowed, NOW, Retry::Interval, &["169.254.169.254"])]
+#[case::archive(archive(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["cut off: copy it again"])]
 #[case::insecure(insecure(), SourceState::Unreachable, Why::InsecureNotAllowed, NOW, Retry::Interval, &["--insecure-allow-http"])]
 fn of_a_registry(
     #[case] error: RegistryError,
@@ -239,7 +245,7 @@ fn of_content(
 #[rstest]
 #[case::not_found(KeychainError::NotFound { secret: "login".into() }, Why::SecretNotFound)]
 #[case::wrong_type(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }, Why::SecretInvalid)]
-#[case::malformed(KeychainError::Malformed { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
+#[case::malformed(KeychainError::Malformed { origin: Origin::Secret("login".into()), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_certificates(KeychainError::NoCertificates { secret: "login".into() }, Why::SecretNotFound)]
 #[case::bad_certificates(KeychainError::BadCertificates { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]
@@ -471,6 +477,7 @@ fn every_registry_error() -> Vec<RegistryError> {
         unusable(),
         self::realm(),
         self::address(),
+        archive(),
         insecure(),
     ];
     all.map(named).into()

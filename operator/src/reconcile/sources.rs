@@ -35,6 +35,8 @@ pub struct Sources {
     pub platform_tags: Option<Template>,
     /// What the index is.
     pub format: Format,
+    /// An image that is the one source becomes an index of one, although nothing is said of it; an index stays what it is.
+    pub wraps: bool,
     /// What happens when something else moves a tag.
     pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
@@ -141,6 +143,7 @@ impl Sources {
             additional_tags: tags.clone(),
             platform_tags,
             format: spec.target.format,
+            wraps: false,
             tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
             push_provider: spec.target.provider.is_some(),
@@ -173,12 +176,14 @@ impl Sources {
         })
     }
 
-    /// Checks that all images are in `allowed`, where the operator's admin names any.
+    /// Checks that all images are in `allowed`, where the operator's admin names any. What is in an archive is on no
+    /// registry.
     pub fn check_allowed(&self, allowed: &[Prefix]) -> Result<(), SpecError> {
         let target = ("spec.target.image".to_owned(), &self.target);
         let sources = self
             .sources
             .iter()
+            .filter(|source| source.reference.repository().archive().is_none())
             .map(|source| (format!("spec.sources[{}].image", source.name), &source.reference));
         let outside = |(_, reference): &(String, &Reference)| {
             !allowed.iter().any(|prefix| prefix.covers(reference.repository()))
@@ -215,13 +220,26 @@ impl Sources {
     /// Whether the object says how `repository`'s registry is trusted.
     #[must_use]
     pub fn has_own_tls(&self, repository: &Repository) -> bool {
-        self.plain_http(repository) || self.certificates.contains_key(repository.host())
+        let names = |repository: &Repository| self.certificates.contains_key(repository.host());
+        self.plain_http(repository) || (repository.archive().is_none() && names(repository))
     }
 
     /// Whether the object says that `repository`'s registry is spoken to without TLS.
     #[must_use]
     pub fn plain_http(&self, repository: &Repository) -> bool {
-        self.plain_http.contains(repository.host())
+        repository.archive().is_none() && self.plain_http.contains(repository.host())
+    }
+}
+
+impl Declared {
+    /// The platform that `text` says.
+    pub fn parse(text: &str) -> Result<Self, PlatformError> {
+        let platform: Platform = text.parse()?;
+        if platform.is_unknown() {
+            let why = "this is what attestations have in the place of a platform".into();
+            return Err(PlatformError { text: text.into(), why });
+        }
+        Ok(Self { text: text.into(), platform })
     }
 }
 
@@ -266,14 +284,9 @@ impl Source {
 fn platforms(texts: &[String], field: &str) -> Result<Vec<Declared>, SpecError> {
     texts
         .iter()
-        .map(|text| match text.parse::<Platform>() {
-            Ok(platform) if platform.is_unknown() => {
-                let why = "this is what attestations have in the place of a platform".into();
-                let source = PlatformError { text: text.clone(), why };
-                Err(SpecError::Platform { field: field.into(), source })
-            }
-            Ok(platform) => Ok(Declared { text: text.clone(), platform }),
-            Err(source) => Err(SpecError::Platform { field: field.into(), source }),
+        .map(|text| {
+            let declared = Declared::parse(text);
+            declared.map_err(|source| SpecError::Platform { field: field.into(), source })
         })
         .collect()
 }

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
-use super::{Access, Copied, Place, Progress, Put, Registry, RegistryError};
+use super::{Access, BlobSource, Copied, Place, Progress, Put, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
@@ -76,6 +76,8 @@ pub struct Options {
     /// `--allowed-registries`: of these hosts it is told how a connection failed. What objects may name is not decided
     /// here.
     pub allowed: Vec<Prefix>,
+    /// Of other hosts it is not told: who made an object is not to learn what there is near the operator.
+    pub reticent: bool,
     /// `--upload-host`: pairs of a registry's host and another one that its uploads may go on at, without
     /// credentials.
     pub upload_hosts: Vec<(String, String)>,
@@ -228,6 +230,16 @@ impl Registry for Remote {
         self.copy(from, to, blob, progress).await
     }
 
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        self.send_if_absent(to, blob, source, progress, None).await
+    }
+
     async fn delete_tag(
         &self,
         access: &Access,
@@ -263,6 +275,7 @@ impl Default for Options {
             allow_loopback: false,
             allow_http: false,
             allowed: Vec::new(),
+            reticent: true,
             upload_hosts: Vec::new(),
             token_realms: Vec::new(),
             ca_bundle: None,
@@ -282,6 +295,7 @@ impl fmt::Debug for Options {
             .field("allow_loopback", &self.allow_loopback)
             .field("allow_http", &self.allow_http)
             .field("allowed", &self.allowed)
+            .field("reticent", &self.reticent)
             .field("upload_hosts", &self.upload_hosts)
             .field("token_realms", &self.token_realms)
             .field("ca_bundle", &self.ca_bundle)
