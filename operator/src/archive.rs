@@ -25,7 +25,7 @@ mod saved;
 mod store;
 mod tape;
 
-use std::{collections::BTreeMap, io::Read, path::Path};
+use std::{collections::BTreeMap, fmt, fs::File, io::Read, path::Path};
 
 pub use self::error::{ArchiveError, Part};
 use self::{gzip::Gzip, held::Held, made::Made, saved::Parts, store::Store};
@@ -69,7 +69,17 @@ pub enum Kind {
 impl Archive {
     /// Opens the file or folder at `path`, and reads its names and small documents: a packed archive once to its end.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let store = Store::open(path)?;
+        Self::read(Store::open(path)?)
+    }
+
+    /// The same of an open file or folder, which is called `name` in messages.
+    pub fn of(name: &Path, file: File) -> Result<Self, ArchiveError> {
+        Self::read(Store::of(name, file)?)
+    }
+
+    fn read(store: Store) -> Result<Self, ArchiveError> {
+        let path = store.path().to_path_buf();
+        let path = path.as_path();
         let listed = match &store {
             Store::Folder(_) => Vec::new(),
             Store::Tar { .. } | Store::Packed { .. } => saved::list(&store)?,
@@ -198,6 +208,16 @@ impl Archive {
         let config = self.saved.get(digest).map(|parts| parts.config.clone());
         let place = config.or_else(|| self.store.file(&layout::blob(digest)).ok()?)?;
         Some(made::Blob { size: place.size, place, is_deflated: false })
+    }
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, images) = (self.store.path(), self.images.len());
+        f.debug_struct("Archive")
+            .field("file", &file)
+            .field("images", &images)
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,3 +37,4 @@ pub mod metrics;
 pub mod nodes;
 pub mod selector;
 pub mod set;
+pub mod shelf;

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::{ArchiveError, Part, files::Place, tape::Shared};
 
@@ -20,14 +20,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let folder =
-            openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let folder = folder.map_err(|error| ArchiveError::Open {
-            file: path.into(),
-            source: Arc::new(error.into()),
-        })?;
-        Ok(Self { path: path.into(), fd: folder, read: Arc::default() })
+    /// The open folder `fd`, which is called `path`.
+    pub(super) fn of(path: &Path, fd: OwnedFd) -> Self {
+        Self { path: path.into(), fd, read: Arc::default() }
     }
 
     /// The file called `name`, which is in its normal spelling.

@@ -35,13 +35,23 @@ impl Store {
         let failed = |error| ArchiveError::Open { file: path.into(), source: Arc::new(error) };
         // A pipe is not opened, since that waits for who writes to it.
         let about = path.metadata().map_err(failed)?;
+        if !about.is_file() && !about.is_dir() {
+            return Err(ArchiveError::NotAFile { file: path.into() });
+        }
+        Self::of(path, File::open(path).map_err(failed)?)
+    }
+
+    /// The same of what is open, and called `path`.
+    pub(super) fn of(path: &Path, file: File) -> Result<Self, ArchiveError> {
+        let failed = |error| ArchiveError::Open { file: path.into(), source: Arc::new(error) };
+        let about = file.metadata().map_err(failed)?;
         if about.is_dir() {
-            return Folder::open(path).map(Self::Folder);
+            return Ok(Self::Folder(Folder::of(path, file.into())));
         }
         if !about.is_file() {
             return Err(ArchiveError::NotAFile { file: path.into() });
         }
-        let file = Arc::new(File::open(path).map_err(failed)?);
+        let file = Arc::new(file);
         let shared = Shared { path: path.into(), file, size: about.len(), read: Arc::default() };
         let mut first = Vec::new();
         let read = shared.from(0).take(BLOCK as u64).read_to_end(&mut first);

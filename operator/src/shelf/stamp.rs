@@ -1,0 +1,64 @@
+//! What tells an archive from what it was: size, times, and which file it is.
+
+use std::{
+    fs::{File, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    time::{Duration, SystemTime},
+};
+
+use rustix::fs::{Mode, OFlags, openat};
+
+/// An archive as it is: of a folder, of what a layout is written last by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(Vec<One>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct One {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    /// The same; no program can set it, so that a copy which keeps the time of its original is seen to be new.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let about = file.metadata()?;
+        let mut all = vec![One::of(&about)];
+        if about.is_dir() {
+            for name in ["index.json", "oci-layout"] {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                if let Ok(part) = openat(file, name, flags, Mode::empty()) {
+                    all.push(One::of(&File::from(part).metadata()?));
+                }
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// How long ago it was changed, by the clock that dates files; nothing where that is ahead.
+    pub(super) fn age(&self, now: SystemTime) -> Duration {
+        let ages = self.0.iter().map(|one| {
+            let (seconds, nanoseconds) = one.modified.max(one.changed);
+            let seconds = Duration::from_secs(seconds.try_into().unwrap_or_default());
+            let at = seconds + Duration::from_nanos(nanoseconds.try_into().unwrap_or_default());
+            now.duration_since(SystemTime::UNIX_EPOCH + at).unwrap_or_default()
+        });
+        ages.min().unwrap_or_default()
+    }
+}
+
+impl One {
+    fn of(about: &Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.len(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        }
+    }
+}

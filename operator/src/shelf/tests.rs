@@ -1,0 +1,148 @@
+use std::{fs, os::unix::fs::symlink};
+
+use rstest::rstest;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::oci::{Digest, Reference};
+
+const NOW: Duration = Duration::ZERO;
+
+fn options(dir: &TempDir) -> Options {
+    Options { dir: Some(dir.path().to_owned()), shared: false, settles: NOW }
+}
+
+/// An OCI layout with the one image `name`, at `path`.
+fn layout(path: &Path, name: &str) {
+    let blobs = path.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let put = |bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        fs::write(blobs.join(digest.as_str().rsplit(':').next().unwrap()), bytes).unwrap();
+        json!({"digest": digest.to_string(), "size": bytes.len()})
+    };
+    let describe = |media_type: &str, mut blob: serde_json::Value| {
+        blob["mediaType"] = media_type.into();
+        blob
+    };
+    let config = json!({"os": "linux", "architecture": "arm64", "rootfs": {"type": "layers", "diff_ids": []}});
+    let config = put(config.to_string().as_bytes());
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": describe("application/vnd.oci.image.config.v1+json", config), "layers": [],
+    });
+    let manifest = put(manifest.to_string().as_bytes());
+    let mut manifest = describe("application/vnd.oci.image.manifest.v1+json", manifest);
+    manifest["annotations"] = json!({"io.containerd.image.name": name});
+    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+    fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    fs::write(path.join("index.json"), index.to_string()).unwrap();
+}
+
+fn has(archive: &Archive, name: &str) -> bool {
+    archive.named(&name.parse::<Reference>().unwrap()).is_some()
+}
+
+#[tokio::test]
+async fn an_archive_is_read_once_and_again_when_it_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("team/k3s");
+    layout(&path, "docker.io/rancher/pause:3.1");
+    let shelf = Shelf::new(options(&dir));
+    let first = shelf.open("team", "k3s").await.unwrap();
+    assert!(has(&first, "rancher/pause:3.1"));
+    assert!(Arc::ptr_eq(&first, &shelf.open("team", "k3s").await.unwrap()));
+    fs::remove_dir_all(&path).unwrap();
+    let gone = shelf.open("team", "k3s").await.unwrap_err();
+    assert!(matches!(gone, ShelfError::NotThere { .. }), "{gone}");
+    layout(&path, "docker.io/rancher/pause:3.2");
+    let second = shelf.open("team", "k3s").await.unwrap();
+    assert!(has(&second, "rancher/pause:3.2") && !has(&second, "rancher/pause:3.1"));
+}
+
+#[tokio::test]
+async fn what_was_changed_a_short_while_ago_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    layout(&dir.path().join("team/k3s"), "docker.io/rancher/pause:3.1");
+    let shelf = Shelf::new(Options { settles: Duration::from_hours(1), ..options(&dir) });
+    let error = shelf.open("team", "k3s").await.unwrap_err();
+    let ShelfError::Settles { after, .. } = &error else { panic!("{error}") };
+    assert!(*after > Duration::from_mins(59), "{error}");
+    assert!(error.to_string().contains("is read in 35"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_until_it_is_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("team/k3s.tar");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "no archive").unwrap();
+    let shelf = Shelf::new(options(&dir));
+    for _ in 0..2 {
+        let error = shelf.open("team", "k3s.tar").await.unwrap_err().to_string();
+        assert!(error.starts_with("\"k3s.tar\""), "by its name and not by where it is: {error}");
+    }
+    fs::remove_file(&path).unwrap();
+    layout(&path, "docker.io/rancher/pause:3.1");
+    assert!(shelf.open("team", "k3s.tar").await.is_ok());
+}
+
+#[rstest]
+#[case::up("../other/k3s", "without . and ..")]
+#[case::up_inside("a/../../other/k3s", "without . and ..")]
+#[case::absolute("/etc/passwd", "without . and ..")]
+#[case::nothing("", "without . and ..")]
+#[case::link("link", "a link is on the way")]
+#[case::behind_a_link("folder/k3s", "a link is on the way")]
+#[case::shared("_shared/k3s", "--archive-dir-shared")]
+#[tokio::test]
+async fn nothing_outside_of_its_namespace_is_read(#[case] path: &str, #[case] why: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    for namespace in ["other", "_shared"] {
+        layout(&dir.path().join(namespace).join("k3s"), "docker.io/rancher/pause:3.1");
+    }
+    let team = dir.path().join("team");
+    fs::create_dir_all(&team).unwrap();
+    symlink("../other/k3s", team.join("link")).unwrap();
+    symlink("../other", team.join("folder")).unwrap();
+    let error = Shelf::new(options(&dir)).open("team", path).await.unwrap_err().to_string();
+    assert!(error.contains(why), "{error}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_a_link_has_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    layout(&dir.path().join("other/k3s"), "docker.io/rancher/pause:3.1");
+    symlink("other", dir.path().join("team")).unwrap();
+    let error = Shelf::new(options(&dir)).open("team", "k3s").await.unwrap_err();
+    assert!(matches!(error, ShelfError::Outside { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_shared_is_read_where_the_admin_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    layout(&dir.path().join("_shared/k3s"), "docker.io/rancher/pause:3.1");
+    let shelf = Shelf::new(Options { shared: true, ..options(&dir) });
+    assert!(shelf.open("team", "_shared/k3s").await.is_ok());
+    let off = Shelf::new(Options { dir: None, ..options(&dir) });
+    let error = off.open("team", "k3s").await.unwrap_err();
+    assert!(matches!(error, ShelfError::Off), "{error}");
+}
+
+#[test]
+fn a_pipe_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("team")).unwrap();
+    let pipe = dir.path().join("team/pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let error = beneath::open(dir.path(), "team/pipe", "pipe").unwrap_err().to_string();
+    assert!(error.contains("neither a file nor a folder"), "{error}");
+}
