@@ -153,6 +153,8 @@ names! {
         ImagesFailing,
         /// The ConfigMap that a set names, or the key in it, is not there.
         ListNotFound,
+        /// An archive that a set names is not there, is being written, or is none.
+        ArchiveNotReady,
         /// An object of the name that a set gives to one of its images is somebody else's.
         NotOwned,
     }

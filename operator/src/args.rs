@@ -180,6 +180,24 @@ pub struct Args {
     #[arg(long, env = "MULTIARCH_NODE_PLATFORMS")]
     pub node_platforms: bool,
 
+    /// The folder of image archives that objects may name in `sources[].archive`: each namespace has those below the folder of its name.
+    #[arg(long, env = "MULTIARCH_ARCHIVE_DIR", value_name = "DIR")]
+    pub archive_dir: Option<PathBuf>,
+
+    /// Let all namespaces name archives below `_shared/` of --archive-dir, too.
+    #[arg(long, env = "MULTIARCH_ARCHIVE_DIR_SHARED", requires = "archive_dir")]
+    pub archive_dir_shared: bool,
+
+    /// For how long an archive is to be unchanged before it is read: one that is being written is left alone.
+    #[arg(
+        long,
+        env = "MULTIARCH_ARCHIVE_SETTLE",
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = duration
+    )]
+    pub archive_settle: Duration,
+
     /// Keep sets of images: MultiArchImageSet objects, and the MultiArchImages that those own. Takes the right to create and delete
     /// MultiArchImages, and to read ConfigMaps.
     #[arg(long, env = "MULTIARCH_SETS")]

@@ -1,5 +1,6 @@
 //! Watches objects, runs the pipeline over each, reports its status, and decides when it runs again.
 
+mod archives;
 mod claims;
 mod finalizer;
 mod gauges;
@@ -58,6 +59,7 @@ use crate::{
     },
     registry::Registry,
     selector::Selector,
+    shelf::Shelf,
 };
 
 /// The annotation that asks for a run now: any value that is not the last one.
@@ -81,6 +83,8 @@ pub struct Options {
     pub allowed: Vec<Prefix>,
     /// Who gives the operator's own credential, and to whom.
     pub providers: Arc<Providers>,
+    /// The archives that objects may name.
+    pub shelf: Arc<Shelf>,
     /// How many objects are worked on at once, beside half as many long copies and as many deletions.
     pub concurrent: NonZeroU16,
     /// Over how much time objects with which all was well are spread after a start; no longer than an
@@ -100,6 +104,7 @@ struct Context<R> {
     selector: Option<Selector>,
     allowed: Vec<Prefix>,
     providers: Arc<Providers>,
+    shelf: Arc<Shelf>,
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,

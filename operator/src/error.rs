@@ -294,8 +294,13 @@ fn of_registry(error: &RegistryError) -> Consequence {
         | R::TooLarge { .. }
         | R::Unusable { .. }
         | R::Archive { .. } => stalled(Reason::UnsupportedContent),
+        R::ArchiveAwaited { after, .. } => {
+            Consequence { retry: Retry::After(*after), ..waiting(Reason::WaitingForPlatforms) }
+        }
         R::RealmNotTrusted { .. } => stalled(Reason::TokenRealmNotTrusted),
-        R::ForbiddenAddress { .. } => stalled(Reason::RegistryNotAllowed),
+        R::ForbiddenAddress { .. } | R::ArchiveNotAllowed { .. } => {
+            stalled(Reason::RegistryNotAllowed)
+        }
         R::InsecureNotAllowed { .. } => stalled(Reason::InsecureNotAllowed),
         R::RepositoryNotFound { .. } => stalled(Reason::RepositoryNotFound),
         R::TagImmutable { .. } => stalled(Reason::TagImmutable),
@@ -314,7 +319,7 @@ fn state_of(error: &RegistryError) -> SourceState {
     use RegistryError as R;
     match error {
         R::Unauthorized { .. } | R::RealmNotTrusted { .. } => SourceState::Unauthorized,
-        R::Denied { .. } => SourceState::Denied,
+        R::Denied { .. } | R::ArchiveNotAllowed { .. } => SourceState::Denied,
         R::RateLimited { .. }
         | R::Paused { pause: Pause::NoneLeft | Pause::Asked { status: 429 }, .. } => {
             SourceState::RateLimited
@@ -332,6 +337,7 @@ fn state_of(error: &RegistryError) -> SourceState {
         R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } | R::Archive { .. } => {
             SourceState::Invalid
         }
+        R::ArchiveAwaited { .. } => SourceState::Incomplete,
         R::Unusable { .. } => SourceState::Unsupported,
     }
 }

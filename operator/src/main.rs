@@ -27,6 +27,7 @@ use multiarch_operator::{
         remote::{Limits, Observation, Options, Proxies, Remote},
         shared::{Shared, Use},
     },
+    shelf::{self, Shelf},
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -111,6 +112,11 @@ async fn main() -> anyhow::Result<ExitCode> {
         selector: args.watch_label_selector,
         allowed: args.allowed_registries,
         providers,
+        shelf: Arc::new(Shelf::new(shelf::Options {
+            dir: args.archive_dir,
+            shared: args.archive_dir_shared,
+            settles: args.archive_settle,
+        })),
         concurrent: args.concurrent,
         spread: controller::SPREAD,
         node_platforms: args.node_platforms,

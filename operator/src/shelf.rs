@@ -25,7 +25,7 @@ const FORGOTTEN: Duration = Duration::from_hours(1);
 const MANY: usize = 64;
 
 /// What the operator's flags say about archives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// `--archive-dir`
     pub dir: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub struct Options {
 }
 
 /// The archives below one folder.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Shelf {
     options: Options,
     places: Mutex<HashMap<PathBuf, Arc<Place>>>,

@@ -55,6 +55,7 @@ fn options(namespaces: &[&str], allowed: &[&str]) -> Options {
         spread: Duration::ZERO,
         node_platforms: false,
         sets: false,
+        shelf: Arc::default(),
     }
 }
 

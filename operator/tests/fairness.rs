@@ -86,6 +86,7 @@ async fn a_registry_that_stalls_holds_up_nobody_else(#[case] one_target: bool) {
         spread: Duration::ZERO,
         node_platforms: false,
         sets: false,
+        shelf: Arc::default(),
     };
     let metrics = Arc::new(Metrics::new());
     let shown = Arc::clone(&metrics);

@@ -103,6 +103,7 @@ impl Running {
             spread: Duration::ZERO,
             node_platforms: false,
             sets: false,
+            shelf: Arc::default(),
             allowed: Vec::new(),
             providers: Arc::new(providers),
             concurrent: NonZeroU16::MIN,

@@ -223,6 +223,7 @@ async fn outputs(case: Case) -> (String, Vec<String>) {
         spread: Duration::ZERO,
         node_platforms: false,
         sets: false,
+        shelf: Arc::default(),
     };
     let admin = Admin::new(metrics.clone());
     let client_of_api = api.client().await;

@@ -130,6 +130,7 @@ fn options() -> Options {
         spread: Duration::ZERO,
         node_platforms: false,
         sets: false,
+        shelf: Arc::default(),
     }
 }
 

@@ -48,6 +48,7 @@ impl Engine {
             spread: Duration::ZERO,
             node_platforms: false,
             sets: false,
+            shelf: Arc::default(),
         };
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
         let admin = Admin::new(Arc::clone(&metrics));

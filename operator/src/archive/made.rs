@@ -192,16 +192,8 @@ impl Known {
 
 /// Docker's manifest, as `docker push` makes it; OCI's where a layer is of a kind that Docker's has no type for.
 fn assemble(config: &Digest, size: u64, layers: &[Layer]) -> RawManifest {
-    let descriptor = |media_type: &str, digest: &Digest, size| Descriptor {
-        media_type: media_type.into(),
-        digest: digest.clone(),
-        size,
-        urls: Vec::new(),
-        annotations: BTreeMap::new(),
-        data: None,
-        platform: None,
-        artifact_type: None,
-    };
+    let descriptor =
+        |media_type: &str, digest: &Digest, size| Descriptor::of(media_type, digest.clone(), size);
     let docker: Option<Vec<_>> = layers
         .iter()
         .map(|layer| Some(descriptor(layer.docker_type()?, &layer.digest, layer.size)))

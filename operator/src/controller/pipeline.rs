@@ -21,6 +21,7 @@ use super::{
 use crate::{
     error::{self, Failure, causes},
     keychain::Keychain,
+    leader::Fenced,
     oci::Repository,
     reconcile::{
         self, Job, Stage, access,
@@ -31,7 +32,7 @@ use crate::{
         status::{Outcome, Run},
         writer::{Ask, Writer},
     },
-    registry::Registry,
+    registry::{Registry, archive::Archives},
 };
 
 /// How often it is asked whether a run is still wanted.
@@ -72,13 +73,12 @@ pub(super) async fn run<R: Registry>(
         let again = context.sessions.cut_off(object, stage.blob());
         held(Failure::timed_out(timeout, &stage.now(), again.as_ref()))
     };
-    let prove = timeout_at(ends, context.prove(object, &sources, &stage));
-    let keychain = tokio::select! {
-        keychain = prove => keychain,
+    let gathered = tokio::select! {
+        gathered = timeout_at(ends, context.gather(object, &sources, &stage)) => gathered,
         () = context.term.cut().cancelled() => return Ok(Ended::CutOff),
     };
-    let Ok(keychain) = keychain else { return Ok(late()) };
-    let keychain = keychain?;
+    let Ok(gathered) = gathered else { return Ok(late()) };
+    let (keychain, registry) = gathered?;
     let begun = tokio::time::Instant::now();
     let put_off = context.sessions.is_put_off(object, requested, keychain.state(), begun);
     let mut memory = Memory::of(&known.status, object.metadata.generation, &sources);
@@ -90,7 +90,7 @@ pub(super) async fn run<R: Registry>(
     let (corrections, looks) =
         (context.sessions.corrections(object), context.sessions.looks(object));
     let job = Job {
-        registry: &context.registry,
+        registry: &registry,
         sources: &sources,
         keychain: &keychain,
         memory: &memory,
@@ -191,6 +191,18 @@ impl<R: Registry> Context<R> {
             Some(seen) => Since::edited(begun, interval(object), until, seen),
             None => Since::anew(begun),
         }
+    }
+
+    /// What a run of `object` is made with.
+    async fn gather(
+        &self,
+        object: &MultiArchImage,
+        sources: &Sources,
+        stage: &Stage,
+    ) -> Result<(Keychain, Archives<Fenced<R>>), ControllerError> {
+        let keychain = self.prove(object, sources, stage).await?;
+        let registry = self.with_archives(object, sources, &keychain, stage).await;
+        Ok((keychain, registry))
     }
 
     /// What `object` proves by who it is: its Secrets, and what the operator's credential providers give it.

@@ -1,6 +1,7 @@
 //! Sets of images, for the time of one term: watched, and run when they change, when what they own changes, and at their interval.
 
 mod apply;
+mod origin;
 mod run;
 
 use std::{
@@ -29,6 +30,7 @@ use self::run::{Ended, RunError};
 use super::{Objects, REQUESTED_AT, Watched, lock, scope};
 use crate::{
     backoff, error::Retry, error::causes, leader::Term, metrics::SetGauges, selector::Selector,
+    shelf::Shelf,
 };
 
 /// A set as it is watched: one that does not deserialise must not stop the others.
@@ -50,6 +52,7 @@ pub(super) struct Desk {
     pub(super) client: Client,
     pub(super) objects: Arc<Objects>,
     pub(super) selector: Option<Selector>,
+    pub(super) shelf: Arc<Shelf>,
     pub(super) term: Term,
     /// By uid.
     memory: Mutex<HashMap<String, Remembered>>,
@@ -71,6 +74,7 @@ pub(super) struct Options<'a> {
     pub(super) client: &'a Client,
     pub(super) namespaces: &'a [String],
     pub(super) selector: Option<&'a Selector>,
+    pub(super) shelf: &'a Arc<Shelf>,
 }
 
 impl Seen {
@@ -110,6 +114,7 @@ pub(super) async fn work(options: Options<'_>, objects: &Arc<Objects>, term: &Te
         client: options.client.clone(),
         objects: Arc::clone(objects),
         selector: options.selector.cloned(),
+        shelf: Arc::clone(options.shelf),
         term: term.clone(),
         memory: Mutex::default(),
     });
@@ -145,7 +150,7 @@ async fn feed(
     wakes: &mpsc::UnboundedSender<ObjectRef<WatchedSet>>,
 ) {
     loop {
-        let Options { client, namespaces, selector } = options;
+        let Options { client, namespaces, selector, .. } = options;
         let mut events = scope::watch(client, namespaces, *selector, store.clone()).boxed();
         let mut anew: Option<Instant> = None;
         loop {

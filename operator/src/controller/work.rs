@@ -155,12 +155,12 @@ impl<R: Registry> Controller<R> {
 
     /// Works on sets for as long as the term lasts, and then until the rest has ended.
     async fn work_on_sets(&self, term: &Term) {
-        let Options { namespaces, selector, sets: is_on, .. } = &self.options;
+        let Options { namespaces, selector, shelf, sets: is_on, .. } = &self.options;
         if !is_on {
             return std::future::pending().await;
         }
         let options =
-            sets::Options { client: &self.client, namespaces, selector: selector.as_ref() };
+            sets::Options { client: &self.client, namespaces, selector: selector.as_ref(), shelf };
         sets::work(options, &self.objects, term, &self.sets).await;
         std::future::pending::<()>().await;
     }
@@ -172,7 +172,7 @@ impl<R: Registry> Controller<R> {
         runs: &TaskTracker,
         workers: &Workers<ObjectRef<Watched>>,
     ) -> Arc<Context<R>> {
-        let Options { namespaces, selector, allowed, providers, .. } = self.options.clone();
+        let Options { namespaces, selector, allowed, providers, shelf, .. } = self.options.clone();
         Arc::new(Context {
             reporter: Reporter::new(self.client.clone()),
             sessions: Sessions::default(),
@@ -184,6 +184,7 @@ impl<R: Registry> Controller<R> {
             selector,
             allowed,
             providers,
+            shelf,
             metrics: Arc::clone(&self.metrics),
             term: term.clone(),
             runs: runs.clone(),

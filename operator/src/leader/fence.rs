@@ -12,10 +12,16 @@ use crate::{
 
 /// A registry for the time of one term: whatever is written carries the term's fence to where it is sent. A write that
 /// would begin after the term waits there, and is cut off with its run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Fenced<R> {
     registry: Arc<R>,
     fence: Fence,
+}
+
+impl<R> Clone for Fenced<R> {
+    fn clone(&self) -> Self {
+        Self { registry: Arc::clone(&self.registry), fence: self.fence.clone() }
+    }
 }
 
 impl<R> Fenced<R> {

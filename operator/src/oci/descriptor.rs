@@ -50,6 +50,21 @@ const REFERENCE: &str = "vnd.docker.reference.";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
 impl Descriptor {
+    /// Content of which no more is said than what it is.
+    #[must_use]
+    pub fn of(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            data: None,
+            platform: None,
+            artifact_type: None,
+        }
+    }
+
     /// Whether it describes a `BuildKit` attestation manifest
     /// (`vnd.docker.reference.type: attestation-manifest`).
     #[must_use]

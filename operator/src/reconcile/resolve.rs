@@ -230,8 +230,25 @@ async fn answer<R: Registry>(
         Err(error) => Answer::Failed { named: None, error },
         Ok(None) => Answer::Missing,
         Ok(Some(manifest)) => match reader.found(&manifest).await {
-            Ok(found) => Answer::Found(found),
+            Ok(found) => of_archive(registry, source, access, found).await,
             Err(error) => Answer::Failed { named: Some(manifest.digest().clone()), error },
         },
+    }
+}
+
+/// `found`, where it is in an archive with what tells it from another image there: a manifest may only be made of it.
+async fn of_archive<R: Registry>(
+    registry: &R,
+    source: &Source,
+    access: &Access,
+    found: Found,
+) -> Answer {
+    if source.reference.repository().archive().is_none() {
+        return Answer::Found(found);
+    }
+    match head(registry, source, Ok(access.clone())).await {
+        Ok(Some(told)) => Answer::Found(Found { named: told.digest, ..found }),
+        Ok(None) => Answer::Missing,
+        Err(error) => Answer::Failed { named: None, error },
     }
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use multiarch_crds::v1alpha1::{
-    Attestations, Format, MultiArchImageSpec, PlatformPolicy, PublishPolicy, Referrers,
-    RemovalPolicy, Source as SourceSpec, TagPolicy,
+    ArchiveSource, Attestations, Format, MultiArchImageSpec, PlatformPolicy, PublishPolicy,
+    Referrers, RemovalPolicy, Source as SourceSpec, TagPolicy,
 };
 
 use super::tags::Template;
@@ -244,16 +244,26 @@ impl Declared {
 }
 
 impl Source {
-    /// What is said of `reference` when its registry answers 404.
+    /// What is said of `reference` when its registry answers 404, or its archive does not have it.
     #[must_use]
     pub fn absence(reference: &Reference) -> String {
+        if reference.repository().archive().is_some() {
+            return format!(
+                "{reference}: the archive is not there, or has no image that is called so"
+            );
+        }
         format!("{reference} is not there (HTTP 404)")
     }
 
     fn parse(spec: &SourceSpec, target: &Reference, tags: &[String]) -> Result<Self, SpecError> {
         let name = spec.name.clone();
-        let reference: Reference =
-            spec.image.parse().map_err(|source| SpecError::Image { name: name.clone(), source })?;
+        let reference = match &spec.archive {
+            Some(archive) => in_archive(archive, spec)?,
+            None => spec
+                .image
+                .parse()
+                .map_err(|source| SpecError::Image { name: name.clone(), source })?,
+        };
         if reference == *target {
             return Err(SpecError::SourceIsTarget { name, reference });
         }
@@ -279,6 +289,20 @@ impl Source {
             provider: spec.provider.is_some(),
         })
     }
+}
+
+/// The image of `source` that `archive` names.
+fn in_archive(archive: &ArchiveSource, source: &SourceSpec) -> Result<Reference, SpecError> {
+    let name = source.name.clone();
+    if !source.image.is_empty() || source.secret_ref.is_some() || source.provider.is_some() {
+        return Err(SpecError::ArchiveAndMore { name });
+    }
+    let wrong = |source| SpecError::ArchiveImage { name: name.clone(), source };
+    let image: Reference = archive.image.parse().map_err(wrong)?;
+    let Some(tag) = image.tag().filter(|_| image.digest().is_none()) else {
+        return Err(SpecError::ArchiveImageNotTag { name, image });
+    };
+    Ok(Repository::in_archive(&archive.path, image.repository()).tag(tag))
 }
 
 fn platforms(texts: &[String], field: &str) -> Result<Vec<Declared>, SpecError> {

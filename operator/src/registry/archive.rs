@@ -4,10 +4,16 @@ mod known;
 mod part;
 mod stream;
 
-use std::{collections::BTreeMap, fmt, io::Read, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    io::Read,
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use tokio::task::spawn_blocking;
+use futures::future::BoxFuture;
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use self::{known::Known, stream::InArchive};
 use super::{
@@ -17,7 +23,10 @@ use super::{
 use crate::{
     archive::{Archive, ArchiveError, Image, Kind},
     error::causes,
-    oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest},
+    oci::{
+        Descriptor, Digest, Manifest, RawManifest, Reference, Repository, TagOrDigest,
+        media_type::DOCKER_CONFIG,
+    },
 };
 
 /// A registry, and archives beside it: what is in an archive ([`Repository::in_archive`]) is answered from there, and
@@ -27,13 +36,51 @@ use crate::{
 pub struct Archives<R> {
     registry: R,
     opened: BTreeMap<String, Arc<Archive>>,
+    /// Those that could not be opened; `None` where they are not there.
+    lacking: BTreeMap<String, Option<RegistryError>>,
     known: Known,
+    find: Option<Find>,
+    found: OnceCell<()>,
+}
+
+/// Finds manifests of images by their configs, wherever they may be already.
+pub type Find =
+    Arc<dyn Fn(BTreeSet<Digest>) -> BoxFuture<'static, HashMap<Digest, RawManifest>> + Send + Sync>;
+
+/// Who answers for a repository.
+enum Of<'a> {
+    Registry,
+    Archive(&'a Arc<Archive>),
+    /// The archive is not there.
+    Nothing,
 }
 
 impl<R> Archives<R> {
     /// `registry`, and these archives, each with what it is called.
     pub fn new(registry: R, opened: impl IntoIterator<Item = (String, Arc<Archive>)>) -> Self {
-        Self { registry, opened: opened.into_iter().collect(), known: Known::default() }
+        Self {
+            registry,
+            opened: opened.into_iter().collect(),
+            lacking: BTreeMap::new(),
+            known: Known::default(),
+            find: None,
+            found: OnceCell::new(),
+        }
+    }
+
+    /// The same, with archives that could not be opened, each with why; `None` where it is not there.
+    #[must_use]
+    pub fn without(
+        self,
+        lacking: impl IntoIterator<Item = (String, Option<RegistryError>)>,
+    ) -> Self {
+        Self { lacking: lacking.into_iter().collect(), ..self }
+    }
+
+    /// The same, which asks `find` once before the manifests of images are made.
+    #[must_use]
+    pub fn finding(self, find: Find) -> Self {
+        Self { find: Some(find), ..self }
     }
 
     /// Calls the image of `digest`, which has no name in its archive, `name`: a name in that archive.
@@ -110,12 +157,51 @@ impl<R> Archives<R> {
         self.opened.get(name).is_some_and(|archive| archive.is_compressed())
     }
 
-    /// The archive that `repository` is in; `None` where it is in none.
-    fn archive(&self, repository: &Repository) -> Result<Option<&Arc<Archive>>, RegistryError> {
-        let Some(name) = repository.archive() else { return Ok(None) };
+    /// Who answers for `repository`.
+    fn of(&self, repository: &Repository) -> Result<Of<'_>, RegistryError> {
+        let Some(name) = repository.archive() else { return Ok(Of::Registry) };
+        if let Some(archive) = self.opened.get(name) {
+            return Ok(Of::Archive(archive));
+        }
         let why = || format!("{repository} is in an archive that was not opened");
-        let opened = self.opened.get(name);
-        opened.map(Some).ok_or_else(|| RegistryError::Archive { why: why() })
+        match self.lacking.get(name) {
+            Some(None) => Ok(Of::Nothing),
+            Some(Some(error)) => Err(error.clone()),
+            None => Err(RegistryError::Archive { why: why() }),
+        }
+    }
+
+    /// Takes for those of images without a manifest what is found of them elsewhere.
+    async fn look(&self) {
+        let Some(find) = &self.find else { return };
+        let look = async || {
+            let saved = self.opened.values().flat_map(|archive| archive.images());
+            let saved = saved.filter(|image| image.kind == Kind::Saved);
+            let configs: BTreeSet<_> = saved.map(|image| image.digest.clone()).collect();
+            if !configs.is_empty() {
+                self.known.found(find(configs).await);
+            }
+        };
+        self.found.get_or_init(look).await;
+    }
+
+    /// What tells the image that `tag` names from another one, without a manifest being made: its config, and of an index the index.
+    fn image_of(
+        &self,
+        archive: &Archive,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let Some(image) = self.image(&repository.tag(tag)) else { return Ok(None) };
+        if image.kind == Kind::Saved {
+            let size = archive.blob(&image.digest).unwrap_or_default();
+            return Ok(Some(Descriptor::of(DOCKER_CONFIG, image.digest, size)));
+        }
+        let raw = archive.manifest(&image.digest).map_err(|error| told(&error))?;
+        Ok(raw.map(|raw| match raw.parse() {
+            Ok(Manifest::Image(image)) => image.config,
+            _ => raw.descriptor(),
+        }))
     }
 
     /// The image that is called `name` in its archive.
@@ -140,9 +226,8 @@ impl<R> Archives<R> {
                 if let Some(known) = self.known.by_digest(repository, digest) {
                     return Ok(Some(known));
                 }
-                let digest = digest.clone();
-                return blocking(move || archive.manifest(&digest).map_err(|error| told(&error)))
-                    .await;
+                let (digest, outside) = (digest.clone(), repository.outside());
+                return blocking(move || by_digest(&archive, &digest, &outside)).await;
             }
         };
         let name = repository.tag(tag);
@@ -150,6 +235,12 @@ impl<R> Archives<R> {
             return known.map(Some);
         }
         let Some(image) = self.image(&name) else { return Ok(None) };
+        if image.kind == Kind::Saved {
+            self.look().await;
+            if let Some(found) = self.known.found_for(&name, &image.digest) {
+                return Ok(Some(found));
+            }
+        }
         let of = name.clone();
         let made = blocking(move || {
             let raw = archive.manifest_of(&image).map_err(|error| told(&error))?;
@@ -217,11 +308,17 @@ impl<R: Registry> Registry for Archives<R> {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        let Some(archive) = self.archive(repository)? else {
-            return self.registry.head_manifest(access, repository, reference).await;
-        };
-        let manifest = self.manifest(archive, repository, reference).await?;
-        Ok(manifest.map(|manifest| manifest.descriptor()))
+        match (self.of(repository)?, reference) {
+            (Of::Registry, _) => self.registry.head_manifest(access, repository, reference).await,
+            (Of::Nothing, _) => Ok(None),
+            (Of::Archive(archive), TagOrDigest::Tag(tag)) => {
+                self.image_of(archive, repository, tag)
+            }
+            (Of::Archive(archive), TagOrDigest::Digest(_)) => {
+                let manifest = self.manifest(archive, repository, reference).await?;
+                Ok(manifest.map(|manifest| manifest.descriptor()))
+            }
+        }
     }
 
     async fn get_manifest(
@@ -230,10 +327,11 @@ impl<R: Registry> Registry for Archives<R> {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RegistryError> {
-        let Some(archive) = self.archive(repository)? else {
-            return self.registry.get_manifest(access, repository, reference).await;
-        };
-        self.manifest(archive, repository, reference).await
+        match self.of(repository)? {
+            Of::Registry => self.registry.get_manifest(access, repository, reference).await,
+            Of::Archive(archive) => self.manifest(archive, repository, reference).await,
+            Of::Nothing => Ok(None),
+        }
     }
 
     async fn get_blob(
@@ -242,8 +340,10 @@ impl<R: Registry> Registry for Archives<R> {
         repository: &Repository,
         blob: &Descriptor,
     ) -> Result<Option<Bytes>, RegistryError> {
-        let Some(archive) = self.archive(repository)? else {
-            return self.registry.get_blob(access, repository, blob).await;
+        let archive = match self.of(repository)? {
+            Of::Registry => return self.registry.get_blob(access, repository, blob).await,
+            Of::Nothing => return Ok(None),
+            Of::Archive(archive) => archive,
         };
         let (host, request) = asked("GET", repository, &blob.digest);
         let limit = Limits::default().config;
@@ -290,8 +390,10 @@ impl<R: Registry> Registry for Archives<R> {
         repository: &Repository,
         blob: &Descriptor,
     ) -> Result<bool, RegistryError> {
-        let Some(archive) = self.archive(repository)? else {
-            return self.registry.blob_exists(access, repository, blob).await;
+        let archive = match self.of(repository)? {
+            Of::Registry => return self.registry.blob_exists(access, repository, blob).await,
+            Of::Nothing => return Ok(false),
+            Of::Archive(archive) => archive,
         };
         match archive.blob(&blob.digest) {
             Some(received) if received != blob.size => {
@@ -311,9 +413,10 @@ impl<R: Registry> Registry for Archives<R> {
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
         written(to.repository)?;
-        match self.archive(from.repository)? {
-            Some(archive) => self.send(archive, (from, to), blob, progress).await,
-            None => self.registry.copy_blob(from, to, blob, progress).await,
+        match self.of(from.repository)? {
+            Of::Archive(archive) => self.send(archive, (from, to), blob, progress).await,
+            Of::Nothing => Ok(None),
+            Of::Registry => self.registry.copy_blob(from, to, blob, progress).await,
         }
     }
 
@@ -344,9 +447,9 @@ impl<R: Registry> Registry for Archives<R> {
         repository: &Repository,
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        match self.archive(repository)? {
-            Some(_) => Ok(Vec::new()),
-            None => self.registry.list_referrers(access, repository, subject).await,
+        match self.of(repository)? {
+            Of::Archive(_) | Of::Nothing => Ok(Vec::new()),
+            Of::Registry => self.registry.list_referrers(access, repository, subject).await,
         }
     }
 
@@ -370,6 +473,23 @@ impl<R: fmt::Debug> fmt::Debug for Archives<R> {
             .field("opened", &names)
             .finish_non_exhaustive()
     }
+}
+
+/// The manifest of `digest` in `archive`; where it has none, one that is made of what it has of `repository`.
+fn by_digest(
+    archive: &Archive,
+    digest: &Digest,
+    repository: &Repository,
+) -> Result<Option<RawManifest>, RegistryError> {
+    let known = || archive.manifest(digest).map_err(|error| told(&error));
+    if let Some(known) = known()? {
+        return Ok(Some(known));
+    }
+    let named = |image: &&Image| image.names.iter().any(|name| name.repository() == repository);
+    let saved = archive.images().iter().filter(|image| image.kind == Kind::Saved);
+    let saved: Vec<_> = saved.filter(named).collect();
+    archive.manifests_of(&saved);
+    known()
 }
 
 /// Refuses to write to an archive.

@@ -224,6 +224,20 @@ pub enum RegistryError {
         /// Which one, what is wrong, and where; names of the archive's own escaped.
         why: String,
     },
+    /// An archive that is not to be read yet, or cannot be now.
+    #[error("{why}")]
+    ArchiveAwaited {
+        /// Which one, and what it waits for.
+        why: String,
+        /// When it may be read.
+        after: Duration,
+    },
+    /// An archive that nobody may read.
+    #[error("{why}")]
+    ArchiveNotAllowed {
+        /// Which one, and who may allow it.
+        why: String,
+    },
     /// `plainHTTP` without `--insecure-allow-http`.
     #[error("plainHTTP for {host} is not allowed: the operator runs without --insecure-allow-http")]
     InsecureNotAllowed {

@@ -126,7 +126,7 @@ fn sources(spec: &MultiArchImageSetSpec, image: &Image, origin: &Origin<'_>) -> 
         *count += 1;
         let name = if *count == 1 { slug } else { format!("{slug}-{count}") };
         // By its tag: what an archive has under a name is what it has.
-        let image = image.source.repository().tag(image.source.tag().unwrap_or_default());
+        let image = image.name.repository().tag(image.name.tag().unwrap_or_default());
         let mut source = json!({
             "name": name,
             "archive": {"path": archive.path, "image": image.to_string()},
@@ -202,6 +202,7 @@ mod tests {
     fn pause() -> Image {
         Image {
             source: "docker.io/rancher/pause:3.1".parse().unwrap(),
+            name: "docker.io/rancher/pause:3.1".parse().unwrap(),
             target: "registry.local:5000/rancher/pause:3.1".parse().unwrap(),
         }
     }

@@ -27,6 +27,8 @@ pub struct Line {
 pub struct Image {
     /// What is copied, in full.
     pub source: Reference,
+    /// What it is called in an archive, where names without registry are Docker Hub's.
+    pub name: Reference,
     /// What it becomes.
     pub target: Reference,
 }
@@ -128,6 +130,8 @@ fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
         LineError::NoReference { source: ReferenceError { text: shown(text), ..source } }
     })?;
     let tag = source.tag().ok_or(LineError::NoTag)?;
+    // It was read as another registry's.
+    let name = text.parse().unwrap_or_else(|_| source.clone());
     let path = [route.prefix, source.repository().path()];
     let path: Vec<_> = path.into_iter().filter(|part| !part.is_empty()).collect();
     let target = format!("{}/{}:{tag}", route.to, path.join("/"));
@@ -141,7 +145,7 @@ fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
             return Err(LineError::TooLong { what, longest });
         }
     }
-    Ok(Image { source, target })
+    Ok(Image { source, name, target })
 }
 
 /// `text` as it may be shown.

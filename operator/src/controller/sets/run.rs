@@ -14,12 +14,12 @@ use multiarch_crds::{
     v1alpha1::{ConfigMapKeyRef, MultiArchImageSet, MultiArchImageSetStatus},
 };
 
-use super::{Desk, status};
+use super::{Desk, origin::Opened, status};
 use crate::{
     controller::{MIN_INTERVAL, REQUESTED_AT, Watched},
     selector::Selector,
     set::{
-        children::{self, Origin},
+        children,
         lines::{self, Line, Route},
         status::{About, Seen, Unknown, What, next, suspended, unknown},
     },
@@ -104,7 +104,15 @@ impl Desk {
             let inline = set.spec.images.iter().enumerate();
             lines::read(inline.map(|(at, line)| (at + 1, line.trim())), route)
         };
-        let next = self.settle(set, &previous, &about, &lines).await?;
+        let archives = match self.open(set).await {
+            Ok(archives) => archives,
+            Err(why) => {
+                // So it is where an archive is being written.
+                self.report(set, &previous, unknown(&previous, &about, &why)).await?;
+                return Ok(again);
+            }
+        };
+        let next = self.settle(set, &previous, &about, &lines, &archives).await?;
         self.report(set, &previous, next).await?;
         Ok(again)
     }
@@ -116,6 +124,7 @@ impl Desk {
         previous: &MultiArchImageSetStatus,
         about: &About,
         lines: &[Line],
+        archives: &Opened<'_>,
     ) -> Result<MultiArchImageSetStatus, RunError> {
         let all = self.of_namespace(set);
         let keys: Vec<&str> = self.selector.iter().flat_map(Selector::keys).collect();
@@ -141,7 +150,13 @@ impl Desk {
                 what.push(What::Refused { reason: Reason::NotOwned, message });
                 continue;
             }
-            let desired = children::object(set, image, &Origin::Registry, &keys);
+            let Some(origin) = archives.origin(set, &image.name) else {
+                let message = "no archive has it, and there is no other place: spec.from names a registry for what archives lack";
+                let (reason, message) = (Reason::WaitingForPlatforms, message.to_owned());
+                what.push(What::Refused { reason, message });
+                continue;
+            };
+            let desired = children::object(set, image, &origin, &keys);
             if object.is_none_or(|object| !children::is_as_applied(&desired, object)) {
                 applied.push((what.len(), name.clone(), desired));
             }

@@ -28,6 +28,33 @@ pub enum SpecError {
         #[source]
         source: ReferenceError,
     },
+    /// A source is in an archive, and in a registry or with a credential, too.
+    #[error(
+        "spec.sources[{name}]: a source in an archive has neither image nor secretRef nor provider"
+    )]
+    ArchiveAndMore {
+        /// The source.
+        name: String,
+    },
+    /// What is wanted of an archive is no reference.
+    #[error("spec.sources[{name}].archive.image: {source}")]
+    ArchiveImage {
+        /// The source.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
+    },
+    /// What is wanted of an archive has a digest or no tag.
+    #[error(
+        "spec.sources[{name}].archive.image: {image} must be repository:tag, without a digest: images in archives are found by their names"
+    )]
+    ArchiveImageNotTag {
+        /// The source.
+        name: String,
+        /// What is wanted.
+        image: Reference,
+    },
     /// A source is the target.
     #[error(
         "spec.sources[{name}].image: {reference} is the target itself; to keep what its index has \

@@ -23,6 +23,8 @@ struct Inner {
     called: HashMap<Reference, Image>,
     /// What names name.
     manifests: HashMap<Reference, Result<RawManifest, RegistryError>>,
+    /// By their configs: what was found of images elsewhere.
+    found: HashMap<Digest, RawManifest>,
     /// By archive: what is not in it as it is.
     by_digest: HashMap<(String, Digest), RawManifest>,
     /// By registry: where a blob came to first.
@@ -48,6 +50,18 @@ impl Known {
         let mut inner = self.inner();
         inner.keep(&name, &manifest);
         inner.manifests.insert(name, Ok(manifest));
+    }
+
+    /// These were found elsewhere, by their configs.
+    pub(super) fn found(&self, found: HashMap<Digest, RawManifest>) {
+        self.inner().found = found;
+    }
+
+    /// What was found of the image of `config`, which `name` names from then on.
+    pub(super) fn found_for(&self, name: &Reference, config: &Digest) -> Option<RawManifest> {
+        let found = self.inner().found.get(config).cloned()?;
+        self.adopt(name.clone(), found.clone());
+        Some(found)
     }
 
     /// The same, if nothing is known of it.
