@@ -5,24 +5,29 @@ mod completion;
 mod exit;
 mod export;
 mod inspect;
+mod interrupt;
 mod load;
 mod mirror;
+mod objects;
 mod output;
 mod plan;
 mod publish;
 mod registries;
+mod run;
+mod schema;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 use self::{output::Output, registries::Flags};
 
 /// Publishes, mirrors, loads and inspects multi-arch images by the operator's own steps, without a cluster; and shows
 /// and steers MultiArchImage objects in one.
 ///
-/// Ends with 0 where all is as it should be, 1 where something failed, and 2 where nothing failed but something is not
-/// covered, not published, or is not what it should be.
+/// Ends with 0 where all is as it should be, 1 where something failed, 2 where nothing failed but something is not
+/// covered, not published, or is not what it should be, and 130 where it was told to stop.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kubectl-multiarch", bin_name = "kubectl multiarch", version)]
 pub(crate) struct Args {
@@ -38,8 +43,23 @@ pub(crate) struct Common {
     /// How results are printed.
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+    /// Print results only, and neither progress nor notes.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print warnings to standard error; -vv what changes, -vvv every request. There are no bars then.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
     #[command(flatten)]
     pub(crate) registries: Flags,
+}
+
+impl Common {
+    /// Tells people something beside the result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            output::note(text);
+        }
+    }
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -57,11 +77,14 @@ enum Command {
     Resume(cluster::suspend::Args),
     Wait(cluster::wait::Args),
     Completion(completion::Args),
+    #[command(hide = true)]
+    Schema,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let Args { command, common } = Args::parse();
+    log(common.verbose);
     let ended = match command {
         Command::Publish(args) => publish::run(args, &common).await,
         Command::Plan(args) => plan::run(args, &common).await,
@@ -76,8 +99,24 @@ async fn main() -> ExitCode {
         Command::Resume(args) => cluster::suspend::run(args, false, &common).await,
         Command::Wait(args) => cluster::wait::run(args, &common).await,
         Command::Completion(args) => completion::run(&args),
+        Command::Schema => schema::run(),
     };
     ended.unwrap_or_else(|error| exit::failed(&error)).into()
+}
+
+/// What the operator's steps log goes to standard error, as far as it is wanted: what must be known is in the results.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::WARN,
+        2 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
 }
 
 #[cfg(test)]

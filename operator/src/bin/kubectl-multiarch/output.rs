@@ -32,6 +32,80 @@ impl Output {
             Self::Json => serde_json::to_string_pretty(result)? + "\n",
             Self::Yaml => serde_saphyr::to_string(result)?,
         };
-        std::io::stdout().write_all(text.as_bytes()).context("failed to print")
+        print(&text)
+    }
+}
+
+/// Prints `text` to standard output. Where nobody reads it any more, that is no failure.
+pub(crate) fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("failed to print"),
+    }
+}
+
+/// Tells people something beside the result, on standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "note: {text}");
+}
+
+/// Rows under headings, as `kubectl get` prints them.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns {
+    rows: Vec<Vec<String>>,
+}
+
+impl Columns {
+    /// With these headings.
+    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
+        let mut columns = Self { rows: Vec::new() };
+        columns.row(headings);
+        columns
+    }
+
+    /// One row more, with as many cells as there are headings.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.map(ToOwned::to_owned).into());
+    }
+
+    /// Three blanks apart, and none at the end of a line.
+    pub(crate) fn text(&self) -> String {
+        let wide = |at: usize| self.rows.iter().map(|row| row[at].chars().count()).max();
+        let widths: Vec<_> = (0..self.rows[0].len()).filter_map(wide).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}   "));
+            format!("{}\n", cells.collect::<String>().trim_end())
+        };
+        self.rows.iter().map(line).collect()
+    }
+}
+
+/// `1 blob`, `2 blobs`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// `512 B`, `12.3 MiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    indicatif::BinaryBytes(number).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_must_be() {
+        let mut columns = Columns::new(["NAME", "STATE"]);
+        columns.row(["a-long-name", ""]);
+        columns.row(["b", "fine"]);
+        assert_eq!(columns.text(), "NAME          STATE\na-long-name\nb             fine\n");
+    }
+
+    #[test]
+    fn numbers_are_words() {
+        assert_eq!([count(1, "blob"), count(0, "blob")], ["1 blob", "0 blobs"]);
+        assert_eq!([bytes(512), bytes(12_900_000)], ["512 B", "12.30 MiB"]);
     }
 }
