@@ -289,9 +289,11 @@ fn of_registry(error: &RegistryError) -> Consequence {
         R::Unreachable { .. } | R::TooSlow { .. } | R::Refused { .. } | R::Protocol { .. } => {
             retried(Reason::RegistryUnreachable)
         }
-        R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } | R::Unusable { .. } => {
-            stalled(Reason::UnsupportedContent)
-        }
+        R::WrongDigest { .. }
+        | R::WrongSize { .. }
+        | R::TooLarge { .. }
+        | R::Unusable { .. }
+        | R::Archive { .. } => stalled(Reason::UnsupportedContent),
         R::RealmNotTrusted { .. } => stalled(Reason::TokenRealmNotTrusted),
         R::ForbiddenAddress { .. } => stalled(Reason::RegistryNotAllowed),
         R::InsecureNotAllowed { .. } => stalled(Reason::InsecureNotAllowed),
@@ -327,7 +329,9 @@ fn state_of(error: &RegistryError) -> SourceState {
         | R::TagImmutable { .. }
         | R::ForbiddenAddress { .. }
         | R::InsecureNotAllowed { .. } => SourceState::Unreachable,
-        R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } => SourceState::Invalid,
+        R::WrongDigest { .. } | R::WrongSize { .. } | R::TooLarge { .. } | R::Archive { .. } => {
+            SourceState::Invalid
+        }
         R::Unusable { .. } => SourceState::Unsupported,
     }
 }

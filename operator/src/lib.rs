@@ -16,6 +16,8 @@ pub mod reconcile;
 pub mod oci;
 pub mod registry;
 
+pub mod archive;
+
 pub mod keychain;
 
 pub mod error;

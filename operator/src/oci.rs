@@ -14,6 +14,7 @@ pub mod platform;
 pub mod prefix;
 pub mod reference;
 pub mod referrer;
+pub mod saved;
 
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;
@@ -37,6 +38,11 @@ fn cut(text: &str) -> String {
     }
     let end = (0..=SHOWN - '…'.len_utf8()).rev().find(|&end| text.is_char_boundary(end));
     format!("{}…", &text[..end.unwrap_or_default()])
+}
+
+/// `text`, such as the name of a file, without what a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// `text` as [`cut`] cuts it, without what may be a user and a password: what stands before an `@`

@@ -1,6 +1,7 @@
 //! The pipeline, on one screen: sources → resolve → plan → publish → status.
 
 pub mod access;
+pub mod adopt;
 mod answers;
 pub mod busy;
 pub mod children;

@@ -1,5 +1,6 @@
 //! The port to registries, in the verbs of the OCI distribution spec: as few as the steps need.
 
+pub mod archive;
 mod credential;
 pub mod dry_run;
 mod error;
@@ -8,6 +9,7 @@ mod fence;
 pub mod memory;
 pub mod remote;
 pub mod shared;
+mod source;
 pub mod tls;
 
 use std::{
@@ -26,6 +28,7 @@ pub(crate) use credential::Identity;
 pub use credential::{Credential, Origin, Proof};
 pub use error::{Pause, RegistryError};
 pub use fence::Fence;
+pub use source::{BlobSource, Chunks};
 pub use tls::Certificates;
 
 /// A registry, as the steps see it.
@@ -94,6 +97,16 @@ pub trait Registry: Send + Sync + 'static {
         from: Place<'_>,
         to: Place<'_>,
         blob: &Descriptor,
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Option<Copied>, RegistryError>> + Send;
+
+    /// Sees to it that `to` has `blob`, from `source` where it is not there yet: by what a copy between two registries
+    /// does after no mount, with all its promises. `None` where `source` does not have it.
+    fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
         progress: &Progress,
     ) -> impl Future<Output = Result<Option<Copied>, RegistryError>> + Send;
 

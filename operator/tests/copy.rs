@@ -14,7 +14,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use faces::{Asks, Client, Face, Kind, PATHS, Speaks, access, remote};
+use faces::{Asks, Client, Face, Given, Kind, PATHS, Speaks, access, remote};
 use multiarch_e2e::await_condition::{SOON, await_some};
 use multiarch_operator::{
     oci::{Descriptor, Digest, Repository},
@@ -42,6 +42,8 @@ everywhere! {
     a_look_tells_what_is_there
     a_blob_of_another_repository_is_mounted
     what_the_source_does_not_have_is_none_and_leaves_nothing_open
+    a_blob_is_pushed_once
+    what_is_no_blob_is_not_pushed_and_leaves_nothing_open
 }
 
 mod promise {
@@ -85,6 +87,58 @@ mod promise {
         assert!(!face.client.blob_exists(&access, &app, &blob).await.unwrap());
         assert_eq!(face.open_uploads(APP), 0);
     }
+
+    pub(crate) async fn a_blob_is_pushed_once(face: Face) {
+        let (access, app) = (face.access(), face.repository(APP));
+        let to = Place { access: &access, repository: &app };
+        for length in [0, 1, 300_000] {
+            let content = bytes(length);
+            let (blob, given) = (descriptor(&content), Given::new(&content));
+            let told = Arc::new(AtomicU64::new(0));
+            let last = Arc::clone(&told);
+            let progress: Progress = Arc::new(move |sent| last.store(sent, Ordering::Relaxed));
+            for expected in [Copied::Uploaded, Copied::Present] {
+                let pushed = face.client.push_blob(to, &blob, &given, &progress).await.unwrap();
+                assert_eq!(pushed, Some(expected), "{length} bytes");
+                assert_eq!(told.load(Ordering::Relaxed), blob.size);
+            }
+            assert_eq!(given.opened(), 1, "what is there is not read");
+            let read = face.client.get_blob(&access, &app, &blob).await.unwrap();
+            assert_eq!(read, Some(content));
+            assert_eq!(face.open_uploads(APP), 0);
+        }
+    }
+
+    pub(crate) async fn what_is_no_blob_is_not_pushed_and_leaves_nothing_open(face: Face) {
+        let (access, app) = (face.access(), face.repository(APP));
+        let to = Place { access: &access, repository: &app };
+        let content = bytes(200_000);
+        let blob = descriptor(&content);
+        let mut other = content.to_vec();
+        other[199_999] ^= 1;
+        let absent = Given { chunks: None, ..Given::new(&content) };
+        let pushed = face.client.push_blob(to, &blob, &absent, &silent()).await.unwrap();
+        assert_eq!(pushed, None);
+        for (content, words) in [
+            (content.slice(..199_999), "given.tar answered GET blob it with 199999 bytes where"),
+            (
+                [&content[..], b"x"].concat().into(),
+                "given.tar answered GET blob it with 200001 bytes",
+            ),
+            (other.into(), "given.tar answered GET blob it with content of digest sha256:"),
+        ] {
+            let given = Given::new(&content);
+            let error = face.client.push_blob(to, &blob, &given, &silent()).await.unwrap_err();
+            assert!(error.to_string().starts_with(words), "{error}");
+        }
+        assert!(!face.client.blob_exists(&access, &app, &blob).await.unwrap());
+        assert_eq!(face.open_uploads(APP), 0);
+    }
+}
+
+/// What `content` is as a blob.
+fn descriptor(content: &Bytes) -> Descriptor {
+    Store::new().push_blob(APP, "x", content.clone())
 }
 
 #[rstest]
@@ -157,6 +211,50 @@ async fn a_copy_that_is_dropped_leaves_nothing_open(#[case] kind: Kind) {
     let closed = async || Ok((target.open_uploads(APP) == 0).then_some(()));
     assert_eq!(target.open_uploads(APP), 1);
     await_some("the upload is cancelled", SOON, closed).await.unwrap();
+}
+
+/// The same of a push, whose source stops giving.
+#[rstest]
+#[case::http_bearer(Kind::HttpBearer)]
+#[case::real(Kind::Real(Asks::Nobody, Speaks::Plain))]
+#[case::real_tokens(Kind::Real(Asks::Token, Speaks::Plain))]
+#[tokio::test]
+async fn a_push_that_is_dropped_leaves_nothing_open(#[case] kind: Kind) {
+    let target = Face::start(kind).await;
+    let (access, app) = (target.access(), target.repository(APP));
+    let content = bytes(200_000);
+    let blob = descriptor(&content);
+    let given = Given { hangs: true, ..Given::new(&content.slice(..100_000)) };
+    let sent = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&sent);
+    let progress: Progress = Arc::new(move |_| told.notify_one());
+    let to = Place { access: &access, repository: &app };
+    tokio::select! {
+        outcome = target.client.push_blob(to, &blob, &given, &progress) => panic!("{outcome:?}"),
+        () = sent.notified() => {}
+    }
+    let closed = async || Ok((target.open_uploads(APP) == 0).then_some(()));
+    assert_eq!(target.open_uploads(APP), 1);
+    await_some("the upload is cancelled", SOON, closed).await.unwrap();
+}
+
+/// A registry is not asked for what an archive has, whatever the images in it are called.
+#[tokio::test]
+async fn nothing_of_an_archive_is_asked_of_a_registry() {
+    let wire = Wire::start().await;
+    let inside = Repository::in_archive("a.tar", &wire.source.repository(OTHER));
+    let (access, app) = (access(None), wire.target.repository(APP));
+    let from = Place { access: &access, repository: &inside };
+    for to in [&app, &wire.source.repository(APP), &inside] {
+        let to = Place { access: &access, repository: to };
+        let copied = wire.remote.copy_blob(from, to, &wire.blobs[0], &silent()).await;
+        let error = copied.unwrap_err();
+        assert!(error.to_string().starts_with("a.tar#127.0.0.1"), "{error}");
+        assert!(matches!(error, RegistryError::Archive { .. }), "{error:?}");
+    }
+    assert_eq!(wire.source.open_uploads() + wire.target.open_uploads(), 0);
+    let asked = wire.source.seen().into_iter().filter(|seen| seen.path.contains(OTHER));
+    assert_eq!(asked.count(), 0, "{:#?}", wire.source.requests());
 }
 
 /// The same where the registry has begun it, and has not said so yet.

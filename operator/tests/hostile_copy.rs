@@ -8,11 +8,12 @@ mod faces;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use faces::{access, remote};
+use faces::{Given, access, remote};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use multiarch_operator::{
     oci::Descriptor,
     registry::{
-        Copied, Place, Progress, Registry, RegistryError,
+        BlobSource, Chunks, Copied, Place, Progress, Registry, RegistryError, Request,
         memory::{Lie, Lies, Server, Store, serve, server::LimitLie},
         remote::{Limits, Remote},
     },
@@ -58,6 +59,13 @@ impl Scene {
         let from = Place { access: &access, repository: &from };
         let to = Place { access: &access, repository: &to };
         self.remote.copy_blob(from, to, &self.blob, &progress).await
+    }
+
+    async fn push(&self, source: &dyn BlobSource) -> Result<Option<Copied>, RegistryError> {
+        let (access, progress): (_, Progress) = (access(None), Arc::new(|_| {}));
+        let to = self.target.repository(APP);
+        let to = Place { access: &access, repository: &to };
+        self.remote.push_blob(to, &self.blob, source, &progress).await
     }
 
     /// It succeeds, with the right bytes, and nothing is left open.
@@ -115,6 +123,47 @@ async fn an_upload_goes_on(#[case] lie: Lie, #[case] asked: &str) {
     scene.succeeds().await;
     // Whether all was sent when the answer came is chance where it came early; a look follows then.
     assert_eq!(scene.asked().replace("PHG", "PG"), asked.replace("PHG", "PG"));
+}
+
+/// The same of bytes that come from anywhere: they are asked for again where a part of them is to be sent again, and
+/// told as wrong where they are others then.
+#[rstest]
+#[case::cut(Lie::CutUpload(50_000), "HOPGP", 2)]
+#[case::cut_at_the_end(Lie::CutUpload(LENGTH), "HOPHGP", 1)]
+#[case::anew(Lie::OnceTo("PUT", 416), "HOPGDOP", 2)]
+#[case::stored_and_cut(Lie::CutStoredPut, "HOPH", 1)]
+#[tokio::test]
+async fn a_push_goes_on(#[case] lie: Lie, #[case] asked: &str, #[case] opened: usize) {
+    let scene = Scene::of([lie]).await;
+    let content = scene.source.store().blob(APP, &scene.blob.digest).unwrap();
+    let given = Given::new(&content);
+    assert_eq!(scene.push(&given).await.unwrap(), Some(Copied::Uploaded));
+    assert_eq!(scene.target.store().blob(APP, &scene.blob.digest), Some(content));
+    assert_eq!(scene.target.open_uploads(), 0, "{:#?}", scene.target.requests());
+    assert_eq!(scene.asked().replace("PHG", "PG"), asked.replace("PHG", "PG"));
+    assert_eq!(given.opened(), opened);
+}
+
+/// A source that cannot be read ends the push, and is not taken for the target.
+#[tokio::test]
+async fn a_push_of_what_cannot_be_read_fails_at_once() {
+    struct Broken;
+    impl BlobSource for Broken {
+        fn named(&self) -> (String, Request) {
+            ("a.tar".into(), Request { method: "GET", noun: "blob", of: "it".into() })
+        }
+        fn open(&self) -> BoxFuture<'_, Result<Option<Chunks>, RegistryError>> {
+            let broken = || RegistryError::Archive { why: "a.tar ends".into() };
+            let chunks = [Ok(Bytes::from_static(&[0; 1000])), Err(broken())];
+            std::future::ready(Ok(Some(stream::iter(chunks).boxed()))).boxed()
+        }
+    }
+    let scene = Scene::of([]).await;
+    let error = scene.push(&Broken).await.unwrap_err();
+    assert_eq!(error.to_string(), "a.tar ends");
+    assert_eq!(scene.target.open_uploads(), 0, "{:#?}", scene.target.requests());
+    // Whether anything of the PUT comes through is chance.
+    assert_eq!(scene.asked().replace('P', ""), "HOD");
 }
 
 #[tokio::test]

@@ -136,6 +136,11 @@ fn address() -> RegistryError {
     RegistryError::ForbiddenAddress { host: host(), address, why: "link-local".into() }
 }
 
+fn archive() -> RegistryError {
+    let why = "\"layer.tar\" in \"k3s.tar\" is cut off: copy it again".into();
+    RegistryError::Archive { why }
+}
+
 fn insecure() -> RegistryError {
     RegistryError::InsecureNotAllowed { host: host() }
 }
@@ -163,6 +168,7 @@ fn insecure() -> RegistryError {
 #[case::unusable(unusable(), SourceState::Unsupported, Why::UnsupportedContent, NOW, Retry::Interval, &["schema 1"])]
 #[case::realm(realm(), SourceState::Unauthorized, Why::TokenRealmNotTrusted, NOW, Retry::Interval, &["other.example", "Secret login", "--token-realm"])]
 #[case::address(address(), SourceState::Unreachable, Why::RegistryNotAllowed, NOW, Retry::Interval, &["169.254.169.254"])]
+#[case::archive(archive(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["cut off: copy it again"])]
 #[case::insecure(insecure(), SourceState::Unreachable, Why::InsecureNotAllowed, NOW, Retry::Interval, &["--insecure-allow-http"])]
 fn of_a_registry(
     #[case] error: RegistryError,
@@ -471,6 +477,7 @@ fn every_registry_error() -> Vec<RegistryError> {
         unusable(),
         self::realm(),
         self::address(),
+        archive(),
         insecure(),
     ];
     all.map(named).into()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Term;
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest},
-    registry::{Access, Copied, Fence, Place, Progress, Put, Registry, RegistryError},
+    registry::{Access, BlobSource, Copied, Fence, Place, Progress, Put, Registry, RegistryError},
 };
 
 /// A registry for the time of one term: whatever is written carries the term's fence to where it is sent. A write that
@@ -87,6 +87,17 @@ impl<R: Registry> Registry for Fenced<R> {
     ) -> Result<Option<Copied>, RegistryError> {
         let access = &self.fenced(to.access);
         self.registry.copy_blob(from, Place { access, ..to }, blob, progress).await
+    }
+
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        let access = &self.fenced(to.access);
+        self.registry.push_blob(Place { access, ..to }, blob, source, progress).await
     }
 
     async fn delete_tag(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    Label, Platform,
+    Digest, Label, Platform, descriptor,
     exact::{self, PLATFORM},
     json,
     manifest::ManifestError,
@@ -49,6 +49,30 @@ impl ImageConfig {
         let value = |key: &String| Label::of(config.config.labels.get(key).map(String::as_str));
         Ok(keys.iter().map(value).collect())
     }
+
+    /// The digests of the layers as they are unpacked, bottom first. How long the bytes may be is the
+    /// caller's to limit.
+    pub fn diff_ids(bytes: &[u8]) -> Result<Vec<Digest>, ManifestError> {
+        let refused = |error: serde_json::Error| ManifestError::Malformed {
+            media_type: "config".into(),
+            why: json::why(&error),
+        };
+        exact::check(bytes, &["rootfs"]).map_err(refused)?;
+        let config: Layered = serde_json::from_slice(bytes).map_err(refused)?;
+        Ok(config.rootfs.diff_ids)
+    }
+}
+
+/// The part of a config that has its layers.
+#[derive(Deserialize)]
+struct Layered {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(default, deserialize_with = "descriptor::digests")]
+    diff_ids: Vec<Digest>,
 }
 
 /// The part of a config that has its labels.
@@ -148,6 +172,33 @@ mod tests {
     fn refuses_labels(#[case] config: &str) {
         let error = ImageConfig::labels(config.as_bytes(), &[]).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[rstest]
+    #[case::two(r#"{"rootfs":{"type":"layers","diff_ids":["A","A"]}}"#, 2)]
+    #[case::none(r#"{"rootfs":{"type":"layers","diff_ids":null}}"#, 0)]
+    #[case::absent(r#"{"rootfs":{"type":"layers"}}"#, 0)]
+    fn diff_ids(#[case] config: &str, #[case] expected: usize) {
+        let digest = Digest::of(b"layer");
+        let config = config.replace('A', digest.as_str());
+        assert_eq!(ImageConfig::diff_ids(config.as_bytes()), Ok(vec![digest; expected]));
+    }
+
+    #[rstest]
+    #[case::no_rootfs("{}", "missing field `rootfs` at line 1 column 2")]
+    #[case::no_digest(
+        r#"{"rootfs":{"diff_ids":["secret"]}}"#,
+        "the field `diff_ids` has what is no sha256 or sha512 digest at line 1 column 32"
+    )]
+    #[case::twice(
+        r#"{"rootfs":{},"rootfs":{}}"#,
+        "the field `rootfs` is there twice at line 1 column 25"
+    )]
+    fn refuses_diff_ids(#[case] config: &str, #[case] why: &str) {
+        assert_eq!(
+            ImageConfig::diff_ids(config.as_bytes()),
+            Err(ManifestError::Malformed { media_type: "config".into(), why: why.into() })
+        );
     }
 
     #[test]

@@ -90,6 +90,15 @@ fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error
         .map_err(|_| de::Error::custom("the field `digest` is no sha256 or sha512 digest"))
 }
 
+/// The digests of a config's layers, `null` where there are none; the error repeats nothing of them.
+pub(super) fn digests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {
+    let texts: Vec<String> = json::or_default(deserializer)?;
+    let digests = texts.iter().map(|text| text.parse());
+    digests.collect::<Result<_, _>>().map_err(|_| {
+        de::Error::custom("the field `diff_ids` has what is no sha256 or sha512 digest")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,6 +61,51 @@ impl Digest {
     }
 }
 
+/// Computes a digest of bytes that come piece by piece.
+#[derive(Clone)]
+pub struct Hasher(Algorithm);
+
+#[derive(Clone)]
+enum Algorithm {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Default for Hasher {
+    /// For a sha256 digest.
+    fn default() -> Self {
+        Self(Algorithm::Sha256(Sha256::new()))
+    }
+}
+
+impl Hasher {
+    /// By the algorithm of `digest`.
+    #[must_use]
+    pub fn new(digest: &Digest) -> Self {
+        match digest.algorithm() {
+            "sha512" => Self(Algorithm::Sha512(Sha512::new())),
+            _ => Self::default(),
+        }
+    }
+
+    /// Adds the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Algorithm::Sha256(hash) => hash.update(bytes),
+            Algorithm::Sha512(hash) => hash.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        match self.0 {
+            Algorithm::Sha256(hash) => Digest(format!("sha256:{}", hex(&hash.finalize()))),
+            Algorithm::Sha512(hash) => Digest(format!("sha512:{}", hex(&hash.finalize()))),
+        }
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String cannot fail.

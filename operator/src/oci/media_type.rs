@@ -16,6 +16,13 @@ pub const DOCKER_CONFIG: &str = oci_client::manifest::IMAGE_DOCKER_CONFIG_MEDIA_
 /// Not oci-client's constant, which is of Krustlet's time and says v1.
 pub const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 
+/// `application/vnd.docker.image.rootfs.diff.tar.gzip`
+pub const DOCKER_LAYER: &str = oci_client::manifest::IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE;
+/// `application/vnd.oci.image.layer.v1.tar+gzip`
+pub const OCI_LAYER: &str = oci_client::manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE;
+/// A layer packed by zstd, which Docker's manifests have no type for.
+pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
 /// The one `Accept` that HEAD and GET of manifests send, so that both name the same content.
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \

@@ -1,17 +1,20 @@
 //! References: `host[:port]/repository[:tag][@digest]`, in one canonical spelling.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
 
 use oci_client::{ParseError, Reference as Grammar};
 
-use super::{Digest, redacted};
+use super::{Digest, printable, redacted};
 
 /// A repository on a registry, in canonical spelling: Docker Hub is always `docker.io`, and its
-/// official images are under `library/`.
+/// official images are under `library/`. Or the images of one in an archive: no text names it, so that nobody
+/// can have a file of ours read by writing its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Repository {
     host: String,
     path: String,
+    /// The archive that it is in.
+    archive: Option<Arc<str>>,
 }
 
 /// A reference to a manifest, in canonical spelling; it has a tag, a digest or both (then the
@@ -44,6 +47,32 @@ pub struct ReferenceError {
 }
 
 impl Repository {
+    /// What the archive called `archive` has of `repository`: another repository than that on its registry, and than
+    /// what any other archive has of it.
+    #[must_use]
+    pub fn in_archive(archive: &str, repository: &Self) -> Self {
+        Self { archive: Some(archive.into()), ..repository.clone() }
+    }
+
+    /// The archive that it is in. Such a repository is on no registry: its host and path are those of its images'
+    /// names, and nothing is asked of that host for it.
+    #[must_use]
+    pub fn archive(&self) -> Option<&str> {
+        self.archive.as_deref()
+    }
+
+    /// The repository on its registry that is called so, whatever archive this one is in.
+    #[must_use]
+    pub fn outside(&self) -> Self {
+        Self { archive: None, ..self.clone() }
+    }
+
+    /// Whether one registry has both.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.host == other.host && self.archive.is_none() && other.archive.is_none()
+    }
+
     /// `host[:port]`, lower case, as the user names it (`docker.io`, not the API's host).
     #[must_use]
     pub fn host(&self) -> &str {
@@ -176,7 +205,8 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
     if tag.is_none() && digest.is_none() {
         return Err("name a tag or a digest");
     }
-    Ok(Reference { repository: Repository { host, path: parsed.repository().into() }, tag, digest })
+    let repository = Repository { host, path: parsed.repository().into(), archive: None };
+    Ok(Reference { repository, tag, digest })
 }
 
 const NO_DIGEST: &str = "its digest is no sha256 or sha512 digest in lower-case hex";
@@ -254,6 +284,9 @@ pub fn canonical_host(text: &str) -> Result<String, &'static str> {
 
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(archive) = &self.archive {
+            write!(f, "{}#", printable(archive))?;
+        }
         write!(f, "{}/{}", self.host, self.path)
     }
 }
@@ -395,6 +428,33 @@ mod tests {
         let pinned = repository.digest(&digest);
         assert_eq!(pinned, format!("a.b:5000/team/app@{SHA256}").parse().unwrap());
         assert_eq!(pinned.tag(), None);
+    }
+
+    #[test]
+    fn what_is_in_an_archive_is_another_repository() {
+        let reference: Reference = "rancher/pause:3.1".parse().unwrap();
+        let there = reference.repository();
+        let arm = Repository::in_archive("k3s-arm64.tar", there);
+        assert_eq!((arm.host(), arm.path()), (there.host(), there.path()));
+        assert_eq!((arm.archive(), there.archive()), (Some("k3s-arm64.tar"), None));
+        assert_eq!(arm.outside(), *there);
+        let amd = Repository::in_archive("k3s-amd64.tar", there);
+        assert!(arm != *there && amd != arm && amd < arm && *there < amd);
+        assert!(there.is_beside(there) && !arm.is_beside(there) && !there.is_beside(&arm));
+        assert!(!arm.is_beside(&arm));
+    }
+
+    #[rstest]
+    #[case::name("k3s-arm64.tar", "k3s-arm64.tar#docker.io/rancher/pause:3.1")]
+    #[case::path("./my dir/a.tar", "./my dir/a.tar#docker.io/rancher/pause:3.1")]
+    #[case::escapes("a\x1b[2J\n.tar", "a\u{fffd}[2J\u{fffd}.tar#docker.io/rancher/pause:3.1")]
+    #[case::like_a_host("r.example.com", "r.example.com#docker.io/rancher/pause:3.1")]
+    #[case::nothing("", "#docker.io/rancher/pause:3.1")]
+    fn nobody_can_name_what_is_in_an_archive(#[case] archive: &str, #[case] shown: &str) {
+        let reference: Reference = "rancher/pause:3.1".parse().unwrap();
+        let inside = Repository::in_archive(archive, reference.repository()).tag("3.1");
+        assert_eq!(inside.to_string(), shown);
+        assert!(shown.parse::<Reference>().is_err());
     }
 
     #[rstest]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     keychain::{Keychain, KeychainError},
-    oci::{Repository, reference::api_host},
+    oci::{Reference, Repository, reference::api_host},
     registry::{Access, Certificates, Credential, Object, Origin, Proof, Scope},
 };
 
@@ -73,6 +73,10 @@ impl AccessMap {
         // Of two that name one tag, one is worked on at a time.
         let object = Object::of(&sources.target);
         let access = |repository: &Repository, credential: Option<Credential>, scopes| {
+            // Nobody is asked for what is in an archive.
+            if repository.archive().is_some() {
+                return Ok(Access { object, ..Access::default() });
+            }
             // The operator's own credential goes where the operator's own CAs vouch for, wherever that leads.
             let is_provided =
                 |credential: &Credential| matches!(credential.origin, Origin::Provider(_));
@@ -149,7 +153,7 @@ impl<'a> Scopes<'a> {
         for (source, credential) in sources.sources.iter().zip(chosen) {
             let repository = source.reference.repository();
             if let (Some(identity), Ok(Some(credential))) = (&identity, credential)
-                && repository.host() == target.host()
+                && repository.is_beside(target)
                 && repository != target
                 && credential.proof == *identity
             {
@@ -174,7 +178,7 @@ impl<'a> Scopes<'a> {
         } else if repository == self.target {
             Some(&self.of_target)
         } else {
-            let others = Some(&self.of_others).filter(|_| repository.host() == self.target.host());
+            let others = Some(&self.of_others).filter(|_| repository.is_beside(self.target));
             others.and_then(|others| others.get(repository.path()))
         };
         known.cloned().unwrap_or_else(|| vec![Scope::pull(repository)])
@@ -193,8 +197,9 @@ struct Held {
 impl Held {
     fn of(sources: &Sources, keychain: &Keychain) -> Self {
         let references = sources.sources.iter().map(|source| &source.reference);
+        let all = references.chain([&sources.target]).map(Reference::repository);
         let hosts: BTreeSet<_> =
-            references.chain([&sources.target]).map(|it| it.repository().host()).collect();
+            all.filter(|it| it.archive().is_none()).map(Repository::host).collect();
         let (mut certificates, mut wrong) = (BTreeMap::new(), BTreeMap::new());
         let mut wrong_anywhere = None;
         for (host, secret) in &sources.certificates {
@@ -251,6 +256,9 @@ fn choose(
     keychain: &Keychain,
 ) -> Result<Choice, KeychainError> {
     let repository = source.reference.repository();
+    if repository.archive().is_some() {
+        return Ok(Choice::Known(None));
+    }
     if let Some(own) = keychain.of_user(repository) {
         return own.map(Choice::Known);
     }
@@ -302,10 +310,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{
-        keychain::{DockerConfig, providers::PluginError},
-        oci::Reference,
-    };
+    use crate::keychain::{DockerConfig, providers::PluginError};
 
     /// Secrets, each with an entry for one place.
     fn keychain(secrets: &[(&str, &str)]) -> Keychain {
@@ -358,6 +363,46 @@ mod tests {
         let map = AccessMap::new(&sources, &keychain(secrets));
         let access = map.source(&sources.sources[0]).unwrap();
         assert_eq!(access.credential.as_ref().and_then(|c| c.origin.secret()), expected);
+    }
+
+    /// Also where each way to a credential is for the host in its images' names, or is broken.
+    #[rstest]
+    #[case::secrets(true, ALL)]
+    #[case::no_secret(true, &[])]
+    #[case::providers(false, &[])]
+    fn nobody_is_asked_for_what_is_in_an_archive(
+        #[case] own: bool,
+        #[case] secrets: &[(&str, &str)],
+    ) {
+        let mut sources = sources(own, own, &["a"], THERE);
+        sources.push_provider = !own;
+        sources.sources[0].provider = !own;
+        sources.certificates.insert("r.example".into(), "absent".into());
+        sources.plain_http.insert("r.example".into());
+        let there = sources.sources[0].reference.repository().clone();
+        let inside = Repository::in_archive("a.tar", &there);
+        sources.sources[0].reference = inside.tag("x");
+        let keychain = keychain(secrets);
+        assert!(!provided(&sources, &keychain).contains(&inside));
+        let map = AccessMap::new(&sources, &keychain);
+        let access = map.source(&sources.sources[0]).unwrap();
+        assert!(access.credential.is_none() && access.scopes.is_empty() && !access.plain_http);
+        assert_eq!(access.certificates.fingerprint(), None);
+        assert!(map.target().is_err(), "its certificates are wanted, and not there");
+    }
+
+    /// The token that pushes is not asked for what the images of an archive are called.
+    #[test]
+    fn an_archive_adds_no_scope() {
+        let mut sources = sources(true, false, &[], THERE);
+        let there = sources.sources[0].reference.repository().clone();
+        let scopes = |sources: &Sources| {
+            let map = AccessMap::new(sources, &keychain(ALL));
+            map.target().unwrap().scopes.clone()
+        };
+        assert_eq!(scopes(&sources).len(), 2);
+        sources.sources[0].reference = Repository::in_archive("a.tar", &there).tag("x");
+        assert_eq!(scopes(&sources), [Scope::push(sources.target.repository())]);
     }
 
     #[rstest]

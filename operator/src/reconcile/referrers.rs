@@ -51,7 +51,7 @@ pub struct Followed {
 }
 
 /// Those of `images`, each with its source, whose referrers are looked for in this run: what came
-/// from another repository and is new, or due again, or asked for by a person.
+/// from another repository on a registry and is new, or due again, or asked for by a person.
 pub fn subjects<'a, R>(
     job: &Job<'_, R>,
     images: impl Iterator<Item = (&'a Digest, &'a str)>,
@@ -63,7 +63,9 @@ pub fn subjects<'a, R>(
     let moved = images.filter_map(|(digest, name)| {
         let source = job.sources.named(name)?;
         let repository = source.reference.repository();
-        let moved = repository != job.sources.target.repository() && seen.insert(digest);
+        let elsewhere =
+            repository != job.sources.target.repository() && repository.archive().is_none();
+        let moved = elsewhere && seen.insert(digest);
         let image = repository.digest(digest);
         moved.then(|| Subject { digest: digest.clone(), image, source: name.into() })
     });

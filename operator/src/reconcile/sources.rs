@@ -173,12 +173,14 @@ impl Sources {
         })
     }
 
-    /// Checks that all images are in `allowed`, where the operator's admin names any.
+    /// Checks that all images are in `allowed`, where the operator's admin names any. What is in an archive is on no
+    /// registry.
     pub fn check_allowed(&self, allowed: &[Prefix]) -> Result<(), SpecError> {
         let target = ("spec.target.image".to_owned(), &self.target);
         let sources = self
             .sources
             .iter()
+            .filter(|source| source.reference.repository().archive().is_none())
             .map(|source| (format!("spec.sources[{}].image", source.name), &source.reference));
         let outside = |(_, reference): &(String, &Reference)| {
             !allowed.iter().any(|prefix| prefix.covers(reference.repository()))
@@ -215,13 +217,14 @@ impl Sources {
     /// Whether the object says how `repository`'s registry is trusted.
     #[must_use]
     pub fn has_own_tls(&self, repository: &Repository) -> bool {
-        self.plain_http(repository) || self.certificates.contains_key(repository.host())
+        let names = |repository: &Repository| self.certificates.contains_key(repository.host());
+        self.plain_http(repository) || (repository.archive().is_none() && names(repository))
     }
 
     /// Whether the object says that `repository`'s registry is spoken to without TLS.
     #[must_use]
     pub fn plain_http(&self, repository: &Repository) -> bool {
-        self.plain_http.contains(repository.host())
+        repository.archive().is_none() && self.plain_http.contains(repository.host())
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Access, Copied, Identity, Place, Progress, Put, Registry, RegistryError};
+use super::{Access, BlobSource, Copied, Identity, Place, Progress, Put, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest};
 
 /// A registry that reads from another one, and writes nothing.
@@ -208,6 +208,20 @@ impl<R: Registry> Registry for DryRun<R> {
         Ok(Some(self.moves(to, blob, how)))
     }
 
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        _progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        if self.blob_exists(to.access, to.repository, blob).await? {
+            return Ok(Some(self.moves(to, blob, Copied::Present)));
+        }
+        let is_there = source.open().await?.is_some();
+        Ok(is_there.then(|| self.moves(to, blob, Copied::Uploaded)))
+    }
+
     async fn delete_tag(
         &self,
         access: &Access,
@@ -257,7 +271,7 @@ impl<R: Registry> Registry for DryRun<R> {
 fn is_mounted(from: Place<'_>, to: Place<'_>) -> bool {
     let who = |place: Place<'_>| place.access.credential.as_ref().map(Identity::of);
     let (source, target) = (from.repository, to.repository);
-    source != target && source.host() == target.host() && who(from) == who(to)
+    source != target && source.is_beside(target) && who(from) == who(to)
 }
 
 #[cfg(test)]

@@ -218,6 +218,12 @@ pub enum RegistryError {
         /// Why, and the flag that allows it where there is one.
         why: String,
     },
+    /// An archive that cannot be read, or in which something is not as it is to be.
+    #[error("{why}")]
+    Archive {
+        /// Which one, what is wrong, and where; names of the archive's own escaped.
+        why: String,
+    },
     /// `plainHTTP` without `--insecure-allow-http`.
     #[error("plainHTTP for {host} is not allowed: the operator runs without --insecure-allow-http")]
     InsecureNotAllowed {

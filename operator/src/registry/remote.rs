@@ -40,7 +40,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
-use super::{Access, Copied, Place, Progress, Put, Registry, RegistryError};
+use super::{Access, BlobSource, Copied, Place, Progress, Put, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, Prefix, RawManifest, Repository, TagOrDigest};
 
 pub use limits::Limits;
@@ -228,6 +228,16 @@ impl Registry for Remote {
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
         self.copy(from, to, blob, progress).await
+    }
+
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        self.send_if_absent(to, blob, source, progress, None).await
     }
 
     async fn delete_tag(

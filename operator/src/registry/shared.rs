@@ -18,7 +18,7 @@ use self::{
     told::{Failed, Told},
     turns::Slots,
 };
-use super::{Access, Copied, Place, Progress, Put, Registry, RegistryError};
+use super::{Access, BlobSource, Copied, Place, Progress, Put, Registry, RegistryError};
 use crate::oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest, referrer};
 
 /// How many references are known at most: they come from users, so there is a bound.
@@ -140,6 +140,16 @@ impl<R: Registry> Registry for Shared<R> {
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
         self.inner.copy_blob(from, to, blob, progress).await
+    }
+
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        self.inner.push_blob(to, blob, source, progress).await
     }
 
     async fn delete_tag(

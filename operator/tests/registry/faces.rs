@@ -5,13 +5,18 @@
 #[path = "real.rs"]
 pub(crate) mod real;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use multiarch_operator::{
     oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Copied, Credential, Place, Progress, Put, Registry, RegistryError, Scope,
+        Access, BlobSource, Chunks, Copied, Credential, Place, Progress, Put, Registry,
+        RegistryError, Request, Scope,
         memory::{Image, Lie, Lies, Login, Server, Store, images, serve, server::User},
         remote::{Limits, Options, Remote},
         shared::{Observe, Shared},
@@ -337,6 +342,42 @@ pub(crate) fn index(children: &[&RawManifest]) -> RawManifest {
     RawManifest::new(media_type::OCI_INDEX, Bytes::from(document.to_string()))
 }
 
+/// Bytes that a test gives to be sent, each time that they are asked for.
+pub(crate) struct Given {
+    /// `None`: it does not have them.
+    pub(crate) chunks: Option<Vec<Bytes>>,
+    /// They never end.
+    pub(crate) hangs: bool,
+    /// How often they were asked for.
+    pub(crate) opened: AtomicUsize,
+}
+
+impl Given {
+    pub(crate) fn new(content: &Bytes) -> Self {
+        let starts = (0..content.len()).step_by(64 << 10);
+        let chunks = starts.map(|at| content.slice(at..content.len().min(at + (64 << 10))));
+        Self { chunks: Some(chunks.collect()), hangs: false, opened: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+impl BlobSource for Given {
+    fn named(&self) -> (String, Request) {
+        ("given.tar".into(), Request { method: "GET", noun: "blob", of: "it".into() })
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<Option<Chunks>, RegistryError>> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let hangs = stream::iter(self.hangs.then_some(())).then(|()| std::future::pending());
+        let chunks = self.chunks.clone();
+        let chunks = chunks.map(|chunks| stream::iter(chunks).map(Ok).chain(hangs).boxed());
+        std::future::ready(Ok(chunks)).boxed()
+    }
+}
+
 /// The call to whichever registry it is.
 macro_rules! through {
     ($self:ident, $client:ident => $call:expr) => {
@@ -404,6 +445,21 @@ impl Registry for Client {
         progress: &Progress,
     ) -> Result<Option<Copied>, RegistryError> {
         through!(self, client => client.copy_blob(from, to, blob, progress))
+    }
+
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        match self {
+            Self::Store(store) => Registry::push_blob(store, to, blob, source, progress).await,
+            Self::Remote(remote) => remote.push_blob(to, blob, source, progress).await,
+            Self::SharedStore(shared) => shared.push_blob(to, blob, source, progress).await,
+            Self::SharedRemote(shared) => shared.push_blob(to, blob, source, progress).await,
+        }
     }
 
     async fn delete_tag(

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::{Context, Result, anyhow};
 use multiarch_operator::{
     keychain::{Keychain, user::User},
-    oci::{Repository, reference::canonical_host},
+    oci::{Reference, Repository, reference::canonical_host},
     reconcile::sources::Sources,
     registry::{
         Access, Scope,
@@ -67,7 +67,9 @@ impl Registries {
     /// names are none of this machine's.
     pub(crate) async fn prepare(&self, mut sources: Sources) -> (Sources, Keychain) {
         let all = sources.sources.iter().map(|source| &source.reference).chain([&sources.target]);
-        let repositories: Vec<Repository> = all.map(|it| it.repository().clone()).collect();
+        // Nobody is asked for what is in an archive.
+        let all = all.map(Reference::repository).filter(|it| it.archive().is_none());
+        let repositories: Vec<Repository> = all.cloned().collect();
         for repository in &repositories {
             if self.is_plain(repository.host()).await {
                 sources.plain_http.insert(repository.host().to_owned());

@@ -201,6 +201,24 @@ fn tenants_name_what_is_allowed(#[case] allowed: &[&str], #[case] words: Option<
     }
 }
 
+/// A file has no registry that could be allowed, trusted or spoken to without TLS, whatever its images are called.
+#[test]
+fn what_is_in_an_archive_is_on_no_registry() {
+    let mut sources = Sources::parse(&spec(TARGET, vec![source("hub", "alpine:3")])).unwrap();
+    sources.plain_http.insert("docker.io".into());
+    sources.certificates.insert("docker.io".into(), "certs".into());
+    let hub = sources.sources[0].reference.repository().clone();
+    let inside = Repository::in_archive("a.tar", &hub);
+    assert!(sources.plain_http(&hub) && sources.has_own_tls(&hub));
+    assert!(!sources.plain_http(&inside) && !sources.has_own_tls(&inside));
+    sources.plain_http.clear();
+    assert!(sources.has_own_tls(&hub) && !sources.has_own_tls(&inside));
+    let allowed: Vec<Prefix> = vec!["r.example".parse().unwrap()];
+    assert!(sources.check_allowed(&allowed).is_err());
+    sources.sources[0].reference = inside.tag("3");
+    sources.check_allowed(&allowed).unwrap();
+}
+
 /// The same tag by digest is no loop: the digest decides, and it never moves.
 #[test]
 fn a_source_may_be_the_target_pinned() {

@@ -1,12 +1,15 @@
 //! The store's first face: the port itself, without a network.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
 use secrecy::ExposeSecret;
 
 use super::{Fault, Store};
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Referrer, Repository, TagOrDigest},
-    registry::{Access, Copied, Place, Progress, Proof, Put, Registry, RegistryError, Request},
+    registry::{
+        Access, BlobSource, Copied, Place, Progress, Proof, Put, Registry, RegistryError, Request,
+    },
 };
 
 impl Registry for Store {
@@ -95,7 +98,7 @@ impl Registry for Store {
     ) -> Result<Option<Copied>, RegistryError> {
         let (source, target) = (from.repository, to.repository);
         let proof = |place: Place<'_>| place.access.credential.clone().map(|it| it.proof);
-        if source != target && source.host() == target.host() && proof(from) == proof(to) {
+        if source != target && source.is_beside(target) && proof(from) == proof(to) {
             self.admit(to.access, target, &Request::mount(target, &blob.digest)).await?;
             if !self.state().no_mounts
                 && let Some(bytes) = self.blob(source.path(), &blob.digest)
@@ -108,12 +111,33 @@ impl Registry for Store {
             return Ok(Some(Copied::Present));
         }
         let Some(bytes) = self.get_blob(from.access, source, blob).await? else { return Ok(None) };
-        self.admit(to.access, target, &Request::upload("POST", target, &blob.digest)).await?;
-        let put = Request::blob("PUT", target, &blob.digest);
-        self.admit(to.access, target, &put).await?;
-        progress(blob.size);
-        self.push_blob(target.path(), &blob.media_type, bytes);
-        self.answered(&put).map(|()| Some(Copied::Uploaded))
+        self.upload(to, blob, bytes, progress).await.map(Some)
+    }
+
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        if self.blob_exists(to.access, to.repository, blob).await? {
+            return Ok(Some(Copied::Present));
+        }
+        let Some(mut chunks) = source.open().await? else { return Ok(None) };
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = chunks.try_next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        let ((host, request), received) = (source.named(), bytes.len() as u64);
+        if received != blob.size {
+            return Err(RegistryError::WrongSize { host, request, expected: blob.size, received });
+        }
+        if !blob.digest.matches(&bytes) {
+            let (expected, computed) = (blob.digest.clone(), Digest::of(&bytes));
+            return Err(RegistryError::WrongDigest { host, request, expected, computed });
+        }
+        self.upload(to, blob, bytes.freeze(), progress).await.map(Some)
     }
 
     async fn delete_tag(
@@ -175,6 +199,23 @@ impl Store {
             let host = repository.host().into();
             Err(RegistryError::WrongSize { host, request, expected, received })
         }
+    }
+
+    /// Takes a blob as a registry does that has nothing of it.
+    async fn upload(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        bytes: Bytes,
+        progress: &Progress,
+    ) -> Result<Copied, RegistryError> {
+        let target = to.repository;
+        self.admit(to.access, target, &Request::upload("POST", target, &blob.digest)).await?;
+        let put = Request::blob("PUT", target, &blob.digest);
+        self.admit(to.access, target, &put).await?;
+        progress(blob.size);
+        self.push_blob(target.path(), &blob.media_type, bytes);
+        self.answered(&put).map(|()| Copied::Uploaded)
     }
 
     /// The answer to what was done, unless it is lost.

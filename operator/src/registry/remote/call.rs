@@ -116,7 +116,16 @@ impl<'a> Call<'a> {
 
     /// DELETE of the session at `url`, of whose upload a request said that it was `of` it.
     pub(super) fn end(to: Place<'a>, of: &str, url: Url) -> Self {
-        let request = Request { method: "DELETE", noun: "upload", of: of.into() };
+        Self::session("DELETE", to, of, url)
+    }
+
+    /// GET of what the registry has of the same.
+    pub(super) fn status(to: Place<'a>, of: &str, url: Url) -> Self {
+        Self::session("GET", to, of, url)
+    }
+
+    fn session(method: &'static str, to: Place<'a>, of: &str, url: Url) -> Self {
+        let request = Request { method, noun: "upload", of: of.into() };
         Self {
             access: to.access,
             repository: to.repository,
@@ -124,7 +133,7 @@ impl<'a> Call<'a> {
             path: "blobs/uploads/".into(),
             at: Some(url),
             manifest: None,
-            actions: Actions::Delete,
+            actions: needed(method).max(Actions::Push),
         }
     }
 
@@ -167,6 +176,11 @@ impl<'a> Call<'a> {
     /// Where the registry is asked.
     pub(super) fn url(&self, allow_http: bool) -> Result<Url, RegistryError> {
         let host = self.host().to_owned();
+        // Whoever has archives answers for them; the host in the name of an image is not asked instead.
+        if self.repository.archive().is_some() {
+            let why = format!("{} is in an archive that was not opened", self.repository);
+            return Err(RegistryError::Archive { why });
+        }
         if self.access.plain_http && !allow_http {
             return Err(RegistryError::InsecureNotAllowed { host });
         }

@@ -1,4 +1,4 @@
-//! A blob from one repository to another, by what moves the least.
+//! A blob to a repository, by what moves the least.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     oci::Descriptor,
-    registry::{Copied, Place, Progress, RegistryError},
+    registry::{BlobSource, Copied, Place, Progress, RegistryError},
 };
 
 impl Remote {
@@ -34,22 +34,22 @@ impl Remote {
             }
             self.mounts.add(key, Instant::now());
         }
-        self.send_if_absent(from, to, blob, progress, session).await
+        let source = InRepository { remote: self, place: from, blob };
+        self.send_if_absent(to, blob, &source, progress, session).await
     }
 
     /// Looks, and sends what is not there.
-    async fn send_if_absent<'a>(
+    pub(super) async fn send_if_absent<'a>(
         &'a self,
-        from: Place<'a>,
         to: Place<'a>,
         blob: &'a Descriptor,
+        source: &'a dyn BlobSource,
         progress: &'a Progress,
         session: Option<Session<'a>>,
     ) -> Result<Option<Copied>, RegistryError> {
         let looked = self.persist(|| self.look(to.access, to.repository, blob)).await;
         if let Ok(false) = looked {
-            let source = InRepository { remote: self, place: from, blob };
-            let upload = Upload { remote: self, to, blob, source: &source, progress };
+            let upload = Upload { remote: self, to, blob, source, progress };
             return upload.run(session).await;
         }
         if let Some(session) = session {

@@ -18,7 +18,7 @@ impl Key {
     pub(super) fn of(from: Place<'_>, to: Place<'_>) -> Option<Self> {
         let (source, target) = (from.repository, to.repository);
         let identity = |place: Place<'_>| place.access.credential.as_ref().map(Identity::of);
-        let there = source != target && source.host() == target.host();
+        let there = source != target && source.is_beside(target);
         (there && identity(from) == identity(to)).then(|| Self {
             host: source.host().into(),
             from: source.path().into(),
@@ -75,6 +75,14 @@ mod tests {
         #[case] expected: bool,
     ) {
         assert_eq!(key(from, to).is_some(), expected);
+    }
+
+    #[test]
+    fn nothing_is_mounted_from_an_archive() {
+        let (access, app) = (Access::default(), repository("a.test/x:1"));
+        let inside = Repository::in_archive("a.tar", &repository("a.test/y:1"));
+        let place = |repository| Place { access: &access, repository };
+        assert!(Key::of(place(&inside), place(&app)).is_none());
     }
 
     #[test]

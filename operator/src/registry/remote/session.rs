@@ -1,5 +1,7 @@
 //! An upload session: begun, looked at, and ended by whoever drops it.
 
+use std::time::Duration;
+
 use reqwest::header::{LOCATION, RANGE};
 use tokio::runtime::Handle;
 use url::Url;
@@ -133,9 +135,21 @@ impl Remote {
     /// Ends the session at `url`. Where there are tokens this takes another one: to distribution, and so
     /// to GitLab and Harbor, a DELETE of an upload is a DELETE.
     pub(super) async fn end(&self, to: Place<'_>, of: &str, url: &Url) {
-        let call = Call::end(to, of, url.clone());
-        // Whether it could is of no consequence: the registry forgets the session by itself in time.
-        let _ = self.exchange(&call).await;
+        let mut url = url.clone();
+        for failures in 1..=self.transport.limits().tries {
+            // Whether it could is of no consequence: the registry forgets the session by itself in time.
+            let ended = self.exchange(&Call::end(to, of, url.clone())).await;
+            // Distribution ends none (since v3) at an address from before it took more bytes.
+            let is_past = ended.is_ok_and(|answer| answer.response.status() == 416);
+            if !is_past {
+                return;
+            }
+            self.pause(failures, Duration::ZERO).await;
+            let call = Call::status(to, of, url.clone());
+            let Ok(answer) = self.exchange(&call).await else { return };
+            let Ok(Some(next)) = self.location(&call, &answer) else { return };
+            url = next;
+        }
     }
 
     /// The session that an answer opened.
@@ -197,7 +211,7 @@ impl<'a> Session<'a> {
     /// How many bytes the registry has of it; `None` where it does not know it, or does not say so
     /// clearly: `0-0` is one byte or none.
     pub(super) async fn status(&mut self) -> Option<u64> {
-        let call = Call::upload("GET", self.to, &self.digest).at(self.url.clone());
+        let call = Call::status(self.to, &self.of(), self.url.clone());
         let answer = self.remote.exchange(&call).await.ok()?;
         if !answer.response.status().is_success() || answer.elsewhere {
             return None;

@@ -1,24 +1,15 @@
-//! Where the bytes of a blob come from.
+//! A blob in a repository, as what is sent to another one.
 
 use std::sync::Arc;
 
 use futures::{StreamExt, future::BoxFuture};
 use reqwest::header::CONTENT_LENGTH;
 
-use super::{Remote, blobs::wrong_size, call::Call, redirect::authority, verified::Chunks};
+use super::{Remote, blobs::wrong_size, call::Call, redirect::authority};
 use crate::{
     oci::Descriptor,
-    registry::{Place, RegistryError, Request},
+    registry::{BlobSource, Chunks, Place, RegistryError, Request},
 };
-
-/// Something that has a blob, and can be asked for its bytes more than once.
-pub(super) trait Source: Send + Sync {
-    /// Who has it, and what it is asked, for messages.
-    fn named(&self) -> (String, Request);
-
-    /// The bytes from the first one, `None` where it is not there. They need not be the right ones.
-    fn open(&self) -> BoxFuture<'_, Result<Option<Chunks>, RegistryError>>;
-}
 
 /// A blob in a repository.
 pub(super) struct InRepository<'a> {
@@ -27,7 +18,7 @@ pub(super) struct InRepository<'a> {
     pub(super) blob: &'a Descriptor,
 }
 
-impl Source for InRepository<'_> {
+impl BlobSource for InRepository<'_> {
     fn named(&self) -> (String, Request) {
         let repository = self.place.repository;
         let request = Request::blob("GET", repository, &self.blob.digest);

@@ -12,12 +12,11 @@ use super::{
     failure::{Failure, NO_ANSWER},
     limits::Limits,
     session::{Session, Started, taken},
-    source::Source,
     verified::{Mark, Shared, Verified},
 };
 use crate::{
     oci::Descriptor,
-    registry::{Copied, Place, Progress, RegistryError},
+    registry::{BlobSource, Copied, Place, Progress, RegistryError},
 };
 
 /// What is sent, from where, to where.
@@ -25,7 +24,7 @@ pub(super) struct Upload<'a> {
     pub(super) remote: &'a Remote,
     pub(super) to: Place<'a>,
     pub(super) blob: &'a Descriptor,
-    pub(super) source: &'a dyn Source,
+    pub(super) source: &'a dyn BlobSource,
     pub(super) progress: &'a Progress,
 }
 

@@ -1,0 +1,218 @@
+//! Image archives, read without being unpacked: `docker save` tarballs, podman's, skopeo's and crane's, and OCI layouts.
+//!
+//! ```text
+//!  path ─store→ Store ─┬─layout (index.json)──→ Vec<Image> ─manifest_of→ RawManifest ─open_blob→ bytes
+//!        names, places └─saved (manifest.json)↗                layer, gzip                  held
+//! ```
+//!
+//! All of it blocks. Memory does not grow with the archive: a plain one is read at offsets, of a packed one there is one reader.
+
+mod cursor;
+mod entries;
+mod error;
+mod files;
+mod folder;
+mod gzip;
+mod header;
+mod held;
+mod kept;
+mod layer;
+mod layout;
+mod made;
+mod packing;
+mod path;
+mod saved;
+mod store;
+mod tape;
+
+use std::{collections::BTreeMap, io::Read, path::Path};
+
+pub use self::error::{ArchiveError, Part};
+use self::{gzip::Gzip, held::Held, made::Made, saved::Parts, store::Store};
+use crate::oci::{
+    Descriptor, Digest, Manifest, RawManifest, Reference, manifest::MAX_BYTES, saved::Saved,
+};
+
+/// An archive of images, whose names and small documents were read.
+pub struct Archive {
+    store: Store,
+    images: Vec<Image>,
+    /// What images without a manifest are made of, by the digest of their config.
+    saved: BTreeMap<Digest, Parts>,
+    made: Made,
+}
+
+/// An image in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What it is called: repositories with a tag, each once; none where the archive does not say.
+    pub names: Vec<Reference>,
+    /// Of a layout's image the digest of its manifest or index, else that of its config.
+    pub digest: Digest,
+    /// What the digest is of.
+    pub kind: Kind,
+    /// What of it, or of the indexes in it, the archive was written without.
+    pub absent: Vec<Descriptor>,
+}
+
+/// What an image of an archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A config and layers, as `docker save` wrote them before it wrote layouts. There is no manifest: it is made.
+    Saved,
+    /// An image manifest of a layout.
+    Manifest,
+    /// An index of a layout.
+    Index,
+}
+
+impl Archive {
+    /// Opens the file or folder at `path`, and reads its names and small documents: a packed archive once to its end.
+    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let store = Store::open(path)?;
+        let listed = match &store {
+            Store::Folder(_) => Vec::new(),
+            Store::Tar { .. } | Store::Packed { .. } => saved::list(&store)?,
+        };
+        if let Some(files) = store.files() {
+            files.settle(path, &saved::paths(&listed))?;
+        }
+        let index = store.file("index.json")?;
+        let mut images = Vec::new();
+        if let Some(place) = &index {
+            images = layout::images(&store, &store.document(place, MAX_BYTES)?)?;
+        }
+        let mut saved = BTreeMap::new();
+        match store.files() {
+            None if index.is_none() => return Err(ArchiveError::NotALayout { file: path.into() }),
+            Some(files) if index.is_none() && files.file("manifest.json").is_none() => {
+                return Err(no_images(&store));
+            }
+            // index.json says more, and has the digests that the images were pulled by.
+            Some(files) if images.is_empty() => {
+                (images, saved) = saved::images(&store, files, listed)?;
+            }
+            _ => name(&store, &mut images, &listed),
+        }
+        Ok(Self { store, images, saved, made: Made::default() })
+    }
+
+    /// The images that are in it.
+    #[must_use]
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The image that is called `name`; of several the last one, as `docker load` has it.
+    #[must_use]
+    pub fn named(&self, name: &Reference) -> Option<&Image> {
+        self.images.iter().rfind(|image| image.names.contains(name))
+    }
+
+    /// Whether it is packed, so that reading it in another order than its own takes long.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.store.cursor().is_some()
+    }
+
+    /// How often a packed archive was begun from its first byte so far.
+    #[must_use]
+    pub fn readings(&self) -> usize {
+        self.store.cursor().map_or(0, |cursor| cursor.begun())
+    }
+
+    /// The manifest or index of `image`. Where it has none it is made, for which its layers are deflated once and held to
+    /// the config's diff_ids; that is remembered.
+    pub fn manifest_of(&self, image: &Image) -> Result<RawManifest, ArchiveError> {
+        let mut manifests = self.manifests_of(&[image]);
+        let absent = || ArchiveError::Absent {
+            file: self.store.path().into(),
+            digest: image.digest.clone(),
+        };
+        manifests.pop().unwrap_or_else(|| Err(absent()))
+    }
+
+    /// The manifests or indexes of `images`, in their order, in one reading of a packed archive.
+    pub fn manifests_of(&self, images: &[&Image]) -> Vec<Result<RawManifest, ArchiveError>> {
+        let saved = |image: &&&Image| self.saved.get(&image.digest);
+        let failed = self.made.read(&self.store, images.iter().filter_map(|image| saved(&image)));
+        images
+            .iter()
+            .map(|image| match self.saved.get(&image.digest) {
+                Some(parts) => self.made.manifest(&self.store, &image.digest, parts, &failed),
+                None => self.manifest(&image.digest)?.ok_or_else(|| ArchiveError::Absent {
+                    file: self.store.path().into(),
+                    digest: image.digest.clone(),
+                }),
+            })
+            .collect()
+    }
+
+    /// A manifest or index of a layout, or one that was made. `None` where the archive does not have it.
+    pub fn manifest(&self, digest: &Digest) -> Result<Option<RawManifest>, ArchiveError> {
+        match self.made.known_manifest(digest) {
+            Some(made) => Ok(Some(made)),
+            None => layout::manifest(&self.store, digest),
+        }
+    }
+
+    /// The size of a config or layer: as the archive has it, or as it was deflated.
+    #[must_use]
+    pub fn blob(&self, digest: &Digest) -> Option<u64> {
+        self.find(digest).map(|blob| blob.size)
+    }
+
+    /// Where the blob begins in the unpacked archive: the order to ask in.
+    #[must_use]
+    pub fn position(&self, digest: &Digest) -> Option<u64> {
+        self.find(digest).map(|blob| blob.place.at)
+    }
+
+    /// The blob's bytes from the first one; may be called again. Errors of the reader are made of [`ArchiveError`]s.
+    ///
+    /// Of a packed archive there is one reader at a time: this waits until the one before is dropped, and where others wait too
+    /// goes by [`Self::position`]. Whoever has one must not wait for a second one.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<Box<dyn Read + Send>>, ArchiveError> {
+        let Some(blob) = self.find(digest) else { return Ok(None) };
+        let reader = self.store.read(&blob.place)?;
+        let reader = if blob.is_deflated { Box::new(Gzip::new(reader)) } else { reader };
+        let of = self.store.part(&blob.place.name);
+        Ok(Some(Box::new(Held::new(reader, blob.size, digest.clone(), of))))
+    }
+
+    fn find(&self, digest: &Digest) -> Option<made::Blob> {
+        if let Some(layer) = self.made.layer(digest) {
+            return Some(layer);
+        }
+        let config = self.saved.get(digest).map(|parts| parts.config.clone());
+        let place = config.or_else(|| self.store.file(&layout::blob(digest)).ok()?)?;
+        Some(made::Blob { size: place.size, place, is_deflated: false })
+    }
+}
+
+/// Names images of a layout that have none as manifest.json does.
+fn name(store: &Store, images: &mut [Image], listed: &[Saved]) {
+    for image in images.iter_mut().filter(|image| image.names.is_empty()) {
+        let manifest = layout::manifest(store, &image.digest).ok().flatten();
+        let Some(Manifest::Image(manifest)) = manifest.and_then(|raw| raw.parse().ok()) else {
+            continue;
+        };
+        let config = layout::blob(&manifest.config.digest);
+        let same = listed.iter().filter(|saved| saved.config == config);
+        let names = same.flat_map(|saved| &saved.repo_tags).filter_map(|tag| layout::name(tag));
+        image.names = layout::unique(names.collect());
+    }
+}
+
+/// Why there are none, as far as that can be told.
+fn no_images(store: &Store) -> ArchiveError {
+    let is_there = |name| matches!(store.file(name), Ok(Some(_)));
+    let hint = if is_there("repositories") {
+        ", as docker before 1.10 wrote it: load it, and save it again"
+    } else if is_there("oci-layout") {
+        ", although it begins as an OCI layout does: it was not written to its end"
+    } else {
+        ""
+    };
+    ArchiveError::NoImages { file: store.path().into(), hint }
+}

@@ -1,0 +1,127 @@
+//! One reader of a packed archive, which many take in turn: who asks in the order of the archive reads it once.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{
+    ArchiveError, Part,
+    files::Place,
+    packing::Packing,
+    tape::{Shared, Tape},
+};
+
+/// One at a time: each reader of zstd has a window in memory.
+pub(super) struct Cursor {
+    shared: Shared,
+    packing: Packing,
+    state: Mutex<State>,
+    turn: Condvar,
+    /// How often the archive was begun from its first byte.
+    begun: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    /// Where the last one stopped; `None` while it is lent, and after a failure.
+    tape: Option<Tape>,
+    lent: bool,
+    /// Where those who wait want to begin, each with a number of its own.
+    waiting: BTreeSet<(u64, u64)>,
+    next: u64,
+}
+
+impl Cursor {
+    pub(super) fn new(shared: Shared, packing: Packing) -> Self {
+        let (state, turn, begun) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
+        Self { shared, packing, state, turn, begun }
+    }
+
+    /// How often the archive was begun from its first byte.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Gives the place where the first reading ended.
+    pub(super) fn begin(&self) -> Result<Tape, ArchiveError> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Tape::new(&self.shared, Some(self.packing))
+    }
+
+    /// The bytes at `place`, once nobody else reads. Of those who wait that one is next whose place is
+    /// the next in the archive.
+    pub(super) fn open(self: &Arc<Self>, place: &Place) -> Result<Lent, ArchiveError> {
+        let tape = self.take_turn(place.at);
+        let mut lent = Lent { cursor: Arc::clone(self), tape: None };
+        let mut tape = match tape {
+            Some(tape) if tape.at() <= place.at => tape,
+            _ => self.begin()?,
+        };
+        let file = &self.shared.path;
+        let is_there = tape.skip_to(place.at).map_err(|error| ArchiveError::of(file, error))?;
+        if !is_there {
+            let entry = Some(place.name.to_string());
+            return Err(ArchiveError::Truncated { of: Part { file: file.to_path_buf(), entry } });
+        }
+        lent.tape = Some(tape);
+        Ok(lent)
+    }
+
+    /// Waits for the turn of who wants to begin at `at`. Whoever has it gives it back.
+    fn take_turn(&self, at: u64) -> Option<Tape> {
+        let mut state = self.state();
+        let mine = (at, state.next);
+        state.next += 1;
+        state.waiting.insert(mine);
+        while state.lent || state.nearest() != Some(mine) {
+            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waiting.remove(&mine);
+        state.lent = true;
+        state.tape.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Who is next: the first one that is not behind, or the first one.
+    fn nearest(&self) -> Option<(u64, u64)> {
+        let at = self.tape.as_ref().map_or(0, Tape::at);
+        self.waiting.range((at, 0)..).next().or_else(|| self.waiting.first()).copied()
+    }
+}
+
+/// The archive's reader, until this is dropped.
+pub(super) struct Lent {
+    cursor: Arc<Cursor>,
+    tape: Option<Tape>,
+}
+
+impl Read for Lent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tape) = &mut self.tape else { return Ok(0) };
+        let read = tape.read(buffer);
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.tape = None;
+        }
+        read
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut state = self.cursor.state();
+        state.tape = self.tape.take();
+        state.lent = false;
+        drop(state);
+        self.cursor.turn.notify_all();
+    }
+}

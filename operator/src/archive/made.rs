@@ -1,0 +1,209 @@
+//! Manifests that are made for images without one, and the layers that were deflated for them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{
+    ArchiveError,
+    files::Place,
+    layer::Layer,
+    saved::{MAX_CONFIG, Parts},
+    store::Store,
+};
+use crate::oci::{
+    Descriptor, Digest, ImageConfig, RawManifest, media_type,
+    saved::{self},
+};
+
+/// What was made so far.
+#[derive(Default)]
+pub(super) struct Made {
+    known: Mutex<Known>,
+    /// Whoever reads layers, so that none is read twice.
+    reading: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Layers by where they begin.
+    layers: BTreeMap<u64, (Layer, Place)>,
+    /// Where the layers of these digests begin; of two that are alike the first one.
+    places: BTreeMap<Digest, u64>,
+    manifests: BTreeMap<Digest, RawManifest>,
+}
+
+/// A blob of an archive.
+pub(super) struct Blob {
+    pub(super) place: Place,
+    pub(super) size: u64,
+    /// The archive has it plain.
+    pub(super) is_deflated: bool,
+}
+
+/// Why layers could not be read, by where they begin.
+pub(super) type Failed = BTreeMap<u64, ArchiveError>;
+
+/// How many layers of a plain archive are read at once, each by a thread of its own.
+const AT_ONCE: usize = 4;
+
+impl Made {
+    /// Reads the layers of `images` that were not read before, in the order of the archive.
+    pub(super) fn read<'a>(
+        &self,
+        store: &Store,
+        images: impl Iterator<Item = &'a Parts>,
+    ) -> Failed {
+        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = BTreeMap::new();
+        for name in images.flat_map(|parts| &parts.layers) {
+            let place = store.files().and_then(|files| files.get(name));
+            places.extend(place.map(|place| (place.at, place)));
+        }
+        places.retain(|at, _| !self.known().layers.contains_key(at));
+        let places: Vec<_> = places.into_values().collect();
+        let failed = Mutex::new(Failed::new());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match store
+                    .read(place)
+                    .and_then(|layer| Layer::read(layer, &store.part(&place.name)))
+                {
+                    Ok(layer) => self.known().add(layer, place.clone()),
+                    Err(error) => {
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        failed.insert(place.at, error);
+                    }
+                }
+            }
+        };
+        // A packed archive has one reader.
+        let threads = if store.cursor().is_some() { 1 } else { AT_ONCE.min(places.len()) };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            for _ in 1..threads.min(cores) {
+                scope.spawn(&work);
+            }
+            work();
+        });
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The manifest of the image `config`, whose layers were read, but for those that failed.
+    pub(super) fn manifest(
+        &self,
+        store: &Store,
+        config: &Digest,
+        parts: &Parts,
+        failed: &Failed,
+    ) -> Result<RawManifest, ArchiveError> {
+        let bytes = store.document(&parts.config, MAX_CONFIG)?;
+        if !config.matches(&bytes) {
+            let (of, expected) = (store.part(&parts.config.name), config.clone());
+            return Err(ArchiveError::Digest { of, expected, computed: Digest::of(&bytes) });
+        }
+        let diff_ids = ImageConfig::diff_ids(&bytes).map_err(|source| ArchiveError::Document {
+            of: store.part(&parts.config.name),
+            source,
+        })?;
+        if diff_ids.len() != parts.layers.len() {
+            return Err(ArchiveError::Layers {
+                file: store.path().into(),
+                config: config.clone(),
+                layers: parts.layers.len(),
+                diff_ids: diff_ids.len(),
+            });
+        }
+        let mut layers = Vec::new();
+        for (name, expected) in parts.layers.iter().zip(diff_ids) {
+            let layer = self.read_layer(store, name, failed)?;
+            if layer.diff_id != expected {
+                return Err(ArchiveError::DiffId {
+                    of: store.part(name),
+                    config: config.clone(),
+                    expected,
+                    computed: layer.diff_id,
+                });
+            }
+            layers.push(layer);
+        }
+        let manifest = assemble(config, parts.config.size, &layers);
+        self.known().manifests.insert(manifest.digest().clone(), manifest.clone());
+        Ok(manifest)
+    }
+
+    /// The layer that manifest.json calls `name`.
+    fn read_layer(
+        &self,
+        store: &Store,
+        name: &str,
+        failed: &Failed,
+    ) -> Result<Layer, ArchiveError> {
+        let missing = || ArchiveError::Missing { of: store.part(name), what: "a layer" };
+        let place = store.files().and_then(|files| files.get(name)).ok_or_else(missing)?;
+        if let Some(error) = failed.get(&place.at) {
+            return Err(error.clone());
+        }
+        let known = self.known();
+        known.layers.get(&place.at).map(|(layer, _)| layer.clone()).ok_or_else(missing)
+    }
+
+    /// A manifest that was made.
+    pub(super) fn known_manifest(&self, digest: &Digest) -> Option<RawManifest> {
+        self.known().manifests.get(digest).cloned()
+    }
+
+    /// A layer that was read.
+    pub(super) fn layer(&self, digest: &Digest) -> Option<Blob> {
+        let known = self.known();
+        let (layer, place) = known.layers.get(known.places.get(digest)?)?;
+        let is_deflated = layer.packing.is_none();
+        Some(Blob { place: place.clone(), size: layer.size, is_deflated })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn add(&mut self, layer: Layer, place: Place) {
+        let at = self.places.entry(layer.digest.clone()).or_insert(place.at);
+        *at = place.at.min(*at);
+        self.layers.insert(place.at, (layer, place));
+    }
+}
+
+/// Docker's manifest, as `docker push` makes it; OCI's where a layer is of a kind that Docker's has no type for.
+fn assemble(config: &Digest, size: u64, layers: &[Layer]) -> RawManifest {
+    let descriptor = |media_type: &str, digest: &Digest, size| Descriptor {
+        media_type: media_type.into(),
+        digest: digest.clone(),
+        size,
+        urls: Vec::new(),
+        annotations: BTreeMap::new(),
+        data: None,
+        platform: None,
+        artifact_type: None,
+    };
+    let docker: Option<Vec<_>> = layers
+        .iter()
+        .map(|layer| Some(descriptor(layer.docker_type()?, &layer.digest, layer.size)))
+        .collect();
+    if let Some(layers) = docker {
+        let config = descriptor(media_type::DOCKER_CONFIG, config, size);
+        return saved::manifest(media_type::DOCKER_MANIFEST, &config, &layers);
+    }
+    let layers: Vec<_> = layers
+        .iter()
+        .map(|layer| descriptor(layer.oci_type(), &layer.digest, layer.size))
+        .collect();
+    let config = descriptor(media_type::OCI_CONFIG, config, size);
+    saved::manifest(media_type::OCI_MANIFEST, &config, &layers)
+}

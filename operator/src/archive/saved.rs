@@ -1,0 +1,96 @@
+//! The images of a `docker save` archive: what manifest.json names, by the digests of their configs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    ArchiveError, Image, Kind,
+    files::{Files, Place},
+    layout,
+    layout::MAX_IMAGES,
+    path,
+    store::Store,
+};
+use crate::oci::{
+    Digest,
+    manifest::MAX_BYTES,
+    saved::{self, Saved},
+};
+
+/// How many bytes a config may have.
+pub(super) const MAX_CONFIG: u64 = 8 << 20;
+
+/// What an image is made of.
+pub(super) struct Parts {
+    pub(super) config: Place,
+    /// Bottom first, each with the name that manifest.json has for it.
+    pub(super) layers: Vec<String>,
+}
+
+/// The images of manifest.json, and their parts by the digests of their configs.
+pub(super) type Images = (Vec<Image>, BTreeMap<Digest, Parts>);
+
+/// The images that manifest.json lists.
+pub(super) fn list(store: &Store) -> Result<Vec<Saved>, ArchiveError> {
+    let Some(place) = store.file("manifest.json")? else { return Ok(Vec::new()) };
+    let bytes = store.document(&place, MAX_BYTES)?;
+    let of = store.part("manifest.json");
+    let mut listed = saved::list(&bytes).map_err(|source| ArchiveError::Document { of, source })?;
+    if listed.len() > MAX_IMAGES {
+        let (file, limit) = (store.path().into(), MAX_IMAGES);
+        return Err(ArchiveError::TooMany { file, what: "images", limit });
+    }
+    for image in &mut listed {
+        for name in image.layers.iter_mut().chain([&mut image.config]) {
+            *name = path::normal(name).map_err(|why| ArchiveError::Path {
+                file: store.path().into(),
+                path: std::mem::take(name),
+                why,
+            })?;
+        }
+    }
+    Ok(listed)
+}
+
+/// All paths that manifest.json names.
+pub(super) fn paths(listed: &[Saved]) -> BTreeSet<String> {
+    listed.iter().flat_map(|image| image.layers.iter().chain([&image.config])).cloned().collect()
+}
+
+/// The images of `listed`, each once, with the digest that their config really has.
+pub(super) fn images(
+    store: &Store,
+    files: &Files,
+    listed: Vec<Saved>,
+) -> Result<Images, ArchiveError> {
+    let config = |image: &Saved| {
+        let of = || store.part(&image.config);
+        files
+            .get(&image.config)
+            .ok_or_else(|| ArchiveError::Missing { of: of(), what: "the config" })
+    };
+    let mut places = listed.iter().map(config).collect::<Result<Vec<_>, _>>()?;
+    // In the order of the archive, so that a packed one is read once.
+    places.sort_by_key(|place| place.at);
+    let mut digests = BTreeMap::new();
+    for place in places {
+        let bytes = store.document(&place, MAX_CONFIG)?;
+        digests.insert(place.at, Digest::of(&bytes));
+    }
+    let mut images: Vec<Image> = Vec::new();
+    let (mut parts, mut known) = (BTreeMap::new(), BTreeMap::new());
+    for image in listed {
+        let config = config(&image)?;
+        let digest = digests[&config.at].clone();
+        let names = image.repo_tags.iter().filter_map(|tag| layout::name(tag)).collect();
+        if let Some(at) = known.get(&digest) {
+            let before: &mut Image = &mut images[*at];
+            before.names = layout::unique(before.names.drain(..).chain(names).collect());
+            continue;
+        }
+        known.insert(digest.clone(), images.len());
+        parts.insert(digest.clone(), Parts { config, layers: image.layers });
+        let (names, kind, absent) = (layout::unique(names), Kind::Saved, Vec::new());
+        images.push(Image { names, digest, kind, absent });
+    }
+    Ok((images, parts))
+}

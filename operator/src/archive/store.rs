@@ -1,0 +1,155 @@
+//! Where an archive's files are: in a tar archive, plain or packed, or in a folder.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{
+    ArchiveError, Part,
+    cursor::Cursor,
+    entries::{Entries, What},
+    files::{Files, Place},
+    folder::Folder,
+    header::BLOCK,
+    held::Whole,
+    kept::Kept,
+    packing::{self, Found},
+    tape::{Shared, Tape},
+};
+
+/// The files of an archive.
+pub(super) enum Store {
+    Tar { shared: Shared, files: Files },
+    Packed { shared: Shared, files: Files, kept: Kept, cursor: Arc<Cursor> },
+    Folder(Folder),
+}
+
+impl Store {
+    /// Opens the file or folder at `path`, and reads the names of what is in it.
+    pub(super) fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let failed = |error| ArchiveError::Open { file: path.into(), source: Arc::new(error) };
+        // A pipe is not opened, since that waits for who writes to it.
+        let about = path.metadata().map_err(failed)?;
+        if about.is_dir() {
+            return Folder::open(path).map(Self::Folder);
+        }
+        if !about.is_file() {
+            return Err(ArchiveError::NotAFile { file: path.into() });
+        }
+        let file = Arc::new(File::open(path).map_err(failed)?);
+        let shared = Shared { path: path.into(), file, size: about.len() };
+        let mut first = Vec::new();
+        let read = shared.from(0).take(BLOCK as u64).read_to_end(&mut first);
+        read.map_err(|error| ArchiveError::of(path, error))?;
+        match packing::found(&first) {
+            Found::Tar => {
+                let mut files = Files::default();
+                let mut tape = Tape::new(&shared, None)?;
+                let mut entries = Entries::new(path, &mut tape);
+                while let Some(entry) = entries.next()? {
+                    files.add(path, entry)?;
+                }
+                Ok(Self::Tar { shared, files })
+            }
+            Found::Packed(packing) => Self::packed(shared.clone(), Cursor::new(shared, packing)),
+            Found::Foreign(by) => Err(ArchiveError::Packed { of: shared.part(), by }),
+            Found::Other => Err(ArchiveError::NotAnArchive { file: path.into() }),
+        }
+    }
+
+    /// Reads a packed archive for the first time, from the first byte to the last one.
+    fn packed(shared: Shared, cursor: Cursor) -> Result<Self, ArchiveError> {
+        let (mut files, mut kept) = (Files::default(), Kept::default());
+        let mut tape = cursor.begin()?;
+        if !begins(&mut tape).map_err(|error| ArchiveError::of(&shared.path, error))? {
+            return Err(ArchiveError::NotAnArchive { file: shared.path.to_path_buf() });
+        }
+        let mut tape = cursor.begin()?;
+        let mut entries = Entries::new(&shared.path, &mut tape);
+        while let Some(entry) = entries.next()? {
+            if entry.what == What::File {
+                kept.take(&entry, &mut entries)?;
+            }
+            files.add(&shared.path, entry)?;
+        }
+        Ok(Self::Packed { shared, files, kept, cursor: Arc::new(cursor) })
+    }
+
+    /// The archive as a whole.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Tar { shared, .. } | Self::Packed { shared, .. } => &shared.path,
+            Self::Folder(folder) => &folder.path,
+        }
+    }
+
+    /// An entry, for messages.
+    pub(super) fn part(&self, entry: &str) -> Part {
+        Part { file: self.path().into(), entry: Some(entry.into()) }
+    }
+
+    /// The names of a tar archive.
+    pub(super) fn files(&self) -> Option<&Files> {
+        match self {
+            Self::Tar { files, .. } | Self::Packed { files, .. } => Some(files),
+            Self::Folder(_) => None,
+        }
+    }
+
+    /// The reader of a packed archive.
+    pub(super) fn cursor(&self) -> Option<&Arc<Cursor>> {
+        match self {
+            Self::Packed { cursor, .. } => Some(cursor),
+            Self::Tar { .. } | Self::Folder(_) => None,
+        }
+    }
+
+    /// The file called `name`, which is no link.
+    pub(super) fn file(&self, name: &str) -> Result<Option<Place>, ArchiveError> {
+        match self {
+            Self::Tar { files, .. } | Self::Packed { files, .. } => Ok(files.file(name)),
+            Self::Folder(folder) => folder.find(name),
+        }
+    }
+
+    /// The bytes of a file.
+    pub(super) fn read(&self, place: &Place) -> Result<Box<dyn Read + Send>, ArchiveError> {
+        let of = self.part(&place.name);
+        Ok(match self {
+            Self::Tar { shared, .. } => Box::new(Whole::new(shared.from(place.at), place.size, of)),
+            Self::Packed { kept, cursor, .. } => match kept.get(place.at) {
+                Some(bytes) => Box::new(io::Cursor::new(bytes)),
+                None => Box::new(Whole::new(cursor.open(place)?, place.size, of)),
+            },
+            Self::Folder(folder) => {
+                let Some(file) = folder.file(&place.name)? else {
+                    return Err(ArchiveError::Truncated { of });
+                };
+                Box::new(Whole::new(file.from(0), place.size, of))
+            }
+        })
+    }
+
+    /// The bytes of a document, of which there are at most `limit`.
+    pub(super) fn document(&self, place: &Place, limit: u64) -> Result<Bytes, ArchiveError> {
+        if place.size > limit {
+            return Err(ArchiveError::TooLarge { of: self.part(&place.name), limit });
+        }
+        let mut bytes = Vec::new();
+        let read = self.read(place)?.read_to_end(&mut bytes);
+        read.map_err(|error| ArchiveError::of(self.path(), error))?;
+        Ok(bytes.into())
+    }
+}
+
+/// Whether what is on the tape begins as a tar archive does.
+fn begins(tape: &mut Tape) -> io::Result<bool> {
+    let mut first = Vec::new();
+    tape.take(BLOCK as u64).read_to_end(&mut first)?;
+    Ok(packing::found(&first) == Found::Tar)
+}

@@ -1,0 +1,372 @@
+//! Archives, as registries that are read and never written, before the registries that their images go to.
+
+mod known;
+mod part;
+mod stream;
+
+use std::{collections::BTreeMap, fmt, io::Read, sync::Arc};
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+
+use self::{known::Known, stream::InArchive};
+use super::{
+    Access, BlobSource, Copied, Place, Progress, Put, Registry, RegistryError, Request,
+    remote::Limits,
+};
+use crate::{
+    archive::{Archive, ArchiveError, Image, Kind},
+    error::causes,
+    oci::{Descriptor, Digest, RawManifest, Reference, Repository, TagOrDigest},
+};
+
+/// A registry, and archives beside it: what is in an archive ([`Repository::in_archive`]) is answered from there, and
+/// its blobs are pushed to the registry; all else is the registry's.
+///
+/// Nothing can be written to an archive. It has no referrers.
+pub struct Archives<R> {
+    registry: R,
+    opened: BTreeMap<String, Arc<Archive>>,
+    known: Known,
+}
+
+impl<R> Archives<R> {
+    /// `registry`, and these archives, each with what it is called.
+    pub fn new(registry: R, opened: impl IntoIterator<Item = (String, Arc<Archive>)>) -> Self {
+        Self { registry, opened: opened.into_iter().collect(), known: Known::default() }
+    }
+
+    /// Calls the image of `digest`, which has no name in its archive, `name`: a name in that archive.
+    pub fn call(&self, name: Reference, digest: &Digest) {
+        let archive = name.repository().archive().and_then(|archive| self.opened.get(archive));
+        let image = archive.and_then(|it| it.images().iter().find(|it| it.digest == *digest));
+        if let Some(image) = image {
+            self.known.call(name, image.clone());
+        }
+    }
+
+    /// The digest of the config of `name`, an image in an archive for which a manifest is to be made. `None` of any other
+    /// one.
+    #[must_use]
+    pub fn config_of(&self, name: &Reference) -> Option<Digest> {
+        let image = self.image(name)?;
+        (image.kind == Kind::Saved).then_some(image.digest)
+    }
+
+    /// Takes `manifest` for that of `name`, instead of one that is made: a registry has it of an image with the same
+    /// config.
+    pub fn adopt(&self, name: Reference, manifest: RawManifest) {
+        self.known.adopt(name, manifest);
+    }
+
+    /// Makes the manifests of those of `names` that have none, in one reading of each archive; what cannot be made is
+    /// told when it is asked for.
+    pub async fn make(&self, names: &[Reference]) {
+        let mut by_archive: BTreeMap<&str, Vec<(Reference, Image)>> = BTreeMap::new();
+        for name in names.iter().filter(|name| self.known.manifest(name).is_none()) {
+            let image = self.image(name).filter(|image| image.kind == Kind::Saved);
+            if let (Some(archive), Some(image)) = (name.repository().archive(), image) {
+                by_archive.entry(archive).or_default().push((name.clone(), image));
+            }
+        }
+        for (file, named) in by_archive {
+            let Some(archive) = self.opened.get(file).map(Arc::clone) else { continue };
+            let made = spawn_blocking(move || {
+                let images: Vec<_> = named.iter().map(|(_, image)| image).collect();
+                let made = archive.manifests_of(&images);
+                named.into_iter().map(|(name, _)| name).zip(made).collect::<Vec<_>>()
+            });
+            // What panics is asked for again, and told then.
+            for (name, made) in made.await.unwrap_or_default() {
+                self.known.made(name, made.map_err(|error| told(&error)));
+            }
+        }
+    }
+
+    /// The archive that `repository` is in; `None` where it is in none.
+    fn archive(&self, repository: &Repository) -> Result<Option<&Arc<Archive>>, RegistryError> {
+        let Some(name) = repository.archive() else { return Ok(None) };
+        let why = || format!("{repository} is in an archive that was not opened");
+        let opened = self.opened.get(name);
+        opened.map(Some).ok_or_else(|| RegistryError::Archive { why: why() })
+    }
+
+    /// The image that is called `name` in its archive.
+    fn image(&self, name: &Reference) -> Option<Image> {
+        let repository = name.repository();
+        let archive = self.opened.get(repository.archive()?)?;
+        let outside = repository.outside().tag(name.tag()?);
+        self.known.called(name).or_else(|| archive.named(&outside).cloned())
+    }
+
+    /// The manifest that `reference` names in `archive`.
+    async fn manifest(
+        &self,
+        archive: &Arc<Archive>,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        let archive = Arc::clone(archive);
+        let tag = match reference {
+            TagOrDigest::Tag(tag) => tag,
+            TagOrDigest::Digest(digest) => {
+                if let Some(known) = self.known.by_digest(repository, digest) {
+                    return Ok(Some(known));
+                }
+                let digest = digest.clone();
+                return blocking(move || archive.manifest(&digest).map_err(|error| told(&error)))
+                    .await;
+            }
+        };
+        let name = repository.tag(tag);
+        if let Some(known) = self.known.manifest(&name) {
+            return known.map(Some);
+        }
+        let Some(image) = self.image(&name) else { return Ok(None) };
+        let of = name.clone();
+        let made = blocking(move || {
+            let raw = archive.manifest_of(&image).map_err(|error| told(&error))?;
+            part::of(&archive, &of, raw, &image.absent)
+        });
+        let made = made.await;
+        self.known.made(name, made.clone());
+        made.map(Some)
+    }
+}
+
+impl<R: Registry> Archives<R> {
+    /// Copies `blob` of an image in an archive before the run that needs it, which is then told what was done for it.
+    pub async fn copy_ahead(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        let copied = self.copy_blob(from, to, blob, progress).await?;
+        if let Some(copied) = copied {
+            self.known.ahead(to.repository, &blob.digest, copied);
+        }
+        Ok(copied)
+    }
+
+    /// Sees to it that `to` has `blob` of `archive`. It is read once for one registry: other repositories there have it
+    /// from the first one.
+    async fn send(
+        &self,
+        archive: &Arc<Archive>,
+        (from, to): (Place<'_>, Place<'_>),
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        if let Some(copied) = self.known.take_ahead(to.repository, &blob.digest) {
+            if copied == Copied::Uploaded {
+                progress(blob.size);
+            }
+            return Ok(Some(copied));
+        }
+        let turn = self.known.turn(to.repository, &blob.digest);
+        let mut first = turn.lock().await;
+        if let Some(first) = first.as_ref().filter(|first| *first != to.repository) {
+            let from = Place { repository: first, ..to };
+            // What fails here fails there as well, or is of no consequence.
+            if let Ok(Some(copied)) = self.registry.copy_blob(from, to, blob, progress).await {
+                return Ok(Some(copied));
+            }
+        }
+        let source = InArchive::new(archive, from.repository, &blob.digest);
+        let copied = self.registry.push_blob(to, blob, &source, progress).await?;
+        if copied.is_some() && first.is_none() {
+            *first = Some(to.repository.clone());
+        }
+        Ok(copied)
+    }
+}
+
+impl<R: Registry> Registry for Archives<R> {
+    async fn head_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let Some(archive) = self.archive(repository)? else {
+            return self.registry.head_manifest(access, repository, reference).await;
+        };
+        let manifest = self.manifest(archive, repository, reference).await?;
+        Ok(manifest.map(|manifest| manifest.descriptor()))
+    }
+
+    async fn get_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        let Some(archive) = self.archive(repository)? else {
+            return self.registry.get_manifest(access, repository, reference).await;
+        };
+        self.manifest(archive, repository, reference).await
+    }
+
+    async fn get_blob(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let Some(archive) = self.archive(repository)? else {
+            return self.registry.get_blob(access, repository, blob).await;
+        };
+        let (host, request) = asked("GET", repository, &blob.digest);
+        let limit = Limits::default().config;
+        if blob.size > limit {
+            return Err(RegistryError::TooLarge { host, request, limit });
+        }
+        let (archive, blob) = (Arc::clone(archive), blob.clone());
+        blocking(move || {
+            let Some(mut reader) = archive.open_blob(&blob.digest).map_err(|error| told(&error))?
+            else {
+                return Ok(None);
+            };
+            let mut bytes = Vec::new();
+            // One byte more than promised is enough to know.
+            let read = reader.by_ref().take(blob.size + 1).read_to_end(&mut bytes);
+            read.map_err(|error| RegistryError::Archive { why: causes(&error) })?;
+            let (expected, received) = (blob.size, bytes.len() as u64);
+            if received != expected {
+                return Err(RegistryError::WrongSize { host, request, expected, received });
+            }
+            if !blob.digest.matches(&bytes) {
+                let (expected, computed) = (blob.digest, Digest::of(&bytes));
+                return Err(RegistryError::WrongDigest { host, request, expected, computed });
+            }
+            Ok(Some(bytes.into()))
+        })
+        .await
+    }
+
+    async fn put_manifest(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &TagOrDigest,
+        manifest: &RawManifest,
+    ) -> Result<Put, RegistryError> {
+        written(repository)?;
+        self.registry.put_manifest(access, repository, reference, manifest).await
+    }
+
+    async fn blob_exists(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        let Some(archive) = self.archive(repository)? else {
+            return self.registry.blob_exists(access, repository, blob).await;
+        };
+        match archive.blob(&blob.digest) {
+            Some(received) if received != blob.size => {
+                let (host, request) = asked("HEAD", repository, &blob.digest);
+                let expected = blob.size;
+                Err(RegistryError::WrongSize { host, request, expected, received })
+            }
+            size => Ok(size.is_some()),
+        }
+    }
+
+    async fn copy_blob(
+        &self,
+        from: Place<'_>,
+        to: Place<'_>,
+        blob: &Descriptor,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        written(to.repository)?;
+        match self.archive(from.repository)? {
+            Some(archive) => self.send(archive, (from, to), blob, progress).await,
+            None => self.registry.copy_blob(from, to, blob, progress).await,
+        }
+    }
+
+    async fn push_blob(
+        &self,
+        to: Place<'_>,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        progress: &Progress,
+    ) -> Result<Option<Copied>, RegistryError> {
+        written(to.repository)?;
+        self.registry.push_blob(to, blob, source, progress).await
+    }
+
+    async fn delete_tag(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<bool, RegistryError> {
+        written(repository)?;
+        self.registry.delete_tag(access, repository, tag).await
+    }
+
+    async fn list_referrers(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        match self.archive(repository)? {
+            Some(_) => Ok(Vec::new()),
+            None => self.registry.list_referrers(access, repository, subject).await,
+        }
+    }
+
+    async fn put_referrer(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        manifest: &RawManifest,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        written(repository)?;
+        self.registry.put_referrer(access, repository, manifest, subject).await
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for Archives<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.opened.keys().collect();
+        f.debug_struct("Archives")
+            .field("registry", &self.registry)
+            .field("opened", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Refuses to write to an archive.
+fn written(repository: &Repository) -> Result<(), RegistryError> {
+    let why = || format!("{repository} is in an archive, and archives are only read");
+    let is_outside = repository.archive().is_none();
+    is_outside.then_some(()).ok_or_else(|| RegistryError::Archive { why: why() })
+}
+
+/// Who has a blob of an archive, and what is asked, for messages.
+fn asked(method: &'static str, repository: &Repository, digest: &Digest) -> (String, Request) {
+    let archive = crate::oci::printable(repository.archive().unwrap_or_default());
+    (archive, Request::blob(method, repository, digest))
+}
+
+fn told(error: &ArchiveError) -> RegistryError {
+    RegistryError::Archive { why: causes(error) }
+}
+
+/// `work`, which blocks, beside the tasks that do not.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RegistryError> + Send + 'static,
+) -> Result<T, RegistryError> {
+    let why = || "failed to read an archive: the thread that read it has ended".into();
+    let done = spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(RegistryError::Archive { why: why() }))
+}
