@@ -331,7 +331,7 @@ fn fields(platform: &str) -> Result<Value> {
     Ok(fields)
 }
 
-fn tar_of(content: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn tar_of(content: &[u8]) -> Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::images::digest;
+use crate::images::{digest, tar_of};
 
 /// A layer: a tar of one file.
 #[derive(Clone, Debug)]
@@ -36,6 +36,11 @@ impl Layer {
             size: bytes.len() as u64,
             content: Content::Held(bytes.into()),
         }
+    }
+
+    /// Of one small file.
+    pub fn file(content: &[u8]) -> Result<Self> {
+        tar_of(content).map(Self::new)
     }
 
     /// Of a file of so many MiB, the first `noise` of them so that nothing can compress them, and zeros after these. Other seeds make
