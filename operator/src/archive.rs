@@ -112,13 +112,19 @@ impl Archive {
     /// Whether it is packed, so that reading it in another order than its own takes long.
     #[must_use]
     pub fn is_compressed(&self) -> bool {
-        self.store.cursor().is_some()
+        self.store.is_packed()
     }
 
-    /// How often a packed archive was begun from its first byte so far.
+    /// How many bytes of the file were read so far, by all together.
     #[must_use]
-    pub fn readings(&self) -> usize {
-        self.store.cursor().map_or(0, |cursor| cursor.begun())
+    pub fn bytes_read(&self) -> u64 {
+        self.store.bytes_read()
+    }
+
+    /// How far [`Self::manifests_of`] is, which takes long: how many bytes of layers were read, and of how many.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        self.made.progress()
     }
 
     /// The manifest or index of `image`. Where it has none it is made, for which its layers are deflated once and held to
@@ -178,6 +184,11 @@ impl Archive {
         let reader = if blob.is_deflated { Box::new(Gzip::new(reader)) } else { reader };
         let of = self.store.part(&blob.place.name);
         Ok(Some(Box::new(Held::new(reader, blob.size, digest.clone(), of))))
+    }
+
+    /// Lets go of the memory that the reader of a packed archive has, until it is read again: then from its first byte.
+    pub fn rest(&self) {
+        self.store.rest();
     }
 
     fn find(&self, digest: &Digest) -> Option<made::Blob> {

@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Read},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -22,8 +19,6 @@ pub(super) struct Cursor {
     packing: Packing,
     state: Mutex<State>,
     turn: Condvar,
-    /// How often the archive was begun from its first byte.
-    begun: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -38,19 +33,7 @@ struct State {
 
 impl Cursor {
     pub(super) fn new(shared: Shared, packing: Packing) -> Self {
-        let (state, turn, begun) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
-        Self { shared, packing, state, turn, begun }
-    }
-
-    /// How often the archive was begun from its first byte.
-    pub(super) fn begun(&self) -> usize {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    /// Gives the place where the first reading ended.
-    pub(super) fn begin(&self) -> Result<Tape, ArchiveError> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Tape::new(&self.shared, Some(self.packing))
+        Self { shared, packing, state: Mutex::default(), turn: Condvar::new() }
     }
 
     /// The bytes at `place`, once nobody else reads. Of those who wait that one is next whose place is
@@ -60,7 +43,7 @@ impl Cursor {
         let mut lent = Lent { cursor: Arc::clone(self), tape: None };
         let mut tape = match tape {
             Some(tape) if tape.at() <= place.at => tape,
-            _ => self.begin()?,
+            _ => Tape::new(&self.shared, Some(self.packing))?,
         };
         let file = &self.shared.path;
         let is_there = tape.skip_to(place.at).map_err(|error| ArchiveError::of(file, error))?;
@@ -70,6 +53,11 @@ impl Cursor {
         }
         lent.tape = Some(tape);
         Ok(lent)
+    }
+
+    /// Lets go of the reader, unless somebody has it: the next one begins anew.
+    pub(super) fn rest(&self) {
+        self.state().tape = None;
     }
 
     /// Waits for the turn of who wants to begin at `at`. Whoever has it gives it back.

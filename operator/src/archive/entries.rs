@@ -84,15 +84,10 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Adds `bytes` more bytes of `entry`, which was the last one, to `to`.
-    pub(super) fn read(
-        &mut self,
-        entry: &Entry,
-        bytes: u64,
-        to: &mut Vec<u8>,
-    ) -> Result<(), ArchiveError> {
+    /// Adds the next `bytes` bytes of the last entry to `to`.
+    pub(super) fn read(&mut self, bytes: u64, to: &mut Vec<u8>) -> Result<(), ArchiveError> {
         let read = self.tape.by_ref().take(bytes).read_to_end(to);
-        if read.map_err(|error| self.error(error))? as u64 != bytes.min(entry.size) {
+        if read.map_err(|error| self.error(error))? as u64 != bytes {
             return Err(self.truncated());
         }
         Ok(())
@@ -210,10 +205,7 @@ impl<'a> Entries<'a> {
             return Err(self.malformed(why));
         }
         let mut bytes = Vec::new();
-        let read = self.tape.by_ref().take(size).read_to_end(&mut bytes);
-        if read.map_err(|error| self.error(error))? as u64 != size {
-            return Err(self.truncated());
-        }
+        self.read(size, &mut bytes)?;
         self.pass(size)?;
         Ok(bytes)
     }

@@ -225,9 +225,10 @@ pub struct Part {
 
 impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let file = self.file.to_string_lossy();
         match &self.entry {
-            Some(entry) => write!(f, "{:?} in {:?}", shown(entry), self.file),
-            None => write!(f, "{:?}", self.file),
+            Some(entry) => write!(f, "{:?} in {file:?}", shown(entry)),
+            None => write!(f, "{file:?}"),
         }
     }
 }

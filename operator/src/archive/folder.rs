@@ -1,6 +1,12 @@
 //! A folder: only its own regular files are opened, and no symbolic link is followed on the way to one.
 
-use std::{fs::File, io, os::fd::OwnedFd, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -9,7 +15,8 @@ use super::{ArchiveError, Part, files::Place, tape::Shared};
 /// An open folder.
 pub(super) struct Folder {
     pub(super) path: Arc<Path>,
-    folder: OwnedFd,
+    fd: OwnedFd,
+    pub(super) read: Arc<AtomicU64>,
 }
 
 impl Folder {
@@ -20,7 +27,7 @@ impl Folder {
             file: path.into(),
             source: Arc::new(error.into()),
         })?;
-        Ok(Self { path: path.into(), folder })
+        Ok(Self { path: path.into(), fd: folder, read: Arc::default() })
     }
 
     /// The file called `name`, which is in its normal spelling.
@@ -43,7 +50,12 @@ impl Folder {
         if !about.is_file() {
             return Err(self.refused(name, "is no regular file"));
         }
-        Ok(Some(Shared { path: Arc::clone(&self.path), file: Arc::new(file), size: about.len() }))
+        Ok(Some(Shared {
+            path: Arc::clone(&self.path),
+            file: Arc::new(file),
+            size: about.len(),
+            read: Arc::clone(&self.read),
+        }))
     }
 
     /// Opens one part of the name after the other. A pipe does not hold it up, and is no file.
@@ -55,7 +67,7 @@ impl Folder {
             let part = parts.next().unwrap_or_default();
             let is_last = parts.peek().is_none();
             let flags = if is_last { flags } else { flags | OFlags::DIRECTORY };
-            let folder = at.as_ref().unwrap_or(&self.folder);
+            let folder = at.as_ref().unwrap_or(&self.fd);
             let opened = openat(folder, part, flags, Mode::empty())?;
             if is_last {
                 return Ok(opened);

@@ -21,8 +21,11 @@ impl<R: Read> Whole<R> {
 impl<R: Read> Read for Whole<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
         let read = self.reader.read(&mut buffer[..most])?;
-        if read == 0 && most > 0 {
+        if read == 0 {
             return Err(ArchiveError::Truncated { of: self.of.clone() }.into());
         }
         self.left -= read as u64;

@@ -39,12 +39,12 @@ impl Kept {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        entries.read(entry, 1, &mut bytes)?;
+        entries.read(entry.size.min(1), &mut bytes)?;
         // Only JSON is asked for.
         if !matches!(bytes.first(), Some(b'{' | b'[' | b' ' | b'\n' | b'\r' | b'\t')) {
             return Ok(());
         }
-        entries.read(entry, entry.size.saturating_sub(1), &mut bytes)?;
+        entries.read(entry.size.saturating_sub(1), &mut bytes)?;
         *kept += entry.size;
         self.by_place.insert(entry.at, bytes.into());
         Ok(())

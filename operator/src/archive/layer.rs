@@ -29,7 +29,10 @@ pub(super) struct Layer {
 
 impl Layer {
     /// Reads `layer` to its end.
-    pub(super) fn read(mut layer: Box<dyn Read + Send>, of: &Part) -> Result<Self, ArchiveError> {
+    pub(super) fn read(
+        mut layer: impl Read + Send + 'static,
+        of: &Part,
+    ) -> Result<Self, ArchiveError> {
         let failed = |error| ArchiveError::of(&of.file, error);
         let mut first = Vec::new();
         layer.by_ref().take(BLOCK as u64).read_to_end(&mut first).map_err(failed)?;

@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -13,13 +13,11 @@ use super::{
     ArchiveError,
     files::Place,
     layer::Layer,
+    packing::Counted,
     saved::{MAX_CONFIG, Parts},
     store::Store,
 };
-use crate::oci::{
-    Descriptor, Digest, ImageConfig, RawManifest, media_type,
-    saved::{self},
-};
+use crate::oci::{Descriptor, Digest, ImageConfig, RawManifest, media_type, saved};
 
 /// What was made so far.
 #[derive(Default)]
@@ -27,6 +25,9 @@ pub(super) struct Made {
     known: Mutex<Known>,
     /// Whoever reads layers, so that none is read twice.
     reading: Mutex<()>,
+    /// How many bytes of layers were read, and how many were to be.
+    done: Arc<AtomicU64>,
+    all: AtomicU64,
 }
 
 #[derive(Default)]
@@ -67,14 +68,13 @@ impl Made {
         }
         places.retain(|at, _| !self.known().layers.contains_key(at));
         let places: Vec<_> = places.into_values().collect();
+        let bytes = places.iter().map(|place: &Place| place.size).sum();
+        self.all.fetch_add(bytes, Ordering::Relaxed);
         let failed = Mutex::new(Failed::new());
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match store
-                    .read(place)
-                    .and_then(|layer| Layer::read(layer, &store.part(&place.name)))
-                {
+                match self.read_one(store, place) {
                     Ok(layer) => self.known().add(layer, place.clone()),
                     Err(error) => {
                         let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,15 +84,25 @@ impl Made {
             }
         };
         // A packed archive has one reader.
-        let threads = if store.cursor().is_some() { 1 } else { AT_ONCE.min(places.len()) };
+        let threads = if store.is_packed() { 1 } else { AT_ONCE.min(places.len()) };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
             for _ in 1..threads.min(cores) {
-                scope.spawn(&work);
+                scope.spawn(work);
             }
             work();
         });
         failed.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_one(&self, store: &Store, place: &Place) -> Result<Layer, ArchiveError> {
+        let layer = Counted { reader: store.read(place)?, taken: Arc::clone(&self.done) };
+        Layer::read(layer, &store.part(&place.name))
+    }
+
+    /// How many bytes of layers were read, and of how many.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed))
     }
 
     /// The manifest of the image `config`, whose layers were read, but for those that failed.

@@ -126,9 +126,9 @@ fn told(of: &Part, window: u32, error: io::Error) -> ArchiveError {
 }
 
 /// Counts what is taken of it.
-struct Counted<R> {
-    reader: R,
-    taken: Arc<AtomicU64>,
+pub(super) struct Counted<R> {
+    pub(super) reader: R,
+    pub(super) taken: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {

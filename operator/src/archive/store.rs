@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::{
     header::BLOCK,
     held::Whole,
     kept::Kept,
-    packing::{self, Found},
+    packing::{self, Found, Packing},
     tape::{Shared, Tape},
 };
 
@@ -42,7 +42,7 @@ impl Store {
             return Err(ArchiveError::NotAFile { file: path.into() });
         }
         let file = Arc::new(File::open(path).map_err(failed)?);
-        let shared = Shared { path: path.into(), file, size: about.len() };
+        let shared = Shared { path: path.into(), file, size: about.len(), read: Arc::default() };
         let mut first = Vec::new();
         let read = shared.from(0).take(BLOCK as u64).read_to_end(&mut first);
         read.map_err(|error| ArchiveError::of(path, error))?;
@@ -56,20 +56,19 @@ impl Store {
                 }
                 Ok(Self::Tar { shared, files })
             }
-            Found::Packed(packing) => Self::packed(shared.clone(), Cursor::new(shared, packing)),
+            Found::Packed(packing) => Self::packed(shared, packing),
             Found::Foreign(by) => Err(ArchiveError::Packed { of: shared.part(), by }),
             Found::Other => Err(ArchiveError::NotAnArchive { file: path.into() }),
         }
     }
 
     /// Reads a packed archive for the first time, from the first byte to the last one.
-    fn packed(shared: Shared, cursor: Cursor) -> Result<Self, ArchiveError> {
-        let (mut files, mut kept) = (Files::default(), Kept::default());
-        let mut tape = cursor.begin()?;
-        if !begins(&mut tape).map_err(|error| ArchiveError::of(&shared.path, error))? {
+    fn packed(shared: Shared, packing: Packing) -> Result<Self, ArchiveError> {
+        if !begins(&shared, packing)? {
             return Err(ArchiveError::NotAnArchive { file: shared.path.to_path_buf() });
         }
-        let mut tape = cursor.begin()?;
+        let (mut files, mut kept) = (Files::default(), Kept::default());
+        let mut tape = Tape::new(&shared, Some(packing))?;
         let mut entries = Entries::new(&shared.path, &mut tape);
         while let Some(entry) = entries.next()? {
             if entry.what == What::File {
@@ -77,7 +76,8 @@ impl Store {
             }
             files.add(&shared.path, entry)?;
         }
-        Ok(Self::Packed { shared, files, kept, cursor: Arc::new(cursor) })
+        let cursor = Arc::new(Cursor::new(shared.clone(), packing));
+        Ok(Self::Packed { shared, files, kept, cursor })
     }
 
     /// The archive as a whole.
@@ -101,11 +101,23 @@ impl Store {
         }
     }
 
-    /// The reader of a packed archive.
-    pub(super) fn cursor(&self) -> Option<&Arc<Cursor>> {
-        match self {
-            Self::Packed { cursor, .. } => Some(cursor),
-            Self::Tar { .. } | Self::Folder(_) => None,
+    /// Whether there is one reader for all.
+    pub(super) fn is_packed(&self) -> bool {
+        matches!(self, Self::Packed { .. })
+    }
+
+    /// How many bytes were read so far.
+    pub(super) fn bytes_read(&self) -> u64 {
+        let (Self::Tar { shared: Shared { read, .. }, .. }
+        | Self::Packed { shared: Shared { read, .. }, .. }
+        | Self::Folder(Folder { read, .. })) = self;
+        read.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of a packed archive's reader.
+    pub(super) fn rest(&self) {
+        if let Self::Packed { cursor, .. } = self {
+            cursor.rest();
         }
     }
 
@@ -147,9 +159,10 @@ impl Store {
     }
 }
 
-/// Whether what is on the tape begins as a tar archive does.
-fn begins(tape: &mut Tape) -> io::Result<bool> {
+/// Whether what is packed begins as a tar archive does.
+fn begins(shared: &Shared, packing: Packing) -> Result<bool, ArchiveError> {
     let mut first = Vec::new();
-    tape.take(BLOCK as u64).read_to_end(&mut first)?;
+    let read = Tape::new(shared, Some(packing))?.take(BLOCK as u64).read_to_end(&mut first);
+    read.map_err(|error| ArchiveError::of(&shared.path, error))?;
     Ok(packing::found(&first) == Found::Tar)
 }

@@ -5,7 +5,10 @@ use std::{
     io::{self, Read},
     os::unix::fs::FileExt,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -19,6 +22,8 @@ pub(super) struct Shared {
     pub(super) path: Arc<Path>,
     pub(super) file: Arc<File>,
     pub(super) size: u64,
+    /// How many bytes were read so far, by all together.
+    pub(super) read: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -42,11 +47,12 @@ pub(super) struct Offset {
 impl Read for Offset {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.shared.file.read_at(buffer, self.at);
-        let read = read.or_else(|error| match error.kind() {
-            io::ErrorKind::Interrupted => Err(error),
-            _ => Err(ArchiveError::of(&self.shared.path, error).into()),
+        let read = read.map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => ArchiveError::of(&self.shared.path, error).into(),
         })?;
         self.at += read as u64;
+        self.shared.read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }

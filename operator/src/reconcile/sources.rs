@@ -35,6 +35,8 @@ pub struct Sources {
     pub platform_tags: Option<Template>,
     /// What the index is.
     pub format: Format,
+    /// An image that is the one source becomes an index of one, although nothing is said of it; an index stays what it is.
+    pub wraps: bool,
     /// What happens when something else moves a tag.
     pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
@@ -141,6 +143,7 @@ impl Sources {
             additional_tags: tags.clone(),
             platform_tags,
             format: spec.target.format,
+            wraps: false,
             tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
             push_provider: spec.target.provider.is_some(),
@@ -228,6 +231,18 @@ impl Sources {
     }
 }
 
+impl Declared {
+    /// The platform that `text` says.
+    pub fn parse(text: &str) -> Result<Self, PlatformError> {
+        let platform: Platform = text.parse()?;
+        if platform.is_unknown() {
+            let why = "this is what attestations have in the place of a platform".into();
+            return Err(PlatformError { text: text.into(), why });
+        }
+        Ok(Self { text: text.into(), platform })
+    }
+}
+
 impl Source {
     /// What is said of `reference` when its registry answers 404.
     #[must_use]
@@ -269,14 +284,9 @@ impl Source {
 fn platforms(texts: &[String], field: &str) -> Result<Vec<Declared>, SpecError> {
     texts
         .iter()
-        .map(|text| match text.parse::<Platform>() {
-            Ok(platform) if platform.is_unknown() => {
-                let why = "this is what attestations have in the place of a platform".into();
-                let source = PlatformError { text: text.clone(), why };
-                Err(SpecError::Platform { field: field.into(), source })
-            }
-            Ok(platform) => Ok(Declared { text: text.clone(), platform }),
-            Err(source) => Err(SpecError::Platform { field: field.into(), source }),
+        .map(|text| {
+            let declared = Declared::parse(text);
+            declared.map_err(|source| SpecError::Platform { field: field.into(), source })
         })
         .collect()
 }

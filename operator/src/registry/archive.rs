@@ -53,6 +53,12 @@ impl<R> Archives<R> {
         (image.kind == Kind::Saved).then_some(image.digest)
     }
 
+    /// Whether the manifest of `name`, an image in an archive, is to be made, and was not yet.
+    #[must_use]
+    pub fn is_to_be_made(&self, name: &Reference) -> bool {
+        self.config_of(name).is_some() && self.known.manifest(name).is_none()
+    }
+
     /// Takes `manifest` for that of `name`, instead of one that is made: a registry has it of an image with the same
     /// config.
     pub fn adopt(&self, name: Reference, manifest: RawManifest) {
@@ -80,7 +86,28 @@ impl<R> Archives<R> {
             for (name, made) in made.await.unwrap_or_default() {
                 self.known.made(name, made.map_err(|error| told(&error)));
             }
+            self.rest(file);
         }
+    }
+
+    /// Lets go of what the reader of the archive called `name` has in memory, until it is read again.
+    pub fn rest(&self, name: &str) {
+        if let Some(archive) = self.opened.get(name) {
+            archive.rest();
+        }
+    }
+
+    /// Where the blob of `digest` is in the archive called `name`, if that has it and is to be read in its order.
+    #[must_use]
+    pub fn place(&self, name: &str, digest: &Digest) -> Option<u64> {
+        let archive = self.opened.get(name).filter(|archive| archive.is_compressed())?;
+        archive.position(digest)
+    }
+
+    /// Whether the archive called `name` is to be read in its order.
+    #[must_use]
+    pub fn is_compressed(&self, name: &str) -> bool {
+        self.opened.get(name).is_some_and(|archive| archive.is_compressed())
     }
 
     /// The archive that `repository` is in; `None` where it is in none.

@@ -1,6 +1,6 @@
 //! `kubectl multiarch mirror`: a list of images from one registry to another.
 
-mod list;
+pub(crate) mod list;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -76,13 +76,23 @@ enum WithAttestations {
 
 /// What becomes of a platform that is lost.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum WithRemoved {
+pub(crate) enum WithRemoved {
     /// Nothing is published.
     Refuse,
     /// It stays.
     Retain,
     /// It goes.
     Remove,
+}
+
+impl From<WithRemoved> for RemovalPolicy {
+    fn from(with: WithRemoved) -> Self {
+        match with {
+            WithRemoved::Refuse => Self::Refuse,
+            WithRemoved::Retain => Self::Retain,
+            WithRemoved::Remove => Self::Remove,
+        }
+    }
 }
 
 /// Runs the command.
@@ -106,11 +116,7 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
             WithAttestations::Keep => Attestations::Keep,
             WithAttestations::Drop => Attestations::Drop,
         },
-        removal: match args.removal_policy {
-            WithRemoved::Refuse => RemovalPolicy::Refuse,
-            WithRemoved::Retain => RemovalPolicy::Retain,
-            WithRemoved::Remove => RemovalPolicy::Remove,
-        },
+        removal: args.removal_policy.into(),
     };
     let tasks: Vec<Task> = lines.iter().map(|line| rules.task(line)).collect();
     let registries = Registries::open(&common.registries)?;

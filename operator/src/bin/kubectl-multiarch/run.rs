@@ -12,9 +12,11 @@ use futures::{StreamExt, stream};
 use multiarch_operator::registry::Registry;
 use tokio::time::timeout;
 
-pub(crate) use self::tasks::{Asked, Task};
-use self::{
+pub(crate) use self::{
     one::Runner,
+    tasks::{Asked, Task},
+};
+use self::{
     progress::Progress,
     results::{ImageResult, Results},
 };
@@ -40,8 +42,31 @@ pub(crate) enum Mode {
     Plan,
 }
 
+/// What is done for all images before each of them is worked on.
+pub(crate) trait First<R> {
+    /// Does it, until the command is told to stop. What it finds to be wrong with one of `tasks` refuses that one.
+    fn prepare(&self, runner: &Runner<'_, R>, tasks: &mut [Task]) -> impl Future<Output = ()>;
+}
+
+/// Nothing.
+impl<R: Registry> First<R> for () {
+    async fn prepare(&self, _runner: &Runner<'_, R>, _tasks: &mut [Task]) {}
+}
+
 /// Runs `tasks` against `registry`, which `registries` lead to, prints what became of each, and tells how the command ends.
 pub(crate) async fn run<R: Registry>(
+    registry: Arc<R>,
+    registries: &Registries,
+    tasks: Vec<Task>,
+    how: (Mode, &Flags),
+    common: &Common,
+) -> Result<Exit> {
+    run_after(&(), registry, registries, tasks, how, common).await
+}
+
+/// The same, after `first`.
+pub(crate) async fn run_after<R: Registry>(
+    first: &impl First<R>,
     registry: Arc<R>,
     registries: &Registries,
     mut tasks: Vec<Task>,
@@ -52,6 +77,7 @@ pub(crate) async fn run<R: Registry>(
     let stop = interrupt::token()?;
     let progress = Progress::new(tasks.len(), common);
     let runner = Runner { registry, registries, progress: &progress, stop: &stop, mode };
+    first.prepare(&runner, &mut tasks).await;
     let all = tasks.into_iter().enumerate().map(|(at, task)| {
         let runner = &runner;
         async move { (at, runner.run(task).await) }

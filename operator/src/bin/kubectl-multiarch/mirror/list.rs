@@ -13,7 +13,7 @@ use multiarch_operator::{
 use crate::run::{Asked, Task};
 
 /// How long one image may take: who waits for it can end it.
-const TIMEOUT: Duration = Duration::from_hours(24);
+pub(crate) const TIMEOUT: Duration = Duration::from_hours(24);
 
 /// What the one source of each is called.
 const SOURCE: &str = "source";

@@ -22,7 +22,10 @@ use multiarch_operator::{
         tags::Corrections,
         writer::Writer,
     },
-    registry::{Registry, dry_run::DryRun},
+    registry::{
+        Copied, Registry,
+        dry_run::{Blob, DryRun},
+    },
 };
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -39,12 +42,12 @@ use crate::registries::Registries;
 const SEEN_THROUGH: Duration = Duration::from_secs(10);
 
 /// What runs have in common.
-pub(super) struct Runner<'a, R> {
-    pub(super) registry: Arc<R>,
-    pub(super) registries: &'a Registries,
-    pub(super) progress: &'a Progress,
-    pub(super) stop: &'a CancellationToken,
-    pub(super) mode: Mode,
+pub(crate) struct Runner<'a, R> {
+    pub(crate) registry: Arc<R>,
+    pub(crate) registries: &'a Registries,
+    pub(crate) progress: &'a Progress,
+    pub(crate) stop: &'a CancellationToken,
+    pub(crate) mode: Mode,
 }
 
 impl<R: Registry> Runner<'_, R> {
@@ -97,6 +100,23 @@ impl<R: Registry> Runner<'_, R> {
                 }
             }
         }
+    }
+
+    /// Whether anything is written.
+    pub(crate) fn writes(&self) -> bool {
+        self.mode == Mode::Publish
+    }
+
+    /// The blobs that the target of `sources` lacks, in its sizes; none where nothing would be published. `None`: the command
+    /// was told to stop.
+    pub(crate) async fn lacking(
+        &self,
+        sources: &Sources,
+        keychain: &Keychain,
+    ) -> Option<Vec<Blob>> {
+        let dry = DryRun::over(Arc::clone(&self.registry));
+        self.pipeline(&dry, sources, keychain, &Stage::default()).await?;
+        Some(dry.blobs().into_iter().filter(|blob| blob.how == Copied::Uploaded).collect())
     }
 
     /// The pipeline, until it ends, is late, or the command is told to stop. `None`: it was cut off.

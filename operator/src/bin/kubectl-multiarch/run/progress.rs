@@ -1,6 +1,7 @@
 //! How far a command is, on standard error: bars on a terminal, a line for each image elsewhere.
 
 use std::{
+    fmt::Display,
     io::{IsTerminal, Write},
     sync::{
         Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use multiarch_operator::{oci::Reference, reconcile::Stage};
+use multiarch_operator::reconcile::Stage;
 use tokio::task::JoinHandle;
 
 use super::results::ImageResult;
@@ -21,7 +22,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// What is shown of a command's images.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     all: usize,
     done: AtomicUsize,
     shown: Shown,
@@ -38,7 +39,7 @@ enum Shown {
 
 /// A bar, while its image is worked on.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     draws: JoinHandle<()>,
 }
@@ -64,7 +65,7 @@ impl Progress {
     }
 
     /// `target` is worked on from now on, until the bar is dropped.
-    pub(super) fn begin(&self, target: &Reference, stage: &Arc<Stage>) -> Option<Bar> {
+    pub(crate) fn begin(&self, target: &dyn Display, stage: &Arc<Stage>) -> Option<Bar> {
         match &self.shown {
             Shown::Bars { bars, .. } => {
                 let bar = bars.add(ProgressBar::no_length());
@@ -92,7 +93,7 @@ impl Progress {
     }
 
     /// A line.
-    pub(super) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         match &self.shown {
             Shown::Bars { bars, .. } => drop(bars.println(line)),
             // Where nobody listens any more, nobody is to be told.

@@ -38,6 +38,14 @@ pub(crate) enum Asked {
 }
 
 impl Task {
+    /// What it runs, if it runs.
+    pub(crate) fn sources(&self) -> Option<&Sources> {
+        match &self.asked {
+            Asked::Run(sources) => Some(sources),
+            Asked::Refused { .. } | Asked::Skipped { .. } => None,
+        }
+    }
+
     /// One that cannot be, because of what was written at `name`.
     pub(crate) fn refused(name: &str, target: &str, message: String) -> Self {
         let (target, reason) = (target.into(), Reason::InvalidSpec);
