@@ -3,7 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use multiarch_operator::registry::remote::{Limits, Options, Proxies, Remote};
+use multiarch_operator::{
+    oci::Repository,
+    registry::{
+        Access,
+        remote::{Limits, Options, Proxies, Remote},
+    },
+};
 
 /// What every command that asks registries takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,4 +49,18 @@ pub(crate) fn client(flags: &Flags) -> Result<Remote> {
         ..Options::default()
     })
     .context("failed to set up the client of registries")
+}
+
+/// Who asks `repository`: nobody.
+pub(crate) fn access(flags: &Flags, repository: &Repository) -> Access {
+    let plain_http = is_plain(flags, repository);
+    Access { plain_http, ..Access::default() }
+}
+
+/// Whether `repository`'s registry is spoken to without TLS.
+pub(crate) fn is_plain(flags: &Flags, repository: &Repository) -> bool {
+    let host = repository.host();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+        || flags.plain_http.iter().any(|known| known == host)
 }
