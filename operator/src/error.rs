@@ -260,9 +260,9 @@ fn of_keychain(error: &KeychainError) -> Consequence {
         KeychainError::ProviderNotAllowed { .. } | KeychainError::NoProvider { .. } => {
             stalled(Reason::RegistryNotAllowed)
         }
-        KeychainError::NoneGiven { .. } | KeychainError::Provider { .. } => {
-            tried(Reason::AuthenticationFailed)
-        }
+        KeychainError::NoneGiven { .. }
+        | KeychainError::Provider { .. }
+        | KeychainError::Helper { .. } => tried(Reason::AuthenticationFailed),
     }
 }
 

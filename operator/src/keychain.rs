@@ -3,7 +3,9 @@
 
 mod certificates;
 mod config;
+mod helpers;
 pub mod providers;
+pub mod user;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,7 +28,7 @@ use self::{
 };
 use crate::{
     oci::Repository,
-    registry::{Credential, tls::Tls},
+    registry::{Credential, Origin, tls::Tls},
 };
 
 pub use self::config::DockerConfig;
@@ -40,6 +42,8 @@ pub struct Keychain {
     /// The versions that they were read at; `None` of what is not there.
     versions: BTreeMap<String, Option<String>>,
     provided: HashMap<Repository, Result<Credential, KeychainError>>,
+    /// What who runs the command has for each repository, which is used for all of them and in the place of all else.
+    of_user: Option<HashMap<Repository, Result<Option<Credential>, KeychainError>>>,
 }
 
 /// The ServiceAccount that an object names.
@@ -79,10 +83,10 @@ pub enum KeychainError {
         found: String,
     },
     /// Its content cannot be read.
-    #[error("Secret {secret} is not a usable Docker config file: {why}")]
+    #[error("{origin} is not a usable Docker config file: {why}")]
     Malformed {
-        /// Its name.
-        secret: String,
+        /// The Secret, or the file.
+        origin: Origin,
         /// What is wrong, without a word of the content.
         why: String,
     },
@@ -182,6 +186,21 @@ pub enum KeychainError {
         #[source]
         source: PluginError,
     },
+    /// A credential helper of who runs the command failed.
+    #[error(
+        "the credential helper {helper}, which {file} names, gave none for {server}: {source}; mend it, log in again, or take it out of the file"
+    )]
+    Helper {
+        /// `docker-credential-` and a name.
+        helper: String,
+        /// The file.
+        file: String,
+        /// What it was asked for.
+        server: String,
+        /// Why, without a word of what it printed.
+        #[source]
+        source: PluginError,
+    },
 }
 
 impl Keychain {
@@ -250,6 +269,16 @@ impl Keychain {
             Some(given) => given.clone(),
             None => Err(KeychainError::NoProvider { repository: repository.to_string() }),
         }
+    }
+
+    /// What who runs the command has for `repository`; `None` where an object's Secrets are read.
+    #[must_use]
+    pub fn of_user(
+        &self,
+        repository: &Repository,
+    ) -> Option<Result<Option<Credential>, KeychainError>> {
+        let known = self.of_user.as_ref()?;
+        Some(known.get(repository).cloned().unwrap_or(Ok(None)))
     }
 
     /// The credential that the Secret called `secret` has for `repository`, if any.

@@ -29,7 +29,7 @@ use multiarch_crds::{
     v1alpha1::{PublishedPlatform, TagPolicy},
 };
 
-pub use self::stage::Stage;
+pub use self::stage::{Amounts, Stage};
 use self::{
     access::AccessMap,
     answers::{known, optional, publish_failure, unknown, worst},

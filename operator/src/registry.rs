@@ -1,6 +1,7 @@
 //! The port to registries, in the verbs of the OCI distribution spec: as few as the steps need.
 
 mod credential;
+pub mod dry_run;
 mod error;
 mod fence;
 #[cfg(any(test, feature = "testing"))]

@@ -239,7 +239,7 @@ fn of_content(
 #[rstest]
 #[case::not_found(KeychainError::NotFound { secret: "login".into() }, Why::SecretNotFound)]
 #[case::wrong_type(KeychainError::WrongType { secret: "login".into(), found: "Opaque".into() }, Why::SecretInvalid)]
-#[case::malformed(KeychainError::Malformed { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
+#[case::malformed(KeychainError::Malformed { origin: Origin::Secret("login".into()), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_certificates(KeychainError::NoCertificates { secret: "login".into() }, Why::SecretNotFound)]
 #[case::bad_certificates(KeychainError::BadCertificates { secret: "login".into(), why: "x".into() }, Why::SecretInvalid)]
 #[case::no_match(KeychainError::NoMatch { secret: "login".into(), repository: "r.example/app".into() }, Why::SecretInvalid)]

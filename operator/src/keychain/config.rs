@@ -17,7 +17,7 @@ use crate::{
 const TOKEN_REALM: &str = "multiarch.dev/token-realm";
 
 /// The name that goes with a token in the place of a password, where the file has none: Docker's.
-const TOKEN_USER: &str = "<token>";
+pub(super) const TOKEN_USER: &str = "<token>";
 
 /// The credentials of one Secret.
 #[derive(Debug, Default)]
@@ -34,9 +34,15 @@ pub(super) struct Entry {
 
 /// A Docker config file, as far as it is read.
 #[derive(Deserialize)]
-struct File {
+pub(super) struct File {
     #[serde(default)]
     auths: BTreeMap<String, Login>,
+    /// What asks for the credential of a place. In a Secret, what names one is not run.
+    #[serde(default, rename = "credHelpers")]
+    pub(super) helpers: BTreeMap<String, String>,
+    /// What asks for all others.
+    #[serde(default, rename = "credsStore")]
+    pub(super) store: String,
 }
 
 #[derive(Deserialize)]
@@ -60,13 +66,15 @@ impl DockerConfig {
         let found = secret.type_.as_deref().unwrap_or("Opaque");
         let data = |key: &str| {
             let data = secret.data.as_ref().and_then(|data| data.get(key));
-            data.ok_or_else(|| malformed(name, &format!("the key {key} is absent")))
+            let absent = || format!("the key {key} is absent");
+            data.ok_or_else(|| malformed(&Origin::Secret(name.into()), &absent()))
         };
         let mut config = match found {
             "kubernetes.io/dockerconfigjson" => Self::parse(name, &data(".dockerconfigjson")?.0)?,
             // What the other one was before it had `auths`.
             "kubernetes.io/dockercfg" => {
-                Self::of_logins(name, read(name, &data(".dockercfg")?.0)?)?
+                let origin = Origin::Secret(name.into());
+                Self::of_logins(&origin, read(&origin, &data(".dockercfg")?.0)?)?
             }
             _ => return Err(KeychainError::WrongType { secret: name.into(), found: found.into() }),
         };
@@ -80,21 +88,29 @@ impl DockerConfig {
 
     /// The credentials of a Docker config file. Credential helpers that it names are never run.
     pub fn parse(secret: &str, json: &[u8]) -> Result<Self, KeychainError> {
-        let File { auths } = read(secret, json)?;
-        Self::of_logins(secret, auths)
+        let origin = Origin::Secret(secret.into());
+        let File { auths, .. } = read(&origin, json)?;
+        Self::of_logins(&origin, auths)
     }
 
-    fn of_logins(secret: &str, logins: BTreeMap<String, Login>) -> Result<Self, KeychainError> {
+    /// The credentials in the file of who runs the command, and what asks for others.
+    pub(super) fn of_file(shown: &str, json: &[u8]) -> Result<(Self, File), KeychainError> {
+        let origin = Origin::File(shown.into());
+        let mut file: File = read(&origin, json)?;
+        let logins = Self::of_logins(&origin, std::mem::take(&mut file.auths))?;
+        Ok((logins, file))
+    }
+
+    fn of_logins(origin: &Origin, logins: BTreeMap<String, Login>) -> Result<Self, KeychainError> {
         let mut entries = Vec::with_capacity(logins.len());
         for (key, login) in logins {
             // A key that names no host, or what is no repository's path, is for no repository: nor is it shown.
             let Some(place) = place(&key) else { continue };
             let why = || {
-                malformed(secret, &format!("the auth of {place} is not base64 of user:password"))
+                malformed(origin, &format!("the auth of {place} is not base64 of user:password"))
             };
             let Some(proof) = login.proof().map_err(|_| why())? else { continue };
-            let credential =
-                Credential { origin: Origin::Secret(secret.to_owned()), proof, token_realm: None };
+            let credential = Credential { origin: origin.clone(), proof, token_realm: None };
             entries.push(Entry { place, credential });
         }
         // The longest path first, so that the first match is the best one. Of two keys for one place it is always
@@ -134,7 +150,7 @@ impl Login {
 }
 
 /// What a key of `auths` is for: `https://index.docker.io/v1/` is all of `docker.io`.
-fn place(key: &str) -> Option<Prefix> {
+pub(super) fn place(key: &str) -> Option<Prefix> {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
     let path = path.trim_matches('/');
@@ -142,9 +158,9 @@ fn place(key: &str) -> Option<Prefix> {
     Prefix::new(host, path).ok()
 }
 
-fn read<T: DeserializeOwned>(secret: &str, json: &[u8]) -> Result<T, KeychainError> {
+fn read<T: DeserializeOwned>(origin: &Origin, json: &[u8]) -> Result<T, KeychainError> {
     serde_json::from_slice(json).map_err(|e| {
-        malformed(secret, &format!("not the JSON of a Docker config file, line {}", e.line()))
+        malformed(origin, &format!("not the JSON of a Docker config file, line {}", e.line()))
     })
 }
 
@@ -154,8 +170,8 @@ fn decode(auth: &str) -> Option<(String, String)> {
     Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
-fn malformed(secret: &str, why: &str) -> KeychainError {
-    KeychainError::Malformed { secret: secret.into(), why: why.into() }
+pub(super) fn malformed(origin: &Origin, why: &str) -> KeychainError {
+    KeychainError::Malformed { origin: origin.clone(), why: why.into() }
 }
 
 #[cfg(test)]

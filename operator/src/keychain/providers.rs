@@ -5,7 +5,7 @@ mod config;
 mod duration;
 mod kept;
 mod pattern;
-mod plugin;
+pub(super) mod plugin;
 
 use std::{
     collections::HashMap,

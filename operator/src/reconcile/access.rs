@@ -1,4 +1,4 @@
-//! pure: the Secrets of an object → who asks for the target and for each source.
+//! pure: the Secrets of an object, or what who runs the command has → who asks for the target and for each source.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     keychain::{Keychain, KeychainError},
     oci::{Repository, reference::api_host},
-    registry::{Access, Certificates, Credential, Object, Proof, Scope},
+    registry::{Access, Certificates, Credential, Object, Origin, Proof, Scope},
 };
 
 /// How many other repositories one token is asked for beside the target's: what is asked for is part of a
@@ -57,23 +57,26 @@ pub fn certificates(sources: &Sources) -> BTreeSet<String> {
 }
 
 impl AccessMap {
-    /// Chooses credentials: the target's is its own Secret's and no other. A source's is its own
-    /// Secret's, else the best of the pull Secrets', else the best of the `ServiceAccount`'s, else the
+    /// Chooses credentials. On a workstation each is that of who runs the command, and Secrets are not read. Else the
+    /// target's is its own Secret's and no other. A source's is its own Secret's, else the best of the pull Secrets', else the best of the `ServiceAccount`'s, else the
     /// target's where that has one for the source's repository, else none.
     #[must_use]
     pub fn new(sources: &Sources, keychain: &Keychain) -> Self {
         let repository = sources.target.repository();
         let tls = Held::of(sources, keychain);
-        let push = match &sources.push_secret {
-            Some(secret) => demand(secret, repository, keychain).map(Some),
-            None if sources.push_provider => keychain.provided(repository).map(Some),
-            None => Ok(None),
+        let push = match (keychain.of_user(repository), &sources.push_secret) {
+            (Some(own), _) => own,
+            (None, Some(secret)) => demand(secret, repository, keychain).map(Some),
+            (None, None) if sources.push_provider => keychain.provided(repository).map(Some),
+            (None, None) => Ok(None),
         };
         // Of two that name one tag, one is worked on at a time.
         let object = Object::of(&sources.target);
         let access = |repository: &Repository, credential: Option<Credential>, scopes| {
             // The operator's own credential goes where the operator's own CAs vouch for, wherever that leads.
-            if credential.as_ref().is_some_and(|credential| credential.origin.secret().is_none()) {
+            let is_provided =
+                |credential: &Credential| matches!(credential.origin, Origin::Provider(_));
+            if credential.as_ref().is_some_and(is_provided) {
                 return Ok(Access { credential, scopes, object, ..Access::default() });
             }
             Ok(Access {
@@ -248,6 +251,9 @@ fn choose(
     keychain: &Keychain,
 ) -> Result<Choice, KeychainError> {
     let repository = source.reference.repository();
+    if let Some(own) = keychain.of_user(repository) {
+        return own.map(Choice::Known);
+    }
     if let Some(secret) = &source.secret {
         return demand(secret, repository, keychain).map(Some).map(Choice::Known);
     }
@@ -299,7 +305,6 @@ mod tests {
     use crate::{
         keychain::{DockerConfig, providers::PluginError},
         oci::Reference,
-        registry::Origin,
     };
 
     /// Secrets, each with an entry for one place.

@@ -48,7 +48,8 @@ pub async fn copy<R: Registry>(
     }
 
     let blobs = shared(contents, &lacking);
-    stage.copying(blobs.len(), lacking.len());
+    let bytes = blobs.iter().map(|shared| shared.blob.size).sum();
+    stage.copying(blobs.len(), bytes, lacking.len());
     let copying: Vec<_> =
         blobs.iter().map(|shared| move_blob(registry, access, shared, to, stage)).collect();
     let copied: Vec<_> = stream::iter(copying).buffer_unordered(AT_ONCE).try_collect().await?;
@@ -125,7 +126,7 @@ async fn move_blob<R: Registry>(
         let progress = stage.progress();
         let copied = registry.copy_blob(from, to, shared.blob, &progress).await;
         if let Some(how) = copied.map_err(|source| content.failed(source))? {
-            stage.copied();
+            stage.copied(how, shared.blob.size);
             return Ok(how);
         }
     }

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{oci::Digest, registry::Progress};
+use crate::{
+    oci::Digest,
+    registry::{Copied, Progress},
+};
 
 /// What a run is at, for messages of one that takes long.
 pub struct Stage {
@@ -22,9 +25,57 @@ pub struct Stage {
     copies: OnceLock<Instant>,
     blobs: Count,
     manifests: Count,
+    /// How large the blobs are that are to be copied.
+    size: AtomicU64,
+    /// How large those are that came to be there by this.
+    moved: [Moved; 3],
     sending: Mutex<Vec<Digest>>,
     bytes: Arc<AtomicU64>,
     observe: Observe,
+}
+
+/// How many blobs came to be at the target in one way, and how large they are.
+#[derive(Debug, Default)]
+struct Moved {
+    blobs: AtomicUsize,
+    bytes: AtomicU64,
+}
+
+/// How far a copy is, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Blobs that are there, of those to be copied, with their bytes.
+    pub blobs: Of,
+    /// Those of them that were there before.
+    pub present: Sum,
+    /// Those that the registry took from another repository of its own.
+    pub mounted: Sum,
+    /// Those that were sent.
+    pub uploaded: Sum,
+    /// Manifests that are there, of those to be copied.
+    pub manifests: Of,
+    /// Bytes that are to be there.
+    pub size: u64,
+    /// Bytes that went out so far, those that were sent twice included.
+    pub sent: u64,
+}
+
+/// So many of so many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Of {
+    /// What is there.
+    pub done: usize,
+    /// What there is to be.
+    pub all: usize,
+}
+
+/// Blobs, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How many.
+    pub blobs: usize,
+    /// How large.
+    pub bytes: u64,
 }
 
 /// Called with how many bytes of blobs were sent since it was called before.
@@ -68,6 +119,8 @@ impl Stage {
             copies: OnceLock::new(),
             blobs: Count::default(),
             manifests: Count::default(),
+            size: AtomicU64::default(),
+            moved: <[Moved; 3]>::default(),
             sending: Mutex::default(),
             bytes: Arc::default(),
             observe,
@@ -115,10 +168,33 @@ impl Stage {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// This many blobs and manifests more are to be copied.
-    pub fn copying(&self, blobs: usize, manifests: usize) {
+    /// How far it is, in numbers.
+    #[must_use]
+    pub fn amounts(&self) -> Amounts {
+        let of = |count: &Count| Of {
+            done: count.done.load(Ordering::Relaxed),
+            all: count.all.load(Ordering::Relaxed),
+        };
+        let [present, mounted, uploaded] = self.moved.each_ref().map(|moved| Sum {
+            blobs: moved.blobs.load(Ordering::Relaxed),
+            bytes: moved.bytes.load(Ordering::Relaxed),
+        });
+        Amounts {
+            blobs: of(&self.blobs),
+            present,
+            mounted,
+            uploaded,
+            manifests: of(&self.manifests),
+            size: self.size.load(Ordering::Relaxed),
+            sent: self.bytes(),
+        }
+    }
+
+    /// This many blobs, of so many bytes together, and manifests more are to be copied.
+    pub fn copying(&self, blobs: usize, bytes: u64, manifests: usize) {
         self.at("while copying");
         self.copies.get_or_init(Instant::now);
+        self.size.fetch_add(bytes, Ordering::Relaxed);
         self.blobs.all.fetch_add(blobs, Ordering::Relaxed);
         self.manifests.all.fetch_add(manifests, Ordering::Relaxed);
     }
@@ -129,8 +205,15 @@ impl Stage {
         self.copies.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// One blob is there.
-    pub fn copied(&self) {
+    /// One blob of so many bytes is there now, and how it came there.
+    pub fn copied(&self, how: Copied, bytes: u64) {
+        let moved = &self.moved[match how {
+            Copied::Present => 0,
+            Copied::Mounted => 1,
+            Copied::Uploaded => 2,
+        }];
+        moved.blobs.fetch_add(1, Ordering::Relaxed);
+        moved.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.blobs.done.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -178,5 +261,37 @@ impl Drop for Sending<'_> {
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.done.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_is_to_be_copied_and_how_it_came() {
+        let stage = Stage::default();
+        assert_eq!(stage.amounts(), Amounts::default());
+        stage.copying(4, 100, 2);
+        stage.copied(Copied::Present, 10);
+        stage.copied(Copied::Mounted, 20);
+        stage.copied(Copied::Uploaded, 30);
+        let progress = stage.progress();
+        // Twenty, then from the beginning.
+        for sent in [20, 0, 30] {
+            progress(sent);
+        }
+        stage.put();
+        let sum = |bytes| Sum { blobs: 1, bytes };
+        let expected = Amounts {
+            blobs: Of { done: 3, all: 4 },
+            present: sum(10),
+            mounted: sum(20),
+            uploaded: sum(30),
+            manifests: Of { done: 1, all: 2 },
+            size: 100,
+            sent: 50,
+        };
+        assert_eq!(stage.amounts(), expected);
     }
 }

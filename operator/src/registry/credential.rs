@@ -24,6 +24,10 @@ pub enum Origin {
     Secret(String),
     /// The credential provider of this name: it is the operator's own.
     Provider(String),
+    /// This file of who runs the command: `~/.docker/config.json`.
+    File(String),
+    /// This credential helper of who runs the command: `docker-credential-pass`.
+    Helper(String),
 }
 
 /// What proves who asks.
@@ -71,7 +75,7 @@ impl Origin {
     pub fn secret(&self) -> Option<&str> {
         match self {
             Self::Secret(name) => Some(name),
-            Self::Provider(_) => None,
+            Self::Provider(_) | Self::File(_) | Self::Helper(_) => None,
         }
     }
 }
@@ -81,6 +85,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Secret(name) => write!(f, "Secret {name}"),
             Self::Provider(name) => write!(f, "provider {name}"),
+            Self::File(name) | Self::Helper(name) => f.write_str(name),
         }
     }
 }

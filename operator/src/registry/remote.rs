@@ -76,6 +76,8 @@ pub struct Options {
     /// `--allowed-registries`: of these hosts it is told how a connection failed. What objects may name is not decided
     /// here.
     pub allowed: Vec<Prefix>,
+    /// Of other hosts it is not told: who made an object is not to learn what there is near the operator.
+    pub reticent: bool,
     /// `--upload-host`: pairs of a registry's host and another one that its uploads may go on at, without
     /// credentials.
     pub upload_hosts: Vec<(String, String)>,
@@ -263,6 +265,7 @@ impl Default for Options {
             allow_loopback: false,
             allow_http: false,
             allowed: Vec::new(),
+            reticent: true,
             upload_hosts: Vec::new(),
             token_realms: Vec::new(),
             ca_bundle: None,
@@ -282,6 +285,7 @@ impl fmt::Debug for Options {
             .field("allow_loopback", &self.allow_loopback)
             .field("allow_http", &self.allow_http)
             .field("allowed", &self.allowed)
+            .field("reticent", &self.reticent)
             .field("upload_hosts", &self.upload_hosts)
             .field("token_realms", &self.token_realms)
             .field("ca_bundle", &self.ca_bundle)

@@ -11,6 +11,13 @@ pub(crate) enum Exit {
     Differs,
     /// Something failed.
     Failed,
+    /// Who runs it wanted it to stop.
+    Interrupted,
+}
+
+impl Exit {
+    /// What a shell makes of a process that SIGINT ended.
+    pub(crate) const INTERRUPTED: u8 = 130;
 }
 
 impl From<Exit> for ExitCode {
@@ -19,6 +26,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => Self::SUCCESS,
             Exit::Failed => Self::FAILURE,
             Exit::Differs => Self::from(2),
+            Exit::Interrupted => Self::from(Exit::INTERRUPTED),
         }
     }
 }

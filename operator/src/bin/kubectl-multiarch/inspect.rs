@@ -6,14 +6,14 @@ use anyhow::{Result, bail};
 use multiarch_operator::{
     oci::{Platform, Reference},
     reconcile::resolve::inspect::{Asked, Inspection, inspect},
-    registry::remote::Remote,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     Common,
     exit::{self, Exit},
-    registries,
+    registries::Registries,
 };
 
 /// Show indexes and images: platforms as listed and as configured, layers, attestations, referrers, and what is wrong with them.
@@ -51,8 +51,8 @@ const EXAMPLES: &str = "Examples:
   kubectl multiarch inspect --blobs -o json registry.example.com/team/app:1.0 | jq '.items[].problems'";
 
 /// What was found.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Report {
     /// Each reference that was there.
     items: Vec<Inspection>,
     #[serde(skip)]
@@ -60,12 +60,12 @@ pub(super) struct Report {
 }
 
 pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
-    let client = registries::client(&common.registries)?;
+    let registries = Registries::open(&common.registries)?;
     let asked =
         Asked { platforms: args.platforms, referrers: !args.no_referrers, blobs: args.blobs };
     let (mut items, mut ended) = (Vec::new(), Exit::Fine);
     for reference in &args.references {
-        match look(&client, reference, &asked, common).await {
+        match look(&registries, reference, &asked).await {
             Ok(found) => {
                 ended = ended.max(verdict(&found));
                 items.push(found);
@@ -82,14 +82,13 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
 
 /// What `reference` names, by the credential of who runs this.
 pub(crate) async fn look(
-    client: &Remote,
+    registries: &Registries,
     reference: &Reference,
     asked: &Asked,
-    common: &Common,
 ) -> Result<Inspection> {
-    let access = registries::access(&common.registries, reference.repository());
+    let access = registries.reads(reference.repository()).await?;
     // Its text has all causes.
-    let found = inspect(client, &access, reference, asked).await;
+    let found = inspect(&registries.remote, &access, reference, asked).await;
     match found.map_err(|error| anyhow::Error::msg(error.to_string()))? {
         Some(found) => Ok(found),
         None => bail!("{reference} is not there (HTTP 404)"),

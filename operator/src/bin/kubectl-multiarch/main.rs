@@ -1,31 +1,36 @@
 //! `kubectl-multiarch`: the operator's steps on a workstation, and what the operator does in a cluster, for people.
 
 mod cluster;
-mod columns;
 mod completion;
 #[cfg(test)]
 mod docs;
 mod exit;
 mod export;
 mod inspect;
+mod interrupt;
 mod load;
 mod mirror;
+mod objects;
 mod output;
 mod plan;
 mod publish;
 mod registries;
+mod run;
+mod schema;
+mod written;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 use self::{output::Output, registries::Flags};
 
 /// Publishes, mirrors, loads and inspects multi-arch images by the operator's own steps, without a cluster; and shows
 /// and steers MultiArchImage objects in one.
 ///
-/// Ends with 0 where all is as it should be, 1 where something failed, and 2 where nothing failed but something is not
-/// covered, not published, or is not what it should be.
+/// Ends with 0 where all is as it should be, 1 where something failed, 2 where nothing failed but something is not
+/// covered, not published, or is not what it should be, and 130 where it was told to stop.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kubectl-multiarch", bin_name = "kubectl multiarch", version)]
 pub(crate) struct Args {
@@ -41,8 +46,23 @@ pub(crate) struct Common {
     /// How results are printed.
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+    /// Print results only, and neither progress nor notes.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print warnings to standard error; -vv what changes, -vvv every request. There are no bars then.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
     #[command(flatten)]
     pub(crate) registries: Flags,
+}
+
+impl Common {
+    /// Tells people something beside the result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            output::note(text);
+        }
+    }
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -69,6 +89,8 @@ enum Command {
     /// Answers kubectl, which completes `kubectl multiarch`.
     #[command(name = "__complete", hide = true)]
     Complete(completion::Words),
+    #[command(hide = true)]
+    Schema,
 }
 
 #[tokio::main]
@@ -77,6 +99,9 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(said) => return exit::said(&said).into(),
     };
+    log(common.verbose);
+    // One provider for kube and for registries, before either makes a connection; nothing else installs one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let ended = match command {
         Command::Publish(args) => publish::run(args, &common).await,
         Command::Plan(args) => plan::run(args, &common).await,
@@ -92,8 +117,24 @@ async fn main() -> ExitCode {
         Command::Wait(args) => cluster::wait::run(args, &common).await,
         Command::Completion(args) => completion::run(&args),
         Command::Complete(words) => completion::complete(&words),
+        Command::Schema => schema::run(),
     };
     ended.unwrap_or_else(|error| exit::failed(&error)).into()
+}
+
+/// What the operator's steps log goes to standard error, as far as it is wanted: what must be known is in the results.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::WARN,
+        2 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
 }
 
 #[cfg(test)]

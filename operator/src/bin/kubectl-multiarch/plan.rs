@@ -1,13 +1,35 @@
 //! `kubectl multiarch plan`: what would be published, and nothing is.
 
-use anyhow::{Result, bail};
+use std::sync::Arc;
 
-use crate::{Common, exit::Exit};
+use anyhow::Result;
+
+use crate::{
+    Common,
+    exit::Exit,
+    publish::What,
+    registries::Registries,
+    run::{self, Mode},
+};
 
 /// Show what `publish` would do: digests, bytes, mounts, refusals.
+///
+/// Ends with 0 where there is nothing to do, with 2 where something would be pushed or is not covered, and with 1 where
+/// something failed or is refused. Registries are only read, so that what they refuse to take is not told.
+///
+/// Example: kubectl multiarch plan -f app.yaml
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    run: run::Flags,
+}
 
-pub(crate) async fn run(_args: Args, _common: &Common) -> Result<Exit> {
-    bail!("not built yet")
+/// Runs the command.
+pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
+    let tasks = args.what.tasks(common)?;
+    let registries = Registries::open(&common.registries)?;
+    let registry = Arc::new(registries.remote.clone());
+    run::run(registry, &registries, tasks, (Mode::Plan, &args.run), common).await
 }

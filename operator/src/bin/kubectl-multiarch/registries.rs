@@ -1,21 +1,27 @@
-//! The registries' client, as the flags and the environment want it.
+//! The registries, as this machine reaches them and as who runs the command is known to them.
 
-use std::path::PathBuf;
+mod loopback;
 
-use anyhow::{Context, Result};
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::{Context, Result, anyhow};
 use multiarch_operator::{
-    oci::Repository,
+    keychain::{Keychain, user::User},
+    oci::{Repository, reference::canonical_host},
+    reconcile::sources::Sources,
     registry::{
-        Access,
+        Access, Scope,
         remote::{Limits, Options, Proxies, Remote},
     },
 };
+
+use self::loopback::Loopback;
 
 /// What every command that asks registries takes.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Flags {
     /// Speak to this registry without TLS; may be repeated. One on this machine (localhost, 127.0.0.1, [::1]) is spoken to without
-    /// TLS anyway.
+    /// TLS anyway, unless it answers in TLS.
     #[arg(long, global = true, value_name = "HOST", help_heading = "Registries")]
     pub(crate) plain_http: Vec<String>,
     /// Trust the CAs in this PEM file, too.
@@ -32,16 +38,70 @@ pub(crate) struct Flags {
     pub(crate) registry_qps: f64,
 }
 
+/// The registries, and who asks them.
+#[derive(Debug)]
+pub(crate) struct Registries {
+    /// The client, without a connection yet.
+    pub(crate) remote: Remote,
+    user: User,
+    plain_http: BTreeSet<String>,
+    loopback: Loopback,
+}
+
+impl Registries {
+    /// As the flags and the environment want it, with the credentials of who runs the command.
+    pub(crate) fn open(flags: &Flags) -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let host = |text: &String| {
+            canonical_host(text).map_err(|why| anyhow!("--plain-http {text}: {why}"))
+        };
+        Ok(Self {
+            plain_http: flags.plain_http.iter().map(host).collect::<Result<_>>()?,
+            user: User::read(variable)?,
+            remote: client(flags)?,
+            loopback: Loopback::default(),
+        })
+    }
+
+    /// Who asks for what `sources` names, and `sources` with what this machine knows of the registries. Secrets that it
+    /// names are none of this machine's.
+    pub(crate) async fn prepare(&self, mut sources: Sources) -> (Sources, Keychain) {
+        let all = sources.sources.iter().map(|source| &source.reference).chain([&sources.target]);
+        let repositories: Vec<Repository> = all.map(|it| it.repository().clone()).collect();
+        for repository in &repositories {
+            if self.is_plain(repository.host()).await {
+                sources.plain_http.insert(repository.host().to_owned());
+            }
+        }
+        sources.certificates.clear();
+        let keychain = self.user.keychain(&repositories).await;
+        (sources, keychain)
+    }
+
+    /// Who reads `repository`.
+    pub(crate) async fn reads(&self, repository: &Repository) -> Result<Access> {
+        Ok(Access {
+            credential: self.user.credential(repository).await?,
+            scopes: vec![Scope::pull(repository)],
+            plain_http: self.is_plain(repository.host()).await,
+            ..Access::default()
+        })
+    }
+
+    /// Whether `host` is spoken to without TLS.
+    pub(crate) async fn is_plain(&self, host: &str) -> bool {
+        self.plain_http.contains(host) || self.loopback.is_plain(host).await
+    }
+}
+
 /// A client of registries, without a connection yet.
-pub(crate) fn client(flags: &Flags) -> Result<Remote> {
+fn client(flags: &Flags) -> Result<Remote> {
     let variable = |name: &str| std::env::var(name).ok();
-    // One provider for kube and for registries, before either makes a connection.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
     Remote::new(Options {
         allow_loopback: true,
         allow_http: true,
+        // Whoever asks is on this machine, and is to see why a connection failed.
+        reticent: false,
         ca_bundle: flags.ca_bundle.clone(),
         proxies: Proxies::read(variable).map_err(anyhow::Error::msg)?,
         limits: Limits { a_second: flags.registry_qps, ..Limits::default() },
@@ -49,18 +109,4 @@ pub(crate) fn client(flags: &Flags) -> Result<Remote> {
         ..Options::default()
     })
     .context("failed to set up the client of registries")
-}
-
-/// Who asks `repository`: nobody.
-pub(crate) fn access(flags: &Flags, repository: &Repository) -> Access {
-    let plain_http = is_plain(flags, repository);
-    Access { plain_http, ..Access::default() }
-}
-
-/// Whether `repository`'s registry is spoken to without TLS.
-pub(crate) fn is_plain(flags: &Flags, repository: &Repository) -> bool {
-    let host = repository.host();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
-        || flags.plain_http.iter().any(|known| known == host)
 }

@@ -36,13 +36,13 @@ impl Default for Limits {
 
 /// What is run, and how.
 #[derive(Clone)]
-pub(super) struct Program {
-    pub(super) path: PathBuf,
-    pub(super) args: Vec<String>,
+pub(in crate::keychain) struct Program {
+    pub(in crate::keychain) path: PathBuf,
+    pub(in crate::keychain) args: Vec<String>,
     /// Beside the operator's own variables, and over them.
-    pub(super) env: Vec<(String, String)>,
+    pub(in crate::keychain) env: Vec<(String, String)>,
     /// The version of what it is asked, and of what it answers.
-    pub(super) version: String,
+    pub(in crate::keychain) version: String,
 }
 
 /// Why a plugin gave no answer. What it printed is no part of it: that may be a credential, or what it was made of.
@@ -111,15 +111,25 @@ pub(super) async fn run(
         "apiVersion": program.version,
         "image": repository.to_string(),
     });
+    let (printed, ended) = talk(program, format!("{request}\n"), limits).await?;
+    ended.map(|()| printed)
+}
+
+/// What `program` prints when it is told `request`, and whether it ended well.
+pub(in crate::keychain) async fn talk(
+    program: &Program,
+    request: String,
+    limits: Limits,
+) -> Result<(Vec<u8>, Result<(), PluginError>), PluginError> {
     let mut running = Running::start(program)?;
-    let end = running.talk(format!("{request}\n"), limits.output);
-    let ended = timeout(limits.time, end).await;
+    let ended = timeout(limits.time, running.talk(request, limits.output)).await;
     let (printed, status) = ended.unwrap_or(Err(PluginError::TimedOut { limit: limits.time }))?;
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(printed),
+    let ended = match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
         (Some(code), _) => Err(PluginError::Exited { code }),
         (None, signal) => Err(PluginError::Killed { signal: signal.unwrap_or_default() }),
-    }
+    };
+    Ok((printed, ended))
 }
 
 /// A process and those that it started.

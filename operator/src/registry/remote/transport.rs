@@ -42,6 +42,8 @@ pub(super) struct Transport {
     policy: Policy,
     /// Hosts that the admin has named.
     named: HashSet<String>,
+    /// Whether of those alone it is told how they failed.
+    reticent: bool,
     limits: Limits,
     observe: Arc<dyn Fn(&Observation) + Send + Sync>,
     observe_token: Arc<dyn Fn(bool) + Send + Sync>,
@@ -106,10 +108,20 @@ impl Transport {
         let resolve = Arc::clone(&options.resolve);
         let resolver = Guarded { policy, resolve, proxies: options.proxies.clone() };
         let clients = Clients::new(&options, resolver)?;
-        let Options { allowed, limits, observe, observe_token, proxies, .. } = options;
+        let Options { allowed, reticent, limits, observe, observe_token, proxies, .. } = options;
         let named = allowed.iter().map(|prefix| prefix.host().to_owned()).collect();
         let budgets = Arc::new(Budgets::new(&limits));
-        Ok(Self { clients, budgets, proxies, policy, named, limits, observe, observe_token })
+        Ok(Self {
+            clients,
+            budgets,
+            proxies,
+            policy,
+            named,
+            reticent,
+            limits,
+            observe,
+            observe_token,
+        })
     }
 
     /// A place for all that the upload of one blob to the host of `url` takes.
@@ -226,7 +238,8 @@ impl Transport {
     }
 
     fn is_named(&self, url: &Url) -> bool {
-        canonical_host(&authority(url)).is_ok_and(|host| self.named.contains(&host))
+        !self.reticent
+            || canonical_host(&authority(url)).is_ok_and(|host| self.named.contains(&host))
     }
 
     /// The body of an answer, if it has at most `limit` bytes.

@@ -5,10 +5,11 @@ use multiarch_crds::{
     condition::{self, Reason, Type},
     v1alpha1::{Coverage, MultiArchImage, MultiArchImageStatus, SourceState, SourceStatus},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What became of an object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct State {
     /// Its namespace.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, api::ListParams};
 use multiarch_crds::v1alpha1::{MultiArchImage, SourceStatus};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -15,9 +16,8 @@ use super::{
 };
 use crate::{
     Common,
-    columns::{Columns, plain},
     exit::Exit,
-    output::Table,
+    output::{Columns, Table, plain},
 };
 
 /// Show MultiArchImage objects: ready, covered, published, and what is missing.
@@ -50,8 +50,8 @@ const EXAMPLES: &str = "Examples:
 const EVENTS: usize = 5;
 
 /// What became of objects.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Report {
     /// Each of them.
     pub(super) items: Vec<Shown>,
     /// They may be of several namespaces.
@@ -60,7 +60,7 @@ pub(super) struct Report {
 }
 
 /// What became of one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct Shown {
     #[serde(flatten)]
     pub(super) state: State,
@@ -70,10 +70,11 @@ pub(super) struct Shown {
 }
 
 /// An Event.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Told {
     /// When it was told, last.
+    #[schemars(with = "String")]
     time: Timestamp,
     /// Normal or Warning.
     r#type: String,
@@ -152,7 +153,7 @@ impl Table for Report {
             let namespace = self.everywhere.then(|| state.namespace.clone());
             rows.row(namespace.into_iter().chain(cells));
         }
-        let mut text = rows.text(0);
+        let mut text = rows.text();
         for shown in &self.items {
             text.push_str(&shown.details(Timestamp::now()));
         }
@@ -172,14 +173,14 @@ impl Shown {
                 let message = message.clone().unwrap_or_default();
                 sources.row([format!("source {name}"), format!("{state:?}"), since, message]);
             }
-            lines.push_str(&sources.text(2));
+            lines.push_str(&sources.indented(2));
         }
         let mut events = Columns::default();
         for Told { time, r#type, reason, note } in &self.events {
             let since = age(*time, now);
             events.row([r#type.clone(), reason.clone(), since, note.clone()]);
         }
-        lines.push_str(&events.text(2));
+        lines.push_str(&events.indented(2));
         if lines.is_empty() { lines } else { format!("\n{}\n{lines}", self.state.id()) }
     }
 }

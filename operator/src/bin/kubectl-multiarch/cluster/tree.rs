@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use multiarch_crds::v1alpha1::{MultiArchImage, PublishedPlatform, SourceState};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Flags, state::State};
 use crate::{
     Common,
-    columns::plain,
     exit::{self, Exit},
-    output::Table,
+    output::{Table, plain},
 };
 
 /// Show an object with its sources, its index and the images in it.
@@ -30,13 +30,13 @@ const EXAMPLES: &str = "Examples:
   kubectl multiarch tree app";
 
 /// Objects with all that belongs to them.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Report {
     items: Vec<Tree>,
 }
 
 /// An object with all that belongs to it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tree {
     namespace: String,
@@ -51,7 +51,7 @@ struct Tree {
 }
 
 /// A source, and what became of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Source {
     name: String,
@@ -68,7 +68,7 @@ struct Source {
 }
 
 /// What is published.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Index {
     reference: String,
@@ -78,7 +78,7 @@ struct Index {
 }
 
 /// A tag of the target's repository.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tag {
     name: String,

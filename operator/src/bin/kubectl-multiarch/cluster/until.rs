@@ -10,7 +10,7 @@ use multiarch_operator::error::causes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Cluster, state::State};
-use crate::columns::plain;
+use crate::output::plain;
 
 /// How waiting ended.
 #[derive(Debug)]

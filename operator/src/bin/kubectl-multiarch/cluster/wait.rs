@@ -5,6 +5,7 @@ use std::{io::Write, time::Duration};
 use anyhow::Result;
 use futures::future::join_all;
 use multiarch_operator::args::duration;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -14,9 +15,8 @@ use super::{
 };
 use crate::{
     Common,
-    columns::plain,
     exit::{self, Exit},
-    output::Table,
+    output::{Table, plain},
 };
 
 /// Wait until objects are ready, or a condition or a platform is there.
@@ -48,14 +48,14 @@ const EXAMPLES: &str = "Examples:
   kubectl multiarch wait app web --for platform=linux/amd64 --for platform=linux/arm64";
 
 /// What became of each object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+pub(crate) struct Report {
     items: Vec<Item>,
 }
 
 /// What became of one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Item {
     namespace: String,

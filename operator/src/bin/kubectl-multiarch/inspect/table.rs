@@ -8,10 +8,7 @@ use multiarch_operator::{
 };
 
 use super::Report;
-use crate::{
-    columns::{Columns, plain, size},
-    output::Table,
-};
+use crate::output::{Columns, Table, bytes as size, plain};
 
 impl Table for Report {
     fn table(&self) -> String {
@@ -38,7 +35,7 @@ fn one(found: &Inspection, layers: bool) -> String {
     for nested in &found.indexes {
         head.row(["lists the index".into(), nested.digest.to_string()]);
     }
-    text.push_str(&head.text(2));
+    text.push_str(&head.indented(2));
     if !found.images.is_empty() {
         let _ = write!(text, "\n{}", images(found));
     }
@@ -48,7 +45,7 @@ fn one(found: &Inspection, layers: bool) -> String {
         }
     }
     if !found.attestations.is_empty() {
-        let mut rows = Columns::headed(["ATTESTATION", "OF", "SAYS"]);
+        let mut rows = Columns::new(["ATTESTATION", "OF", "SAYS"]);
         for attestation in &found.attestations {
             let about = attestation.about.as_ref();
             rows.row([
@@ -57,10 +54,10 @@ fn one(found: &Inspection, layers: bool) -> String {
                 attestation.predicates.join(", "),
             ]);
         }
-        let _ = write!(text, "\n{}", rows.text(0));
+        let _ = write!(text, "\n{}", rows.text());
     }
     if !found.referrers.is_empty() {
-        let mut rows = Columns::headed(["REFERRER", "OF", "TYPE"]);
+        let mut rows = Columns::new(["REFERRER", "OF", "TYPE"]);
         for referrer in &found.referrers {
             let tag = referrer.tag.as_ref().map(|tag| format!("tag {tag}"));
             rows.row([
@@ -69,7 +66,7 @@ fn one(found: &Inspection, layers: bool) -> String {
                 referrer.artifact_type.clone().or(tag).unwrap_or_default(),
             ]);
         }
-        let _ = write!(text, "\n{}", rows.text(0));
+        let _ = write!(text, "\n{}", rows.text());
     }
     told(&mut text, "WRONG", &found.problems);
     if !found.missing.is_empty() {
@@ -86,7 +83,7 @@ fn one(found: &Inspection, layers: bool) -> String {
 }
 
 fn images(found: &Inspection) -> String {
-    let mut rows = Columns::headed(["PLATFORM", "CONFIG SAYS", "LAYERS", "SIZE", "DIGEST"]);
+    let mut rows = Columns::new(["PLATFORM", "CONFIG SAYS", "LAYERS", "SIZE", "DIGEST"]);
     for image in &found.images {
         let words = |platform: &Option<Platform>| {
             platform.as_ref().map_or_else(|| "-".into(), ToString::to_string)
@@ -101,7 +98,7 @@ fn images(found: &Inspection) -> String {
             image.digest.to_string(),
         ]);
     }
-    rows.text(0)
+    rows.text()
 }
 
 fn layers_of(image: &Image) -> String {
@@ -112,7 +109,7 @@ fn layers_of(image: &Image) -> String {
         let (digest, media_type) = (layer.digest.to_string(), layer.media_type.clone());
         rows.row([digest, size(layer.size), media_type, elsewhere.into()]);
     }
-    format!("LAYERS OF {}\n{}", plain(&said), rows.text(2))
+    format!("LAYERS OF {}\n{}", plain(&said), rows.indented(2))
 }
 
 /// What `digest` is in it, for people.

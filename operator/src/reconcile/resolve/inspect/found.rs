@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::super::ResolveError;
@@ -12,13 +13,15 @@ use crate::{
 };
 
 /// What a reference names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Inspection {
     /// What was asked for.
     #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
     pub reference: Reference,
     /// What it names.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// Its media type.
     pub media_type: String,
@@ -29,6 +32,7 @@ pub struct Inspection {
     pub artifact_type: Option<String>,
     /// The manifest that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub subject: Option<Digest>,
     /// Its annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -62,10 +66,11 @@ pub struct Inspection {
 }
 
 /// An index in the index.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Nested {
     /// Its digest.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// Its media type, as listed.
     pub media_type: String,
@@ -74,10 +79,11 @@ pub struct Nested {
 }
 
 /// An image of an index, or one that the reference names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
     /// Its digest.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// Its media type, as listed.
     pub media_type: String,
@@ -85,14 +91,17 @@ pub struct Image {
     pub size: u64,
     /// The platform that the index lists for it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_text")]
+    #[schemars(with = "Option<String>")]
     pub listed: Option<Platform>,
     /// The platform that its config says.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_text")]
+    #[schemars(with = "Option<String>")]
     pub platform: Option<Platform>,
     /// Whether it is there, and is for the platform that it is said to be for.
     pub right: bool,
     /// The digest of its config.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub config: Option<Digest>,
     /// Its type, where it is an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,19 +111,22 @@ pub struct Image {
     pub annotations: BTreeMap<String, String>,
     /// The index in the index that lists it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub within: Option<Digest>,
     /// Its layers, bottom first.
     pub layers: Vec<Layer>,
     /// The attestation manifests that are about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub attestations: Vec<Digest>,
 }
 
 /// A layer of an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Layer {
     /// Its digest.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// Its media type.
     pub media_type: String,
@@ -126,30 +138,35 @@ pub struct Layer {
 }
 
 /// An attestation manifest of BuildKit's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attestation {
     /// Its digest.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// How many bytes its manifest has, as listed.
     pub size: u64,
     /// The image that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub about: Option<Digest>,
     /// What it says of it: `https://slsa.dev/provenance/v1`.
     pub predicates: Vec<String>,
     /// The index in the index that lists it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub within: Option<Digest>,
 }
 
 /// A manifest that is about what the reference names, or about an image of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct About {
     /// What it is about.
+    #[schemars(with = "String")]
     pub subject: Digest,
     /// Its digest.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// What it is: `application/vnd.dev.sigstore.bundle.v0.3+json`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,20 +177,21 @@ pub struct About {
 }
 
 /// Something that is wrong, or good to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// What kind of thing.
     pub kind: Kind,
     /// What it is about, where that is not all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub digest: Option<Digest>,
     /// What is wrong, and what to do.
     pub message: String,
 }
 
 /// What may be wrong with an index or image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub enum Kind {
     /// The index lists another platform than the config says.
     WrongPlatform,

@@ -27,6 +27,7 @@ use rstest::rstest;
 use tokio::time::Instant;
 
 use super::*;
+use crate::{output::Output, written::written};
 
 const PATH: &str = "team/app";
 
@@ -49,8 +50,7 @@ async fn export(store: &Store, target: &str, by: By) -> Exported {
 /// Runs what was exported as the operator does for the first time.
 async fn publish(store: &Store, spec: &MultiArchImageSpec) -> Run {
     // Through YAML, as people do.
-    let written = super::super::written("app", None, spec).unwrap();
-    let text = serde_saphyr::to_string(&written).unwrap();
+    let text = written("app", None, spec, Output::Yaml).unwrap();
     let read: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
     let read: MultiArchImageSpec = serde_json::from_value(read["spec"].clone()).unwrap();
     assert_eq!(read, *spec);

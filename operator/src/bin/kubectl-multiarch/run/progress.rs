@@ -1,0 +1,156 @@
+//! How far a command is, on standard error: bars on a terminal, a line for each image elsewhere.
+
+use std::{
+    io::{IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use multiarch_operator::{oci::Reference, reconcile::Stage};
+use tokio::task::JoinHandle;
+
+use super::results::ImageResult;
+use crate::Common;
+
+/// How often a bar is drawn anew.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// What is shown of a command's images.
+#[derive(Debug)]
+pub(super) struct Progress {
+    all: usize,
+    done: AtomicUsize,
+    shown: Shown,
+    colours: bool,
+}
+
+/// How.
+#[derive(Debug)]
+enum Shown {
+    Bars { bars: MultiProgress, all: ProgressBar },
+    Lines,
+    Nothing,
+}
+
+/// A bar, while its image is worked on.
+#[derive(Debug)]
+pub(super) struct Bar {
+    bar: ProgressBar,
+    draws: JoinHandle<()>,
+}
+
+impl Progress {
+    /// Of `all` images.
+    pub(super) fn new(all: usize, common: &Common) -> Self {
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        let is_dumb = matches!(variable("TERM").as_str(), "" | "dumb");
+        let colours = variable("NO_COLOR").is_empty();
+        let shown = if common.quiet {
+            Shown::Nothing
+        } else if std::io::stderr().is_terminal() && !is_dumb && common.verbose == 0 {
+            let bars = MultiProgress::new();
+            let overall = bars.add(ProgressBar::new(all as u64));
+            overall.set_style(style("{pos}/{len} {bar:30} {elapsed_precise}", colours));
+            overall.tick();
+            Shown::Bars { bars, all: overall }
+        } else {
+            Shown::Lines
+        };
+        Self { all, done: AtomicUsize::new(0), shown, colours }
+    }
+
+    /// `target` is worked on from now on, until the bar is dropped.
+    pub(super) fn begin(&self, target: &Reference, stage: &Arc<Stage>) -> Option<Bar> {
+        match &self.shown {
+            Shown::Bars { bars, .. } => {
+                let bar = bars.add(ProgressBar::no_length());
+                bar.set_prefix(target.to_string());
+                Some(Bar::draw(bar, Arc::clone(stage), self.colours))
+            }
+            Shown::Lines => {
+                self.say(&format!("{target}: begun"));
+                None
+            }
+            Shown::Nothing => None,
+        }
+    }
+
+    /// One image is done with.
+    pub(super) fn ended(&self, result: &ImageResult) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = if result.target.is_empty() { &result.name } else { &result.target };
+        let sent = result.sent.words();
+        let sent = if sent.is_empty() { sent } else { format!(" ({sent})") };
+        self.say(&format!("{done}/{} {name}: {}{sent}", self.all, result.outcome.words()));
+        if let Shown::Bars { all, .. } = &self.shown {
+            all.set_position(done as u64);
+        }
+    }
+
+    /// A line.
+    pub(super) fn say(&self, line: &str) {
+        match &self.shown {
+            Shown::Bars { bars, .. } => drop(bars.println(line)),
+            // Where nobody listens any more, nobody is to be told.
+            Shown::Lines => drop(writeln!(std::io::stderr(), "{line}")),
+            Shown::Nothing => {}
+        }
+    }
+
+    /// Takes the bars away, so that results begin on a line of their own.
+    pub(super) fn end(&self) {
+        if let Shown::Bars { bars, all } = &self.shown {
+            all.finish_and_clear();
+            let _ = bars.clear();
+        }
+    }
+}
+
+impl Bar {
+    fn draw(bar: ProgressBar, stage: Arc<Stage>, colours: bool) -> Self {
+        bar.set_style(style("  {spinner} {prefix} {wide_msg}", colours));
+        let drawn = bar.clone();
+        let draws = tokio::spawn(async move {
+            let mut copies = false;
+            loop {
+                let amounts = stage.amounts();
+                if amounts.size > 0 && !copies {
+                    copies = true;
+                    let template = "  {spinner} {prefix} {bar:20} {bytes}/{total_bytes} {binary_bytes_per_sec} {wide_msg}";
+                    drawn.set_style(style(template, colours));
+                    drawn.reset_eta();
+                }
+                if copies {
+                    let spared = amounts.present.bytes + amounts.mounted.bytes;
+                    drawn.set_length(amounts.size);
+                    drawn.set_position((amounts.sent + spared).min(amounts.size));
+                }
+                drawn.set_message(stage.now());
+                drawn.tick();
+                tokio::time::sleep(FRAME).await;
+            }
+        });
+        Self { bar, draws }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.draws.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `template`, in colours or not.
+fn style(template: &str, colours: bool) -> ProgressStyle {
+    let template = if colours {
+        template.replace("{bar:20}", "{bar:20.cyan/blue}").replace("{bar:30}", "{bar:30.green}")
+    } else {
+        template.to_owned()
+    };
+    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
