@@ -107,13 +107,11 @@ impl<R: Registry> DryRun<R> {
         let told = Blob { digest: blob.digest.clone(), size: blob.size, how };
         // What would be there since is there the second time.
         let mut written = self.written();
-        match written.blobs.get(&key) {
-            Some(_) => Copied::Present,
-            None => {
-                written.blobs.insert(key, told);
-                how
-            }
+        if written.blobs.contains_key(&key) {
+            return Copied::Present;
         }
+        written.blobs.insert(key, told);
+        how
     }
 }
 

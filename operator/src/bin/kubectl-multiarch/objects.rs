@@ -42,7 +42,8 @@ pub(crate) fn tasks(paths: &[String], common: &Common) -> Result<Vec<Task>> {
                 },
                 Kind::Spec => match manifest_tool::parse(&value).and_then(|it| object::hold(&it)) {
                     Ok(spec) => {
-                        tasks.push(of_spec(&format!("{name}: {}", spec.target.image), &spec))
+                        let name = format!("{name}: {}", spec.target.image);
+                        tasks.push(of_spec(&name, &spec));
                     }
                     Err(why) => tasks.push(Task::refused(&name, &target(&value), why)),
                 },

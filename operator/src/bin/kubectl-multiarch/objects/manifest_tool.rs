@@ -95,7 +95,6 @@ impl Words {
             variant: filled(self.variant),
             os_version: filled(self.osversion),
             os_features: self.osfeatures,
-            ..Platform::default()
         };
         Ok(Some(platform.to_string()))
     }

@@ -45,10 +45,10 @@ pub(super) fn parse(value: &Value) -> Result<MultiArchImage, String> {
     if object["spec"].is_null() {
         wrong.push("spec: it is required".into());
     }
-    if wrong.is_empty() {
-        if let Err(errors) = Validator::new().validate(&SCHEMA, &object, None) {
-            wrong.extend(errors.into_vec().iter().map(ToString::to_string));
-        }
+    if wrong.is_empty()
+        && let Err(errors) = Validator::new().validate(&SCHEMA, &object, None)
+    {
+        wrong.extend(errors.into_vec().iter().map(ToString::to_string));
     }
     if !wrong.is_empty() {
         return Err(wrong.join("; "));

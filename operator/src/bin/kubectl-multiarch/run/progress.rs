@@ -41,7 +41,7 @@ enum Shown {
 #[derive(Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
-    draws: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Progress {
@@ -115,7 +115,7 @@ impl Bar {
     fn draw(bar: ProgressBar, stage: Arc<Stage>, colours: bool) -> Self {
         bar.set_style(style("  {spinner} {prefix} {wide_msg}", colours));
         let drawn = bar.clone();
-        let draws = tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let mut copies = false;
             loop {
                 let amounts = stage.amounts();
@@ -135,13 +135,13 @@ impl Bar {
                 tokio::time::sleep(FRAME).await;
             }
         });
-        Self { bar, draws }
+        Self { bar, task }
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.draws.abort();
+        self.task.abort();
         self.bar.finish_and_clear();
     }
 }

@@ -1,0 +1,16 @@
+//! `kubectl-multiarch`, as people and scripts run it, at the registry in memory over HTTP.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+#[path = "cli/bench.rs"]
+mod bench;
+#[path = "cli/credentials.rs"]
+mod credentials;
+#[path = "cli/interrupt.rs"]
+mod interrupt;
+#[path = "cli/mirror.rs"]
+mod mirror;
+#[path = "cli/publish.rs"]
+mod publish;
+#[path = "cli/schema.rs"]
+mod schema;
