@@ -140,6 +140,14 @@ impl Image {
         })
     }
 
+    /// The same index as a Docker manifest list.
+    pub fn docker_list(images: &[Self]) -> Result<Self> {
+        let index = Self::index(images)?;
+        let mut document: Value = serde_json::from_slice(&index.manifest.bytes)?;
+        document["mediaType"] = DOCKER_LIST.into();
+        Ok(Self { manifest: Manifest::new(DOCKER_LIST, &document), ..index })
+    }
+
     /// An index that lists `indexes` as they are.
     #[must_use]
     pub fn nested(indexes: &[Self]) -> Self {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{Read, crane, run, skopeo::docker};
@@ -123,9 +123,8 @@ pub struct Pushed {
 }
 
 impl Pushed {
-    /// What `of` (repository:tag or repository@digest) names, once crane has found all of it there, and its layers to be what the config says.
+    /// What `of` (repository:tag or repository@digest) names, once all of it was found there, and its layers to be what the config says.
     pub async fn read(registry: &Registry, of: &str) -> Result<Self> {
-        super::validate(registry, of).await?;
         let manifest = crane(registry, of).await?;
         let document = manifest.json()?;
         let config = super::config(registry, of).await?;
@@ -133,11 +132,22 @@ impl Pushed {
         let all = |list: &Value, of: fn(&Value) -> &Value| -> Vec<String> {
             list.as_array().into_iter().flatten().map(|it| text(of(it))).collect()
         };
-        Ok(Self {
+        let pushed = Self {
             config: text(&document["config"]["digest"]),
             diff_ids: all(&config["rootfs"]["diff_ids"], |it| it),
             layers: all(&document["layers"], |it| &it["digest"]),
             manifest,
-        })
+        };
+        if !all(&document["layers"], |it| &it["mediaType"]).iter().all(|it| it.ends_with("tar")) {
+            super::validate(registry, of).await?;
+            return Ok(pushed);
+        }
+        // crane takes all layers for compressed ones. These are not: they are what their digests say, which the registry holds them to.
+        ensure!(pushed.layers == pushed.diff_ids, "{of} has other layers than its config says");
+        let (repository, _) = of.split_once(['@', ':']).context("a reference without tag")?;
+        for layer in &pushed.layers {
+            ensure!(registry.has_blob(repository, layer).await?, "{of} lacks {layer}");
+        }
+        Ok(pushed)
     }
 }

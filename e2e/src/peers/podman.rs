@@ -56,6 +56,10 @@ async fn run(home: &Path, arguments: &[&str]) -> Result<()> {
         unshare
     };
     command.arg("--conmon").arg(conmon);
+    // It asks for one, and runs nothing.
+    if let Some(runtime) = program("crun").or_else(|| program("runc")) {
+        command.arg("--runtime").arg(runtime);
+    }
     for (option, folder) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
         command.arg(option).arg(home.join(folder));
     }

@@ -28,7 +28,8 @@ impl Held {
 
     /// Fails unless what `command` has printed is what the schema says of it, word for word: nothing more.
     fn hold(&mut self, command: &str, ran: &Ran) -> Result<()> {
-        let of = self.schema["properties"].get(command).context("the schema has no such command")?;
+        let of =
+            self.schema["properties"].get(command).context("the schema has no such command")?;
         let mut schema = of.clone();
         schema["$schema"] = self.schema["$schema"].clone();
         schema["$defs"] = strict(self.schema["$defs"].clone());
@@ -92,18 +93,24 @@ async fn all_that_is_printed_is_in_the_schema() -> Result<()> {
     held.hold("plan", &run(&["plan", "-f", &file]).await?.ended(1)?)?;
 
     let (from, to) = (stage.source.host(), stage.target.host());
-    let mirror = ["mirror", "--from", from, "--to", to, "team/app:1-amd64", "team/none:1", "no tag"];
+    let mirror =
+        ["mirror", "--from", from, "--to", to, "team/app:1-amd64", "team/none:1", "no tag"];
     held.hold("mirror", &run(&mirror).await?.ended(1)?)?;
     held.hold("mirror", &run(&[&mirror[..], &["--dry-run"]].concat()).await?.ended(1)?)?;
 
-    let saved = Saved::made("linux/arm64", &["docker.io/team/saved:1"], vec![Layer::file(b"saved\n")?])?;
+    let saved =
+        Saved::made("linux/arm64", &["docker.io/team/saved:1"], vec![Layer::file(b"saved\n")?])?;
     let archive = stage.file("saved.tar");
     save(Writer::Docker20, &[saved], &archive, Compression::None)?;
     let archive = archive.display().to_string();
-    held.hold("load", &run(&["load", "--archive", &archive, "--to", to, "--dry-run"]).await?.ended(2)?)?;
+    held.hold(
+        "load",
+        &run(&["load", "--archive", &archive, "--to", to, "--dry-run"]).await?.ended(2)?,
+    )?;
     held.hold("load", &run(&["load", "--archive", &archive, "--to", to]).await?.ended(0)?)?;
 
-    let all: BTreeSet<_> = held.schema["properties"].as_object().context("no schema")?.keys().cloned().collect();
+    let all: BTreeSet<_> =
+        held.schema["properties"].as_object().context("no schema")?.keys().cloned().collect();
     assert_eq!(held.commands, all, "not every command was tried");
     Ok(())
 }

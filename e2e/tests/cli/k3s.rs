@@ -59,8 +59,10 @@ fn archives(stage: &Stage) -> Result<Vec<(String, PathBuf, Vec<Saved>)>> {
 async fn one_load_publishes_what_is_right_and_names_what_is_wrong() -> Result<()> {
     let stage = Stage::new().await?;
     let archives = archives(&stage)?;
-    let given: Vec<_> =
-        archives.iter().map(|(platform, file, _)| format!("{platform}={}", file.display())).collect();
+    let given: Vec<_> = archives
+        .iter()
+        .map(|(platform, file, _)| format!("{platform}={}", file.display()))
+        .collect();
     let given = given.iter().flat_map(|archive| ["--archive", archive]);
     let to = ["--to", stage.target.host(), "--output", "json"];
     let load: Vec<_> = ["load"].into_iter().chain(given).chain(to).collect();
@@ -74,9 +76,16 @@ async fn one_load_publishes_what_is_right_and_names_what_is_wrong() -> Result<()
                 is_right(&stage, image, &archives).await?;
             }
             Some((_, architecture, says)) => {
-                assert_eq!((&result["outcome"], &result["reason"]), (&json!("Failed"), &json!("PlatformMismatch")));
+                assert_eq!(
+                    (&result["outcome"], &result["reason"]),
+                    (&json!("Failed"), &json!("PlatformMismatch"))
+                );
                 let message = result["message"].as_str().unwrap_or_default();
-                for named in [format!("linux/{architecture}"), format!("linux/{says}"), format!("k3s-airgap-images-{architecture}.tar")] {
+                for named in [
+                    format!("linux/{architecture}"),
+                    format!("linux/{says}"),
+                    format!("k3s-airgap-images-{architecture}.tar"),
+                ] {
                     assert!(message.contains(&named), "{message} does not say {named}");
                 }
                 assert_eq!(stage.target.digest(image).await?, None, "{image} was published");
@@ -101,7 +110,11 @@ async fn one_load_publishes_what_is_right_and_names_what_is_wrong() -> Result<()
 }
 
 /// Each platform that the archives are for is there, and is the image that is in its archive.
-async fn is_right(stage: &Stage, image: &str, archives: &[(String, PathBuf, Vec<Saved>)]) -> Result<()> {
+async fn is_right(
+    stage: &Stage,
+    image: &str,
+    archives: &[(String, PathBuf, Vec<Saved>)],
+) -> Result<()> {
     let (_, mut images) = stage.images(image).await?;
     images.sort_by(|one, other| one.0.cmp(&other.0));
     let name = format!("docker.io/{image}");

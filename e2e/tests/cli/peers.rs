@@ -51,7 +51,13 @@ async fn what_docker_and_podman_saved_is_what_skopeo_pushes_of_it() -> Result<()
         let file = stage.file(&format!("{name}.tar"));
         fs::write(&file, written(name)?)?;
         let to = format!("{}/{name}", stage.target.host());
-        load(&stage, &file, &to, &["--images", "team/app,registry.example.com:5000/team/app,library/pause"]).await?;
+        load(
+            &stage,
+            &file,
+            &to,
+            &["--images", "team/app,registry.example.com:5000/team/app,library/pause"],
+        )
+        .await?;
         for (number, (saved, path)) in THERE.iter().enumerate() {
             let ours = only(&stage, &format!("{name}/{path}")).await?;
             let pushed = format!("by-skopeo/{name}:{number}");
@@ -95,7 +101,9 @@ async fn what_skopeo_and_crane_save_is_what_both_push_of_it() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_images_that_podman_saves_are_those_that_it_pulled() -> Result<()> {
     if !has_podman() {
-        tell("NOT RUN HERE: podman's own archive, since there is no podman (hack/build-tools.sh podman says why)");
+        tell(
+            "NOT RUN HERE: podman's own archive, since there is no podman (hack/build-tools.sh podman says why)",
+        );
         return Ok(());
     }
     let stage = Stage::new().await?;

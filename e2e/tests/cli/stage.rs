@@ -53,10 +53,7 @@ impl Stage {
 }
 
 /// The same of any registry.
-pub(crate) async fn images(
-    registry: &Registry,
-    of: &str,
-) -> Result<(Read, Vec<(String, Pushed)>)> {
+pub(crate) async fn images(registry: &Registry, of: &str) -> Result<(Read, Vec<(String, Pushed)>)> {
     let read = crane(registry, of).await?;
     let listed = read.listed()?;
     if listed.is_empty() {

@@ -1,6 +1,6 @@
 //! A terminal that a test looks at.
 
-use std::process::ExitStatus;
+use std::{num::NonZeroU16, process::ExitStatus};
 
 use anyhow::{Context, Result, bail};
 use multiarch_e2e::{await_condition::SOON, bin, cli::Cli};
@@ -20,11 +20,17 @@ pub(crate) struct Terminal {
     reads: OwnedReadPty,
     writes: OwnedWritePty,
     shown: Vec<u8>,
+    screen: vt100::Parser,
 }
 
 impl Terminal {
     /// Starts the command in a terminal of so many columns.
-    pub(crate) fn start(cli: &Cli, columns: u16, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(
+        cli: &Cli,
+        columns: u16,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let (pty, pts) = pty_process::open().context("failed to open a terminal")?;
         pty.resize(Size::new(ROWS, columns)).context("failed to size a terminal")?;
         let child = pty_process::Command::new(bin::cli()?)
@@ -39,7 +45,8 @@ impl Terminal {
             .spawn(pts)
             .context("failed to start the CLI in a terminal")?;
         let (reads, writes) = pty.into_split();
-        Ok(Self { child, reads, writes, shown: Vec::new() })
+        let screen = vt100::Parser::new(nonzero(ROWS)?, nonzero(columns)?, 0);
+        Ok(Self { child, reads, writes, shown: Vec::new(), screen })
     }
 
     /// All that was written to it.
@@ -48,7 +55,12 @@ impl Terminal {
     }
 
     /// Waits until what was written to it after the first `from` bytes has something.
-    pub(crate) async fn until(&mut self, what: &str, from: usize, has: impl Fn(&str) -> bool) -> Result<()> {
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        from: usize,
+        has: impl Fn(&str) -> bool,
+    ) -> Result<()> {
         let reads = async {
             loop {
                 if has(&String::from_utf8_lossy(&self.shown[from..])) {
@@ -68,8 +80,17 @@ impl Terminal {
         self.shown.len()
     }
 
+    /// The rows of the screen that are not empty, as somebody sees them.
+    pub(crate) fn rows(&self) -> Vec<String> {
+        let screen = self.screen.screen();
+        let (_, columns) = screen.size();
+        let rows = screen.rows(0, columns.get()).map(|row| row.trim_end().to_owned());
+        rows.filter(|row| !row.is_empty()).collect()
+    }
+
     /// Has so many columns from now on, which the kernel tells the command.
-    pub(crate) fn resize(&self, columns: u16) -> Result<()> {
+    pub(crate) fn resize(&mut self, columns: u16) -> Result<()> {
+        self.screen.screen_mut().set_size(nonzero(ROWS)?, nonzero(columns)?);
         self.writes.resize(Size::new(ROWS, columns)).context("failed to resize")
     }
 
@@ -94,28 +115,11 @@ impl Terminal {
         // Linux says EIO when the last of those that had it has ended.
         let read = self.reads.read(&mut buffer).await.unwrap_or(0);
         self.shown.extend(&buffer[..read]);
+        self.screen.process(&buffer[..read]);
         Ok(read > 0)
     }
 }
 
-/// The lines as they are seen: between line ends and returns, without what moves the cursor or colours.
-pub(crate) fn lines(shown: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut letters = shown.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\r' | '\n' => lines.push(String::new()),
-            '\u{1b}' => {
-                let sequence = letters.by_ref();
-                // A control sequence ends with a letter; where it moves the cursor, what follows is another line.
-                let end = sequence.find(char::is_ascii_alphabetic);
-                if end != Some('m') {
-                    lines.push(String::new());
-                }
-            }
-            letter => lines.last_mut().unwrap().push(letter),
-        }
-    }
-    lines.retain(|line| !line.is_empty());
-    lines
+fn nonzero(size: u16) -> Result<NonZeroU16> {
+    NonZeroU16::new(size).context("a terminal of nothing")
 }

@@ -7,7 +7,7 @@ use multiarch_crds::v1alpha1::{
 };
 use multiarch_operator::{
     oci::{Prefix, Reference},
-    reconcile::sources::Sources,
+    reconcile::sources::{Sources, Stays},
 };
 
 use crate::run::{Asked, Task};
@@ -77,7 +77,10 @@ impl Rules {
             ..MultiArchImageSpec::default()
         };
         match Sources::parse(&spec) {
-            Ok(sources) => Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) },
+            Ok(sources) => {
+                let sources = Sources { stays: Stays::All, ..sources };
+                Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) }
+            }
             Err(error) => Task::refused(&line.name, &target, error.to_string()),
         }
     }
