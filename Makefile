@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 kyverno lint fmt crds demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 kyverno lint fmt crds docs-cli demo large image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -94,6 +94,9 @@ kyverno: doctor tools ## Test examples/kyverno by Kyverno's own CLI, whose first
 
 crds: ## Write the CRDs anew from their types, here and in the chart
 	$(CARGO) run $(LOCKED) --quiet --package multiarch-crds --bin crdgen
+
+docs-cli: ## Write docs/cli.md anew from the commands and flags of kubectl-multiarch
+	UPDATE=1 $(CARGO) test $(LOCKED) --quiet --workspace --bin kubectl-multiarch docs::
 
 build: ## Build the operator for release
 	$(CARGO) build $(LOCKED) --release --package multiarch-operator

@@ -24,6 +24,18 @@ use crate::oci::{
 
 pub use self::error::SpecError;
 
+/// What stays as it is, byte for byte.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Stays {
+    /// An index or image of the target's format.
+    #[default]
+    OfFormat,
+    /// An index or image of either format: a mirror is not to change it.
+    All,
+    /// An index of either format. An image becomes an index of one.
+    Indexes,
+}
+
 /// What a spec asks for.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -35,8 +47,8 @@ pub struct Sources {
     pub platform_tags: Option<Template>,
     /// What the index is.
     pub format: Format,
-    /// An image that is the one source becomes an index of one, although nothing is said of it; an index stays what it is.
-    pub wraps: bool,
+    /// What stays as it is, where it is the one source and nothing is said of it.
+    pub stays: Stays,
     /// What happens when something else moves a tag.
     pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
@@ -143,7 +155,7 @@ impl Sources {
             additional_tags: tags.clone(),
             platform_tags,
             format: spec.target.format,
-            wraps: false,
+            stays: Stays::OfFormat,
             tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
             push_provider: spec.target.provider.is_some(),

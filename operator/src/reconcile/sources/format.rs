@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use multiarch_crds::v1alpha1::{Attestations, Format, MultiArchImageSpec};
 
-use super::{Sources, SpecError};
+use super::{Sources, SpecError, Stays};
 use crate::oci::{Descriptor, Index, media_type};
 
 impl Sources {
@@ -24,6 +24,16 @@ impl Sources {
             Format::Docker => {
                 matches!(media_type, media_type::DOCKER_LIST | media_type::DOCKER_MANIFEST)
             }
+        }
+    }
+
+    /// Whether what has `media_type` stays as it is, where it is the one source and nothing is said of it.
+    #[must_use]
+    pub fn stays(&self, media_type: &str) -> bool {
+        match self.stays {
+            Stays::OfFormat => self.may_publish(media_type),
+            Stays::All => media_type::is_index(media_type) || media_type::is_manifest(media_type),
+            Stays::Indexes => media_type::is_index(media_type),
         }
     }
 

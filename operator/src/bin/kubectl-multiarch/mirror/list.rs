@@ -7,7 +7,7 @@ use multiarch_crds::v1alpha1::{
 };
 use multiarch_operator::{
     oci::{Prefix, Reference},
-    reconcile::sources::Sources,
+    reconcile::sources::{Sources, Stays},
 };
 
 use crate::run::{Asked, Task};
@@ -77,7 +77,10 @@ impl Rules {
             ..MultiArchImageSpec::default()
         };
         match Sources::parse(&spec) {
-            Ok(sources) => Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) },
+            Ok(sources) => {
+                let sources = Sources { stays: Stays::All, ..sources };
+                Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) }
+            }
             Err(error) => Task::refused(&line.name, &target, error.to_string()),
         }
     }
@@ -143,7 +146,7 @@ mod tests {
     fn reads_lines_with_comments() {
         let text = "\u{feff}# k3s\nrancher/pause:3.1  # why\r\n\n  \t\nquay.io/a/b:1\n#x";
         let read: Vec<_> = lines("list.txt", text);
-        let shown: Vec<_> = read.iter().map(|line| (line.name.as_str(), line.image.as_str()));
+        let shown = read.iter().map(|line| (line.name.as_str(), line.image.as_str()));
         let expected = [("list.txt:2", "rancher/pause:3.1"), ("list.txt:5", "quay.io/a/b:1")];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
     }
