@@ -7,6 +7,7 @@ mod annotate;
 mod append;
 mod publish;
 
+mod archives;
 mod attestations;
 mod buildx;
 mod format;

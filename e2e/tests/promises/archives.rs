@@ -1,0 +1,275 @@
+//! Images in archives: as sources of an object, and of a set, where no registry can be reached.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use multiarch_crds::{
+    condition::{Type, get},
+    v1alpha1::{MultiArchImage, MultiArchImageSet, SourceState},
+};
+use multiarch_e2e::{
+    archives::{Compression, Layer, Saved, Writer, save},
+    await_condition::await_condition,
+    images::Image,
+    operator::Operator,
+    peers,
+    scenario::{Scenario, scenario},
+    spec::{Report, Spec},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The images of k3s v1.21.7.
+const K3S: [&str; 8] = [
+    "rancher/coredns-coredns:1.8.3",
+    "rancher/klipper-helm:v0.6.6-build20211022",
+    "rancher/klipper-lb:v0.3.4",
+    "rancher/library-busybox:1.32.1",
+    "rancher/library-traefik:2.4.8",
+    "rancher/local-path-provisioner:v0.0.19",
+    "rancher/metrics-server:v0.3.6",
+    "rancher/pause:3.1",
+];
+const ARCHITECTURES: [&str; 3] = ["amd64", "arm64", "arm"];
+/// The image, the archive that has a wrong one of it, and what that says it is.
+const WRONG: [(&str, &str, &str); 3] = [
+    ("rancher/klipper-lb:v0.3.4", "arm64", "amd64"),
+    ("rancher/library-traefik:2.4.8", "arm", "amd64"),
+    ("rancher/metrics-server:v0.3.6", "arm", "arm64"),
+];
+
+/// An operator with a folder of archives of the test's own.
+struct Stage {
+    folder: TempDir,
+    operator: Operator,
+}
+
+impl Stage {
+    async fn new(s: &Scenario, flags: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let dir = format!("--archive-dir={}", folder.path().display());
+        let flags: Vec<_> =
+            flags.iter().copied().chain([dir.as_str(), "--archive-settle=1s"]).collect();
+        let operator = s.replica_with("with-archives", &flags).await?;
+        Ok(Self { folder, operator })
+    }
+
+    fn file(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let file = self.folder.path().join(namespace).join(name);
+        std::fs::create_dir_all(file.parent().context("a folder")?)?;
+        Ok(file)
+    }
+}
+
+/// What an archive of k3s has for `architecture`; all right where it is mended.
+fn k3s(architecture: &str, mended: bool) -> Result<Vec<Saved>> {
+    let base = Layer::file(format!("base for {architecture}\n").as_bytes())?;
+    let image = |&image: &&str| {
+        let own = Layer::file(format!("{image} for {architecture}\n").as_bytes())?;
+        let wrong = WRONG.iter().find(|(name, of, _)| (*name, *of) == (image, architecture));
+        let says = wrong.filter(|_| !mended).map_or(architecture, |(.., says)| *says);
+        Saved::made(
+            &format!("linux/{says}"),
+            &[&format!("docker.io/{image}")],
+            vec![base.clone(), own],
+        )
+    };
+    K3S.iter().map(image).collect()
+}
+
+fn write(images: &[Saved], file: &Path, compression: Compression) -> Result<()> {
+    // Beside it and then moved, as those do who know that it is read.
+    let beside = file.with_extension("part");
+    save(Writer::Docker20, images, &beside, compression)?;
+    Ok(std::fs::rename(beside, file)?)
+}
+
+/// Stops the test's own operator, which knows of no archives.
+async fn alone(s: &mut Scenario) -> Result<()> {
+    s.operator.kill().await
+}
+
+fn source(name: &str, path: &str, image: &str, platforms: &[&str]) -> Value {
+    json!({"name": name, "archive": {"path": path, "image": image}, "platforms": platforms})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_archives_is_published_and_looked_at_by_heads_alone() -> Result<()> {
+    scenario(async |s| {
+        alone(s).await?;
+        let stage = Stage::new(s, &[]).await?;
+        let namespace = s.namespace.name.clone();
+        for architecture in ["amd64", "arm64"] {
+            let file = stage.file(&namespace, &format!("k3s/{architecture}.tar.zst"))?;
+            write(&k3s(architecture, true)?, &file, Compression::Zstd(23))?;
+        }
+        let mut spec = Spec::new(&s.registry, "pause", "rancher/pause:3.1");
+        spec.spec["sources"] = json!([
+            source("amd64", "k3s/amd64.tar.zst", "rancher/pause:3.1", &["linux/amd64"]),
+            source("arm64", "k3s/arm64.tar.zst", "docker.io/rancher/pause:3.1", &["linux/arm64"]),
+        ]);
+        let object = s.apply_until(&spec, "True/Succeeded").await?;
+        assert_eq!(object.platforms(), ["linux/amd64", "linux/arm64"]);
+        peers::is_whole(&s.registry, "rancher/pause:3.1").await?;
+        let status = object.status.as_ref().context("a status")?;
+        for (source, image) in status.sources.iter().zip(&status.platforms) {
+            assert_eq!(source.digest, image.config_digest, "the config is what tells it");
+        }
+        s.registry.proxy.forget();
+        s.request("pause").await?;
+        let seen = s.registry.proxy.seen();
+        assert!(seen.iter().all(|seen| seen.method == "HEAD"), "{seen:#?}");
+
+        // Its image gone from the registry, it comes from the archive again, the same.
+        let digest = object.digest();
+        let child = status.platforms[0].digest.clone();
+        s.registry.delete_tag(&format!("rancher/pause@{child}")).await?;
+        s.request("pause").await?;
+        let object = s.until_ready("pause", "True/Succeeded").await?;
+        assert_eq!(object.digest(), digest);
+        peers::is_whole(&s.registry, "rancher/pause:3.1").await?;
+        drop(stage.operator);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_an_archive_is_told_and_mended_without_an_edit() -> Result<()> {
+    scenario(async |s| {
+        alone(s).await?;
+        let stage = Stage::new(s, &[]).await?;
+        let file = stage.file(&s.namespace.name, "app.tar")?;
+        let mut spec = Spec::new(&s.registry, "app", "app:1");
+        spec.spec["sources"] = json!([source("app", "app.tar", "team/app:1", &["linux/amd64"])]);
+        let object = s.apply_until(&spec, "Unknown/WaitingForPlatforms").await?;
+        let told = |object: &MultiArchImage| object.source("app").and_then(|it| it.message.clone());
+        assert!(told(&object).context("a message")?.contains("app.tar#docker.io/team/app:1"));
+        std::fs::write(&file, "no archive")?;
+        let object = asked_until(s, "app", "False/UnsupportedContent").await?;
+        assert!(told(&object).context("a message")?.contains("\"app.tar\" is no tar archive"));
+        assert_eq!(object.source("app").map(|it| it.state), Some(SourceState::Invalid));
+        let image = Saved::of(&Image::oci("linux/amd64", "app")?, &["docker.io/team/app:1"])?;
+        write(&[image], &file, Compression::None)?;
+        asked_until(s, "app", "True/Succeeded").await?;
+
+        // Neither another namespace's, nor what is shared where that is for nobody, nor by a way out.
+        let other = stage.file("other", "app.tar")?;
+        std::fs::copy(&file, &other)?;
+        std::fs::copy(&file, stage.file("_shared", "app.tar")?)?;
+        std::os::unix::fs::symlink(&other, file.with_file_name("link.tar"))?;
+        for (name, path, why) in [
+            ("shared", "_shared/app.tar", "--archive-dir-shared"),
+            ("link", "link.tar", "a link is on the way"),
+        ] {
+            let mut spec = Spec::new(&s.registry, name, &format!("{name}:1"));
+            spec.spec["sources"] = json!([source("app", path, "team/app:1", &["linux/amd64"])]);
+            let object = s.apply_until(&spec, "False/RegistryNotAllowed").await?;
+            let message = told(&object).context("a message")?;
+            assert!(message.contains(why), "{message}");
+        }
+        drop(stage.operator);
+        Ok(())
+    })
+    .await
+}
+
+/// Asks for runs until Ready is `ready`.
+async fn asked_until(s: &Scenario, name: &str, ready: &str) -> Result<MultiArchImage> {
+    let what = format!("Ready is {ready}");
+    multiarch_e2e::await_condition::await_some(
+        &what,
+        multiarch_e2e::await_condition::SOON,
+        async || {
+            let object = s.request(name).await?;
+            Ok((object.ready() == ready).then_some(object))
+        },
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_of_k3s_archives_publishes_what_is_right_and_the_rest_when_it_is_mended() -> Result<()>
+{
+    scenario(async |s| {
+        alone(s).await?;
+        let stage = Stage::new(s, &["--sets"]).await?;
+        let namespace = s.namespace.name.clone();
+        let file = |architecture: &str| stage.file(&namespace, &format!("k3s/{architecture}.tar"));
+        for architecture in ARCHITECTURES {
+            write(&k3s(architecture, false)?, &file(architecture)?, Compression::None)?;
+        }
+        let archives: Vec<_> = ARCHITECTURES
+            .iter()
+            .map(|it| json!({"path": format!("k3s/{it}.tar"), "platform": format!("linux/{it}")}))
+            .collect();
+        let spec = json!({
+            "images": K3S, "archives": archives, "interval": "30s",
+            "to": {"registry": s.registry.host(), "prefix": "k3s"},
+            "template": {
+                "registries": [{"host": s.registry.host(), "plainHTTP": true}],
+                "interval": "30s",
+            },
+        });
+        let object = json!({
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+            "metadata": {"name": "k3s"}, "spec": spec,
+        });
+        let sets: Api<MultiArchImageSet> = Api::namespaced(s.client.clone(), &namespace);
+        sets.patch("k3s", &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
+        let shown = |set: &MultiArchImageSet, ready: &str, of: &str| {
+            let status = set.status.clone().unwrap_or_default();
+            let is = get(&status.conditions, Type::Ready)
+                .map(|it| format!("{}/{}", it.status, it.reason));
+            is.as_deref() == Some(ready) && status.summary.as_deref() == Some(of)
+        };
+        let minutes = std::time::Duration::from_mins(3);
+        let partly = |set: &MultiArchImageSet| shown(set, "False/ImagesFailing", "5/8");
+        let set = await_condition(&sets, "k3s", "5 of 8", minutes, partly).await?;
+        let failing = set.status.context("a status")?.failing;
+        let named: Vec<_> = failing.iter().map(|line| line.image.as_str()).collect();
+        assert_eq!(named, WRONG.map(|(image, ..)| image));
+        for line in &failing {
+            assert_eq!(line.reason, "PlatformMismatch");
+            let (_, architecture, says) =
+                WRONG.iter().find(|(image, ..)| *image == line.image).context("one")?;
+            let message = line.message.as_deref().unwrap_or_default();
+            for word in [&format!("k3s/{architecture}.tar"), &format!("linux/{says}")] {
+                assert!(message.contains(word), "{message} does not say {word}");
+            }
+        }
+        for image in K3S {
+            let is_wrong = WRONG.iter().any(|(name, ..)| *name == image);
+            let there = s.registry.digest(&format!("k3s/{image}")).await?;
+            assert_eq!(there.is_none(), is_wrong, "{image}");
+        }
+
+        // Mended archives are all that it takes.
+        for architecture in ARCHITECTURES {
+            write(&k3s(architecture, true)?, &file(architecture)?, Compression::None)?;
+        }
+        let wholly = |set: &MultiArchImageSet| shown(set, "True/Succeeded", "8/8");
+        let set = await_condition(&sets, "k3s", "8 of 8", minutes, wholly).await?;
+        let objects = s.images().list(&ListParams::default()).await?.items;
+        assert_eq!(objects.len(), 8);
+        for object in &objects {
+            assert_eq!(object.platforms().len(), 3, "{}", object.name_any());
+        }
+
+        // A line removed: its object goes, and its tag is left.
+        let patch = json!({"spec": {"images": K3S[1..]}});
+        sets.patch("k3s", &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let fewer = |set: &MultiArchImageSet| shown(set, "True/Succeeded", "7/7");
+        await_condition(&sets, "k3s", "7 of 7", minutes, fewer).await?;
+        assert_eq!(s.images().list(&ListParams::default()).await?.items.len(), 7);
+        assert!(s.registry.digest(&format!("k3s/{}", K3S[0])).await?.is_some());
+        assert_eq!(set.name_any(), "k3s");
+        drop(stage.operator);
+        Ok(())
+    })
+    .await
+}
