@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[path = "archives/adopts.rs"]
+mod adopts;
 #[path = "archives/port.rs"]
 mod port;
 #[path = "archives/runs.rs"]
