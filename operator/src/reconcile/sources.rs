@@ -37,6 +37,8 @@ pub struct Sources {
     pub format: Format,
     /// An image that is the one source becomes an index of one, although nothing is said of it; an index stays what it is.
     pub wraps: bool,
+    /// Whether one source that is published as it is may be of the other format: no spec says so.
+    pub any_format: bool,
     /// What happens when something else moves a tag.
     pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
@@ -144,6 +146,7 @@ impl Sources {
             platform_tags,
             format: spec.target.format,
             wraps: false,
+            any_format: false,
             tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
             push_provider: spec.target.provider.is_some(),

@@ -172,7 +172,7 @@ impl Rules {
         match Sources::parse(&spec) {
             Ok(parsed) => {
                 let sources = given.iter().map(|given| self.source(name, given)).collect();
-                let sources = Sources { sources, wraps: true, ..parsed };
+                let sources = Sources { sources, wraps: true, any_format: true, ..parsed };
                 Task { name: called, asked: Asked::Run(Box::new(sources)) }
             }
             Err(error) => Task::refused(&called, &image, error.to_string()),

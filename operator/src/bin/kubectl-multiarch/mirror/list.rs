@@ -77,7 +77,11 @@ impl Rules {
             ..MultiArchImageSpec::default()
         };
         match Sources::parse(&spec) {
-            Ok(sources) => Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) },
+            Ok(sources) => {
+                // A Docker manifest list keeps its digest, too.
+                let sources = Sources { any_format: true, ..sources };
+                Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) }
+            }
             Err(error) => Task::refused(&line.name, &target, error.to_string()),
         }
     }
