@@ -51,7 +51,7 @@ node: doctor tools ## Test only what wants a node: the chart's Pods on a real ku
 fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=manifest SECONDS=600; needs nightly Rust and cargo-fuzz)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make fuzz T=TARGET [SECONDS=600], where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
 	cd operator/fuzz && mkdir -p "found/$(T)" && $(CARGO) +nightly fuzz run --fuzz-dir . "$(T)" "found/$(T)" "corpus/$(T)" -- \
-		-max_total_time=$(or $(SECONDS),600) -max_len=4096 -dict="dict/$(T).dict"
+		-max_total_time=$(or $(SECONDS),600) -max_len=8192 -dict="dict/$(T).dict"
 
 corpus: doctor ## Keep the fewest files that reach what a fuzz target's corpus and finds reach (T=manifest)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make corpus T=TARGET, where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }

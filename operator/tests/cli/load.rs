@@ -126,9 +126,8 @@ async fn what_is_wrong_is_told_by_its_file_and_stops_no_other_one() {
         .as_array()
         .unwrap()
         .iter()
-        .filter_map(|image| {
-            (image["outcome"] == "Failed").then(|| image["message"].as_str().unwrap())
-        })
+        .filter(|image| image["outcome"] == "Failed")
+        .map(|image| image["message"].as_str().unwrap())
         .collect();
     let [said] = said.as_slice() else { panic!("{results:#}") };
     let words = "arm64.tar#docker.io/rancher/pause:3.1 is declared as linux/arm64, but its config says linux/amd64";

@@ -147,7 +147,7 @@ mod tests {
     fn reads_lines_with_comments() {
         let text = "\u{feff}# k3s\nrancher/pause:3.1  # why\r\n\n  \t\nquay.io/a/b:1\n#x";
         let read: Vec<_> = lines("list.txt", text);
-        let shown: Vec<_> = read.iter().map(|line| (line.name.as_str(), line.image.as_str()));
+        let shown = read.iter().map(|line| (line.name.as_str(), line.image.as_str()));
         let expected = [("list.txt:2", "rancher/pause:3.1"), ("list.txt:5", "quay.io/a/b:1")];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
     }
