@@ -2,12 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[allow(dead_code, reason = "each suite uses its own part")]
+mod archive {
+    #[path = "../archive/images.rs"]
+    pub(crate) mod images;
+    #[path = "../archive/write.rs"]
+    pub(crate) mod write;
+}
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/credentials.rs"]
 mod credentials;
 #[path = "cli/interrupt.rs"]
 mod interrupt;
+#[path = "cli/load.rs"]
+mod load;
 #[path = "cli/mirror.rs"]
 mod mirror;
 #[path = "cli/publish.rs"]

@@ -21,10 +21,12 @@ mod written;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{ArgAction, Parser, Subcommand};
+use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
 
-use self::{output::Output, registries::Flags};
+use self::{exit::Exit, output::Output, registries::Flags};
 
 /// Publishes, mirrors, loads and inspects multi-arch images by the operator's own steps, without a cluster; and shows
 /// and steers MultiArchImage objects in one.
@@ -93,8 +95,7 @@ enum Command {
     Schema,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let Args { command, common } = match Args::try_parse() {
         Ok(args) => args,
         Err(said) => return exit::said(&said).into(),
@@ -102,6 +103,17 @@ async fn main() -> ExitCode {
     log(common.verbose);
     // One provider for kube and for registries, before either makes a connection; nothing else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match Runtime::new().context("failed to start") {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::failed(&error).into(),
+    };
+    let ended = runtime.block_on(run(command, common));
+    // A thread that still reads an archive is not waited for: nobody wants what it reads.
+    runtime.shutdown_background();
+    ended.into()
+}
+
+async fn run(command: Command, common: Common) -> Exit {
     let ended = match command {
         Command::Publish(args) => publish::run(args, &common).await,
         Command::Plan(args) => plan::run(args, &common).await,
@@ -119,7 +131,7 @@ async fn main() -> ExitCode {
         Command::Complete(words) => completion::complete(&words),
         Command::Schema => schema::run(),
     };
-    ended.unwrap_or_else(|error| exit::failed(&error)).into()
+    ended.unwrap_or_else(|error| exit::failed(&error))
 }
 
 /// What the operator's steps log goes to standard error, as far as it is wanted: what must be known is in the results.

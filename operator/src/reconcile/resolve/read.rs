@@ -67,7 +67,9 @@ impl<R: Registry> Reader<'_, R> {
     pub(super) async fn found(&self, manifest: &RawManifest) -> Result<Found, ResolveError> {
         let named = manifest.digest().clone();
         // What is not of the target's format becomes an index that is.
-        let as_it_is = self.sources.mirrors() && self.sources.stays(manifest.media_type());
+        let stays = !self.sources.wraps || media_type::is_index(manifest.media_type());
+        let as_it_is =
+            stays && self.sources.mirrors() && self.sources.may_publish(manifest.media_type());
         let mirrored = Some(manifest).filter(|_| as_it_is);
         match self.parse(manifest)? {
             Manifest::Image(image) => {
@@ -315,17 +317,14 @@ impl<R: Registry> Reader<'_, R> {
     }
 
     /// The platform that an index lists for `image`.
-    pub(super) fn listed(&self, image: &Descriptor) -> Result<Platform, ResolveError> {
+    fn listed(&self, image: &Descriptor) -> Result<Platform, ResolveError> {
         let (reference, digest) = (self.reference(), image.digest.clone());
         let listed = image.platform.clone().filter(|platform| !platform.is_unknown());
         listed.ok_or(ResolveError::ChildWithoutPlatform { reference, digest })
     }
 
     /// A manifest that an index lists.
-    pub(super) async fn listed_manifest(
-        &self,
-        digest: &Digest,
-    ) -> Result<RawManifest, ResolveError> {
+    async fn listed_manifest(&self, digest: &Digest) -> Result<RawManifest, ResolveError> {
         let raw = self.manifest(&TagOrDigest::Digest(digest.clone())).await?;
         raw.ok_or_else(|| ResolveError::Incomplete {
             reference: self.reference(),
@@ -361,7 +360,7 @@ impl<R: Registry> Reader<'_, R> {
         }
     }
 
-    pub(super) fn parse(&self, manifest: &RawManifest) -> Result<Manifest, ResolveError> {
+    fn parse(&self, manifest: &RawManifest) -> Result<Manifest, ResolveError> {
         let reference = self.reference();
         manifest.parse().map_err(|source| ResolveError::Content { reference, source })
     }
@@ -383,7 +382,7 @@ fn says(declared: &Declared, actual: &Platform) -> bool {
 
 /// Whether an index's words for a child say nothing against its config: a variant or `os.version`
 /// that the config leaves out is not compared (builders write them in the index only).
-pub(super) fn agrees(listed: &Platform, actual: &Platform) -> bool {
+fn agrees(listed: &Platform, actual: &Platform) -> bool {
     let (list, config) = (listed.normalized(), actual.normalized());
     list.os == config.os
         && list.architecture == config.architecture
