@@ -6,6 +6,12 @@
 mod bench;
 #[path = "cli/credentials.rs"]
 mod credentials;
+#[path = "cli/export.rs"]
+mod export;
+#[path = "cli/help.rs"]
+mod help;
+#[path = "cli/inspect.rs"]
+mod inspect;
 #[path = "cli/interrupt.rs"]
 mod interrupt;
 #[path = "cli/mirror.rs"]
