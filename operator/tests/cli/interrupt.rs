@@ -3,7 +3,10 @@
 use multiarch_operator::registry::memory::{Image, Lie};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Child,
+};
 
 use super::bench::{Bench, Ended};
 

@@ -1,6 +1,9 @@
 //! `mirror`: a list of images from one registry to another.
 
-use multiarch_operator::{oci::Manifest, registry::memory::Image};
+use multiarch_operator::{
+    oci::{Descriptor, Manifest},
+    registry::memory::Image,
+};
 
 use super::bench::{Bench, outcomes};
 
@@ -9,9 +12,13 @@ fn fill(bench: &Bench) -> Vec<String> {
     let names: Vec<_> = (1..=8).map(|at| format!("rancher/image-{at}:v{at}")).collect();
     for name in &names {
         let (path, tag) = name.split_once(':').unwrap();
-        let amd64 = bench.store().push(path, None, &Image::of("linux/amd64").salted(name));
-        let arm64 = bench.store().push(path, None, &Image::of("linux/arm64").salted(name));
-        bench.store().push_index(path, Some(tag), &[amd64, arm64]);
+        let push = |platform: &str| {
+            let image = Image::of(platform).salted(name);
+            let pushed = bench.store().push(path, None, &image);
+            Descriptor { platform: Some(image.platform), ..pushed }
+        };
+        let images = ["linux/amd64", "linux/arm64"].map(push);
+        bench.store().push_index(path, Some(tag), images.into());
     }
     bench.store().push("rancher/image-8", Some("v8"), &Image::of("linux/amd64").docker());
     names
