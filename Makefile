@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 kyverno lint fmt crds docs-cli demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak bench bench-cli fuzz corpus conformance helm3 kyverno lint fmt crds docs-cli demo large cli image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -51,7 +51,7 @@ node: doctor tools ## Test only what wants a node: the chart's Pods on a real ku
 fuzz: doctor ## Look for bytes that break a rule of operator/src/fuzzing.rs (T=manifest SECONDS=600; needs nightly Rust and cargo-fuzz)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make fuzz T=TARGET [SECONDS=600], where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
 	cd operator/fuzz && mkdir -p "found/$(T)" && $(CARGO) +nightly fuzz run --fuzz-dir . "$(T)" "found/$(T)" "corpus/$(T)" -- \
-		-max_total_time=$(or $(SECONDS),600) -max_len=4096 -dict="dict/$(T).dict"
+		-max_total_time=$(or $(SECONDS),600) -max_len=8192 -dict="dict/$(T).dict"
 
 corpus: doctor ## Keep the fewest files that reach what a fuzz target's corpus and finds reach (T=manifest)
 	@[ -d "operator/fuzz/corpus/$(T)" ] && [ -n "$(T)" ] || { echo "usage: make corpus T=TARGET, where TARGET is one of:" $$(ls operator/fuzz/corpus) >&2; exit 2; }
@@ -66,9 +66,15 @@ soak: doctor tools ## Break things for as long as it takes to be sure (half an h
 bench: doctor tools ## Say what the policies of admission cost: how long the API server takes for a Pod, without them and with them
 	$(CARGO) bench $(LOCKED) --quiet --profile dev --workspace --bench admission
 
-large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)
+bench-cli: doctor tools build ## Say what kubectl-multiarch asks of registries and how long it takes, beside crane, regctl and skopeo
+	MULTIARCH_CLI="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/kubectl-multiarch" \
+		$(CARGO) bench $(LOCKED) --quiet --profile dev --workspace --bench cli
+
+large: doctor tools build ## Copy a layer of 4 GiB and load archives of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the first test holds it in memory)
 	MULTIARCH_OPERATOR="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/multiarch-operator" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \
 		$(CARGO) test $(LOCKED) --quiet --workspace --test promises -- --nocapture copy_large
+	MULTIARCH_CLI="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/kubectl-multiarch" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \
+		$(CARGO) test $(LOCKED) --quiet --workspace --test cli -- --nocapture --test-threads 1 memory::
 
 conformance: doctor ## Try all that is asked of a registry on a real one (REGISTRY=host/prefix, see CONTRIBUTING.md)
 	@[ -n "$(REGISTRY)" ] || { echo "usage: make conformance REGISTRY=host/prefix [DOCKER_CONFIG=folder] [PLAIN_HTTP=1] [TOKEN_REALM=HOST=URL]" >&2; exit 2; }
@@ -100,6 +106,10 @@ docs-cli: ## Write docs/cli.md anew from the commands and flags of kubectl-multi
 
 build: ## Build the operator for release
 	$(CARGO) build $(LOCKED) --release --package multiarch-operator
+
+cli: ## Build kubectl-multiarch for release, and print where it is: copy it to a folder on your PATH
+	@$(CARGO) build $(LOCKED) --release --package multiarch-operator --bin kubectl-multiarch
+	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/kubectl-multiarch"
 
 image: doctor ## Make the operator's image of this commit as an OCI archive, without a container engine (hack/image.sh has more)
 	@hack/image.sh

@@ -17,7 +17,7 @@ for from in corpus found; do
 done
 cargo +nightly fuzz build --fuzz-dir . "$target"
 # What each of them reaches is written down on the way.
-"target/$(rustc +nightly -vV | sed -n 's/^host: //p')/release/$target" -set_cover_merge=1 -use_counters=0 -max_len=4096 \
+"target/$(rustc +nightly -vV | sed -n 's/^host: //p')/release/$target" -set_cover_merge=1 -use_counters=0 -max_len=8192 \
 	-merge_control_file="$work/control" "$work/out" "$work/own" "$work/found" 2>/dev/null
 
 # The one that adds the most, again and again; of two that add as much, the smaller one, which comes first.

@@ -20,6 +20,30 @@ pub struct Cli {
     home: TempDir,
 }
 
+/// The most memory of a process, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peak {
+    /// All that was resident at a time (VmHWM).
+    pub resident: u64,
+    /// What was last resident of the program and its libraries themselves.
+    pub program: u64,
+}
+
+impl Peak {
+    /// What it would be of the program that is released: without optimisation its own pages are three times as many. What
+    /// `MULTIARCH_CLI` names is taken as it is.
+    #[must_use]
+    pub fn released(self) -> u64 {
+        if std::env::var_os("MULTIARCH_CLI").is_some() {
+            return self.resident;
+        }
+        self.resident - self.program.saturating_sub(RELEASED)
+    }
+}
+
+/// The pages of the released program itself, at most.
+const RELEASED: u64 = 12 << 20;
+
 /// What one run has printed, and how it has ended.
 #[derive(Clone, Debug)]
 pub struct Ran {
@@ -104,13 +128,13 @@ impl Cli {
         Ok(ran(output.with_context(|| format!("failed to run {arguments:?}"))?))
     }
 
-    /// The same, and the most memory that it had resident, in bytes.
-    pub async fn run_measured(&self, arguments: &[&str]) -> Result<(Ran, u64)> {
+    /// The same, and the most memory that it had resident.
+    pub async fn run_measured(&self, arguments: &[&str]) -> Result<(Ran, Peak)> {
         let child = self.command(arguments)?.spawn().context("failed to start the CLI")?;
         let status = format!("/proc/{}/status", child.id().context("it has ended at once")?);
         let ends = child.wait_with_output();
         tokio::pin!(ends);
-        let mut most = 0;
+        let mut most = Peak::default();
         loop {
             tokio::select! {
                 output = &mut ends => return Ok((ran(output.context("failed to wait")?), most)),
@@ -126,10 +150,13 @@ fn ran(output: Output) -> Ran {
     Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
-/// The line `VmHWM`, which a process that has ended does not have any more.
-fn peak(status: &str) -> Option<u64> {
+/// What /proc says of a process, which says nothing any more when that has ended.
+fn peak(status: &str) -> Option<Peak> {
     let status = fs::read_to_string(status).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib << 10)
+    let of = |name: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib << 10)
+    };
+    Some(Peak { resident: of("VmHWM")?, program: of("RssFile")? })
 }

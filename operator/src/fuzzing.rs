@@ -6,6 +6,7 @@
 
 #![allow(clippy::expect_used, reason = "a target's panic is its report")]
 
+mod archives;
 mod documents;
 mod logins;
 mod texts;
@@ -16,7 +17,8 @@ use crate::registry::remote::fuzzing as remote;
 pub type Target = fn(&[u8]);
 
 /// The targets by name; `fuzz/corpus` has a folder for each, and `fuzz/fuzz_targets` a program.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
+    ("archive", archives::archive),
     ("challenge", remote::challenge),
     ("config", documents::config),
     ("dockerconfig", logins::dockerconfig),

@@ -13,6 +13,12 @@ mod archive {
 mod bench;
 #[path = "cli/credentials.rs"]
 mod credentials;
+#[path = "cli/export.rs"]
+mod export;
+#[path = "cli/help.rs"]
+mod help;
+#[path = "cli/inspect.rs"]
+mod inspect;
 #[path = "cli/interrupt.rs"]
 mod interrupt;
 #[path = "cli/load.rs"]

@@ -2,12 +2,14 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use multiarch_e2e::{
     archives::{Compression, Layer, Saved, Writer, save, save_containerd, unpacked, written},
     images::Image,
     peers::{Saver, crane, crane_push, push_archive},
 };
+
+use serde_json::{Value, json};
 
 use crate::{
     peers::only,
@@ -66,19 +68,25 @@ async fn a_layout_of_docker_keeps_its_digests_as_a_tar_and_as_a_folder() -> Resu
         let file = stage.file(&format!("{name}.tar"));
         fs::write(&file, written(name)?)?;
         let folder = unpacked(&file, name)?;
-        // skopeo finds an image by its bare tag, of which only this one is the only one.
-        let by_skopeo = format!("by-skopeo/{name}:1");
-        let mut from = file.clone().into_os_string();
-        from.push(":stable");
-        push_archive(&stage.source, from.as_ref(), &by_skopeo).await?;
-        let expected = crane(&stage.source, &by_skopeo).await?;
+        let index: Value = serde_json::from_slice(&fs::read(folder.join("index.json"))?)?;
+        let stable =
+            |it: &&Value| it["annotations"]["org.opencontainers.image.ref.name"] == "stable";
+        let stable = index["manifests"].as_array().and_then(|all| all.iter().find(stable));
+        let digest = stable.map(|it| it["digest"].clone()).context("no image")?;
+        if name == "docker-26.1.5" {
+            // skopeo finds an image by its bare tag, of which only this one is the only one; and none of Docker's format.
+            let mut from = file.clone().into_os_string();
+            from.push(":stable");
+            push_archive(&stage.source, from.as_ref(), "by-skopeo/app:1").await?;
+            assert_eq!(json!(crane(&stage.source, "by-skopeo/app:1").await?.digest), digest);
+        }
         for (kind, archive) in [("tar", &file), ("folder", &folder)] {
             let archive = archive.display().to_string();
             let to = format!("{}/{kind}/{name}", stage.target.host());
             let load = ["load", "--archive", &archive, "--to", &to, "-o", "json"];
             stage.cli.run(&load).await?.ended(0)?;
             let ours = only(&stage, &format!("{kind}/{name}/team/app:stable")).await?;
-            assert_eq!(ours.manifest, expected, "{name} as a {kind}");
+            assert_eq!(json!(ours.manifest.digest), digest, "{name} as a {kind}");
             assert_eq!(ours.layers[0], ours.layers[2]);
         }
     }

@@ -150,7 +150,7 @@ mod tests {
     #[case::size(b"11 size=12\n", None, Some(12), false)]
     #[case::others(b"13 mtime=1.5\n10 path=a\n", Some("a"), None, false)]
     #[case::last(b"10 path=a\n10 path=b\n", Some("b"), None, false)]
-    #[case::binary(b"27 SCHILY.xattr.x=\xff\n\n5 a=\n10 path=a\n", Some("a"), None, false)]
+    #[case::binary(b"21 SCHILY.xattr.x=\xff\n\n5 a=\n10 path=a\n", Some("a"), None, false)]
     #[case::sparse(b"22 GNU.sparse.major=1\n", None, None, true)]
     #[case::star(b"22 SCHILY.realsize=10\n", None, None, true)]
     fn records(
@@ -165,7 +165,7 @@ mod tests {
 
     #[rstest]
     #[case::too_long(b"99 path=a\n")]
-    #[case::too_short(b"9 path=a\n")]
+    #[case::too_short(b"8 path=a\n")]
     #[case::zero(b"0 path=a\n")]
     #[case::no_length(b"path=a\n")]
     #[case::no_value(b"8 path\n\n")]

@@ -188,7 +188,7 @@ mod tests {
     #[case::no_rootfs("{}", "missing field `rootfs` at line 1 column 2")]
     #[case::no_digest(
         r#"{"rootfs":{"diff_ids":["secret"]}}"#,
-        "the field `diff_ids` has what is no sha256 or sha512 digest at line 1 column 32"
+        "the field `diff_ids` has what is no sha256 or sha512 digest at line 1 column 33"
     )]
     #[case::twice(
         r#"{"rootfs":{},"rootfs":{}}"#,

@@ -78,7 +78,7 @@ mod tests {
     #[rstest]
     #[case("{", "EOF while parsing an object at line 1 column 1")]
     #[case("{}", "a value is not of the type it should have at line 1 column 0")]
-    #[case(r#"[{"Layers":[]}]"#, "a value is not of the type it should have at line 1 column 14")]
+    #[case(r#"[{"Layers":[]}]"#, "missing field `Config` at line 1 column 14")]
     #[case(
         r#"[{"Config":"secret","config":"b"}]"#,
         "the field `Config` is written in another case at line 1 column 33"

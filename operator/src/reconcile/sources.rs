@@ -24,18 +24,6 @@ use crate::oci::{
 
 pub use self::error::SpecError;
 
-/// What stays as it is, byte for byte.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Stays {
-    /// An index or image of the target's format.
-    #[default]
-    OfFormat,
-    /// An index or image of either format: a mirror is not to change it.
-    All,
-    /// An index of either format. An image becomes an index of one.
-    Indexes,
-}
-
 /// What a spec asks for.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -47,8 +35,10 @@ pub struct Sources {
     pub platform_tags: Option<Template>,
     /// What the index is.
     pub format: Format,
-    /// What stays as it is, where it is the one source and nothing is said of it.
-    pub stays: Stays,
+    /// An image that is the one source becomes an index of one, although nothing is said of it; an index stays what it is.
+    pub wraps: bool,
+    /// Whether one source that is published as it is may be of the other format: no spec says so.
+    pub any_format: bool,
     /// What happens when something else moves a tag.
     pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
@@ -155,7 +145,8 @@ impl Sources {
             additional_tags: tags.clone(),
             platform_tags,
             format: spec.target.format,
-            stays: Stays::OfFormat,
+            wraps: false,
+            any_format: false,
             tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
             push_provider: spec.target.provider.is_some(),

@@ -1,6 +1,7 @@
 //! Archives, as registries that are read and never written, before the registries that their images go to.
 
 mod known;
+mod order;
 mod part;
 mod stream;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
+pub use self::order::Lacking;
 use self::{known::Known, stream::InArchive};
 use super::{
     Access, BlobSource, Copied, Place, Progress, Put, Registry, RegistryError, Request,
@@ -144,13 +146,6 @@ impl<R> Archives<R> {
         }
     }
 
-    /// Where the blob of `digest` is in the archive called `name`, if that has it and is to be read in its order.
-    #[must_use]
-    pub fn place(&self, name: &str, digest: &Digest) -> Option<u64> {
-        let archive = self.opened.get(name).filter(|archive| archive.is_compressed())?;
-        archive.position(digest)
-    }
-
     /// Whether the archive called `name` is to be read in its order.
     #[must_use]
     pub fn is_compressed(&self, name: &str) -> bool {
@@ -253,21 +248,6 @@ impl<R> Archives<R> {
 }
 
 impl<R: Registry> Archives<R> {
-    /// Copies `blob` of an image in an archive before the run that needs it, which is then told what was done for it.
-    pub async fn copy_ahead(
-        &self,
-        from: Place<'_>,
-        to: Place<'_>,
-        blob: &Descriptor,
-        progress: &Progress,
-    ) -> Result<Option<Copied>, RegistryError> {
-        let copied = self.copy_blob(from, to, blob, progress).await?;
-        if let Some(copied) = copied {
-            self.known.ahead(to.repository, &blob.digest, copied);
-        }
-        Ok(copied)
-    }
-
     /// Sees to it that `to` has `blob` of `archive`. It is read once for one registry: other repositories there have it
     /// from the first one.
     async fn send(

@@ -8,7 +8,9 @@ use std::sync::{
 use multiarch_operator::{
     oci::{Descriptor, Digest, Manifest, RawManifest, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Copied, Place, Progress, Registry, RegistryError, archive::Archives, memory::Store,
+        Access, Copied, Place, Progress, Registry, RegistryError,
+        archive::{Archives, Lacking},
+        memory::Store,
     },
 };
 use rstest::rstest;
@@ -200,12 +202,19 @@ async fn what_was_copied_ahead_is_told_to_the_run_that_needs_it() {
     let raw = get(&archives, APP).await.unwrap().unwrap();
     let (access, blob) = (Access::default(), &blobs(&raw)[1]);
     let (from, to) = (inside("a.tar", APP), repository("r.example/one:1"));
+    let lacking = Lacking {
+        from: from.repository().clone(),
+        to: to.clone(),
+        writes: access.clone(),
+        digest: blob.digest.clone(),
+        size: blob.size,
+    };
     let from = Place { access: &access, repository: from.repository() };
     let to = Place { access: &access, repository: &to };
     let told = Arc::new(AtomicU64::new(0));
     let last = Arc::clone(&told);
     let progress: Progress = Arc::new(move |sent| last.store(sent, Ordering::Relaxed));
-    let ahead = archives.copy_ahead(from, to, blob, &progress).await.unwrap();
+    let ahead = archives.copy_ahead(&lacking, &progress).await.unwrap();
     assert_eq!(ahead, Some(Copied::Uploaded));
     told.store(0, Ordering::Relaxed);
     store.forget();
@@ -291,4 +300,79 @@ async fn what_has_no_name_may_be_called_something() {
     archives.call(inside("a.tar", APP), &digest(&descriptor));
     let raw = get(&archives, APP).await.unwrap().unwrap();
     assert_eq!(*raw.digest(), digest(&descriptor));
+}
+
+/// Images of an archive in another order than its own, of which two share a repository, and which is packed.
+#[rstest]
+#[case::saved(true, 3)]
+#[case::layout(false, 2)]
+#[tokio::test]
+async fn a_packed_archive_is_read_once_to_send_all_of_it(
+    #[case] is_saved: bool,
+    #[case] readings: u64,
+    #[values("gzip", "zstd")] packing: &str,
+) {
+    let noise = |seed: u64| -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let bytes = (0..200 << 10).map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        });
+        Tar::new().file("noise", &bytes.collect::<Vec<_>>()).end()
+    };
+    let base = noise(1);
+    let image =
+        |at: u64| Image::with("arm64", vec![noise(10 * at + 1), base.clone(), noise(10 * at)]);
+    let all: Vec<Image> = (1..5_u64).map(image).collect();
+    let names = ["d:1", "c:1", "b:1", "b:2"];
+    let named: Vec<[&str; 1]> = names.iter().map(|name| [*name]).collect();
+    let files = if is_saved {
+        let all: Vec<_> = all.iter().zip(&named).map(|(image, name)| (image, &name[..])).collect();
+        images::docker(&all)
+    } else {
+        let mut layout = Layout::default();
+        for (image, name) in all.iter().zip(names) {
+            let descriptor = layout.image(image, true);
+            layout.list(&descriptor, &[(NAME, name)]);
+        }
+        layout.end()
+    };
+    let tar = Tar::of(&files).end();
+    let bytes = if packing == "gzip" { gzip(&tar) } else { zstd(&tar, 20) };
+    let opened = Arc::new(super::archive::write::OnDisk::new(&bytes).open().unwrap());
+    let store = Store::new();
+    let archives = Archives::new(store.clone(), [("a.tar".to_owned(), Arc::clone(&opened))]);
+    let inside: Vec<_> = names.iter().map(|name| inside("a.tar", name)).collect();
+    archives.make(&inside).await;
+    let mut lacking = Vec::new();
+    for (name, image) in names.iter().zip(&inside) {
+        let raw = get(&archives, name).await.unwrap().unwrap();
+        let to = repository(&format!("r.example/{name}"));
+        lacking.extend(blobs(&raw).into_iter().map(|blob| Lacking {
+            from: image.repository().clone(),
+            to: to.clone(),
+            writes: Access::default(),
+            digest: blob.digest,
+            size: blob.size,
+        }));
+    }
+    let silent: Progress = Arc::new(|_| {});
+    let ordered = archives.in_order(lacking);
+    let [(name, ordered)] = ordered.as_slice() else { panic!("{ordered:?}") };
+    assert_eq!(name, "a.tar");
+    for blob in ordered {
+        let copied = archives.copy_ahead(blob, &silent).await.unwrap();
+        assert!(copied.is_some_and(|it| it != Copied::Present), "{blob:?}");
+    }
+    // A config and two layers of each, and the one that they share.
+    let puts = store.requests().into_iter().filter(|it| it.method == "PUT").count();
+    assert_eq!(puts, 4 * 3 + 1);
+    let (size, read) = (bytes.len() as u64, opened.bytes_read());
+    // Beside the whole, the first bytes tell what it is, and what is read ahead.
+    let slack = (readings + 1) * (300 << 10);
+    assert!(read <= readings * size + slack, "{read} bytes were read of {size}");
+    let plain = Archives::new(store, []);
+    assert!(plain.in_order(ordered.clone()).is_empty(), "of an archive that is not there");
 }

@@ -55,7 +55,7 @@ fn sources(given: &[(&str, Option<&str>)], trust: bool) -> Sources {
         provider: false,
     };
     let sources = given.iter().map(source).collect();
-    Sources { sources, wraps: true, ..Sources::parse(&spec).unwrap() }
+    Sources { sources, wraps: true, any_format: true, ..Sources::parse(&spec).unwrap() }
 }
 
 async fn run<R: Registry>(registry: &R, sources: &Sources) -> Run {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use multiarch_e2e::registry::{Registry, Setup, Storage};
 use multiarch_operator::{
     oci::{Manifest, media_type},
     registry::memory::Lie,
@@ -125,9 +126,8 @@ async fn what_is_wrong_is_told_by_its_file_and_stops_no_other_one() {
         .as_array()
         .unwrap()
         .iter()
-        .filter_map(|image| {
-            (image["outcome"] == "Failed").then(|| image["message"].as_str().unwrap())
-        })
+        .filter(|image| image["outcome"] == "Failed")
+        .map(|image| image["message"].as_str().unwrap())
         .collect();
     let [said] = said.as_slice() else { panic!("{results:#}") };
     let words = "arm64.tar#docker.io/rancher/pause:3.1 is declared as linux/arm64, but its config says linux/amd64";
@@ -285,4 +285,34 @@ async fn a_run_that_is_killed_is_gone_on_with(#[values("plain", "zstd")] packing
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(platforms(&bench, "k3s/rancher/pause", "3.1"), ["linux/amd64", "linux/arm64"]);
     assert_eq!(bench.server.open_uploads(), 0);
+}
+
+/// The same at distribution's own registry, where layers that images share are mounted.
+#[tokio::test]
+async fn a_real_registry_has_what_is_loaded() {
+    let (bench, folder) = (scene().await, tempfile::tempdir().unwrap());
+    let setup = Setup { storage: Storage::Files, ..Setup::default() };
+    let registry = Registry::start_as(folder.path(), &setup).await.unwrap();
+    let plain = fs::read(bench.home.path().join("arm64.tar")).unwrap();
+    put(&bench, "arm64.tar", &zstd(&plain, 26));
+    let to = format!("{}/k3s", registry.host());
+    let args = [&args(&to, &BOTH, &[])[..], &["-o", "json"]].concat();
+    let run = async || {
+        let ended = bench.run(&args).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        serde_json::from_str::<Value>(&ended.out).unwrap()
+    };
+    let results = run().await;
+    assert_eq!(outcomes(&results), ["Published Succeeded"; 3]);
+    let mounted = results["images"].as_array().unwrap().iter();
+    let mounted: u64 = mounted.map(|image| image["sent"]["mounted"].as_u64().unwrap()).sum();
+    assert_eq!(mounted, 2 * 2, "the base of each platform, for two images of three");
+    for path in ["k3s/rancher/pause", "k3s/rancher/metrics-server", "k3s/library/busybox"] {
+        assert_eq!(registry.open_uploads(path), 0);
+    }
+    registry.proxy.forget();
+    assert_eq!(outcomes(&run().await), ["Unchanged Succeeded"; 3]);
+    let seen = registry.proxy.seen();
+    let writes = seen.iter().filter(|it| !matches!(it.method.as_str(), "GET" | "HEAD")).count();
+    assert_eq!(writes, 0, "{seen:?}");
 }

@@ -52,6 +52,7 @@ const EXAMPLES: &str = "Examples:
 
 /// What was found.
 #[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Inspections")]
 pub(crate) struct Report {
     /// Each reference that was there.
     items: Vec<Inspection>,

@@ -67,7 +67,9 @@ impl<R: Registry> Reader<'_, R> {
     pub(super) async fn found(&self, manifest: &RawManifest) -> Result<Found, ResolveError> {
         let named = manifest.digest().clone();
         // What is not of the target's format becomes an index that is.
-        let as_it_is = self.sources.mirrors() && self.sources.stays(manifest.media_type());
+        let stays = !self.sources.wraps || media_type::is_index(manifest.media_type());
+        let as_it_is =
+            stays && self.sources.mirrors() && self.sources.may_publish(manifest.media_type());
         let mirrored = Some(manifest).filter(|_| as_it_is);
         match self.parse(manifest)? {
             Manifest::Image(image) => {

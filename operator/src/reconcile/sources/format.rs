@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use multiarch_crds::v1alpha1::{Attestations, Format, MultiArchImageSpec};
 
-use super::{Sources, SpecError, Stays};
+use super::{Sources, SpecError};
 use crate::oci::{Descriptor, Index, media_type};
 
 impl Sources {
@@ -17,23 +17,12 @@ impl Sources {
     /// Whether what has `media_type` may be published as it is.
     #[must_use]
     pub fn may_publish(&self, media_type: &str) -> bool {
+        let oci = matches!(media_type, media_type::OCI_INDEX | media_type::OCI_MANIFEST);
+        let docker = matches!(media_type, media_type::DOCKER_LIST | media_type::DOCKER_MANIFEST);
         match self.format {
-            Format::Oci => {
-                matches!(media_type, media_type::OCI_INDEX | media_type::OCI_MANIFEST)
-            }
-            Format::Docker => {
-                matches!(media_type, media_type::DOCKER_LIST | media_type::DOCKER_MANIFEST)
-            }
-        }
-    }
-
-    /// Whether what has `media_type` stays as it is, where it is the one source and nothing is said of it.
-    #[must_use]
-    pub fn stays(&self, media_type: &str) -> bool {
-        match self.stays {
-            Stays::OfFormat => self.may_publish(media_type),
-            Stays::All => media_type::is_index(media_type) || media_type::is_manifest(media_type),
-            Stays::Indexes => media_type::is_index(media_type),
+            _ if self.any_format => oci || docker,
+            Format::Oci => oci,
+            Format::Docker => docker,
         }
     }
 

@@ -51,6 +51,7 @@ const EVENTS: usize = 5;
 
 /// What became of objects.
 #[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Statuses")]
 pub(crate) struct Report {
     /// Each of them.
     pub(super) items: Vec<Shown>,

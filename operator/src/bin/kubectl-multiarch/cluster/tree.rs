@@ -31,6 +31,7 @@ const EXAMPLES: &str = "Examples:
 
 /// Objects with all that belongs to them.
 #[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Trees")]
 pub(crate) struct Report {
     items: Vec<Tree>,
 }

@@ -50,6 +50,7 @@ const EXAMPLES: &str = "Examples:
 /// What became of each object.
 #[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Waits")]
 pub(crate) struct Report {
     items: Vec<Item>,
 }

@@ -10,9 +10,19 @@ use futures::{StreamExt, stream};
 use multiarch_operator::{
     error::of_publish,
     keychain::Keychain,
-    oci::{Descriptor, Digest, RawManifest, Reference, Repository},
-    reconcile::{Stage, access::AccessMap, adopt, publish::PublishError, sources::Sources},
-    registry::{Access, Copied, Place, Registry, RegistryError, archive::Archives, dry_run::Blob},
+    oci::{Digest, RawManifest, Reference},
+    reconcile::{
+        Stage,
+        access::AccessMap,
+        adopt,
+        publish::PublishError,
+        sources::{Source, Sources},
+    },
+    registry::{
+        Registry,
+        archive::{Archives, Lacking},
+        dry_run::Blob,
+    },
 };
 
 use crate::run::{Asked, First, Runner, Task};
@@ -21,18 +31,6 @@ use crate::run::{Asked, First, Runner, Task};
 pub(super) struct Ahead {
     /// How many targets are looked at at once.
     pub(super) at_once: NonZeroUsize,
-}
-
-/// A blob of a packed archive that a target lacks.
-struct Wanted {
-    /// Where it is in the archive.
-    at: u64,
-    digest: Digest,
-    size: u64,
-    /// The image that it is of.
-    from: Repository,
-    to: Repository,
-    writes: Access,
 }
 
 impl<R: Registry> First<Archives<R>> for Ahead {
@@ -57,56 +55,28 @@ impl Ahead {
 
     /// Sends the blobs of packed archives that are lacking, one archive after another, each in its order.
     async fn send<R: Registry>(&self, runner: &Runner<'_, Archives<R>>, tasks: &[Task]) {
-        let packed = |source: &Reference| {
-            source.repository().archive().is_some_and(|it| runner.registry.is_compressed(it))
+        let archives = &runner.registry;
+        let is_packed = |source: &Source| {
+            source.reference.repository().archive().is_some_and(|it| archives.is_compressed(it))
         };
         let all = tasks.iter().filter_map(Task::sources);
-        let all = all.filter(|it| it.sources.iter().any(|source| packed(&source.reference)));
-        let looks = all.map(|sources| lacking(runner, sources));
-        let looks: Vec<_> = looks.collect();
-        let lacking: Vec<Vec<(String, Wanted)>> =
+        let all = all.filter(|sources| sources.sources.iter().any(is_packed));
+        let looks: Vec<_> = all.map(|sources| lacking(runner, sources)).collect();
+        let lacking: Vec<Vec<Lacking>> =
             stream::iter(looks).buffered(self.at_once.get()).collect().await;
-        let mut by_archive: BTreeMap<String, Vec<Wanted>> = BTreeMap::new();
-        for (archive, wanted) in lacking.into_iter().flatten() {
-            by_archive.entry(archive).or_default().push(wanted);
-        }
-        for (archive, mut wanted) in by_archive {
-            wanted.sort_by(|a, b| (a.at, &a.to).cmp(&(b.at, &b.to)));
-            wanted.dedup_by(|a, b| (&a.digest, &a.to) == (&b.digest, &b.to));
+        for (archive, blobs) in archives.in_order(lacking.into_iter().flatten().collect()) {
             let stage = Arc::new(Stage::default());
             let _shown = runner.progress.begin(&archive, &stage);
-            stage.copying(wanted.len(), wanted.iter().map(|it| it.size).sum(), 0);
-            for blob in &wanted {
-                // The run of its image tells what fails.
-                let Ok(Some(how)) = blob.copy(&runner.registry, &stage).await else { continue };
+            stage.copying(blobs.len(), blobs.iter().map(|it| it.size).sum(), 0);
+            for blob in &blobs {
+                let _sending = stage.sending(&blob.digest);
+                let copied = archives.copy_ahead(blob, &stage.progress()).await;
+                // What fails is told by the run of its image.
+                let Ok(Some(how)) = copied else { continue };
                 stage.copied(how, blob.size);
             }
-            runner.registry.rest(&archive);
+            archives.rest(&archive);
         }
-    }
-}
-
-impl Wanted {
-    async fn copy<R: Registry>(
-        &self,
-        archives: &Archives<R>,
-        stage: &Stage,
-    ) -> Result<Option<Copied>, RegistryError> {
-        let nobody = Access::default();
-        let from = Place { access: &nobody, repository: &self.from };
-        let to = Place { access: &self.writes, repository: &self.to };
-        let blob = Descriptor {
-            media_type: "application/octet-stream".into(),
-            digest: self.digest.clone(),
-            size: self.size,
-            urls: Vec::new(),
-            annotations: BTreeMap::new(),
-            data: None,
-            platform: None,
-            artifact_type: None,
-        };
-        let _sending = stage.sending(&self.digest);
-        archives.copy_ahead(from, to, &blob, &stage.progress()).await
     }
 }
 
@@ -167,25 +137,22 @@ async fn make<R: Registry>(runner: &Runner<'_, Archives<R>>, tasks: &[Task]) {
     }
 }
 
-/// The blobs of packed archives that the target of `sources` lacks, each with its archive.
-async fn lacking<R: Registry>(
-    runner: &Runner<'_, Archives<R>>,
-    sources: &Sources,
-) -> Vec<(String, Wanted)> {
+/// The blobs of archives that the target of `sources` lacks.
+async fn lacking<R: Registry>(runner: &Runner<'_, Archives<R>>, sources: &Sources) -> Vec<Lacking> {
     let (sources, keychain) = runner.registries.prepare(sources.clone()).await;
     let Ok(writes) = AccessMap::new(&sources, &keychain).target().cloned() else {
         return Vec::new();
     };
     let blobs = runner.lacking(&sources, &keychain).await.unwrap_or_default();
-    let of = |blob: Blob| {
-        sources.sources.iter().find_map(|source| {
-            let from = source.reference.repository();
-            let archive = from.archive()?;
-            let at = runner.registry.place(archive, &blob.digest)?;
-            let (from, to) = (from.clone(), sources.target.repository().clone());
-            let (digest, size, writes) = (blob.digest.clone(), blob.size, writes.clone());
-            Some((archive.to_owned(), Wanted { at, digest, size, from, to, writes }))
-        })
+    let to = sources.target.repository();
+    // Whichever of them has it.
+    let all = blobs.iter().flat_map(|blob| sources.sources.iter().map(move |it| (blob, it)));
+    let of = |(blob, source): (&Blob, &Source)| Lacking {
+        from: source.reference.repository().clone(),
+        to: to.clone(),
+        writes: writes.clone(),
+        digest: blob.digest.clone(),
+        size: blob.size,
     };
-    blobs.into_iter().filter_map(of).collect()
+    all.map(of).collect()
 }

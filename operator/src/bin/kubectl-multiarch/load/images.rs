@@ -7,7 +7,7 @@ use multiarch_crds::v1alpha1::{MultiArchImageSpec, RemovalPolicy, Target};
 use multiarch_operator::{
     archive::{Archive, Image},
     oci::{Digest, Prefix, Reference, Repository},
-    reconcile::sources::{Source, Sources, Stays},
+    reconcile::sources::{Source, Sources},
 };
 
 use super::given::Given;
@@ -172,7 +172,7 @@ impl Rules {
         match Sources::parse(&spec) {
             Ok(parsed) => {
                 let sources = given.iter().map(|given| self.source(name, given)).collect();
-                let sources = Sources { sources, stays: Stays::Indexes, ..parsed };
+                let sources = Sources { sources, wraps: true, any_format: true, ..parsed };
                 Task { name: called, asked: Asked::Run(Box::new(sources)) }
             }
             Err(error) => Task::refused(&called, &image, error.to_string()),

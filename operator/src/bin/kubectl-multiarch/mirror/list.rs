@@ -7,7 +7,7 @@ use multiarch_crds::v1alpha1::{
 };
 use multiarch_operator::{
     oci::{Prefix, Reference},
-    reconcile::sources::{Sources, Stays},
+    reconcile::sources::Sources,
 };
 
 use crate::run::{Asked, Task};
@@ -78,7 +78,8 @@ impl Rules {
         };
         match Sources::parse(&spec) {
             Ok(sources) => {
-                let sources = Sources { stays: Stays::All, ..sources };
+                // A Docker manifest list keeps its digest, too.
+                let sources = Sources { any_format: true, ..sources };
                 Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) }
             }
             Err(error) => Task::refused(&line.name, &target, error.to_string()),
