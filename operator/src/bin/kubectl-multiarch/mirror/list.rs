@@ -92,12 +92,9 @@ impl Rules {
         let spelled = if short { format!("{}/{image}", self.from) } else { image.to_owned() };
         let source: Reference = spelled.parse().map_err(why)?;
         let Some(tag) = source.tag() else {
-            return Err(match source.digest() {
-                Some(_) => {
-                    "it is to have a tag at the target, so write repository:tag@sha256:…".into()
-                }
-                None => "it names no tag: write :latest if you mean that".into(),
-            });
+            return Err(
+                "it is to have a tag at the target, so write repository:tag@sha256:…".into()
+            );
         };
         let path = source.repository().path();
         // Where it was below a path, that is no part of its name.
@@ -147,7 +144,7 @@ mod tests {
     fn reads_lines_with_comments() {
         let text = "\u{feff}# k3s\nrancher/pause:3.1  # why\r\n\n  \t\nquay.io/a/b:1\n#x";
         let read: Vec<_> = lines("list.txt", text);
-        let shown: Vec<_> = read.iter().map(|line| (line.name.as_str(), line.image.as_str()));
+        let shown = read.iter().map(|line| (line.name.as_str(), line.image.as_str()));
         let expected = [("list.txt:2", "rancher/pause:3.1"), ("list.txt:5", "quay.io/a/b:1")];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
     }
@@ -208,7 +205,7 @@ mod tests {
         let told = rules.places(&format!("a/b@{DIGEST}")).unwrap_err();
         assert!(told.contains("repository:tag@sha256:"), "{told}");
         let told = rules.places("a/b").unwrap_err();
-        assert!(told.contains(":latest"), "{told}");
+        assert!(told.contains("name a tag or a digest"), "{told}");
     }
 
     /// One bad line is named, and is no other's.
