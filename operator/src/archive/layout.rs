@@ -123,7 +123,9 @@ impl Level {
                 Ok(None) => false,
             };
             if !is_there {
-                of.iter().for_each(|image| images[*image].absent.push(descriptor.clone()));
+                for image in of {
+                    images[image].absent.push(descriptor.clone());
+                }
             }
         }
         Ok(next)
