@@ -192,7 +192,11 @@ fn a_realm_for_the_operators_credential_is_its_admins_affair() {
     let credential = Origin::Provider("ecr".into());
     let said = RegistryError::RealmNotTrusted { host, realm, credential }.to_string();
     assert!(said.contains("--token-realm") && !said.contains("annotate"), "{said}");
-    // Nor is there an admin on a workstation.
+}
+
+/// Nor is there an admin on a workstation.
+#[test]
+fn a_realm_for_ones_own_credential_is_ones_own_affair() {
     let RegistryError::RealmNotTrusted { host, realm, .. } = realm() else { unreachable!() };
     let credential = Origin::File("~/.docker/config.json".into());
     let said = RegistryError::RealmNotTrusted { host, realm, credential }.to_string();

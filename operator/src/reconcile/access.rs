@@ -615,7 +615,7 @@ mod tests {
         all.plain_http = ["r.example".into()].into();
         let here = all.target.repository().clone();
         let there = all.sources[0].reference.repository().clone();
-        let own = Credential {
+        let mine = Credential {
             origin: Origin::File("config.json".into()),
             ..Credential::of_password("", "me", "p")
         };
@@ -623,13 +623,13 @@ mod tests {
         let keychain = |of: [Result<Option<Credential>, KeychainError>; 2]| {
             keychain(ALL).with_user([here.clone(), there.clone()].into_iter().zip(of))
         };
-        let map = AccessMap::new(&all, &keychain([Ok(Some(own.clone())), Ok(Some(own.clone()))]));
+        let map = AccessMap::new(&all, &keychain([Ok(Some(mine.clone())), Ok(Some(mine.clone()))]));
         for access in [map.target().unwrap(), map.named("x").unwrap()] {
             assert_eq!(whose(access), "config.json");
             assert!(access.plain_http);
         }
-        assert_eq!(scopes(map.target()), super::tests::own(&[PUSH, OTHER]), "one token for both");
-        let map = AccessMap::new(&all, &keychain([Ok(Some(own)), Ok(None)]));
+        assert_eq!(scopes(map.target()), own(&[PUSH, OTHER]), "one token for both");
+        let map = AccessMap::new(&all, &keychain([Ok(Some(mine)), Ok(None)]));
         assert_eq!(whose(map.named("x").unwrap()), "nobody");
         let map = AccessMap::new(&all, &keychain([Ok(None), Err(failed.clone())]));
         assert_eq!(whose(map.target().unwrap()), "nobody");
