@@ -4,6 +4,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/cluster.rs"]
+mod cluster;
 #[path = "cli/credentials.rs"]
 mod credentials;
 #[path = "cli/export.rs"]

@@ -35,30 +35,22 @@ pub struct Inspection {
     #[schemars(with = "Option<String>")]
     pub subject: Option<Digest>,
     /// Its annotations.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The indexes that it lists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Nested>,
     /// Its images, those of indexes in it included, in its order; of an image, that one.
     pub images: Vec<Image>,
     /// The attestation manifests that it lists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attestations: Vec<Attestation>,
     /// What refers to it and to its images; empty where nobody looked.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<About>,
     /// Platforms that were asked for, and of which it has no right image.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// What is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
     /// What is not wrong, and good to know.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Problem>,
     /// What could not be read, so that it is not known whether something is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
     /// The blobs of all manifests that were read, each with the digest of one that names it.
     #[serde(skip)]
@@ -107,7 +99,6 @@ pub struct Image {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// What the index says of it.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The index in the index that lists it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +107,6 @@ pub struct Image {
     /// Its layers, bottom first.
     pub layers: Vec<Layer>,
     /// The attestation manifests that are about it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub attestations: Vec<Digest>,
 }
@@ -133,7 +123,6 @@ pub struct Layer {
     /// How many bytes it has.
     pub size: u64,
     /// Where else it is; registries need not have it then.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
 }
 
