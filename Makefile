@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 kyverno lint fmt crds docs-cli demo large image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 kyverno lint fmt crds docs-cli demo large image image-twice clean cli
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -100,6 +100,10 @@ docs-cli: ## Write docs/cli.md anew from the commands and flags of kubectl-multi
 
 build: ## Build the operator for release
 	$(CARGO) build $(LOCKED) --release --package multiarch-operator
+
+cli: ## Build kubectl-multiarch for release, and print where it is: copy it to a folder on your PATH
+	@$(CARGO) build $(LOCKED) --release --package multiarch-operator --bin kubectl-multiarch
+	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/kubectl-multiarch"
 
 image: doctor ## Make the operator's image of this commit as an OCI archive, without a container engine (hack/image.sh has more)
 	@hack/image.sh

@@ -80,10 +80,15 @@ fn lines_with(files: &[File], words: &[&str]) -> Vec<String> {
     found
 }
 
-const PURE: [&str; 43] = [
+const PURE: [&str; 49] = [
     "bin/kubectl-multiarch/cluster/goal.rs",
     "bin/kubectl-multiarch/cluster/state.rs",
     "bin/kubectl-multiarch/export/object.rs",
+    "bin/kubectl-multiarch/mirror/list.rs",
+    "bin/kubectl-multiarch/objects/manifest_tool.rs",
+    "bin/kubectl-multiarch/objects/strict.rs",
+    "bin/kubectl-multiarch/objects/template.rs",
+    "bin/kubectl-multiarch/run/tasks.rs",
     "reconcile/sources.rs",
     "reconcile/sources/error.rs",
     "reconcile/sources/format.rs",
@@ -98,6 +103,7 @@ const PURE: [&str; 43] = [
     "reconcile/plan/labels.rs",
     "reconcile/resolve/error.rs",
     "reconcile/resolve/inspect/found.rs",
+    "reconcile/resolve/inspect/judge.rs",
     "reconcile/status.rs",
     "reconcile/status/conditions.rs",
     "reconcile/status/nodes.rs",
@@ -189,7 +195,11 @@ fn bytes_of_an_index_are_made_in_one_place() {
 #[test]
 fn status_finalizers_events_and_the_lease_alone_are_written_and_secrets_are_never_listed() {
     let mut all = files(&["operator/src"]);
-    all.retain(|file| !file.path.contains("/registry/") && !is_test(&file.path));
+    // Of the CLI only what is below cluster/ has a client, and elsewhere texts are replaced.
+    let is_text = |path: &str| path.contains("/kubectl-multiarch/") && !path.contains("/cluster");
+    all.retain(|file| {
+        !file.path.contains("/registry/") && !is_test(&file.path) && !is_text(&file.path)
+    });
     let mut written =
         lines_with(&all, &[".patch(", ".replace(", ".create(", "api.delete(", "replace_status"]);
     written.retain(|line| !line.starts_with("operator/src/leader.rs: "));

@@ -35,6 +35,8 @@ pub struct Sources {
     pub platform_tags: Option<Template>,
     /// What the index is.
     pub format: Format,
+    /// Whether one source that is published as it is may be of the other format: no spec says so.
+    pub any_format: bool,
     /// What happens when something else moves a tag.
     pub tag_policy: TagPolicy,
     /// Name of the Secret that may push to the target.
@@ -141,6 +143,7 @@ impl Sources {
             additional_tags: tags.clone(),
             platform_tags,
             format: spec.target.format,
+            any_format: false,
             tag_policy: spec.target.tag_policy,
             push_secret: spec.target.secret_ref.as_ref().map(|secret| secret.name.clone()),
             push_provider: spec.target.provider.is_some(),

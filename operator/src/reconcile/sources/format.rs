@@ -17,13 +17,12 @@ impl Sources {
     /// Whether what has `media_type` may be published as it is.
     #[must_use]
     pub fn may_publish(&self, media_type: &str) -> bool {
+        let oci = matches!(media_type, media_type::OCI_INDEX | media_type::OCI_MANIFEST);
+        let docker = matches!(media_type, media_type::DOCKER_LIST | media_type::DOCKER_MANIFEST);
         match self.format {
-            Format::Oci => {
-                matches!(media_type, media_type::OCI_INDEX | media_type::OCI_MANIFEST)
-            }
-            Format::Docker => {
-                matches!(media_type, media_type::DOCKER_LIST | media_type::DOCKER_MANIFEST)
-            }
+            _ if self.any_format => oci || docker,
+            Format::Oci => oci,
+            Format::Docker => docker,
         }
     }
 
