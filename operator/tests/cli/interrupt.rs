@@ -4,11 +4,11 @@ use multiarch_operator::registry::memory::{Image, Lie};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Child,
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr},
 };
 
-use super::bench::{Bench, Ended};
+use super::bench::{Bench, Ended, object};
 
 fn tell(child: &Child, signal: Signal) {
     let process = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap())).unwrap();
@@ -42,55 +42,45 @@ async fn what_is_cut_off_is_cancelled_and_goes_on_next_time(#[case] signal: Sign
     assert!(to.store().tagged("a/b", "1").is_some() && to.store().tagged("a/c", "1").is_some());
 }
 
+/// A run whose one write is held back, which is that of the tag, and what it says until it is told to stop.
+async fn at_the_tag(bench: &Bench) -> (Child, Lines<BufReader<ChildStderr>>) {
+    let images = ["amd64", "arm64"].map(|name| (name, bench.at(&format!("a/b:{name}"))));
+    for (name, _) in &images {
+        bench.store().push_image("a/b", name, &format!("linux/{name}"));
+    }
+    let images = images.each_ref().map(|(name, image)| (*name, image.as_str()));
+    bench.file("app.json", &object("app", &bench.at("a/b:1.0"), &images).to_string());
+    bench.server.lie([Lie::HeldBack("PUT")]);
+    let mut child = bench.command(&["publish", "-f", "app.json"]).spawn().unwrap();
+    let put = "PUT /v2/a/b/manifests/1.0".to_owned();
+    bench.server.until(|server| server.requests().contains(&put)).await;
+    tell(&child, Signal::INT);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    while let Some(line) = said.next_line().await.unwrap() {
+        if line.starts_with("stopping") {
+            return (child, said);
+        }
+    }
+    panic!("it does not say that it stops")
+}
+
 /// A tag that is being written is seen through.
 #[tokio::test]
 async fn a_tag_that_is_being_written_is_read_back() {
-    let (from, to) = (Bench::new().await, Bench::new().await);
-    from.store().push("a/b", Some("1"), &Image::of("linux/amd64"));
-    let (at, target) = (from.server.addr.to_string(), to.server.addr.to_string());
-    let args = ["mirror", "--from", &at, "--to", &target, "a/b:1"];
-    // Its blobs are there, so that the next PUT is the tag's.
-    let again = [&args[..], &["a/b:2"]].concat();
-    assert_eq!(from.run(&args).await.code, 0);
-    let image = from.store().tagged("a/b", "1").unwrap();
-    from.store().tag("a/b", "2", image.digest());
-    to.server.forget();
-    to.server.lie([Lie::HeldBack("PUT")]);
-    let child = from.command(&again).spawn().unwrap();
-    let tag = |server: &multiarch_operator::registry::memory::Server| {
-        server.requests().iter().any(|it| it == "PUT /v2/a/b/manifests/2")
-    };
-    let by_digest = format!("PUT /v2/a/b/manifests/{}", image.digest());
-    to.server.until(|server| server.requests().contains(&by_digest) || tag(server)).await;
-    if !tag(&to.server) {
-        to.server.lie([]);
-        to.server.until(tag).await;
-    }
-    tell(&child, Signal::INT);
-    to.server.lie([]);
+    let bench = Bench::new().await;
+    let (child, _said) = at_the_tag(&bench).await;
+    bench.server.lie([]);
     let ended = Ended::of(child.wait_with_output().await.unwrap());
     assert_eq!(ended.code, 130, "{ended:?}");
-    assert_eq!(to.store().tagged("a/b", "2").unwrap(), image);
+    let published = bench.store().tagged("a/b", "1.0").unwrap();
+    assert!(ended.out.contains("published"), "{}", ended.out);
+    assert!(ended.out.contains(&published.digest().to_string()), "{}", ended.out);
 }
 
 #[tokio::test]
 async fn told_twice_it_ends_at_once() {
-    let (from, to) = (Bench::new().await, Bench::new().await);
-    from.store().push("a/b", Some("1"), &Image::of("linux/amd64"));
-    let (at, target) = (from.server.addr.to_string(), to.server.addr.to_string());
-    // What cancels an upload gets no answer either.
-    to.server.lie([Lie::SilentTo("PUT"), Lie::SilentTo("PATCH"), Lie::SilentTo("DELETE")]);
-    let args = ["mirror", "--from", &at, "--to", &target, "a/b:1"];
-    let mut child = from.command(&args).spawn().unwrap();
-    to.server.until(|server| server.open_uploads() > 0).await;
-    tell(&child, Signal::INT);
-    // It says so when it has heard the first.
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    while let Some(line) = said.next_line().await.unwrap() {
-        if line.starts_with("stopping") {
-            break;
-        }
-    }
+    let bench = Bench::new().await;
+    let (child, _said) = at_the_tag(&bench).await;
     tell(&child, Signal::INT);
     let ended = Ended::of(child.wait_with_output().await.unwrap());
     assert_eq!((ended.code, ended.out.as_str()), (130, ""), "{ended:?}");

@@ -92,12 +92,9 @@ impl Rules {
         let spelled = if short { format!("{}/{image}", self.from) } else { image.to_owned() };
         let source: Reference = spelled.parse().map_err(why)?;
         let Some(tag) = source.tag() else {
-            return Err(match source.digest() {
-                Some(_) => {
-                    "it is to have a tag at the target, so write repository:tag@sha256:…".into()
-                }
-                None => "it names no tag: write :latest if you mean that".into(),
-            });
+            return Err(
+                "it is to have a tag at the target, so write repository:tag@sha256:…".into()
+            );
         };
         let path = source.repository().path();
         // Where it was below a path, that is no part of its name.
@@ -208,7 +205,7 @@ mod tests {
         let told = rules.places(&format!("a/b@{DIGEST}")).unwrap_err();
         assert!(told.contains("repository:tag@sha256:"), "{told}");
         let told = rules.places("a/b").unwrap_err();
-        assert!(told.contains(":latest"), "{told}");
+        assert!(told.contains("name a tag or a digest"), "{told}");
     }
 
     /// One bad line is named, and is no other's.

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use kube::{
+use kube::core::{
     CustomResourceExt,
-    core::cel::{Validator, apply_defaults},
+    cel::{Validator, apply_defaults},
 };
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec};
 use serde_json::{Value, json};
