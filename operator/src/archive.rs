@@ -51,7 +51,7 @@ pub struct Image {
     pub digest: Digest,
     /// What the digest is of.
     pub kind: Kind,
-    /// What of it, or of the indexes in it, the archive was written without.
+    /// Which manifests of it, or of the indexes in it, the archive was written without, or without their config or a layer.
     pub absent: Vec<Descriptor>,
 }
 
@@ -165,13 +165,13 @@ impl Archive {
     /// The size of a config or layer: as the archive has it, or as it was deflated.
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> Option<u64> {
-        self.find(digest).map(|blob| blob.size)
+        self.find(digest).ok()?.map(|blob| blob.size)
     }
 
     /// Where the blob begins in the unpacked archive: the order to ask in.
     #[must_use]
     pub fn position(&self, digest: &Digest) -> Option<u64> {
-        self.find(digest).map(|blob| blob.place.at)
+        self.find(digest).ok()?.map(|blob| blob.place.at)
     }
 
     /// The blob's bytes from the first one; may be called again. Errors of the reader are made of [`ArchiveError`]s.
@@ -179,7 +179,7 @@ impl Archive {
     /// Of a packed archive there is one reader at a time: this waits until the one before is dropped, and where others wait too
     /// goes by [`Self::position`]. Whoever has one must not wait for a second one.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<Box<dyn Read + Send>>, ArchiveError> {
-        let Some(blob) = self.find(digest) else { return Ok(None) };
+        let Some(blob) = self.find(digest)? else { return Ok(None) };
         let reader = self.store.read(&blob.place)?;
         let reader = if blob.is_deflated { Box::new(Gzip::new(reader)) } else { reader };
         let of = self.store.part(&blob.place.name);
@@ -191,13 +191,15 @@ impl Archive {
         self.store.rest();
     }
 
-    fn find(&self, digest: &Digest) -> Option<made::Blob> {
+    fn find(&self, digest: &Digest) -> Result<Option<made::Blob>, ArchiveError> {
         if let Some(layer) = self.made.layer(digest) {
-            return Some(layer);
+            return Ok(Some(layer));
         }
-        let config = self.saved.get(digest).map(|parts| parts.config.clone());
-        let place = config.or_else(|| self.store.file(&layout::blob(digest)).ok()?)?;
-        Some(made::Blob { size: place.size, place, is_deflated: false })
+        let place = match self.saved.get(digest) {
+            Some(parts) => Some(parts.config.clone()),
+            None => self.store.file(&layout::blob(digest))?,
+        };
+        Ok(place.map(|place| made::Blob { size: place.size, place, is_deflated: false }))
     }
 }
 

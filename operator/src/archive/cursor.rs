@@ -66,7 +66,7 @@ impl Cursor {
         let mine = (at, state.next);
         state.next += 1;
         state.waiting.insert(mine);
-        while state.lent || state.nearest() != Some(mine) {
+        while state.lent || nearest(&state.waiting, state.at()) != Some(mine) {
             state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.waiting.remove(&mine);
@@ -80,11 +80,15 @@ impl Cursor {
 }
 
 impl State {
-    /// Who is next: the first one that is not behind, or the first one.
-    fn nearest(&self) -> Option<(u64, u64)> {
-        let at = self.tape.as_ref().map_or(0, Tape::at);
-        self.waiting.range((at, 0)..).next().or_else(|| self.waiting.first()).copied()
+    /// Where the last one stopped.
+    fn at(&self) -> u64 {
+        self.tape.as_ref().map_or(0, Tape::at)
     }
+}
+
+/// Who is next of those who wait, where the last one stopped at `at`: the first one that is not behind, or the first one.
+fn nearest(waiting: &BTreeSet<(u64, u64)>, at: u64) -> Option<(u64, u64)> {
+    waiting.range((at, 0)..).next().or_else(|| waiting.first()).copied()
 }
 
 /// The archive's reader, until this is dropped.
@@ -111,5 +115,24 @@ impl Drop for Lent {
         state.lent = false;
         drop(state);
         self.cursor.turn.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::from_the_start(0, Some((10, 3)))]
+    #[case::just_there(10, Some((10, 3)))]
+    #[case::the_next(11, Some((20, 1)))]
+    #[case::of_the_same_place_who_came_first(15, Some((20, 1)))]
+    #[case::all_are_behind(31, Some((10, 3)))]
+    fn whose_turn_it_is(#[case] at: u64, #[case] expected: Option<(u64, u64)>) {
+        let waiting = [(30, 0), (20, 1), (20, 2), (10, 3)].into();
+        assert_eq!(nearest(&waiting, at), expected);
+        assert_eq!(nearest(&BTreeSet::new(), at), None);
     }
 }

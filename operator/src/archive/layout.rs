@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ArchiveError, Image, Kind, store::Store};
 use crate::oci::{
-    Descriptor, Digest, Manifest, RawManifest, Reference,
+    Descriptor, Digest, ImageManifest, Manifest, RawManifest, Reference,
     manifest::{MAX_BYTES, ManifestError},
     media_type, referrer,
 };
 
 /// How many images an archive may have.
 pub(super) const MAX_IMAGES: usize = 4096;
-/// How many children their indexes may have, all together.
-const MAX_CHILDREN: usize = 65_536;
+/// How many bytes of descriptors their indexes may have, all together.
+const MAX_CHILDREN: usize = 8 << 20;
 /// Where containerd and docker write an image's whole name.
 const NAME: &str = "io.containerd.image.name";
 /// Where the OCI image spec has a name that may be a tag alone.
@@ -28,8 +28,7 @@ pub(super) fn images(store: &Store, index: &[u8]) -> Result<Vec<Image>, ArchiveE
     let listed = referrer::listed(index, MAX_IMAGES)
         .map_err(|source| ArchiveError::Document { of: store.part("index.json"), source })?;
     let mut images: Vec<Image> = Vec::new();
-    let mut places = BTreeMap::new();
-    let mut children = 0;
+    let (mut places, mut level) = (BTreeMap::new(), Level::default());
     for descriptor in listed {
         let names = names(&descriptor);
         if let Some(at) = places.get(&descriptor.digest) {
@@ -38,8 +37,14 @@ pub(super) fn images(store: &Store, index: &[u8]) -> Result<Vec<Image>, ArchiveE
             continue;
         }
         places.insert(descriptor.digest.clone(), images.len());
-        let (kind, absent) = look(store, &descriptor, &mut children)?;
-        images.push(Image { names: unique(names), digest: descriptor.digest, kind, absent });
+        let is_index = media_type::is_index(&descriptor.media_type);
+        let kind = if is_index { Kind::Index } else { Kind::Manifest };
+        let digest = descriptor.digest.clone();
+        level.add(store, descriptor, images.len())?;
+        images.push(Image { names: unique(names), digest, kind, absent: Vec::new() });
+    }
+    while !level.of.is_empty() {
+        level = level.look(store, &mut images)?;
     }
     Ok(images)
 }
@@ -68,37 +73,73 @@ pub(super) fn manifest(
     manifest.map(Some).map_err(|source| ArchiveError::Document { of, source })
 }
 
-/// What `descriptor` describes, and which of its children are not there. A document that cannot be read
-/// fails when the image is asked for, so that it stops no other.
-fn look(
-    store: &Store,
-    descriptor: &Descriptor,
-    children: &mut usize,
-) -> Result<(Kind, Vec<Descriptor>), ArchiveError> {
-    let is_index = media_type::is_index(&descriptor.media_type);
-    let kind = if is_index { Kind::Index } else { Kind::Manifest };
-    let mut absent = Vec::new();
-    let mut seen = BTreeSet::new();
-    let mut open = vec![descriptor.clone()];
-    while let Some(next) = open.pop() {
-        if !seen.insert(next.digest.clone()) {
-            continue;
+/// What is as deep in the indexes of a layout, in the order of the archive, each with the images that it is of.
+#[derive(Default)]
+struct Level {
+    of: BTreeMap<(Option<u64>, Digest), (Descriptor, Vec<usize>)>,
+    /// What was in a level so far, by image.
+    seen: BTreeSet<(usize, Digest)>,
+    weight: usize,
+}
+
+impl Level {
+    /// Adds what `descriptor` describes, which is of `image`.
+    fn add(
+        &mut self,
+        store: &Store,
+        descriptor: Descriptor,
+        image: usize,
+    ) -> Result<(), ArchiveError> {
+        if !self.seen.insert((image, descriptor.digest.clone())) {
+            return Ok(());
         }
-        *children += 1;
-        if *children > MAX_CHILDREN {
-            let (file, what) = (store.path().into(), "children of indexes");
+        self.weight = self.weight.saturating_add(descriptor.weight());
+        if self.weight > MAX_CHILDREN {
+            let (file, what) = (store.path().into(), "bytes of children of indexes");
             return Err(ArchiveError::TooMany { file, what, limit: MAX_CHILDREN });
         }
-        if store.file(&blob(&next.digest))?.is_none() {
-            absent.push(next);
-        } else if media_type::is_index(&next.media_type)
-            && let Ok(Some(manifest)) = manifest(store, &next.digest)
-            && let Ok(Manifest::Index(index)) = manifest.parse()
-        {
-            open.extend(index.manifests.into_iter().rev());
+        let place = store.file(&blob(&descriptor.digest))?.map(|place| place.at);
+        let key = (place, descriptor.digest.clone());
+        self.of.entry(key).or_insert_with(|| (descriptor, Vec::new())).1.push(image);
+        Ok(())
+    }
+
+    /// Notes what of it is not there, and gives what is in its indexes. A document that cannot be read fails when its
+    /// image is asked for, so that it stops no other.
+    fn look(self, store: &Store, images: &mut [Image]) -> Result<Self, ArchiveError> {
+        let mut next = Self { of: BTreeMap::new(), seen: self.seen, weight: self.weight };
+        for ((_, digest), (descriptor, of)) in self.of {
+            let is_there = match manifest(store, &digest).map(|raw| raw.map(|raw| raw.parse())) {
+                Ok(Some(Ok(Manifest::Index(index)))) => {
+                    for child in index.manifests {
+                        for image in &of {
+                            next.add(store, child.clone(), *image)?;
+                        }
+                    }
+                    true
+                }
+                Ok(Some(Ok(Manifest::Image(image)))) => has_blobs(store, &image)?,
+                Ok(Some(Err(_))) | Err(_) => true,
+                Ok(None) => false,
+            };
+            if !is_there {
+                for image in of {
+                    images[image].absent.push(descriptor.clone());
+                }
+            }
+        }
+        Ok(next)
+    }
+}
+
+/// Whether all blobs of `image` are there that are not somewhere else by intent, as layers of Windows are.
+fn has_blobs(store: &Store, image: &ImageManifest) -> Result<bool, ArchiveError> {
+    for of in image.blobs().filter(|of| of.urls.is_empty()) {
+        if store.file(&blob(&of.digest))?.is_none() {
+            return Ok(false);
         }
     }
-    Ok((kind, absent))
+    Ok(true)
 }
 
 /// The whole names in a descriptor's annotations.

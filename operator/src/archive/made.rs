@@ -37,6 +37,8 @@ struct Known {
     /// Where the layers of these digests begin; of two that are alike the first one.
     places: BTreeMap<Digest, u64>,
     manifests: BTreeMap<Digest, RawManifest>,
+    /// How many bytes the manifests have.
+    bytes: usize,
 }
 
 /// A blob of an archive.
@@ -49,6 +51,9 @@ pub(super) struct Blob {
 
 /// Why layers could not be read, by where they begin.
 pub(super) type Failed = BTreeMap<u64, ArchiveError>;
+
+/// How many bytes the manifests of an archive may have, all together.
+const MAX_MANIFESTS: usize = 8 << 20;
 
 /// How many layers of a plain archive are read at once, each by a thread of its own.
 const AT_ONCE: usize = 4;
@@ -144,7 +149,10 @@ impl Made {
             layers.push(layer);
         }
         let manifest = assemble(config, parts.config.size, &layers);
-        self.known().manifests.insert(manifest.digest().clone(), manifest.clone());
+        if !self.known().keep(&manifest) {
+            let (file, what) = (store.path().into(), "bytes of manifests");
+            return Err(ArchiveError::TooMany { file, what, limit: MAX_MANIFESTS });
+        }
         Ok(manifest)
     }
 
@@ -183,6 +191,18 @@ impl Made {
 }
 
 impl Known {
+    /// Remembers `manifest`, where there is room.
+    fn keep(&mut self, manifest: &RawManifest) -> bool {
+        if !self.manifests.contains_key(manifest.digest()) {
+            self.bytes += manifest.bytes().len();
+            if self.bytes > MAX_MANIFESTS {
+                return false;
+            }
+            self.manifests.insert(manifest.digest().clone(), manifest.clone());
+        }
+        true
+    }
+
     fn add(&mut self, layer: Layer, place: Place) {
         let at = self.places.entry(layer.digest.clone()).or_insert(place.at);
         *at = place.at.min(*at);

@@ -19,6 +19,9 @@ use crate::oci::{
 /// How many bytes a config may have.
 pub(super) const MAX_CONFIG: u64 = 8 << 20;
 
+/// How many layers an image may have: docker takes 127.
+const MAX_LAYERS: usize = 1024;
+
 /// What an image is made of.
 pub(super) struct Parts {
     pub(super) config: Place,
@@ -40,6 +43,10 @@ pub(super) fn list(store: &Store) -> Result<Vec<Saved>, ArchiveError> {
         return Err(ArchiveError::TooMany { file, what: "images", limit });
     }
     for image in &mut listed {
+        if image.layers.len() > MAX_LAYERS {
+            let (file, limit) = (store.path().into(), MAX_LAYERS);
+            return Err(ArchiveError::TooMany { file, what: "layers of one image", limit });
+        }
         for name in image.layers.iter_mut().chain([&mut image.config]) {
             *name = path::normal(name).map_err(|why| ArchiveError::Path {
                 file: store.path().into(),

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::AsRawFd,
     path::Path,
 };
 
@@ -49,7 +49,7 @@ pub(super) fn archive(bytes: &[u8]) {
 }
 
 fn open(bytes: &[u8]) -> Result<Archive, ArchiveError> {
-    let file = memfd_create("archive", MemfdFlags::CLOEXEC).map(OwnedFd::from);
+    let file = memfd_create("archive", MemfdFlags::CLOEXEC);
     let mut file = File::from(file.expect("memory for a file"));
     file.write_all(bytes).expect("memory is written to");
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());

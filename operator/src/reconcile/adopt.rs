@@ -22,13 +22,16 @@ pub async fn find<R: Registry>(
     tag: &Reference,
     configs: &BTreeSet<Digest>,
 ) -> Result<HashMap<Digest, RawManifest>, PublishError> {
+    if configs.is_empty() {
+        return Ok(HashMap::new());
+    }
     let failed = |source| PublishError::Look { target: tag.clone(), source };
     let repository = tag.repository();
     let named = registry.get_manifest(access, repository, &tag.tag_or_digest()).await;
     let raw = match named {
-        Ok(Some(raw)) if !configs.is_empty() => raw,
+        Ok(Some(raw)) => raw,
         // What is no manifest has no config.
-        Ok(_) | Err(RegistryError::Unusable { .. }) => return Ok(HashMap::new()),
+        Ok(None) | Err(RegistryError::Unusable { .. }) => return Ok(HashMap::new()),
         Err(source) => return Err(failed(source)),
     };
     let listed = match raw.parse() {

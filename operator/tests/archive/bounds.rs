@@ -239,6 +239,27 @@ fn as_many_images_as_no_archive_has() {
     assert!(told.ends_with("it has 4097 children, more than the 4096 that are allowed"), "{told}");
 }
 
+#[test]
+fn as_many_layers_as_no_image_has() {
+    let list = format!(r#"[{{"Config":"c","Layers":[{}]}}]"#, vec![r#""a""#; 1025].join(","));
+    let told = refused(&Tar::new().file("manifest.json", list.as_bytes()).end());
+    assert_eq!(told, "\"images.tar\" has more than 1024 layers of one image");
+}
+
+/// An index may have a hundred children with large annotations, and an archive thousands of such indexes.
+#[test]
+fn as_many_children_as_no_archive_has() {
+    let mut layout = Layout::default();
+    for at in 0..30 {
+        let mut child = super::images::describe("text/x", format!("{at}").as_bytes());
+        child["annotations"]["x"] = "x".repeat(300 << 10).into();
+        let index = layout.index(&[child]);
+        layout.list(&index, &[]);
+    }
+    let told = refused(&Tar::of(&layout.end()).end());
+    assert_eq!(told, "\"images.tar\" has more than 8388608 bytes of children of indexes");
+}
+
 #[rstest]
 #[case::list("manifest.json", 4 << 20)]
 #[case::index("index.json", 4 << 20)]

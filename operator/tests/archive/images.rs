@@ -8,6 +8,9 @@ use super::write::{Tar, gzip};
 /// The files of an archive.
 pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
+/// Writes images with their names.
+pub(crate) type Writer = fn(&[(&Image, &[&str])]) -> Files;
+
 /// An image: its config, and its layers as they are unpacked.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -134,9 +137,12 @@ impl Layout {
         let layers: Vec<_> = image
             .layers
             .iter()
-            .map(|layer| match packed {
-                true => self.blob(media_type::OCI_LAYER, &gzip(layer)),
-                false => self.blob("application/vnd.oci.image.layer.v1.tar", layer),
+            .map(|layer| {
+                if packed {
+                    self.blob(media_type::OCI_LAYER, &gzip(layer))
+                } else {
+                    self.blob("application/vnd.oci.image.layer.v1.tar", layer)
+                }
             })
             .collect();
         let manifest = json!({"schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,

@@ -147,6 +147,20 @@ fn an_index_json_of_nothing_leaves_it_to_manifest_json() {
     archive.manifest_of(&archive.images()[0]).unwrap();
 }
 
+/// An image of which the archive has the manifest alone, and one whose layer is elsewhere, as those of Windows are.
+fn hollow(layout: &mut Layout) -> [serde_json::Value; 2] {
+    let mut layer = images::describe(media_type::OCI_LAYER, b"elsewhere");
+    let manifest = |layer: &serde_json::Value| {
+        json!({"schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+            "config": images::describe(media_type::OCI_CONFIG, b"{}"), "layers": [layer]})
+    };
+    let hollow = layout.blob(media_type::OCI_MANIFEST, manifest(&layer).to_string().as_bytes());
+    layout.blob(media_type::OCI_CONFIG, b"{}");
+    layer["urls"] = json!(["https://example.com/layer"]);
+    let foreign = layout.blob(media_type::OCI_MANIFEST, manifest(&layer).to_string().as_bytes());
+    [hollow, foreign]
+}
+
 /// containerd saves an index as it is, and of its images those that it has.
 #[rstest]
 fn what_is_absent_is_listed(#[values("tar", "gzip", "folder")] packing: &str) {
@@ -154,15 +168,18 @@ fn what_is_absent_is_listed(#[values("tar", "gzip", "folder")] packing: &str) {
     let mut layout = Layout::default();
     let here = layout.image(&image, true);
     let gone = images::describe(media_type::OCI_MANIFEST, b"gone");
-    let inner = layout.index(&[gone.clone(), here.clone()]);
-    let outer = layout.index(&[inner, gone.clone()]);
+    let [hollow, foreign] = hollow(&mut layout);
+    let inner = layout.index(&[gone.clone(), here.clone(), foreign]);
+    let outer = layout.index(&[inner, gone.clone(), hollow.clone()]);
     layout.list(&outer, &[(NAME, "docker.io/library/a:1")]);
     layout.list(&gone, &[]);
     let file = written(&layout.end(), packing);
     let archive = file.open().unwrap();
-    for (image, kind) in archive.images().iter().zip([Kind::Index, Kind::Manifest]) {
+    let expected = [(Kind::Index, vec![&gone, &hollow]), (Kind::Manifest, vec![&gone])];
+    for (image, (kind, gone)) in archive.images().iter().zip(expected) {
         let absent: Vec<_> = image.absent.iter().map(|child| child.digest.clone()).collect();
-        assert_eq!((absent, image.kind), (vec![digest(&gone)], kind));
+        let gone: Vec<_> = gone.into_iter().map(digest).collect();
+        assert_eq!((absent, image.kind), (gone, kind));
     }
     archive.manifest_of(&archive.images()[0]).unwrap();
     assert_eq!(archive.manifest(&digest(&gone)).unwrap(), None);

@@ -58,6 +58,12 @@ pub(super) fn images(opened: &[Opened], rules: &Rules) -> Result<Images> {
     for Opened { given, archive } in opened {
         images.look(given, archive.images(), rules, &mut by_name)?;
     }
+    if by_name.is_empty() {
+        let digests =
+            opened.iter().flat_map(|it| it.archive.images()).map(|it| it.digest.to_string());
+        let digests: Vec<_> = digests.collect();
+        bail!("no image has a name: call it by --name ({})", some(&digests));
+    }
     let mut chosen = Vec::new();
     for text in &rules.images {
         chosen.push((text, Chosen::parse(text)?));
