@@ -10,7 +10,7 @@ LOCKED := --locked
 E2E_THREADS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor tools operator build test unit e2e node soak bench fuzz corpus conformance helm3 kyverno lint fmt crds demo large cli image image-twice clean
+.PHONY: help doctor tools operator build test unit e2e node soak bench bench-cli fuzz corpus conformance helm3 kyverno lint fmt crds docs-cli demo large cli image image-twice clean
 
 help: ## Print this
 	@echo "usage: make COMMAND"
@@ -66,9 +66,15 @@ soak: doctor tools ## Break things for as long as it takes to be sure (half an h
 bench: doctor tools ## Say what the policies of admission cost: how long the API server takes for a Pod, without them and with them
 	$(CARGO) bench $(LOCKED) --quiet --profile dev --workspace --bench admission
 
-large: doctor tools build ## Copy a layer of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the test holds it in memory)
+bench-cli: doctor tools build ## Say what kubectl-multiarch asks of registries and how long it takes, beside crane, regctl and skopeo
+	MULTIARCH_CLI="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/kubectl-multiarch" \
+		$(CARGO) bench $(LOCKED) --quiet --profile dev --workspace --bench cli
+
+large: doctor tools build ## Copy a layer of 4 GiB and load archives of 4 GiB with the release build, and say what memory that took (LAYER_MIB=4096; the first test holds it in memory)
 	MULTIARCH_OPERATOR="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/multiarch-operator" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \
 		$(CARGO) test $(LOCKED) --quiet --workspace --test promises -- --nocapture copy_large
+	MULTIARCH_CLI="$(CURDIR)/$${CARGO_TARGET_DIR:-target}/release/kubectl-multiarch" MULTIARCH_LAYER_MIB=$(or $(LAYER_MIB),4096) \
+		$(CARGO) test $(LOCKED) --quiet --workspace --test cli -- --nocapture --test-threads 1 memory::
 
 conformance: doctor ## Try all that is asked of a registry on a real one (REGISTRY=host/prefix, see CONTRIBUTING.md)
 	@[ -n "$(REGISTRY)" ] || { echo "usage: make conformance REGISTRY=host/prefix [DOCKER_CONFIG=folder] [PLAIN_HTTP=1] [TOKEN_REALM=HOST=URL]" >&2; exit 2; }
@@ -94,6 +100,9 @@ kyverno: doctor tools ## Test examples/kyverno by Kyverno's own CLI, whose first
 
 crds: ## Write the CRDs anew from their types, here and in the chart
 	$(CARGO) run $(LOCKED) --quiet --package multiarch-crds --bin crdgen
+
+docs-cli: ## Write docs/cli.md anew from the commands and flags of kubectl-multiarch
+	UPDATE=1 $(CARGO) test $(LOCKED) --quiet --workspace --bin kubectl-multiarch docs::
 
 build: ## Build the operator for release
 	$(CARGO) build $(LOCKED) --release --package multiarch-operator

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds what the tests run against into .build/bin: the cluster (with kubectl and guest), the registry, containerd (and ctr), helm, health, kubeconform,
-# and the peer tools; and puts the CRDs of the Prometheus operator there. Puts what the cluster's node runs into .build/bin/node, and Prometheus (with promtool)
-# beside them, out of Debian's packages where there is apt-get; nothing is installed.
+# and the peer tools; and puts the CRDs of the Prometheus operator there. Puts what the cluster's node runs into .build/bin/node, podman into .build/bin/podman, and
+# Prometheus (with promtool) beside them, out of Debian's packages where there is apt-get; nothing is installed.
 #
 # usage: hack/build-tools.sh [NAME...]    all of them but helm3 and kyverno without a name
 #
@@ -11,7 +11,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 bin=$root/.build/bin
 work=$root/.build/apt
-all='cluster registry crane regctl skopeo oras manifest-tool containerd helm health kubeconform monitoring-crds node prometheus'
+all='cluster registry crane regctl skopeo oras manifest-tool containerd helm health kubeconform monitoring-crds node prometheus podman'
 # What is built only when it is named.
 more='helm3 kyverno'
 
@@ -49,6 +49,7 @@ Get it from https://go.dev/dl/ (any 1.26 or later)."
 		case $name in
 		node) fetch_node ;;
 		prometheus) fetch_prometheus ;;
+		podman) fetch_podman ;;
 		*) build "$name" ;;
 		esac
 	done
@@ -122,6 +123,11 @@ fetch_node() {
 	! has_apt || fetch node || printf 'build-tools: there may be no node; cluster can-node says what is missing. The whole log: .build/node.log\n' >&2
 }
 
+# Where it cannot be had, what it has once saved is read, and the test says so; so this never fails, either.
+fetch_podman() {
+	! has_apt || fetch podman || printf 'build-tools: podman was not fetched, so only what it has once saved is read. The whole log: .build/podman.log\n' >&2
+}
+
 # Where it cannot be had, its tests fail and the demo does without; so this fails only where it is named.
 fetch_prometheus() {
 	if has_apt; then
@@ -163,14 +169,24 @@ fetch() {
 }
 
 unpack_node() {
-	# Only what is not installed is downloaded.
 	# shellcheck disable=SC2086 # a list of words
-	apt_get install --yes --download-only --no-install-recommends $node_packages || return
+	unpack $node_packages
+}
+
+unpack_podman() {
+	unpack podman
+}
+
+# Unpacks the packages of these names, and those that they need, into the folder of $name.
+unpack() {
+	rm -f "$work/cache/archives"/*.deb
+	# Only what is not installed is downloaded.
+	apt_get install --yes --download-only --no-install-recommends "$@" || return
 	for package in "$work/cache/archives"/*.deb; do
-		[ ! -e "$package" ] || dpkg -x "$package" "$bin/.node.new" || return
+		[ ! -e "$package" ] || dpkg -x "$package" "$bin/.$name.new" || return
 	done
-	rm -rf "$bin/.node.new/usr/share" "$bin/.node.new/etc" "$bin/node"
-	mv "$bin/.node.new" "$bin/node"
+	rm -rf "$bin/.$name.new/usr/share" "$bin/.$name.new/etc" "${bin:?}/$name"
+	mv "$bin/.$name.new" "$bin/$name"
 }
 
 # Installed or not; and without the packages that its pages for people want.

@@ -30,15 +30,21 @@ pub fn tool(name: &str) -> Result<PathBuf> {
 
 /// The operator: `MULTIARCH_OPERATOR`, else beside the running program in cargo's target folder.
 pub fn operator() -> Result<PathBuf> {
-    let path = match env::var_os("MULTIARCH_OPERATOR") {
+    built("multiarch-operator", "MULTIARCH_OPERATOR")
+}
+
+/// The CLI: `MULTIARCH_CLI`, else beside the running program, too.
+pub fn cli() -> Result<PathBuf> {
+    built("kubectl-multiarch", "MULTIARCH_CLI")
+}
+
+fn built(name: &str, variable: &str) -> Result<PathBuf> {
+    let path = match env::var_os(variable) {
         Some(path) => PathBuf::from(path),
-        None => profile_folder()?.join("multiarch-operator"),
+        None => profile_folder()?.join(name),
     };
     if !path.is_file() {
-        bail!(
-            "there is no {}: run `make operator` first, or set MULTIARCH_OPERATOR",
-            path.display()
-        );
+        bail!("there is no {}: run `make operator` first, or set {variable}", path.display());
     }
     Ok(path)
 }

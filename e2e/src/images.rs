@@ -140,6 +140,14 @@ impl Image {
         })
     }
 
+    /// The same index as a Docker manifest list.
+    pub fn docker_list(images: &[Self]) -> Result<Self> {
+        let index = Self::index(images)?;
+        let mut document: Value = serde_json::from_slice(&index.manifest.bytes)?;
+        document["mediaType"] = DOCKER_LIST.into();
+        Ok(Self { manifest: Manifest::new(DOCKER_LIST, &document), ..index })
+    }
+
     /// An index that lists `indexes` as they are.
     #[must_use]
     pub fn nested(indexes: &[Self]) -> Self {
@@ -331,7 +339,7 @@ fn fields(platform: &str) -> Result<Value> {
     Ok(fields)
 }
 
-fn tar_of(content: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn tar_of(content: &[u8]) -> Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);

@@ -2,9 +2,11 @@
 
 pub mod scenario;
 
+pub mod archives;
 pub mod await_condition;
 pub mod bin;
 pub mod charts;
+pub mod cli;
 pub mod cluster;
 pub mod health;
 pub mod helm;

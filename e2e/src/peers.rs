@@ -1,9 +1,11 @@
 //! Other tools' reading of what we published, and what they make and attach, each tool with an empty home.
 
+mod archives;
 mod containerd;
 mod crane;
 mod makers;
 mod oras;
+mod podman;
 mod regctl;
 mod skopeo;
 
@@ -14,10 +16,12 @@ use serde_json::Value;
 use tokio::process::Command;
 
 pub use self::{
+    archives::{Pushed, Saver, crane_pushes, skopeo_pushes},
     containerd::containerd_for,
     crane::{config, crane, crane_for, crane_push, validate},
     makers::{Maker, make},
     oras::{attach, discover},
+    podman::{has_podman, podman_save},
     regctl::regctl,
     skopeo::{push_archive, skopeo, skopeo_copy_all},
 };

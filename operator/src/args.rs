@@ -326,7 +326,7 @@ fn lease(text: &str) -> Result<String, String> {
 }
 
 /// `15s`, `1m30s`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed: kube::core::Duration =
         text.parse().map_err(|error| format!("{error}; write 15s or 1m30s"))?;
     if parsed.is_negative() { Err("it is negative".into()) } else { Ok(parsed.into()) }

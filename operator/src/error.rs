@@ -337,7 +337,7 @@ fn state_of(error: &RegistryError) -> SourceState {
 }
 
 /// `error` and what caused it, in one line; a cause that is told already is not told twice.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -11,8 +11,16 @@ mod archive {
 }
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/cluster.rs"]
+mod cluster;
 #[path = "cli/credentials.rs"]
 mod credentials;
+#[path = "cli/export.rs"]
+mod export;
+#[path = "cli/help.rs"]
+mod help;
+#[path = "cli/inspect.rs"]
+mod inspect;
 #[path = "cli/interrupt.rs"]
 mod interrupt;
 #[path = "cli/load.rs"]

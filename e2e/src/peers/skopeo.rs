@@ -35,6 +35,6 @@ pub async fn push_archive(registry: &Registry, archive: &Path, to: &str) -> Resu
     run(registry, "skopeo", &[&["--insecure-policy"], &copy[..]].concat()).await.map(drop)
 }
 
-fn docker(registry: &Registry, of: &str) -> String {
+pub(super) fn docker(registry: &Registry, of: &str) -> String {
     format!("docker://{}", registry.uncounted(of))
 }

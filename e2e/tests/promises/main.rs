@@ -50,6 +50,8 @@ mod requests;
 mod restart;
 mod suspend;
 
+mod cli;
+
 mod admin;
 mod alerts;
 mod leader;

@@ -50,6 +50,12 @@ pub struct Followed {
     pub notes: Vec<String>,
 }
 
+/// The tags under which cosign keeps what is about `image`.
+#[must_use]
+pub fn cosign_tags(image: &Digest) -> [String; 3] {
+    COSIGN.map(|suffix| format!("{}.{suffix}", fallback_tag(image)))
+}
+
 /// Those of `images`, each with its source, whose referrers are looked for in this run: what came
 /// from another repository on a registry and is new, or due again, or asked for by a person.
 pub fn subjects<'a, R>(
@@ -152,8 +158,7 @@ impl<R: Registry> Step<'_, R> {
     /// All that refers to `image`.
     async fn all(&mut self, image: &Digest) -> ControlFlow<()> {
         self.referrers(image).await?;
-        for suffix in COSIGN {
-            let tag = format!("{}.{suffix}", fallback_tag(image));
+        for tag in cosign_tags(image) {
             if let Err(why) = self.tagged(&TagOrDigest::Tag(tag.clone())).await {
                 let tag = self.from.repository.tag(&tag);
                 self.skip(&format!("{tag} was not copied"), why)?;

@@ -3,6 +3,7 @@
 mod budget;
 mod config;
 mod error;
+pub mod inspect;
 mod read;
 
 use futures::{StreamExt, stream};

@@ -37,3 +37,10 @@ pub(crate) fn failed(error: &anyhow::Error) -> Exit {
     let _ = writeln!(std::io::stderr(), "Error: {error:#}");
     Exit::Failed
 }
+
+/// Prints what was asked for about the command line, or what is wrong with it: 2 means something else here than to clap.
+pub(crate) fn said(of: &clap::Error) -> Exit {
+    // Where nobody listens any more, nobody is to be told.
+    let _ = of.print();
+    if of.use_stderr() { Exit::Failed } else { Exit::Fine }
+}

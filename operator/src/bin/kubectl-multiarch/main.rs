@@ -2,6 +2,8 @@
 
 mod cluster;
 mod completion;
+#[cfg(test)]
+mod docs;
 mod exit;
 mod export;
 mod inspect;
@@ -15,6 +17,7 @@ mod publish;
 mod registries;
 mod run;
 mod schema;
+mod written;
 
 use std::process::ExitCode;
 
@@ -75,17 +78,31 @@ enum Command {
     Status(cluster::status::Args),
     Tree(cluster::tree::Args),
     Reconcile(cluster::reconcile::Args),
+    /// Have the operator leave objects alone, until they are resumed.
+    ///
+    /// It sets spec.suspend. What is published stays as it is, and registries are not asked.
     Suspend(cluster::suspend::Args),
+    /// Have the operator look after suspended objects again.
+    ///
+    /// It takes spec.suspend back. The next run is at once.
     Resume(cluster::suspend::Args),
     Wait(cluster::wait::Args),
     Completion(completion::Args),
+    /// Answers kubectl, which completes `kubectl multiarch`.
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::Words),
     #[command(hide = true)]
     Schema,
 }
 
 fn main() -> ExitCode {
-    let Args { command, common } = Args::parse();
+    let Args { command, common } = match Args::try_parse() {
+        Ok(args) => args,
+        Err(said) => return exit::said(&said).into(),
+    };
     log(common.verbose);
+    // One provider for kube and for registries, before either makes a connection; nothing else installs one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match Runtime::new().context("failed to start") {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&error).into(),
@@ -111,6 +128,7 @@ async fn run(command: Command, common: Common) -> Exit {
         Command::Resume(args) => cluster::suspend::run(args, false, &common).await,
         Command::Wait(args) => cluster::wait::run(args, &common).await,
         Command::Completion(args) => completion::run(&args),
+        Command::Complete(words) => completion::complete(&words),
         Command::Schema => schema::run(),
     };
     ended.unwrap_or_else(|error| exit::failed(&error))

@@ -49,8 +49,8 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "note: {text}");
 }
 
-/// Rows under headings, as `kubectl get` prints them.
-#[derive(Clone, Debug)]
+/// Rows whose cells stand one under the other, as `kubectl get` prints them.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Columns {
     rows: Vec<Vec<String>>,
 }
@@ -63,21 +63,37 @@ impl Columns {
         columns
     }
 
-    /// One row more, with as many cells as there are headings.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.map(ToOwned::to_owned).into());
+    /// One row more.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.rows.push(cells.into_iter().map(|cell| plain(cell.as_ref())).collect());
     }
 
     /// Three blanks apart, and none at the end of a line.
     pub(crate) fn text(&self) -> String {
-        let wide = |at: usize| self.rows.iter().map(|row| row[at].chars().count()).max();
-        let widths: Vec<_> = (0..self.rows[0].len()).filter_map(wide).collect();
+        self.indented(0)
+    }
+
+    /// The same, with so many blanks before each line.
+    pub(crate) fn indented(&self, blanks: usize) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
+        let wide =
+            |at: usize| self.rows.iter().filter_map(|row| Some(row.get(at)?.chars().count())).max();
+        let widths: Vec<_> = (0..columns).filter_map(wide).collect();
         let line = |row: &Vec<String>| {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}   "));
-            format!("{}\n", cells.collect::<String>().trim_end())
+            format!("{:blanks$}{}\n", "", cells.collect::<String>().trim_end())
         };
         self.rows.iter().map(line).collect()
     }
+}
+
+/// `text` for a terminal: what would do something there, or turn the direction of writing, is written as an escape.
+pub(crate) fn plain(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let show = |c: char| {
+        if c.is_control() || turns(c) { c.escape_default().to_string() } else { c.to_string() }
+    };
+    text.chars().map(show).collect()
 }
 
 /// `1 blob`, `2 blobs`.
@@ -101,6 +117,15 @@ mod tests {
         columns.row(["a-long-name", ""]);
         columns.row(["b", "fine"]);
         assert_eq!(columns.text(), "NAME          STATE\na-long-name\nb             fine\n");
+        let mut columns = Columns::default();
+        columns.row(["één"]);
+        columns.row(["1", "three\u{1b}[2J\u{9b}\n"]);
+        assert_eq!(columns.indented(2), "  één\n  1     three\\u{1b}[2J\\u{9b}\\n\n");
+    }
+
+    #[test]
+    fn directions_of_writing_cannot_be_turned() {
+        assert_eq!(plain("a\u{202e}b é"), "a\\u{202e}b é");
     }
 
     #[test]

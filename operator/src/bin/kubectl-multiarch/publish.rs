@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use kube::api::ObjectMeta;
-use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec};
+use multiarch_crds::v1alpha1::MultiArchImageSpec;
 use multiarch_operator::oci::Reference;
 
 use crate::{
     Common,
     exit::Exit,
     objects::{self, template},
-    output::{Output, print},
+    output::print,
     registries::Registries,
     run::{self, Mode, Task},
+    written::{named_as, written},
 };
 
 /// Publish what MultiArchImage objects or manifest-tool specs ask for, from this machine.
@@ -83,7 +83,8 @@ impl What {
 pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     if args.print_object {
         let Some(spec) = args.what.made()? else { bail!("--print-object goes with --template") };
-        print(&written(&spec, common.output)?)?;
+        let target: Reference = spec.target.image.parse()?;
+        print(&written(&named_as(target.repository()), None, &spec, common.output)?)?;
         return Ok(Exit::Fine);
     }
     let tasks = args.what.tasks(common)?;
@@ -91,18 +92,4 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     let registry = Arc::new(registries.remote.clone());
     let mode = if args.dry_run { Mode::Plan } else { Mode::Publish };
     run::run(registry, &registries, tasks, (mode, &args.run), common).await
-}
-
-/// The object of `spec`, to be applied, or published later.
-fn written(spec: &MultiArchImageSpec, output: Output) -> Result<String> {
-    let name = spec.target.image.parse::<Reference>().ok().and_then(|reference| {
-        let last = reference.repository().path().rsplit('/').next()?;
-        Some(last.replace(['.', '_'], "-"))
-    });
-    let metadata = ObjectMeta { name: name.or(Some("image".into())), ..ObjectMeta::default() };
-    let object = MultiArchImage { metadata, spec: spec.clone(), status: None };
-    Ok(match output {
-        Output::Json => serde_json::to_string_pretty(&object)? + "\n",
-        Output::Table | Output::Yaml => serde_saphyr::to_string(&object)?,
-    })
 }

@@ -98,7 +98,8 @@ impl Registries {
         })
     }
 
-    async fn is_plain(&self, host: &str) -> bool {
+    /// Whether `host` is spoken to without TLS.
+    pub(crate) async fn is_plain(&self, host: &str) -> bool {
         self.plain_http.contains(host) || self.loopback.is_plain(host).await
     }
 }
@@ -106,10 +107,6 @@ impl Registries {
 /// A client of registries, without a connection yet.
 fn client(flags: &Flags) -> Result<Remote> {
     let variable = |name: &str| std::env::var(name).ok();
-    // One provider for kube and for registries, before either makes a connection.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     Remote::new(Options {
         allow_loopback: true,
         allow_http: true,

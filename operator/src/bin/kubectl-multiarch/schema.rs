@@ -4,17 +4,28 @@ use anyhow::Result;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{exit::Exit, output::print, run::results::Results};
+use crate::{
+    cluster::{status, tree, wait},
+    exit::Exit,
+    inspect,
+    output::print,
+    run::results::Results,
+};
 
 /// The results of a command.
 type Of = fn(&mut SchemaGenerator) -> Value;
 
 /// Each command that prints results, and what they are.
-const ALL: [(&str, Of); 4] = [
+const ALL: [(&str, Of); 9] = [
+    ("inspect", of::<inspect::Report>),
     ("load", of::<Results>),
     ("mirror", of::<Results>),
     ("plan", of::<Results>),
     ("publish", of::<Results>),
+    ("reconcile", of::<status::Report>),
+    ("status", of::<status::Report>),
+    ("tree", of::<tree::Report>),
+    ("wait", of::<wait::Report>),
 ];
 
 /// Prints the schema: one property for each command.

@@ -317,14 +317,17 @@ impl<R: Registry> Reader<'_, R> {
     }
 
     /// The platform that an index lists for `image`.
-    fn listed(&self, image: &Descriptor) -> Result<Platform, ResolveError> {
+    pub(super) fn listed(&self, image: &Descriptor) -> Result<Platform, ResolveError> {
         let (reference, digest) = (self.reference(), image.digest.clone());
         let listed = image.platform.clone().filter(|platform| !platform.is_unknown());
         listed.ok_or(ResolveError::ChildWithoutPlatform { reference, digest })
     }
 
     /// A manifest that an index lists.
-    async fn listed_manifest(&self, digest: &Digest) -> Result<RawManifest, ResolveError> {
+    pub(super) async fn listed_manifest(
+        &self,
+        digest: &Digest,
+    ) -> Result<RawManifest, ResolveError> {
         let raw = self.manifest(&TagOrDigest::Digest(digest.clone())).await?;
         raw.ok_or_else(|| ResolveError::Incomplete {
             reference: self.reference(),
@@ -360,7 +363,7 @@ impl<R: Registry> Reader<'_, R> {
         }
     }
 
-    fn parse(&self, manifest: &RawManifest) -> Result<Manifest, ResolveError> {
+    pub(super) fn parse(&self, manifest: &RawManifest) -> Result<Manifest, ResolveError> {
         let reference = self.reference();
         manifest.parse().map_err(|source| ResolveError::Content { reference, source })
     }
@@ -382,7 +385,7 @@ fn says(declared: &Declared, actual: &Platform) -> bool {
 
 /// Whether an index's words for a child say nothing against its config: a variant or `os.version`
 /// that the config leaves out is not compared (builders write them in the index only).
-fn agrees(listed: &Platform, actual: &Platform) -> bool {
+pub(super) fn agrees(listed: &Platform, actual: &Platform) -> bool {
     let (list, config) = (listed.normalized(), actual.normalized());
     list.os == config.os
         && list.architecture == config.architecture

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use multiarch_operator::reconcile::Stage;
 use tokio::task::JoinHandle;
@@ -54,8 +55,9 @@ impl Progress {
             Shown::Nothing
         } else if std::io::stderr().is_terminal() && !is_dumb && common.verbose == 0 {
             let bars = MultiProgress::new();
-            let overall = bars.add(ProgressBar::new(all as u64));
-            overall.set_style(style("{pos}/{len} {bar:30} {elapsed_precise}", colours));
+            let overall = ProgressBar::new(all as u64)
+                .with_style(style("{pos}/{len} {elapsed_precise} {wide_bar}", colours));
+            let overall = bars.add(overall);
             overall.tick();
             Shown::Bars { bars, all: overall }
         } else {
@@ -68,8 +70,10 @@ impl Progress {
     pub(crate) fn begin(&self, target: &dyn Display, stage: &Arc<Stage>) -> Option<Bar> {
         match &self.shown {
             Shown::Bars { bars, .. } => {
-                let bar = bars.add(ProgressBar::no_length());
-                bar.set_prefix(target.to_string());
+                let bar = ProgressBar::no_length()
+                    .with_style(style(Shape::Words.template(), self.colours))
+                    .with_prefix(target.to_string());
+                let bar = bars.add(bar);
                 Some(Bar::draw(bar, Arc::clone(stage), self.colours))
             }
             Shown::Lines => {
@@ -111,26 +115,69 @@ impl Progress {
     }
 }
 
+/// What a bar has, so that it fits its row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shape {
+    /// No amounts, as long as there are none.
+    Words,
+    /// All of it.
+    Wide,
+    /// Amounts, and as much of the rest as there is room for.
+    Narrow,
+}
+
+impl Shape {
+    /// The room that all takes beside the name: amounts and a rate at their longest, and the bar.
+    const ROOM: usize = 64;
+
+    /// What fits the terminal as it is now.
+    fn of(copies: bool, name: usize) -> Self {
+        let (_, columns) = Term::stderr().size();
+        match copies {
+            false => Self::Words,
+            true if usize::from(columns) >= Self::ROOM + name => Self::Wide,
+            true => Self::Narrow,
+        }
+    }
+
+    fn template(self) -> &'static str {
+        match self {
+            Self::Words => "  {spinner} {wide_msg}",
+            Self::Wide => {
+                "  {spinner} {prefix} {bar:20} {bytes}/{total_bytes} {binary_bytes_per_sec} {wide_msg}"
+            }
+            Self::Narrow => "  {spinner} {bytes}/{total_bytes} {wide_msg}",
+        }
+    }
+}
+
 impl Bar {
     fn draw(bar: ProgressBar, stage: Arc<Stage>, colours: bool) -> Self {
-        bar.set_style(style("  {spinner} {prefix} {wide_msg}", colours));
+        let name = bar.prefix();
         let drawn = bar.clone();
         let task = tokio::spawn(async move {
-            let mut copies = false;
+            let mut shape = None;
             loop {
                 let amounts = stage.amounts();
-                if amounts.size > 0 && !copies {
-                    copies = true;
-                    let template = "  {spinner} {prefix} {bar:20} {bytes}/{total_bytes} {binary_bytes_per_sec} {wide_msg}";
-                    drawn.set_style(style(template, colours));
-                    drawn.reset_eta();
+                let now = Shape::of(amounts.size > 0, name.chars().count());
+                if shape != Some(now) {
+                    drawn.set_style(style(now.template(), colours));
+                    if shape.is_none_or(|before| before == Shape::Words) {
+                        drawn.reset_eta();
+                    }
+                    shape = Some(now);
                 }
-                if copies {
+                if now != Shape::Words {
                     let spared = amounts.present.bytes + amounts.mounted.bytes;
                     drawn.set_length(amounts.size);
                     drawn.set_position((amounts.sent + spared).min(amounts.size));
                 }
-                drawn.set_message(stage.now());
+                drawn.set_message(match now {
+                    Shape::Wide => stage.now(),
+                    Shape::Words => format!("{name} {}", stage.now()),
+                    // Its end tells it from the others.
+                    Shape::Narrow => name.rsplit('/').next().unwrap_or_default().to_owned(),
+                });
                 drawn.tick();
                 tokio::time::sleep(FRAME).await;
             }
@@ -149,7 +196,9 @@ impl Drop for Bar {
 /// `template`, in colours or not.
 fn style(template: &str, colours: bool) -> ProgressStyle {
     let template = if colours {
-        template.replace("{bar:20}", "{bar:20.cyan/blue}").replace("{bar:30}", "{bar:30.green}")
+        template
+            .replace("{bar:20}", "{bar:20.cyan/blue}")
+            .replace("{wide_bar}", "{wide_bar:.green}")
     } else {
         template.to_owned()
     };
