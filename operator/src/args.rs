@@ -322,7 +322,7 @@ impl Args {
 }
 
 /// `HOST=URL`, with an https URL that has neither user nor query.
-fn token_realm(text: &str) -> Result<(String, String), String> {
+pub fn token_realm(text: &str) -> Result<(String, String), String> {
     let (host, url) = text.split_once('=').ok_or("write HOST=URL")?;
     let host = canonical_host(host)?;
     let url: url::Url = url.parse().map_err(|_| format!("{url} is not a URL"))?;
@@ -364,7 +364,7 @@ fn a_second(text: &str) -> Result<f64, String> {
 }
 
 /// `HOST=HOST`.
-fn upload_host(text: &str) -> Result<(String, String), String> {
+pub fn upload_host(text: &str) -> Result<(String, String), String> {
     let (registry, host) = text.split_once('=').ok_or("write HOST=HOST")?;
     Ok((canonical_host(registry)?, canonical_host(host)?))
 }

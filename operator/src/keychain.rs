@@ -201,6 +201,15 @@ impl Keychain {
         Self { account: Some(Account { name: name.into(), secrets }), ..self }
     }
 
+    /// The same, of who runs the command.
+    #[cfg(test)]
+    pub(crate) fn with_user(
+        self,
+        known: impl IntoIterator<Item = (Repository, Result<Option<Credential>, KeychainError>)>,
+    ) -> Self {
+        Self { of_user: Some(known.into_iter().collect()), ..self }
+    }
+
     /// The same, with what providers gave.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]

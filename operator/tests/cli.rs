@@ -11,6 +11,8 @@ mod archive {
 }
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/cluster.rs"]
+mod cluster;
 #[path = "cli/credentials.rs"]
 mod credentials;
 #[path = "cli/export.rs"]

@@ -200,6 +200,15 @@ fn a_realm_for_the_operators_credential_is_its_admins_affair() {
     assert!(said.contains("--token-realm") && !said.contains("annotate"), "{said}");
 }
 
+/// Nor is there an admin on a workstation.
+#[test]
+fn a_realm_for_ones_own_credential_is_ones_own_affair() {
+    let RegistryError::RealmNotTrusted { host, realm, .. } = realm() else { unreachable!() };
+    let credential = Origin::File("~/.docker/config.json".into());
+    let said = RegistryError::RealmNotTrusted { host, realm, credential }.to_string();
+    assert!(said.contains("say --token-realm") && !said.contains("admin"), "{said}");
+}
+
 #[test]
 fn denied_is_not_there_yet_before_it_answered() {
     let error = ResolveError::Registry { reference: "x".into(), source: denied() };
@@ -240,6 +249,20 @@ fn of_content(
     for word in words.iter().chain(&["the-image"]) {
         assert!(message.contains(word), "{word:?} is not in {message:?}");
     }
+}
+
+#[test]
+fn a_helper_that_fails_is_told_with_its_file() {
+    let (helper, file) = ("docker-credential-x".to_owned(), "~/.docker/config.json".to_owned());
+    let source = PluginError::Exited { code: 1 };
+    let error = KeychainError::Helper { helper, file, server: "r.example".into(), source };
+    let said = error.to_string();
+    for word in ["docker-credential-x", "~/.docker/config.json", "r.example", "exit code 1"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let expected =
+        Consequence { reason: Why::AuthenticationFailed, stalled: TRIED, retry: Retry::Backoff };
+    assert_eq!(of_publish(&PublishError::Credential { source: error }), expected);
 }
 
 #[rstest]

@@ -653,6 +653,34 @@ mod tests {
         assert!(sets.contains(&map.target().unwrap().scopes));
     }
 
+    /// On a workstation no Secret counts, and what the spec says of a connection does.
+    #[test]
+    fn who_runs_the_command_asks_for_all() {
+        let mut all = sources(true, true, &["a"], THERE);
+        all.plain_http = ["r.example".into()].into();
+        let here = all.target.repository().clone();
+        let there = all.sources[0].reference.repository().clone();
+        let mine = Credential {
+            origin: Origin::File("config.json".into()),
+            ..Credential::of_password("", "me", "p")
+        };
+        let failed = KeychainError::NotFound { secret: "x".into() };
+        let keychain = |of: [Result<Option<Credential>, KeychainError>; 2]| {
+            keychain(ALL).with_user([here.clone(), there.clone()].into_iter().zip(of))
+        };
+        let map = AccessMap::new(&all, &keychain([Ok(Some(mine.clone())), Ok(Some(mine.clone()))]));
+        for access in [map.target().unwrap(), map.named("x").unwrap()] {
+            assert_eq!(whose(access), "config.json");
+            assert!(access.plain_http);
+        }
+        assert_eq!(scopes(map.target()), own(&[PUSH, OTHER]), "one token for both");
+        let map = AccessMap::new(&all, &keychain([Ok(Some(mine)), Ok(None)]));
+        assert_eq!(whose(map.named("x").unwrap()), "nobody");
+        let map = AccessMap::new(&all, &keychain([Ok(None), Err(failed.clone())]));
+        assert_eq!(whose(map.target().unwrap()), "nobody");
+        assert_eq!(map.named("x").unwrap_err(), failed);
+    }
+
     /// Certificates go along with every access, and are missed where they may be wanted.
     #[test]
     fn certificates_of_each_host() {

@@ -197,8 +197,8 @@ pub enum RegistryError {
     /// The registry sends credentials to a host that is not trusted with them (REGISTRY.md rule 3).
     #[error(
         "{host} asks for its tokens to be fetched from {realm}, which is not trusted with its \
-         credentials: {}ask the operator's admin for --token-realm {host}={realm}",
-        annotate(.credential, .realm)
+         credentials: {} --token-realm {host}={realm}",
+        trust(.credential, .realm)
     )]
     RealmNotTrusted {
         /// The registry.
@@ -299,11 +299,14 @@ fn kind(request: &Request) -> String {
 }
 
 /// What the owner of a credential can do; the operator's own is its admin's.
-fn annotate(credential: &Origin, realm: &str) -> String {
-    let annotate = |secret| {
-        format!("annotate the Secret {secret} with multiarch.dev/token-realm: {realm}, or ")
-    };
-    credential.secret().map_or_else(String::new, annotate)
+fn trust(credential: &Origin, realm: &str) -> String {
+    match credential {
+        Origin::Secret(secret) => format!(
+            "annotate the Secret {secret} with multiarch.dev/token-realm: {realm}, or ask the operator's admin for"
+        ),
+        Origin::Provider(_) => "ask the operator's admin for".into(),
+        Origin::File(_) | Origin::Helper(_) => "if that is right, say".into(),
+    }
 }
 
 fn listed(codes: &[String]) -> String {

@@ -39,7 +39,7 @@ pub(crate) fn check(command: &str, value: &Value) {
 /// Why `value` is not what `schema` says, of all the words that our schema uses.
 fn wrong(schema: &Value, value: &Value, path: &str) -> Option<String> {
     for word in schema.as_object().into_iter().flat_map(|schema| schema.keys()) {
-        const WORDS: [&str; 18] = [
+        const WORDS: [&str; 20] = [
             "$ref",
             "additionalProperties",
             "anyOf",
@@ -58,6 +58,9 @@ fn wrong(schema: &Value, value: &Value, path: &str) -> Option<String> {
             "default",
             "minLength",
             "maxLength",
+            "maxItems",
+            // The API server's, of parts of a status.
+            "x-kubernetes-list-type",
         ];
         assert!(WORDS.contains(&word.as_str()), "this check does not know {word}");
     }

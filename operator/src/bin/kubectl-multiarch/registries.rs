@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use multiarch_operator::{
+    args::{token_realm, upload_host},
     keychain::{Keychain, user::User},
     oci::{Reference, Repository, reference::canonical_host},
     reconcile::sources::Sources,
@@ -27,6 +28,13 @@ pub(crate) struct Flags {
     /// Trust the CAs in this PEM file, too.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Registries")]
     pub(crate) ca_bundle: Option<PathBuf>,
+    /// HOST=URL: send credentials for this registry to this token endpoint on another host; may be repeated. Docker Hub's and
+    /// gitlab.com's are known.
+    #[arg(long, global = true, value_name = "HOST=URL", value_parser = token_realm, help_heading = "Registries")]
+    pub(crate) token_realm: Vec<(String, String)>,
+    /// HOST=HOST: let this registry have uploads go on at that other host, without credentials; may be repeated.
+    #[arg(long, global = true, value_name = "HOST=HOST", value_parser = upload_host, help_heading = "Registries")]
+    pub(crate) upload_host: Vec<(String, String)>,
     /// Most requests a second to one registry.
     #[arg(
         long,
@@ -104,6 +112,8 @@ fn client(flags: &Flags) -> Result<Remote> {
         allow_http: true,
         // Whoever asks is on this machine, and is to see why a connection failed.
         reticent: false,
+        token_realms: flags.token_realm.clone(),
+        upload_hosts: flags.upload_host.clone(),
         ca_bundle: flags.ca_bundle.clone(),
         proxies: Proxies::read(variable).map_err(anyhow::Error::msg)?,
         limits: Limits { a_second: flags.registry_qps, ..Limits::default() },

@@ -1,6 +1,7 @@
 //! reads: all that a reference names, held to the rules by which sources are read, and whatever is wrong with it.
 
 mod found;
+mod judge;
 
 use futures::{StreamExt, stream};
 use multiarch_crds::v1alpha1::{MultiArchImageSpec, Source as SourceSpec, Target};

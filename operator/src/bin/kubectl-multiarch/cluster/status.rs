@@ -66,7 +66,6 @@ pub(super) struct Shown {
     #[serde(flatten)]
     pub(super) state: State,
     /// What was told of it last, the newest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) events: Vec<Told>,
 }
 

@@ -58,7 +58,6 @@ struct Source {
     name: String,
     image: String,
     /// The platforms that are declared for it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     platforms: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<SourceState>,

@@ -55,8 +55,9 @@ impl Progress {
             Shown::Nothing
         } else if std::io::stderr().is_terminal() && !is_dumb && common.verbose == 0 {
             let bars = MultiProgress::new();
-            let overall = bars.add(ProgressBar::new(all as u64));
-            overall.set_style(style("{pos}/{len} {elapsed_precise} {wide_bar}", colours));
+            let overall = ProgressBar::new(all as u64)
+                .with_style(style("{pos}/{len} {elapsed_precise} {wide_bar}", colours));
+            let overall = bars.add(overall);
             overall.tick();
             Shown::Bars { bars, all: overall }
         } else {
@@ -69,8 +70,10 @@ impl Progress {
     pub(crate) fn begin(&self, target: &dyn Display, stage: &Arc<Stage>) -> Option<Bar> {
         match &self.shown {
             Shown::Bars { bars, .. } => {
-                let bar = bars.add(ProgressBar::no_length());
-                bar.set_prefix(target.to_string());
+                let bar = ProgressBar::no_length()
+                    .with_style(style(Shape::Words.template(), self.colours))
+                    .with_prefix(target.to_string());
+                let bar = bars.add(bar);
                 Some(Bar::draw(bar, Arc::clone(stage), self.colours))
             }
             Shown::Lines => {
@@ -171,7 +174,9 @@ impl Bar {
                 }
                 drawn.set_message(match now {
                     Shape::Wide => stage.now(),
-                    Shape::Words | Shape::Narrow => format!("{name} {}", stage.now()),
+                    Shape::Words => format!("{name} {}", stage.now()),
+                    // Its end tells it from the others.
+                    Shape::Narrow => name.rsplit('/').next().unwrap_or_default().to_owned(),
                 });
                 drawn.tick();
                 tokio::time::sleep(FRAME).await;

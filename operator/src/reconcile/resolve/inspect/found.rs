@@ -1,16 +1,11 @@
-//! pure: what a reference names, all of it, and what is wrong with it.
+//! pure: what a reference names, all of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use super::super::ResolveError;
-use crate::{
-    oci::{Descriptor, Digest, Platform, RawManifest, Reference, descriptor::ZSTD},
-    reconcile::plan::Required,
-    registry::RegistryError,
-};
+use crate::oci::{Descriptor, Digest, Platform, Reference};
 
 /// What a reference names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -35,30 +30,22 @@ pub struct Inspection {
     #[schemars(with = "Option<String>")]
     pub subject: Option<Digest>,
     /// Its annotations.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The indexes that it lists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Nested>,
     /// Its images, those of indexes in it included, in its order; of an image, that one.
     pub images: Vec<Image>,
     /// The attestation manifests that it lists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attestations: Vec<Attestation>,
     /// What refers to it and to its images; empty where nobody looked.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<About>,
     /// Platforms that were asked for, and of which it has no right image.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// What is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
     /// What is not wrong, and good to know.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Problem>,
     /// What could not be read, so that it is not known whether something is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
     /// The blobs of all manifests that were read, each with the digest of one that names it.
     #[serde(skip)]
@@ -107,7 +94,6 @@ pub struct Image {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// What the index says of it.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The index in the index that lists it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +102,6 @@ pub struct Image {
     /// Its layers, bottom first.
     pub layers: Vec<Layer>,
     /// The attestation manifests that are about it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub attestations: Vec<Digest>,
 }
@@ -133,7 +118,6 @@ pub struct Layer {
     /// How many bytes it has.
     pub size: u64,
     /// Where else it is; registries need not have it then.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
 }
 
@@ -221,31 +205,6 @@ pub enum Kind {
     ForeignLayer,
 }
 
-impl Problem {
-    /// Of something that resolve refuses. `None` where it was not read at all.
-    pub(super) fn of(digest: Option<&Digest>, error: &ResolveError) -> Option<Self> {
-        let kind = match error {
-            ResolveError::Registry { source, .. } if is_of_content(source) => Kind::Unusable,
-            ResolveError::Mismatch { .. } | ResolveError::IndexMismatch { .. } => {
-                Kind::WrongPlatform
-            }
-            ResolveError::ChildWithoutPlatform { .. } => Kind::WithoutPlatform,
-            ResolveError::NoImages { .. } => Kind::NoImages,
-            ResolveError::Incomplete { .. } => Kind::ChildMissing,
-            ResolveError::ConfigGone { .. } => Kind::ConfigMissing,
-            ResolveError::NotAnIndex { .. } | ResolveError::Content { .. } => Kind::Unusable,
-            ResolveError::Nested { .. } => Kind::Nested,
-            ResolveError::NoPlatform { .. } => Kind::NotAnImage,
-            _ => return None,
-        };
-        Some(Self { kind, digest: digest.cloned(), message: error.to_string() })
-    }
-
-    pub(super) fn new(kind: Kind, digest: &Digest, message: String) -> Self {
-        Self { kind, digest: Some(digest.clone()), message }
-    }
-}
-
 impl Image {
     /// As it is listed, before anything is known of it.
     pub(super) fn of(listed: &Descriptor) -> Self {
@@ -278,127 +237,6 @@ impl Image {
     pub fn said(&self) -> Option<&Platform> {
         self.listed.as_ref().or(self.platform.as_ref())
     }
-}
-
-impl Inspection {
-    /// Of what was read as `raw`, with nothing in it yet.
-    pub(super) fn new(reference: &Reference, of: &Descriptor) -> Self {
-        Self {
-            reference: reference.clone(),
-            digest: of.digest.clone(),
-            media_type: of.media_type.clone(),
-            size: of.size,
-            artifact_type: None,
-            subject: None,
-            annotations: BTreeMap::new(),
-            indexes: Vec::new(),
-            images: Vec::new(),
-            attestations: Vec::new(),
-            referrers: Vec::new(),
-            missing: Vec::new(),
-            problems: Vec::new(),
-            notes: Vec::new(),
-            failures: Vec::new(),
-            blobs: Vec::new(),
-        }
-    }
-
-    /// Whether nothing is wrong with it, nor missing; of what could not be read nobody knows.
-    #[must_use]
-    pub fn is_right(&self) -> bool {
-        self.problems.is_empty() && self.missing.is_empty()
-    }
-
-    /// Notes what `error` says of `digest`.
-    pub(super) fn add(&mut self, digest: Option<&Digest>, error: &ResolveError) {
-        match Problem::of(digest, error) {
-            // Charts and the like are no images, and are published by those who trust a declared platform.
-            Some(of) if of.kind == Kind::NotAnImage => self.notes.push(of),
-            Some(problem) => self.problems.push(problem),
-            None => self.failures.push(error.to_string()),
-        }
-    }
-
-    /// Notes that `layer` of the image `of` is elsewhere.
-    pub(super) fn foreign(&mut self, of: &Digest, layer: &Descriptor) {
-        let message = format!(
-            "the layer {} of {of} is a foreign one: clients fetch it from its urls, and no registry need have it",
-            layer.digest
-        );
-        self.notes.push(Problem::new(Kind::ForeignLayer, of, message));
-    }
-
-    /// Notes that `blob` of the manifest `of` is not there.
-    pub(super) fn lacks(&mut self, of: &Digest, blob: &Descriptor) {
-        let (reference, digest) = (&self.reference, &blob.digest);
-        let message = format!("{reference} has {of}, whose blob {digest} is gone: push it again");
-        self.problems.push(Problem::new(Kind::BlobMissing, of, message));
-    }
-
-    /// Holds what was `read` to what the index `listed`.
-    pub(super) fn hold(&mut self, listed: &Descriptor, read: &RawManifest) {
-        let own = read.descriptor();
-        let size = format!("with {} bytes, and it has {}", listed.size, own.size);
-        let media_type = format!("as {}, and it is {}", listed.media_type, own.media_type);
-        let size = Some(size).filter(|_| own.size != listed.size);
-        let media_type = Some(media_type).filter(|_| own.media_type != listed.media_type);
-        for wrong in size.into_iter().chain(media_type) {
-            let (reference, digest) = (&self.reference, &listed.digest);
-            let message = format!("{reference} lists {digest} {wrong}: build the index again");
-            self.problems.push(Problem::new(Kind::WrongDescriptor, digest, message));
-        }
-    }
-
-    /// Ties attestations to their images, and finds what no single manifest shows. `required` are
-    /// the platforms that it must have.
-    pub(super) fn judge(&mut self, required: &[Platform]) {
-        for image in &mut self.images {
-            let about = self.attestations.iter();
-            let about = about.filter(|it| it.about.as_ref() == Some(&image.digest));
-            image.attestations = about.map(|it| it.digest.clone()).collect();
-        }
-        let images: HashSet<&Digest> = self.images.iter().map(|image| &image.digest).collect();
-        for orphan in &self.attestations {
-            let about = match &orphan.about {
-                Some(about) if images.contains(about) => continue,
-                Some(about) => format!("{about}, which is not in it"),
-                None => "no image".into(),
-            };
-            let (reference, digest) = (&self.reference, &orphan.digest);
-            let message = format!(
-                "{reference} lists {digest} as an attestation of {about}: build the index again"
-            );
-            self.problems.push(Problem::new(Kind::OrphanAttestation, digest, message));
-        }
-        let mut first: HashMap<(Platform, bool), &Digest> = HashMap::new();
-        for image in &self.images {
-            let Some(listed) = &image.listed else { continue };
-            let key = (listed.normalized(), is_zstd(image));
-            let Some(other) = first.insert(key, &image.digest) else { continue };
-            let (reference, digest) = (&self.reference, &image.digest);
-            let message = format!(
-                "{reference} has {listed} twice, as {other} and as {digest}, and clients take the first: \
-                 build the index again with one of them"
-            );
-            self.problems.push(Problem::new(Kind::DuplicatePlatform, digest, message));
-        }
-        let right = self.images.iter().filter(|image| image.right);
-        let has: Vec<Platform> = right.filter_map(|image| image.said().cloned()).collect();
-        self.missing = Required { platforms: required.to_vec(), unknown: 0 }.lacking(&has);
-    }
-}
-
-/// Whether the registry answered, with what nobody can use.
-fn is_of_content(error: &RegistryError) -> bool {
-    use RegistryError as E;
-    matches!(
-        error,
-        E::Unusable { .. } | E::WrongDigest { .. } | E::WrongSize { .. } | E::TooLarge { .. }
-    )
-}
-
-fn is_zstd(image: &Image) -> bool {
-    image.annotations.get(ZSTD).is_some_and(|value| value == "true")
 }
 
 fn text<S: Serializer>(of: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,3 +1,5 @@
+//! Indexes with all that may be wrong with them, and what is said of each.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Round trips: what was exported is run as the operator runs it.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
