@@ -88,8 +88,7 @@ impl JsonSchema for Template {
 
 const TEMPLATE: &str = "What all images of this list have in common: the fields of a MultiArchImage's spec but those that the list fills in. Default: that \
      kind's own defaults.";
-const TARGET: &str =
-    "What all targets have in common, credential and format among it; image is made from the list.";
+const TARGET: &str = "What all targets have in common, credential and format among it; image is made from the list. Default: {}.";
 const SOURCE: &str =
     "Who reads the images from their registry, where imagePullSecrets do not. Default: nobody.";
 

@@ -234,6 +234,9 @@ impl Source {
 
     fn parse(spec: &SourceSpec, target: &Reference, tags: &[String]) -> Result<Self, SpecError> {
         let name = spec.name.clone();
+        if spec.archive.is_some() {
+            return Err(SpecError::NoArchives { name });
+        }
         let reference: Reference =
             spec.image.parse().map_err(|source| SpecError::Image { name: name.clone(), source })?;
         if reference == *target {

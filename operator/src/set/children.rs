@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, ResourceExt};
-use multiarch_crds::v1alpha1::{
-    MultiArchImage, MultiArchImageSet, MultiArchImageSetSpec, PlatformPolicy, SetArchive,
+use multiarch_crds::{
+    GROUP,
+    v1alpha1::{
+        MultiArchImage, MultiArchImageSet, MultiArchImageSetSpec, PlatformPolicy, SetArchive,
+        VERSION,
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -69,20 +72,20 @@ fn slug(text: &str, longest: usize) -> String {
 /// The object for `image`, as it is applied. It has the labels called `same` of its set, so that the operator that watches the set by them watches it, too.
 #[must_use]
 pub fn object(set: &MultiArchImageSet, image: &Image, origin: &Origin<'_>, same: &[&str]) -> Value {
-    let name = name(&set.name_any(), &image.target);
-    let set_name = set.name_any();
-    let label = set_name.get(..LONGEST_LABEL).unwrap_or(&set_name);
+    let set_name = set.metadata.name.as_deref().unwrap_or_default();
+    let label = set_name.get(..LONGEST_LABEL).unwrap_or(set_name);
     let mut labels = Map::new();
     labels.insert(LABEL.into(), label.trim_end_matches(['-', '.']).into());
-    let same = same.iter().filter_map(|key| Some((*key, set.labels().get(*key)?)));
+    let of_set = set.metadata.labels.as_ref();
+    let same = same.iter().filter_map(|key| Some((*key, of_set?.get(*key)?)));
     labels.extend(same.map(|(key, value)| (key.to_owned(), value.as_str().into())));
     let sources = sources(&set.spec, image, origin);
     json!({
-        "apiVersion": MultiArchImage::api_version(&()),
-        "kind": MultiArchImage::kind(&()),
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "MultiArchImage",
         "metadata": {
-            "name": name,
-            "namespace": set.namespace(),
+            "name": name(set_name, &image.target),
+            "namespace": set.metadata.namespace,
             "labels": labels,
             "ownerReferences": [owner(set)],
         },
@@ -92,10 +95,10 @@ pub fn object(set: &MultiArchImageSet, image: &Image, origin: &Origin<'_>, same:
 
 fn owner(set: &MultiArchImageSet) -> Value {
     json!({
-        "apiVersion": MultiArchImageSet::api_version(&()),
-        "kind": MultiArchImageSet::kind(&()),
-        "name": set.name_any(),
-        "uid": set.uid(),
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "MultiArchImageSet",
+        "name": set.metadata.name,
+        "uid": set.metadata.uid,
         "controller": true,
         "blockOwnerDeletion": true,
     })
@@ -104,8 +107,8 @@ fn owner(set: &MultiArchImageSet) -> Value {
 /// Whether the object of `meta` is owned by `set`.
 #[must_use]
 pub fn is_owned(meta: &ObjectMeta, set: &MultiArchImageSet) -> bool {
-    let uid = set.uid();
-    meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid.as_ref())
+    let uid = set.metadata.uid.as_ref();
+    meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid)
 }
 
 fn sources(spec: &MultiArchImageSetSpec, image: &Image, origin: &Origin<'_>) -> Vec<Value> {

@@ -28,6 +28,14 @@ pub enum SpecError {
         #[source]
         source: ReferenceError,
     },
+    /// A source is in an archive, and this operator has none.
+    #[error(
+        "spec.sources[{name}].archive: this operator reads no archives: name the image in a registry instead"
+    )]
+    NoArchives {
+        /// The source.
+        name: String,
+    },
     /// A source is the target.
     #[error(
         "spec.sources[{name}].image: {reference} is the target itself; to keep what its index has \
