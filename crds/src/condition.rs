@@ -155,6 +155,8 @@ names! {
         ListNotFound,
         /// An object of the name that a set gives to one of its images is somebody else's.
         NotOwned,
+        /// The API server refuses the object that a set would make for one of its images.
+        ObjectRefused,
     }
 }
 

@@ -12,4 +12,5 @@ mod many;
 mod matrix;
 mod outage;
 mod partition;
+mod sets;
 mod tenants;
