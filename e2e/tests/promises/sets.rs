@@ -248,7 +248,8 @@ async fn its_objects_are_what_the_set_says_and_all_else_is_the_users() -> Result
         let object =
             await_condition(&s.images(), &name, "it is put back", SOON, is_put_back).await?;
         assert_eq!(object.labels()["example.com/mine"], "yes");
-        assert_eq!(std::time::Duration::from(object.spec.interval).as_secs(), 3600);
+        // A template says its defaults, too.
+        assert_eq!(std::time::Duration::from(object.spec.interval).as_secs(), 600);
 
         s.images().delete(&name, &DeleteParams::default()).await?;
         await_condition(&s.images(), &name, "it is made anew", SOON, is_put_back).await?;

@@ -104,8 +104,8 @@ fn owner(set: &MultiArchImageSet) -> Value {
         "kind": "MultiArchImageSet",
         "name": set.metadata.name,
         "uid": set.metadata.uid,
+        // Without blockOwnerDeletion, which would take a right to the set's finalizers where OwnerReferencesPermissionEnforcement is on.
         "controller": true,
-        "blockOwnerDeletion": true,
     })
 }
 

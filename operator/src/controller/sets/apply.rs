@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use super::{Desk, run::RunError};
 use crate::{
+    backoff::SHORTEST,
     controller::{MIN_INTERVAL, Watched, lock, report},
     events::Told,
     set::status::What,
@@ -143,7 +144,8 @@ impl Desk {
         let mut memory = lock(&self.memory);
         let of_set = memory.get_mut(set.metadata.uid.as_deref().unwrap_or_default())?;
         let refusal = of_set.refused.get(&wanted.name)?;
-        let interval = Duration::from(set.spec.interval).max(MIN_INTERVAL);
+        // The next run may come that much earlier.
+        let interval = Duration::from(set.spec.interval).max(MIN_INTERVAL).mul_f64(SHORTEST);
         let same = refusal.applied == wanted.object["metadata"]["annotations"];
         if same && refusal.at.elapsed() < interval {
             let message = refusal.message.clone();
