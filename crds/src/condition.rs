@@ -157,6 +157,8 @@ names! {
         ArchiveNotReady,
         /// An object of the name that a set gives to one of its images is somebody else's.
         NotOwned,
+        /// The API server refuses the object that a set would make for one of its images.
+        ObjectRefused,
     }
 }
 

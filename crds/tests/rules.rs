@@ -1,4 +1,4 @@
-//! The CEL rules of the committed CRD take the good specs and refuse the bad ones, each with its sentence.
+//! The CEL rules of the committed CRDs take the good specs and refuse the bad ones, each with its sentence.
 //!
 //! The cases are data, so that the e2e tests can put the same ones to a real API server.
 
@@ -7,6 +7,8 @@
 use std::{fs, path::Path};
 
 use kube::core::cel::Validator;
+use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSet};
+use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -32,8 +34,30 @@ fn read<T: for<'de> Deserialize<'de>>(file: &str) -> T {
     .unwrap()
 }
 
-fn object(patch: &Value) -> Value {
-    let mut object = json!({
+/// A kind of ours: its CRD, the cases of its specs, and an object that its cases change.
+#[derive(Clone, Copy)]
+struct Kind {
+    crd: &'static str,
+    accepted: &'static str,
+    refused: &'static str,
+    base: fn() -> Value,
+}
+
+const IMAGES: Kind = Kind {
+    crd: "multiarchimages.yaml",
+    accepted: "tests/fixtures/accepted.yaml",
+    refused: "tests/fixtures/refused.yaml",
+    base: image,
+};
+const SETS: Kind = Kind {
+    crd: "multiarchimagesets.yaml",
+    accepted: "tests/fixtures/accepted_sets.yaml",
+    refused: "tests/fixtures/refused_sets.yaml",
+    base: set,
+};
+
+fn image() -> Value {
+    json!({
         "apiVersion": "multiarch.dev/v1alpha1",
         "kind": "MultiArchImage",
         "metadata": {"name": "app"},
@@ -41,9 +65,27 @@ fn object(patch: &Value) -> Value {
             "target": {"image": "registry.example.com/team/app:1.0"},
             "sources": [{"name": "amd64", "image": "registry.example.com/team/app:1.0-amd64"}],
         },
-    });
-    merge(&mut object, patch);
-    object
+    })
+}
+
+fn set() -> Value {
+    json!({
+        "apiVersion": "multiarch.dev/v1alpha1",
+        "kind": "MultiArchImageSet",
+        "metadata": {"name": "k3s"},
+        "spec": {
+            "images": ["rancher/mirrored-pause:3.6"],
+            "to": {"registry": "registry.local:5000"},
+        },
+    })
+}
+
+impl Kind {
+    fn object(self, patch: &Value) -> Value {
+        let mut object = (self.base)();
+        merge(&mut object, patch);
+        object
+    }
 }
 
 /// RFC 7396.
@@ -64,29 +106,32 @@ fn merge(into: &mut Value, patch: &Value) {
 }
 
 /// What the rules say to a case, a sentence for each that it breaks.
-fn verdict(case: &Case) -> Vec<String> {
-    let crd: Value = read("multiarchimages.yaml");
+fn verdict(kind: Kind, case: &Case) -> Vec<String> {
+    let crd: Value = read(kind.crd);
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let old = case.was.as_ref().map(object);
-    match Validator::new().validate_with_defaults(schema, &object(&case.patch), old.as_ref()) {
+    let old = case.was.as_ref().map(|was| kind.object(was));
+    let object = kind.object(&case.patch);
+    match Validator::new().validate_with_defaults(schema, &object, old.as_ref()) {
         Ok(()) => Vec::new(),
         Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
     }
 }
 
-#[test]
-fn good_specs_are_accepted() {
-    for case in read::<Vec<Case>>("tests/fixtures/accepted.yaml") {
-        assert_eq!(verdict(&case), Vec::<String>::new(), "{}", case.name);
+#[rstest]
+#[case::images(IMAGES)]
+#[case::sets(SETS)]
+fn good_specs_are_accepted(#[case] kind: Kind) {
+    for case in read::<Vec<Case>>(kind.accepted) {
+        assert_eq!(verdict(kind, &case), Vec::<String>::new(), "{}", case.name);
     }
 }
 
-#[test]
-fn bad_specs_are_refused_with_one_sentence_each() {
-    for case in
-        read::<Vec<Case>>("tests/fixtures/refused.yaml").into_iter().filter(|case| !case.schema)
-    {
-        let said = verdict(&case);
+#[rstest]
+#[case::images(IMAGES)]
+#[case::sets(SETS)]
+fn bad_specs_are_refused_with_one_sentence_each(#[case] kind: Kind) {
+    for case in read::<Vec<Case>>(kind.refused).into_iter().filter(|case| !case.schema) {
+        let said = verdict(kind, &case);
         let says = case.says.unwrap();
         assert!(
             said.len() == 1 && said[0].contains(&says),
@@ -98,9 +143,12 @@ fn bad_specs_are_refused_with_one_sentence_each() {
 
 #[test]
 fn good_specs_are_understood_by_the_types() {
-    for case in read::<Vec<Case>>("tests/fixtures/accepted.yaml") {
-        let read: Result<multiarch_crds::v1alpha1::MultiArchImage, _> =
-            serde_json::from_value(object(&case.patch));
+    for case in read::<Vec<Case>>(IMAGES.accepted) {
+        let read: Result<MultiArchImage, _> = serde_json::from_value(IMAGES.object(&case.patch));
+        assert!(read.is_ok(), "{}: {read:?}", case.name);
+    }
+    for case in read::<Vec<Case>>(SETS.accepted) {
+        let read: Result<MultiArchImageSet, _> = serde_json::from_value(SETS.object(&case.patch));
         assert!(read.is_ok(), "{}: {read:?}", case.name);
     }
 }

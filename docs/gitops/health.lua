@@ -1,4 +1,4 @@
--- Argo CD's health of a MultiArchImage. Its status follows kstatus: Stalled is for people, all else that is not Ready goes on by itself.
+-- Argo CD's health of a MultiArchImage, and of a MultiArchImageSet. Its status follows kstatus: Stalled is for people, all else that is not Ready goes on by itself.
 local hs = {}
 local status = obj.status or {}
 if status.observedGeneration ~= obj.metadata.generation then

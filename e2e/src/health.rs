@@ -3,8 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use multiarch_crds::v1alpha1::MultiArchImage;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::bin::{tool, workspace};
@@ -30,7 +29,7 @@ pub struct Verdicts {
 }
 
 /// What they say of each of `objects`.
-pub async fn verdicts(objects: &[MultiArchImage]) -> Result<Vec<Verdicts>> {
+pub async fn verdicts(objects: &[impl Serialize]) -> Result<Vec<Verdicts>> {
     let input = serde_json::to_vec(objects).context("objects that are no JSON")?;
     let page = workspace().join("docs/gitops");
     let mut command = Command::new(tool("health")?);

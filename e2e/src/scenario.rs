@@ -121,7 +121,7 @@ pub async fn scenario_with_password(
 pub async fn scenario_of_two_registries(
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
 ) -> Result<()> {
-    with_one_elsewhere(OPEN, None, play).await
+    with_one_elsewhere(Cluster::shared().await?, OPEN, None, play).await
 }
 
 /// The same with more flags for the operator.
@@ -129,14 +129,23 @@ pub async fn scenario_of_two_registries_with(
     flags: &'static [&'static str],
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
 ) -> Result<()> {
-    with_one_elsewhere(Props { flags, ..OPEN }, None, play).await
+    with_one_elsewhere(Cluster::shared().await?, Props { flags, ..OPEN }, None, play).await
+}
+
+/// The same on a control plane of which each request is the test's.
+pub async fn scenario_of_two_registries_on_a_cluster_of_its_own(
+    flags: &'static [&'static str],
+    play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
+) -> Result<()> {
+    let cluster = Arc::new(Cluster::start(&workspace().join("crds")).await?);
+    with_one_elsewhere(cluster, Props { flags, ..OPEN }, None, play).await
 }
 
 /// The same with a password on each, and not the same one.
 pub async fn scenario_of_two_passwords(
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
 ) -> Result<()> {
-    with_one_elsewhere(LOCKED, Some(READER), play).await
+    with_one_elsewhere(Cluster::shared().await?, LOCKED, Some(READER), play).await
 }
 
 /// Plays `play` with a registry that lets in two, each with a password.
@@ -151,7 +160,8 @@ pub async fn scenario_of_two_tenants(
 pub async fn scenario_of_two_stores(
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
 ) -> Result<()> {
-    with_one_elsewhere(Props { storage: Storage::Files, ..OPEN }, None, play).await
+    let props = Props { storage: Storage::Files, ..OPEN };
+    with_one_elsewhere(Cluster::shared().await?, props, None, play).await
 }
 
 /// Plays `play` on a control plane that it may break.
@@ -174,11 +184,12 @@ pub async fn scenario_that_sees_nodes(
 }
 
 async fn with_one_elsewhere(
+    cluster: Arc<Cluster>,
     props: Props,
     login: Option<Login>,
     play: impl AsyncFnOnce(&mut Scenario, &Registry) -> Result<()>,
 ) -> Result<()> {
-    on_stage(Cluster::shared().await?, props, async |s| {
+    on_stage(cluster, props, async |s| {
         let folder = s.folder.path().join("elsewhere");
         let elsewhere = Registry::start(&folder, login, props.storage).await?;
         let played = AssertUnwindSafe(play(s, &elsewhere)).catch_unwind().await;

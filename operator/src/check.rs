@@ -7,8 +7,12 @@ use std::fmt;
 
 use axum::http::Request;
 use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::{Api, Client, api::PostParams};
-use multiarch_crds::{GROUP, v1alpha1::VERSION};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, Client, CustomResourceExt, api::PostParams};
+use multiarch_crds::{
+    GROUP,
+    v1alpha1::{MultiArchImage, MultiArchImageSet, VERSION},
+};
 use serde_json::Value;
 
 use self::rights::Right;
@@ -27,17 +31,20 @@ pub enum Finding {
     Missing(String),
 }
 
-/// Asks the API server; what follows from what is missing is not asked.
-pub async fn check(client: &Client, rights: &[Right]) -> Vec<Finding> {
+/// Asks the API server, of `sets` where they are kept; what follows from what is missing is not asked.
+pub async fn check(client: &Client, rights: &[Right], sets: bool) -> Vec<Finding> {
     let mut found = vec![reach(client).await];
     if let [Finding::Missing(_)] = found.as_slice() {
         return found;
     }
-    let kind = serves(client).await;
-    let served = matches!(kind, Finding::Fine(_));
-    found.push(kind);
-    if served {
-        found.push(fields_of(client).await);
+    let crds = [MultiArchImage::crd()].into_iter().chain(sets.then(MultiArchImageSet::crd));
+    for crd in crds {
+        let kind = serves(client, &crd.spec.names.plural).await;
+        let served = matches!(kind, Finding::Fine(_));
+        found.push(kind);
+        if served {
+            found.push(fields_of(client, &crd).await);
+        }
     }
     for right in rights {
         found.push(may(client, right).await);
@@ -55,16 +62,16 @@ async fn reach(client: &Client) -> Finding {
     }
 }
 
-/// Whether there is the kind, in the version that this operator knows.
-async fn serves(client: &Client) -> Finding {
+/// Whether there is the kind that is called `plural`, in the version that this operator knows.
+async fn serves(client: &Client, plural: &str) -> Finding {
     let known = format!("{GROUP}/{VERSION}");
     match client.list_api_group_resources(&known).await {
         Ok(list) => {
             let has = |name: &str| list.resources.iter().any(|resource| resource.name == name);
-            if has(RESOURCE) && has(&format!("{RESOURCE}/status")) {
-                Finding::Fine(format!("it serves {RESOURCE} in {known}"))
+            if has(plural) && has(&format!("{plural}/status")) {
+                Finding::Fine(format!("it serves {plural} in {known}"))
             } else {
-                Finding::Missing(format!("{known} has no {RESOURCE} with a status: {INSTALL}"))
+                Finding::Missing(format!("{known} has no {plural} with a status: {INSTALL}"))
             }
         }
         Err(kube::Error::Api(status)) if status.code == 404 => {
@@ -93,20 +100,23 @@ async fn versions(client: &Client) -> Vec<String> {
 }
 
 /// Whether the CRD has all fields that this operator knows: others vanish with the next write.
-async fn fields_of(client: &Client) -> Finding {
+async fn fields_of(client: &Client, crd: &CustomResourceDefinition) -> Finding {
+    let plural = &crd.spec.names.plural;
     let served = match openapi(client).await {
-        Ok(document) => fields::lacking(&document),
+        Ok(document) => fields::lacking(&document, crd),
         Err(error) => Err(causes(&error)),
     };
     match served {
         Ok(lacking) if lacking.is_empty() => {
-            Finding::Fine("the CRD has all fields that this operator knows".into())
+            Finding::Fine(format!("the CRD of {plural} has all fields that this operator knows"))
         }
         Ok(lacking) => Finding::Missing(format!(
-            "the CRD is older than this operator, and what is written to these fields is lost: {}; apply the CRDs of this version (docs/upgrade.md)",
+            "the CRD of {plural} is older than this operator, and what is written to these fields is lost: {}; apply the CRDs of this version (docs/upgrade.md)",
             lacking.join(", ")
         )),
-        Err(why) => Finding::Missing(format!("failed to read the CRD's fields: {why}")),
+        Err(why) => {
+            Finding::Missing(format!("failed to read the fields of the CRD of {plural}: {why}"))
+        }
     }
 }
 

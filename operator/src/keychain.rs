@@ -239,7 +239,7 @@ impl Account {
 }
 
 /// Whether an object may be called so: a DNS subdomain (RFC 1123).
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let label = |label: &str| {
         label.bytes().all(|byte| word(byte) || byte == b'-')

@@ -196,7 +196,7 @@ async fn check(
     let secrets = asked.secrets_in.as_ref().map(|namespaces| namespaces.0.as_slice());
     let maps = covers.map(|of| of.namespace.as_str());
     let needs = Needs { namespaces: watched, secrets, nodes, sets, leases: &leases, maps };
-    let found = check::check(client, &rights(needs)).await;
+    let found = check::check(client, &rights(needs), sets).await;
     let mut out = std::io::stdout().lock();
     for finding in &found {
         writeln!(out, "{finding}").context("failed to print")?;

@@ -4,10 +4,20 @@
 //! pass what another one refuses, so that one mistake gives one sentence. Every string and list that they read is
 //! bounded in the schema, or the API server refuses the whole CRD for its cost.
 
+mod archive;
+mod set;
+
 use std::borrow::Cow;
 
 use kube::core::{Message, Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+pub(super) use self::{
+    archive::{
+        archive_has_no_credential, image_or_archive, path_below, trusted_archive_has_a_platform,
+    },
+    set::{Line, config_map_key, one_list, repository_prefix},
+};
 
 /// Host labels, path components and tags as in distribution/reference v0.6.0; upper case and a missing registry are
 /// let through here, because rules of their own say so better.
@@ -201,69 +211,6 @@ impl JsonSchema for Platform {
 pub(super) fn trust_needs_one_platform() -> Rule {
     Rule::new("self.platformPolicy != 'Trust' || (has(self.platforms) && size(self.platforms) == 1)")
         .message("platformPolicy Trust takes your word for what the image is: give exactly one in platforms, such as [linux/arm64]")
-}
-
-// Archives.
-
-pub(super) fn path_below() -> Rule {
-    Rule::new("!self.matches('^/|/$|//|(^|/)[.]{1,2}(/|$)|[^ -~]')").message(
-        "a path below the operator's folder for this namespace: k3s/arm64.tar.zst; not absolute, without .. and . as a part, and of printable ASCII",
-    )
-}
-
-pub(super) fn image_or_archive() -> Rule {
-    Rule::new("has(self.image) != has(self.archive)")
-        .message("a source is an image in a registry or one in an archive: give image or archive, and not both")
-}
-
-pub(super) fn archive_has_no_credential() -> Rule {
-    Rule::new("!has(self.archive) || !has(self.secretRef) && !has(self.provider)")
-        .message("an archive is a file, which nobody logs in to: leave out secretRef and provider")
-}
-
-// Sets.
-
-/// The schema of a line of a list: whatever it says, it hurts only itself.
-pub(super) struct Line;
-
-impl JsonSchema for Line {
-    fn schema_name() -> Cow<'static, str> {
-        "Line".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "An image: rancher/pause:3.1, quay.io/coreos/etcd:v3.5.0.",
-            "type": "string",
-            "maxLength": 320,
-        })
-    }
-}
-
-pub(super) fn one_list() -> Rule {
-    Rule::new("has(self.images) != has(self.imagesFrom)")
-        .message("the list is in images or in a ConfigMap: give images or imagesFrom, and not both")
-}
-
-pub(super) fn trusted_archive_has_a_platform() -> Rule {
-    Rule::new("self.platformPolicy != 'Trust' || has(self.platform)").message(
-        "platformPolicy Trust takes your word for what the images are: give platform, such as linux/arm64",
-    )
-}
-
-pub(super) fn repository_prefix() -> Rule {
-    Rule::new("self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*$')").message(
-        "what stands before a repository: mirror or team/mirror; a-z, 0-9, and inside a part . _ __ and -; no slash at either end",
-    )
-}
-
-pub(super) fn config_map_key() -> Rule {
-    Rule::new("self.matches('^[-._a-zA-Z0-9]+$')")
-        .message("not a key of a ConfigMap: letters, digits, - _ and . only")
 }
 
 // Over all sources.

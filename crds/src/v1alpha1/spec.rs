@@ -1,10 +1,14 @@
 //! What users write: the spec of a `MultiArchImage`. The comments on its fields are the text of `kubectl explain`.
 
+mod archive;
+mod registry;
+
 use std::{collections::BTreeMap, time};
 
 use kube::{CustomResource, KubeSchema, core::Duration};
 use serde::{Deserialize, Serialize};
 
+pub use self::{archive::ArchiveSource, registry::Registry};
 use super::{
     Attestations, DeletionPolicy, Format, MultiArchImageStatus, PlatformPolicy, Provider,
     PublishPolicy, Referrers, RemovalPolicy, TagPolicy, rules,
@@ -359,22 +363,6 @@ pub struct Source {
     pub provider: Option<Provider>,
 }
 
-/// An image in an archive.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct ArchiveSource {
-    /// The file, or the folder with an OCI layout, below the operator's folder for this namespace: `k3s/arm64.tar.zst`. It is never
-    /// outside of that: no absolute path, no .., no link. With the operator's flag --archive-dir-shared, `_shared/k3s/arm64.tar.zst` is below
-    /// the folder for all namespaces. It is read when it has not changed for 30 seconds, and again when it was changed. At most 512 characters.
-    #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = rules::path_below())]
-    pub path: String,
-    /// The image in it, by its name and tag: `docker.io/rancher/pause:3.1`; Docker Hub's short names (`rancher/pause:3.1`) are understood. At
-    /// most 320 characters.
-    #[schemars(length(min = 1, max = 320))]
-    #[x_kube(validation = rules::no_scheme(), validation = rules::target_has_tag())]
-    pub image: String,
-}
-
 /// A Secret in the namespace of the object.
 #[derive(
     KubeSchema, Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
@@ -385,33 +373,4 @@ pub struct SecretRef {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::dns_subdomain())]
     pub name: String,
-}
-
-/// How to talk to one registry.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::certificates_need_tls())]
-pub struct Registry {
-    /// The host, with its port if the references have one: `registry.local:5000`. It is compared as written, so registry.local is
-    /// another one than registry.local:5000. At most 180 characters.
-    #[schemars(length(min = 1, max = 180))]
-    #[x_kube(
-        validation = rules::host(),
-        validation = rules::host_lower_case(),
-        validation = rules::host_of_docker_hub(),
-        validation = rules::no_default_port()
-    )]
-    pub host: String,
-    /// Whether to speak HTTP without TLS to this host, for a registry inside the cluster. Passwords then cross the network in the
-    /// clear. It needs the operator's flag --insecure-allow-http; without it the reason is InsecureNotAllowed. Default: false.
-    #[serde(default, rename = "plainHTTP")]
-    pub plain_http: bool,
-    /// A Secret with certificates for TLS to this host, of type Opaque or kubernetes.io/tls. ca.crt: the CAs, in PEM, that may
-    /// vouch for the host beside those of the system and of the operator's flag --ca-bundle. tls.crt and tls.key: the client
-    /// certificate, with its chain, and its private key, for a host that asks for one. It needs ca.crt, or the other two, or all three.
-    /// They are used for the requests of this object to this host and for nothing else; where the registry fetches tokens or blobs
-    /// from another host with such a CA, list that host, too. It is read at each run, so new certificates need no restart.
-    /// Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cert_secret_ref: Option<SecretRef>,
 }

@@ -16,7 +16,8 @@ const OF_SOURCE: [&str; 2] = ["secretRef", "provider"];
 
 /// What all images of a set have in common.
 ///
-/// It is kept as it was written: what it leaves out, the API server fills in where the `MultiArchImage` is applied.
+/// It is kept as the API server has it: what a template leaves out is filled in there, with the defaults of the other kind, since its rules read them. Without any, the
+/// API server fills in where the `MultiArchImage` is applied.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Template(Map<String, Value>);
 
@@ -88,8 +89,7 @@ impl JsonSchema for Template {
 
 const TEMPLATE: &str = "What all images of this list have in common: the fields of a MultiArchImage's spec but those that the list fills in. Default: that \
      kind's own defaults.";
-const TARGET: &str =
-    "What all targets have in common, credential and format among it; image is made from the list.";
+const TARGET: &str = "What all targets have in common, credential and format among it; image is made from the list. Default: {}.";
 const SOURCE: &str =
     "Who reads the images from their registry, where imagePullSecrets do not. Default: nobody.";
 

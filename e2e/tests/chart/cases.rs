@@ -50,6 +50,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
                 "nodePlatforms": {"enabled": true},
             }),
         ),
+        ("without-sets", json!({"sets": {"enabled": false}})),
         ("shards", json!({"shards": ["a", "b"]})),
         ("coverage-maps", json!({"coverageMaps": {"enabled": true}, "shards": ["a"]})),
         (

@@ -62,17 +62,18 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
     let of_nodes = format!("{name}-{}-nodes", home.name);
     let both = [&home.name, &other.name];
     for (values, rights) in [
-        (json!({}), 12),
-        (json!({"coverageMaps": {"enabled": true}}), 20),
-        (json!({"nodePlatforms": {"enabled": true}}), 14),
-        (json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": both}}), 13),
-        (json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": both}), 21),
+        (json!({}), 19),
+        (json!({"sets": {"enabled": false}}), 12),
+        (json!({"coverageMaps": {"enabled": true}}), 27),
+        (json!({"nodePlatforms": {"enabled": true}}), 21),
+        (json!({"rbac": {"secrets": "PerNamespace", "secretNamespaces": both}}), 20),
+        (json!({"rbac": {"scope": "Namespaced"}, "watchNamespaces": both}), 35),
         (
             json!({
                 "rbac": {"scope": "Namespaced", "secrets": "PerNamespace", "secretNamespaces": [home.name]},
                 "watchNamespaces": both,
             }),
-            20,
+            34,
         ),
     ] {
         let values = crate::yaml::merged(&account, &values);
@@ -83,12 +84,13 @@ async fn with_what_the_chart_gives_nothing_is_missing() -> Result<()> {
             rights,
             "{said}"
         );
-        for words in [
-            "the API server answers: v1.",
-            "serves multiarchimages in multiarch.dev/v1alpha1",
-            "has all fields",
-        ] {
-            assert!(said.contains(words), "{said}");
+        assert!(said.contains("the API server answers: v1."), "{said}");
+        let sets = values["sets"]["enabled"] != json!(false);
+        for (plural, asked) in [("multiarchimages", true), ("multiarchimagesets", sets)] {
+            let served = format!("serves {plural} in multiarch.dev/v1alpha1");
+            let whole = format!("the CRD of {plural} has all fields");
+            assert_eq!(said.contains(&served), asked, "{said}");
+            assert_eq!(said.contains(&whole), asked, "{said}");
         }
         // The next set starts from nothing.
         for kind in ["clusterrole", "clusterrolebinding"] {
@@ -125,6 +127,9 @@ async fn each_right_that_is_missing_is_named() -> Result<()> {
         ("events", "create", "no Events"),
         ("nodes", "watch", "NodesCovered stays Unknown; rbac.create"),
         ("leases", "update", "no replica works; rbac.create"),
+        ("multiarchimagesets", "watch", "no set is seen; rbac.create and sets.enabled"),
+        ("multiarchimages", "create", "sets have no objects; rbac.create and sets.enabled"),
+        ("configmaps", "get", "imagesFrom of sets does not work; rbac.create and sets.enabled"),
     ] {
         let home = Namespace::create(&client).await?;
         let nodes = json!({"enabled": resource == "nodes"});
@@ -152,20 +157,21 @@ async fn a_kind_that_is_absent_or_old_is_told() -> Result<()> {
     let (home, folder) = ("default", tempfile::tempdir()?);
     cluster.kubectl(["create", "serviceaccount", SERVICE_ACCOUNT, "--namespace", home]).await?;
     // Discovery lags the CRD by a moment.
-    let told = async |words: &str| {
-        let flags = ["check".to_owned()];
+    let alone = ["check"];
+    let told = async |words: &str, flags: &[&str]| {
+        let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let line = async || {
             let (fine, said) = operator::check(&cluster, folder.path(), home, &flags).await?;
             Ok((!fine && said.contains(words)).then_some(()))
         };
         await_some(words, SOON, line).await
     };
-    told("MISSING  multiarch.dev/v1alpha1 is not served, the CRD is not installed: install the chart").await?;
+    told("MISSING  multiarch.dev/v1alpha1 is not served, the CRD is not installed: install the chart", &alone).await?;
     let ours = parse(&read(&workspace().join("crds/multiarchimages.yaml")));
     let mut other = ours.clone();
     other["spec"]["versions"][0]["name"] = json!("v1alpha0");
     cluster.apply_text(&other.to_string()).await?;
-    told("is not served, the CRD serves v1alpha0 only: ").await?;
+    told("is not served, the CRD serves v1alpha0 only: ", &alone).await?;
     cluster.kubectl(["delete", "crd", "multiarchimages.multiarch.dev"]).await?;
     let mut older = ours;
     let schema = &mut older["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -173,5 +179,12 @@ async fn a_kind_that_is_absent_or_old_is_told() -> Result<()> {
     fields.remove("coverage").unwrap();
     older["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
     cluster.apply_text(&older.to_string()).await?;
-    told("MISSING  the CRD is older than this operator, and what is written to these fields is lost: status.coverage; apply").await
+    told("MISSING  the CRD of multiarchimages is older than this operator, and what is written to these fields is lost: status.coverage; apply", &alone).await?;
+    let with_sets = ["--sets", "check"];
+    told("MISSING  multiarch.dev/v1alpha1 has no multiarchimagesets with a status: install the chart", &with_sets).await?;
+    let mut older = parse(&read(&workspace().join("crds/multiarchimagesets.yaml")));
+    let schema = &mut older["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    schema["properties"]["spec"]["properties"].as_object_mut().unwrap().remove("archives").unwrap();
+    cluster.apply_text(&older.to_string()).await?;
+    told("MISSING  the CRD of multiarchimagesets is older than this operator, and what is written to these fields is lost: spec.archives; apply", &with_sets).await
 }

@@ -161,9 +161,11 @@ fn fields() -> BTreeSet<String> {
             below(&field["items"], found);
         }
     }
-    let crd = yaml::parse(&yaml::read(&workspace().join("crds/multiarchimages.yaml")));
     let mut found = BTreeSet::new();
-    below(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut found);
+    for name in ["multiarchimages", "multiarchimagesets"] {
+        let crd = yaml::parse(&yaml::read(&workspace().join(format!("crds/{name}.yaml"))));
+        below(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut found);
+    }
     found
 }
 

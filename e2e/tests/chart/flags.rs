@@ -17,7 +17,7 @@ const HEAD: &str =
     "<!-- Made of the operator's flags: UPDATE=1 cargo test --workspace --test chart flags:: -->\n";
 
 /// Each flag, and the value that sets it.
-const FLAGS: [(&str, &str); 25] = [
+const FLAGS: [(&str, &str); 26] = [
     ("watch-namespace", "watchNamespaces"),
     ("watch-label-selector", "shards"),
     ("leader-elect", "leaderElection.enabled"),
@@ -32,6 +32,7 @@ const FLAGS: [(&str, &str); 25] = [
     ("registry-qps", "registryQPS"),
     ("cache-mib", "cacheMiB"),
     ("node-platforms", "nodePlatforms.enabled"),
+    ("sets", "sets.enabled"),
     ("insecure-allow-http", "insecureAllowHTTP"),
     ("allow-loopback-registries", "extraArgs"),
     ("allowed-registries", "allowedRegistries"),

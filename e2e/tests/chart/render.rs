@@ -183,14 +183,19 @@ async fn admitted(client: &Client, namespace: &str, mut pod: Value) -> Result<()
 /// The CRDs of the chart are those of crds/, and kept where that is asked.
 #[tokio::test]
 async fn the_crds_are_those_that_the_types_generate() {
-    let ours = parse(&yaml::read(&workspace().join("crds/multiarchimages.yaml")));
+    let ours = ["multiarchimages", "multiarchimagesets"]
+        .map(|name| parse(&yaml::read(&workspace().join(format!("crds/{name}.yaml")))));
     for keep in [true, false] {
         let objects = render(&json!({"crds": {"keep": keep}})).await;
-        let [crd] = of_kind(&objects, "CustomResourceDefinition")[..] else { panic!("one CRD") };
-        assert!(yaml::plain(&crd["spec"]) == yaml::plain(&ours["spec"]), "their specs differ");
-        assert_eq!(crd["metadata"]["name"], ours["metadata"]["name"]);
-        let policy = &crd["metadata"]["annotations"]["helm.sh/resource-policy"];
-        assert_eq!(policy.as_str(), keep.then_some("keep"));
+        let crds = of_kind(&objects, "CustomResourceDefinition");
+        assert_eq!(crds.len(), ours.len());
+        for ours in &ours {
+            let name = &ours["metadata"]["name"];
+            let crd = crds.iter().find(|crd| crd["metadata"]["name"] == *name).unwrap();
+            assert!(yaml::plain(&crd["spec"]) == yaml::plain(&ours["spec"]), "{name} differs");
+            let policy = &crd["metadata"]["annotations"]["helm.sh/resource-policy"];
+            assert_eq!(policy.as_str(), keep.then_some("keep"));
+        }
     }
     let objects = render(&json!({"crds": {"enabled": false}})).await;
     assert!(of_kind(&objects, "CustomResourceDefinition").is_empty());
@@ -218,7 +223,9 @@ async fn the_operator_takes_the_flags() {
     }
 }
 
-/// Where nothing is said, the chart runs the operator as it runs by itself, but for the election.
+/// Where nothing is said, the chart runs the operator as it runs by itself, but for two things: the election, which wants a namespace for its Lease,
+/// and sets, which want rights and a second CRD. A program that somebody starts by hand, or with the rights of an older chart, has none of these; the
+/// chart brings them along.
 #[tokio::test]
 async fn the_defaults_are_the_operators_own() {
     let objects = render(&json!({})).await;
@@ -228,7 +235,8 @@ async fn the_defaults_are_the_operators_own() {
             .iter()
             .any(|of| flag == of || flag.starts_with(of) && *of != "--leader-elect")
     };
-    let rest = flags.into_iter().filter(|flag| !election(flag));
+    assert!(flags.iter().any(|flag| flag == "--sets"));
+    let rest = flags.into_iter().filter(|flag| !election(flag) && flag != "--sets");
     let of_chart = Args::parse_from(["multiarch-operator".to_owned()].into_iter().chain(rest));
     let of_operator = Args::parse_from(["multiarch-operator"]);
     assert_eq!(format!("{of_chart:?}"), format!("{of_operator:?}"));

@@ -26,7 +26,7 @@ async fn a_parent_turns_it_on_and_off_and_shares_what_is_global() -> Result<()> 
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
         assert!(image.as_str().unwrap().starts_with("mirror.example.com/"), "{image}");
         assert_eq!(deployment["metadata"]["name"], "platform-multiarch-operator");
-        assert_eq!(of_kind(&all, "CustomResourceDefinition").len(), 1);
+        assert_eq!(of_kind(&all, "CustomResourceDefinition").len(), 2);
     }
     let off = rendered(folder.path(), &json!({"multiarch-operator": {"enabled": false}})).await?;
     assert!(off.is_empty(), "{off:?}");

@@ -192,7 +192,7 @@ async fn an_alert_fires_with_a_fault_and_resolves_without() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_scraped_in_both_formats_and_the_dashboard_shows_it() -> Result<()> {
-    scenario_with_maps_and_election(&[], async |s| {
+    scenario_with_maps_and_election(&["--sets"], async |s| {
         s.operator.await_lead(SOON).await?;
         s.registry.proxy.ask_for_tokens();
         let limited = Answer::Status(
@@ -212,6 +212,13 @@ async fn it_is_scraped_in_both_formats_and_the_dashboard_shows_it() -> Result<()
 
         s.push("late:1", &["linux/amd64"]).await?;
         s.apply_until(&s.spec("late", "late:1", &BOTH), "Unknown/WaitingForPlatforms").await?;
+
+        let set = json!({
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+            "metadata": {"name": "bad", "namespace": s.namespace.name},
+            "spec": {"images": ["no image"], "to": {"registry": s.registry.host()}},
+        });
+        s.cluster.apply_text(&set.to_string()).await?;
 
         let text = AsText::of(&s.operator).await?;
         let jobs = [("open", s.operator.admin()), ("text", text.address())];

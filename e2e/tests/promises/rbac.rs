@@ -78,6 +78,31 @@ async fn the_operator_may_have_its_lease() -> Result<()> {
     Ok(())
 }
 
+/// Without sets it makes no object and deletes none, and reads no ConfigMap.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_sets_the_operator_may_less() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let client = cluster.client().await?;
+    let namespace = Namespace::create(&client).await?;
+    let values = json!({
+        "rbac": {"scope": "Namespaced"}, "watchNamespaces": [namespace.name],
+        "sets": {"enabled": false},
+    });
+    let release = Release { name: SERVICE_ACCOUNT, namespace: &namespace.name, values: &values };
+    let rights = Helm::new()?.template(release, &["serviceaccount.yaml", "rbac.yaml"]).await?;
+    cluster.apply_text(&rights).await?;
+    let less = ALLOWED.map(|(group, resource, subresource, verbs)| -> Right {
+        let verbs: &[&str] = match (resource, subresource) {
+            ("multiarchimages", "") => &["get", "list", "watch", "patch"],
+            ("multiarchimagesets" | "configmaps", _) => &[],
+            _ => verbs,
+        };
+        (group, resource, subresource, verbs)
+    });
+    Who::account(&namespace.name).may_exactly(&client, &namespace.name, &less).await?;
+    namespace.delete().await
+}
+
 /// The Role for one namespace has what the ClusterRole has, and nothing in another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_of_a_namespace_may_do_the_same_there_and_nothing_elsewhere() -> Result<()> {

@@ -13,8 +13,11 @@ use multiarch_crds::{
     v1alpha1::{MultiArchImage, MultiArchImageSet},
 };
 use multiarch_e2e::{
-    await_condition::{SOON, await_condition},
+    await_condition::{SOON, await_condition, await_some},
+    bin::workspace,
+    health::verdicts,
     images::Image,
+    operator::samples,
     registry::Registry,
     scenario::{REQUESTED_AT, Scenario, scenario_of_two_registries_with},
 };
@@ -216,10 +219,256 @@ async fn a_suspended_set_leaves_its_objects_and_a_deleted_one_takes_them_along()
         assert_eq!(objects(s).await?.len(), 1);
         // What collects garbage is the cluster's.
         sets.0.delete("all", &DeleteParams::foreground()).await?;
-        multiarch_e2e::await_condition::await_some("its objects are gone", SOON, async || {
+        await_some("its objects are gone", SOON, async || {
             Ok(objects(s).await?.is_empty().then_some(()))
         })
         .await
     })
     .await
+}
+
+/// By a real server-side apply: what the set says is put back, what it says no more is taken out, and all else is the user's.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_objects_are_what_the_set_says_and_all_else_is_the_users() -> Result<()> {
+    scenario_of_two_registries_with(FLAGS, async |s, elsewhere| {
+        push(elsewhere, &["team/a:1"]).await?;
+        let sets = Sets::of(s);
+        let some = json!({"images": ["team/a:1"], "platforms": ["linux/arm64"]});
+        sets.apply("all", spec(s, elsewhere, some.clone())).await?;
+        sets.until_ready("all", "True/Succeeded", "1/1").await?;
+        let name = objects(s).await?[0].name_any();
+        let edit = json!({
+            "metadata": {"labels": {"example.com/mine": "yes"}},
+            "spec": {"interval": "1h", "target": {"image": s.registry.reference("mirror/team/a:other")}},
+        });
+        let params = PatchParams::default();
+        s.images().patch(&name, &params, &Patch::Merge(edit)).await?;
+        let image = s.registry.reference("mirror/team/a:1");
+        let is_put_back = |object: &MultiArchImage| object.spec.target.image == image;
+        let object =
+            await_condition(&s.images(), &name, "it is put back", SOON, is_put_back).await?;
+        assert_eq!(object.labels()["example.com/mine"], "yes");
+        // A template says its defaults, too.
+        assert_eq!(std::time::Duration::from(object.spec.interval).as_secs(), 600);
+
+        s.images().delete(&name, &DeleteParams::default()).await?;
+        await_condition(&s.images(), &name, "it is made anew", SOON, is_put_back).await?;
+        sets.until_ready("all", "True/Succeeded", "1/1").await?;
+
+        sets.apply("all", spec(s, elsewhere, json!({"images": ["team/a:1"]}))).await?;
+        sets.until_ready("all", "True/Succeeded", "1/1").await?;
+        let object = s.images().get(&name).await?;
+        assert!(object.spec.sources[0].platforms.is_empty(), "all platforms again");
+        let there = object.status.context("a status")?.platforms.len();
+        assert_eq!(there, BOTH.len());
+        Ok(())
+    })
+    .await
+}
+
+/// Each has a finalizer, which the operator takes off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_set_takes_its_tags_along_where_that_is_asked() -> Result<()> {
+    scenario_of_two_registries_with(FLAGS, async |s, elsewhere| {
+        push(elsewhere, &["team/a:1", "team/b:1"]).await?;
+        let sets = Sets::of(s);
+        let mut all = spec(s, elsewhere, json!({"images": ["team/a:1", "team/b:1"]}));
+        all["template"]["deletionPolicy"] = json!("Delete");
+        sets.apply("all", all).await?;
+        sets.until_ready("all", "True/Succeeded", "2/2").await?;
+        sets.0.delete("all", &DeleteParams::background()).await?;
+        let gone = async || Ok(objects(s).await?.is_empty().then_some(()));
+        await_some("its objects are gone", SOON, gone).await?;
+        for name in ["team/a:1", "team/b:1"] {
+            assert_eq!(s.registry.digest(&format!("mirror/{name}")).await?, None, "{name}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_the_cluster_holds_for_what_a_set_makes() -> Result<()> {
+    scenario_of_two_registries_with(FLAGS, async |s, elsewhere| {
+        push(elsewhere, &["team/a:1", "team/b:1"]).await?;
+        let name = format!("{}.example.com", s.namespace.name);
+        let policy = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+                "metadata": {"name": name},
+                "spec": {
+                    "matchConstraints": {"resourceRules": [{
+                        "apiGroups": ["multiarch.dev"], "apiVersions": ["*"],
+                        "operations": ["CREATE"], "resources": ["multiarchimages"],
+                    }]},
+                    "validations": [{
+                        "expression": "!object.spec.target.image.endsWith('/b:1')",
+                        "message": "b is not for this namespace", "reason": "Forbidden",
+                    }],
+                },
+            },
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+                "metadata": {"name": name},
+                "spec": {
+                    "policyName": name, "validationActions": ["Deny"],
+                    "matchResources": {"namespaceSelector": {"matchLabels": {
+                        "kubernetes.io/metadata.name": s.namespace.name,
+                    }}},
+                },
+            },
+        ]});
+        s.cluster.apply_text(&policy.to_string()).await?;
+        // It counts from the moment that the API server has seen it.
+        let tried = s.spec("tried", "team/b:1", &BOTH[..1]);
+        let dry = PatchParams { dry_run: true, ..PatchParams::apply("e2e") };
+        let refuses = async || {
+            let tried = s.images().patch("tried", &dry, &Patch::Apply(tried.object())).await;
+            Ok(tried.is_err().then_some(()))
+        };
+        await_some("the policy is there", SOON, refuses).await?;
+        let sets = Sets::of(s);
+        sets.apply("all", spec(s, elsewhere, json!({"images": ["team/a:1", "team/b:1"]}))).await?;
+        let set = sets.until_ready("all", "False/ImagesFailing", "1/2").await?;
+        assert_eq!(failing(&set), [("team/b:1".into(), "ObjectRefused".into())].into());
+        let message = set.status.context("a status")?.failing[0].message.clone();
+        assert!(message.context("a message")?.contains("b is not for this namespace"));
+
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            s.cluster.kubectl(["delete", kind, &name]).await?;
+        }
+        let allows = async || {
+            let tried = s.images().patch("tried", &dry, &Patch::Apply(tried.object())).await;
+            Ok(tried.is_ok().then_some(()))
+        };
+        await_some("the policy is gone", SOON, allows).await?;
+        ask(&sets, "all", "1").await?;
+        sets.until_ready("all", "True/Succeeded", "2/2").await?;
+        Ok(())
+    })
+    .await
+}
+
+const MAIN: &[&str] = &["--sets", "--watch-label-selector=multiarch.dev/shard notin (a, b)"];
+const SHARD: [&str; 2] = ["--sets", "--watch-label-selector=multiarch.dev/shard=a"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_and_its_objects_are_of_one_shard() -> Result<()> {
+    scenario_of_two_registries_with(MAIN, async |s, elsewhere| {
+        let shard = s.replica_with("a", &SHARD).await?;
+        push(elsewhere, &["team/a:1", "team/b:1"]).await?;
+        let sets = Sets::of(s);
+        let all = spec(s, elsewhere, json!({"images": ["team/a:1", "team/b:1"]}));
+        let object = json!({
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+            "metadata": {"name": "all", "labels": {"multiarch.dev/shard": "a"}}, "spec": all,
+        });
+        let params = PatchParams::apply("e2e").force();
+        sets.0.patch("all", &params, &Patch::Apply(object)).await?;
+        sets.until_ready("all", "True/Succeeded", "2/2").await?;
+        for object in objects(s).await? {
+            assert_eq!(object.labels()["multiarch.dev/shard"], "a");
+        }
+        let text = shard.get("/metrics", "text/plain").await?.text().await?;
+        let shown = samples(&text)?.into_iter().filter(|it| it.name == "multiarch_set_images");
+        let shown: BTreeMap<_, _> =
+            shown.map(|mut it| (it.labels.remove("state").unwrap_or_default(), it.value)).collect();
+        let expected = [("failing", 0.0), ("ready", 2.0), ("waiting", 0.0)];
+        assert_eq!(shown, expected.map(|(state, count)| (state.to_owned(), count)).into());
+        for metric in ["multiarch_resource_ready", "multiarch_set_images"] {
+            let text = s.operator.get("/metrics", "text/plain").await?.text().await?;
+            assert!(!samples(&text)?.iter().any(|it| it.name == metric), "{metric}");
+        }
+        // One that somebody moves to another shard comes back.
+        let name = objects(s).await?[0].name_any();
+        let moved = json!({"metadata": {"labels": {"multiarch.dev/shard": "b"}}});
+        s.images().patch(&name, &PatchParams::default(), &Patch::Merge(moved)).await?;
+        let is_back = |it: &MultiArchImage| it.labels()["multiarch.dev/shard"] == "a";
+        await_condition(&s.images(), &name, "it is back", SOON, is_back).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The page of GitOps keeps its word for sets, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_state_is_what_the_page_says_to_each_tool() -> Result<()> {
+    let page = workspace().join("docs/gitops/README.md");
+    let page = std::fs::read_to_string(&page).context("no page")?;
+    let (_, table) = page.split_once("| a MultiArchImageSet of which").context("no table")?;
+    let table: Vec<_> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(ToOwned::to_owned)
+        .collect();
+    scenario_of_two_registries_with(FLAGS, async |s, elsewhere| {
+        let seen = Box::pin(states(s, elsewhere)).await?;
+        let (words, seen): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+        let said = verdicts(&seen).await?;
+        let rows = words.iter().zip(&seen).zip(said).map(|((words, set), said)| {
+            let conditions = set.status.iter().flat_map(|status| &status.conditions);
+            let conditions: Vec<_> = conditions.cloned().collect();
+            let ready = get(&conditions, Type::Ready)
+                .map_or("none yet".into(), |ready| format!("{}, {}", ready.status, ready.reason));
+            let beside = [Type::Reconciling, Type::Stalled].into_iter();
+            let beside = beside.filter(|it| get(&conditions, *it).is_some());
+            let beside = beside.map(|it| it.to_string()).collect::<String>();
+            format!(
+                "| {words} | {ready} | {beside} | {} | {} | {} |",
+                said.kstatus.status, said.flux.status, said.argo.status
+            )
+        });
+        let rows: Vec<_> = rows.collect();
+        assert_eq!(table, rows, "the table should be:\n{}\n", rows.join("\n"));
+        Ok(())
+    })
+    .await
+}
+
+async fn states(
+    s: &mut Scenario,
+    elsewhere: &Registry,
+) -> Result<Vec<(&'static str, MultiArchImageSet)>> {
+    push(elsewhere, &["team/a:1", "team/b:1"]).await?;
+    let sets = Sets::of(s);
+    let of = |lines: &[&str]| spec(s, elsewhere, json!({"images": lines}));
+    let mut suspended = of(&["team/a:1"]);
+    suspended["suspend"] = json!(true);
+    let [one, late, both, bad] = [
+        of(&["team/a:1"]),
+        of(&["team/a:1", "team/late:1"]),
+        of(&["team/a:1", "team/late:1", "no image"]),
+        of(&["team/a:1", "no image"]),
+    ];
+    let from = json!({"imagesFrom": {"configMapKeyRef": {"name": "images", "key": "list"}}});
+    let from = spec(s, elsewhere, from);
+    s.operator.kill().await?;
+    let mut seen = vec![("nothing was looked at yet", sets.apply("all", one).await?)];
+    s.operator.restart().await?;
+    seen.push(("all images are ready", sets.until_ready("all", "True/Succeeded", "1/1").await?));
+    sets.apply("all", late).await?;
+    let waits = sets.until_ready("all", "Unknown/WaitingForImages", "1/2").await?;
+    seen.push(("an image is late", waits));
+    sets.apply("all", both).await?;
+    let fails = sets.until_ready("all", "False/ImagesFailing", "1/3").await?;
+    seen.push(("a line is no image, and another one is late", fails));
+    sets.apply("all", bad).await?;
+    let stalls = |set: &MultiArchImageSet| {
+        let conditions = set.status.as_ref().map(|status| &status.conditions);
+        conditions.is_some_and(|it| get(it, Type::Stalled).is_some())
+    };
+    let stalled = sets.until("all", "it is Stalled", stalls).await?;
+    seen.push(("a line is no image, and all others are ready", stalled));
+    sets.apply("listed", from).await?;
+    let listed = sets.until_ready("listed", "Unknown/ListNotFound", "").await?;
+    seen.push(("the ConfigMap is not there", listed));
+    let mut ready = suspended.clone();
+    ready["suspend"] = json!(false);
+    sets.apply("all", ready).await?;
+    sets.until_ready("all", "True/Succeeded", "1/1").await?;
+    sets.apply("all", suspended).await?;
+    let suspended = sets.until_ready("all", "True/Suspended", "1/1").await?;
+    seen.push(("the list is left alone (suspend)", suspended));
+    Ok(seen)
 }

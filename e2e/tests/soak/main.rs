@@ -12,4 +12,6 @@ mod many;
 mod matrix;
 mod outage;
 mod partition;
+#[cfg(target_os = "linux")]
+mod sets;
 mod tenants;

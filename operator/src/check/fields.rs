@@ -1,13 +1,14 @@
-//! pure: which fields of our kind a cluster's CRD lacks.
+//! pure: which fields of our kinds a cluster's CRDs lack.
 
-use kube::CustomResourceExt;
-use multiarch_crds::v1alpha1::MultiArchImage;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
-/// The paths of the fields that this operator knows and the API server's `OpenAPI` document of our group does not have.
-pub fn lacking(document: &Value) -> Result<Vec<String>, String> {
-    let served = served(document).ok_or("the API server describes no MultiArchImage (yet)")?;
-    let ours = serde_json::to_value(MultiArchImage::crd()).map_err(|error| error.to_string())?;
+/// The paths of the fields of `crd` that the API server's `OpenAPI` document of our group does not have.
+pub fn lacking(document: &Value, crd: &CustomResourceDefinition) -> Result<Vec<String>, String> {
+    let kind = &crd.spec.names.kind;
+    let served = served(document, kind)
+        .ok_or_else(|| format!("the API server describes no {kind} (yet)"))?;
+    let ours = serde_json::to_value(crd).map_err(|error| error.to_string())?;
     let ours = &ours["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
     let mut paths = Vec::new();
     for part in ["spec", "status"] {
@@ -16,12 +17,12 @@ pub fn lacking(document: &Value) -> Result<Vec<String>, String> {
     Ok(paths)
 }
 
-/// The schema of our kind.
-fn served(document: &Value) -> Option<&Value> {
+/// The schema of `ours`.
+fn served<'a>(document: &'a Value, ours: &str) -> Option<&'a Value> {
     let schemas = document["components"]["schemas"].as_object()?;
     schemas.values().find(|schema| {
         let kinds = schema["x-kubernetes-group-version-kind"].as_array();
-        kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"] == "MultiArchImage"))
+        kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"] == ours))
     })
 }
 
@@ -41,9 +42,15 @@ fn walk(path: &str, ours: &Value, served: &Value, paths: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use kube::CustomResourceExt;
+    use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSet};
     use serde_json::json;
 
     use super::*;
+
+    fn lacking(document: &Value) -> Result<Vec<String>, String> {
+        super::lacking(document, &MultiArchImage::crd())
+    }
 
     /// What an API server says of our own CRD.
     fn document() -> Value {
@@ -72,5 +79,7 @@ mod tests {
             json!({});
         assert_eq!(lacking(&newer).unwrap(), [""; 0]);
         assert!(lacking(&json!({"components": {"schemas": {}}})).is_err());
+        let why = super::lacking(&document(), &MultiArchImageSet::crd()).unwrap_err();
+        assert_eq!(why, "the API server describes no MultiArchImageSet (yet)");
     }
 }

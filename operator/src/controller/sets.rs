@@ -5,7 +5,7 @@ mod origin;
 mod run;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex},
     time::Duration,
@@ -26,7 +26,10 @@ use multiarch_crds::v1alpha1::{MultiArchImageSet, MultiArchImageSetStatus};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use self::run::{Ended, RunError};
+use self::{
+    apply::Refusal,
+    run::{Ended, RunError},
+};
 use super::{Objects, REQUESTED_AT, Watched, lock, scope};
 use crate::{
     backoff, error::Retry, error::causes, leader::Term, metrics::SetGauges, selector::Selector,
@@ -67,6 +70,17 @@ struct Remembered {
     ended: Option<Instant>,
     /// Runs in a row that failed.
     failures: u32,
+    /// Objects that the API server refuses, by name.
+    refused: HashMap<String, Refusal>,
+}
+
+/// Shows the sets while it lives.
+struct Shown<'a>(&'a Seen);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.0) = None;
+    }
 }
 
 /// Which sets, and where.
@@ -110,6 +124,8 @@ pub(super) async fn work(options: Options<'_>, objects: &Arc<Objects>, term: &Te
     let (wakes, woken) = mpsc::unbounded();
     let changed = objects.changed_of_sets();
     *lock(&seen.0) = Some(store.clone());
+    // Also where this is dropped before its end.
+    let _shown = Shown(seen);
     let desk = Arc::new(Desk {
         client: options.client.clone(),
         objects: Arc::clone(objects),
@@ -123,7 +139,7 @@ pub(super) async fn work(options: Options<'_>, objects: &Arc<Objects>, term: &Te
         .with_config(Config::default().concurrency(AT_ONCE))
         .reconcile_on(stream::select(woken, changed))
         .graceful_shutdown_on(term.stop().clone().cancelled_owned())
-        .run(reconcile, on_error, desk)
+        .run(reconcile, on_error, Arc::clone(&desk))
         .for_each(|result| {
             match result {
                 Ok((set, action)) => debug!(%set, ?action, "done"),
@@ -137,9 +153,8 @@ pub(super) async fn work(options: Options<'_>, objects: &Arc<Objects>, term: &Te
     tokio::select! {
         () = queue => {}
         () = term.cut().cancelled() => {}
-        () = feed(&options, store, writer, &wakes) => {}
+        () = feed(&options, store, writer, &wakes, &desk) => {}
     }
-    *lock(&seen.0) = None;
 }
 
 /// Watches the sets, and tells which are to be run.
@@ -148,6 +163,7 @@ async fn feed(
     store: Store<WatchedSet>,
     mut writer: reflector::store::Writer<WatchedSet>,
     wakes: &mpsc::UnboundedSender<ObjectRef<WatchedSet>>,
+    desk: &Desk,
 ) {
     loop {
         let Options { client, namespaces, selector, .. } = options;
@@ -166,7 +182,14 @@ async fn feed(
                     let told: Vec<_> = match &event {
                         Event::Apply(set) => vec![ObjectRef::from_obj(set)],
                         Event::InitDone => {
-                            store.state().iter().map(|set| ObjectRef::from_obj(&**set)).collect()
+                            let all = store.state();
+                            let uids: HashSet<_> = all.iter().filter_map(|set| set.uid()).collect();
+                            lock(&desk.memory).retain(|uid, _| uids.contains(uid));
+                            all.iter().map(|set| ObjectRef::from_obj(&**set)).collect()
+                        }
+                        Event::Delete(set) => {
+                            lock(&desk.memory).remove(&set.uid().unwrap_or_default());
+                            Vec::new()
                         }
                         _ => Vec::new(),
                     };
@@ -197,25 +220,36 @@ async fn reconcile(set: Arc<WatchedSet>, desk: Arc<Desk>) -> Result<Action, RunE
     {
         return Ok(Action::requeue(wait));
     }
-    let ended = match &set.0 {
-        Ok(set) => desk.run(set).await,
+    let result = match &set.0 {
+        Ok(of) => desk.run(of, before.wakes != Some(now)).await,
         Err(invalid) => desk.report_invalid(invalid).await,
-    }?;
-    let failures = 0;
-    let remembered = Remembered { wakes: Some(now), ended: Some(Instant::now()), failures };
-    lock(&desk.memory).insert(uid, remembered);
-    Ok(match ended {
-        Ended::Again(after) => Action::requeue(after),
-        Ended::OnChange => Action::await_change(),
-    })
+    };
+    let mut memory = lock(&desk.memory);
+    let remembered = memory.entry(uid).or_default();
+    (remembered.wakes, remembered.ended) = (Some(now), Some(Instant::now()));
+    match result {
+        Ok(ended) => {
+            remembered.failures = 0;
+            Ok(match ended {
+                Ended::Again(after) => {
+                    let after = backoff::delay(Retry::Interval, 0, after, fastrand::f64());
+                    Action::requeue(after)
+                }
+                Ended::OnChange => Action::await_change(),
+            })
+        }
+        Err(error) => {
+            remembered.failures = remembered.failures.saturating_add(1);
+            Err(error)
+        }
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of kube's error policy")]
 fn on_error(set: Arc<WatchedSet>, _: &RunError, desk: Arc<Desk>) -> Action {
-    let mut memory = lock(&desk.memory);
-    let remembered = memory.entry(set.uid().unwrap_or_default()).or_default();
-    remembered.failures = remembered.failures.saturating_add(1);
-    let delay = backoff::delay(Retry::Backoff, remembered.failures, SLOWEST, fastrand::f64());
+    let failures =
+        lock(&desk.memory).get(&set.uid().unwrap_or_default()).map_or(1, |it| it.failures);
+    let delay = backoff::delay(Retry::Backoff, failures, SLOWEST, fastrand::f64());
     Action::requeue(delay)
 }
 

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, ResourceExt};
-use multiarch_crds::v1alpha1::{
-    MultiArchImage, MultiArchImageSet, MultiArchImageSetSpec, PlatformPolicy, SetArchive,
+use multiarch_crds::{
+    GROUP,
+    v1alpha1::{
+        MultiArchImage, MultiArchImageSet, MultiArchImageSetSpec, PlatformPolicy, SetArchive,
+        VERSION,
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -14,6 +17,8 @@ use crate::oci::{Digest, Reference};
 
 /// The label of all that a set owns: the set's name, or its beginning where that is too long for a label.
 pub const LABEL: &str = "multiarch.dev/set";
+/// The annotation of what a set applies: a digest of all that it says. What it says no more is told by it, which is in the object until it is applied anew.
+pub const APPLIED: &str = "multiarch.dev/applied";
 /// The longest name that an object has, and a label's value, in bytes.
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
@@ -69,43 +74,73 @@ fn slug(text: &str, longest: usize) -> String {
 /// The object for `image`, as it is applied. It has the labels called `same` of its set, so that the operator that watches the set by them watches it, too.
 #[must_use]
 pub fn object(set: &MultiArchImageSet, image: &Image, origin: &Origin<'_>, same: &[&str]) -> Value {
-    let name = name(&set.name_any(), &image.target);
-    let set_name = set.name_any();
-    let label = set_name.get(..LONGEST_LABEL).unwrap_or(&set_name);
+    let set_name = set.metadata.name.as_deref().unwrap_or_default();
+    let label = set_name.get(..LONGEST_LABEL).unwrap_or(set_name);
     let mut labels = Map::new();
     labels.insert(LABEL.into(), label.trim_end_matches(['-', '.']).into());
-    let same = same.iter().filter_map(|key| Some((*key, set.labels().get(*key)?)));
+    let of_set = set.metadata.labels.as_ref();
+    let same = same.iter().filter_map(|key| Some((*key, of_set?.get(*key)?)));
     labels.extend(same.map(|(key, value)| (key.to_owned(), value.as_str().into())));
-    let sources = sources(&set.spec, image, origin);
+    let spec = set.spec.template.spec(&image.target.to_string(), sources(&set.spec, image, origin));
+    let applied = Digest::of(json!([labels, spec]).to_string().as_bytes());
+    let applied = applied.as_str().rsplit(':').next().unwrap_or_default();
     json!({
-        "apiVersion": MultiArchImage::api_version(&()),
-        "kind": MultiArchImage::kind(&()),
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "MultiArchImage",
         "metadata": {
-            "name": name,
-            "namespace": set.namespace(),
+            "name": name(set_name, &image.target),
+            "namespace": set.metadata.namespace,
             "labels": labels,
+            "annotations": {APPLIED: &applied[..16]},
             "ownerReferences": [owner(set)],
         },
-        "spec": set.spec.template.spec(&image.target.to_string(), sources),
+        "spec": spec,
     })
 }
 
 fn owner(set: &MultiArchImageSet) -> Value {
     json!({
-        "apiVersion": MultiArchImageSet::api_version(&()),
-        "kind": MultiArchImageSet::kind(&()),
-        "name": set.name_any(),
-        "uid": set.uid(),
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "MultiArchImageSet",
+        "name": set.metadata.name,
+        "uid": set.metadata.uid,
+        // Without blockOwnerDeletion, which would take a right to the set's finalizers where OwnerReferencesPermissionEnforcement is on.
         "controller": true,
-        "blockOwnerDeletion": true,
     })
+}
+
+/// Whose the object is that has the name of a set's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The set's.
+    Its,
+    /// Nobody's for much longer: it is being deleted, or will be with the set of that name that was there before.
+    Leaving,
+    /// Somebody else's.
+    Others,
+}
+
+/// Whose the object of `meta` is, seen from `set`.
+#[must_use]
+pub fn whose(meta: &ObjectMeta, set: &MultiArchImageSet) -> Whose {
+    let mut owners = meta.owner_references.iter().flatten();
+    let name = set.metadata.name.as_ref();
+    if meta.deletion_timestamp.is_some() {
+        Whose::Leaving
+    } else if is_owned(meta, set) {
+        Whose::Its
+    } else if owners.any(|owner| owner.kind == "MultiArchImageSet" && Some(&owner.name) == name) {
+        Whose::Leaving
+    } else {
+        Whose::Others
+    }
 }
 
 /// Whether the object of `meta` is owned by `set`.
 #[must_use]
 pub fn is_owned(meta: &ObjectMeta, set: &MultiArchImageSet) -> bool {
-    let uid = set.uid();
-    meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid.as_ref())
+    let uid = set.metadata.uid.as_ref();
+    meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid)
 }
 
 fn sources(spec: &MultiArchImageSetSpec, image: &Image, origin: &Origin<'_>) -> Vec<Value> {
@@ -159,7 +194,7 @@ pub fn is_as_applied(applied: &Value, live: &MultiArchImage) -> bool {
             [applied, &wanted, &live].map(|object| &object["metadata"][field]);
         is_so(applied, wanted, live)
     };
-    same("spec") && meta("labels")
+    same("spec") && meta("labels") && meta("annotations")
 }
 
 /// Whether `live` has what `wanted` has wherever `applied`, which it was read from, says something.
@@ -297,16 +332,61 @@ mod tests {
         live.spec.suspend = true;
         live.metadata.labels.get_or_insert_default().insert("a".into(), "b".into());
         assert!(is_as_applied(&applied, &live));
-        let changes: [fn(&mut MultiArchImage); 4] = [
+        let changes: [fn(&mut MultiArchImage); 5] = [
             |live| live.spec.interval = std::time::Duration::from_mins(10).into(),
             |live| live.spec.sources[0].image = "docker.io/rancher/pause:3.2".into(),
             |live| live.spec.image_pull_secrets.clear(),
             |live| live.metadata.labels.get_or_insert_default().clear(),
+            |live| live.metadata.annotations.get_or_insert_default().clear(),
         ];
         for (at, change) in changes.into_iter().enumerate() {
             let mut other = live.clone();
             change(&mut other);
             assert!(!is_as_applied(&applied, &other), "{at}");
+        }
+    }
+
+    /// Else what is taken out of the template would stay in the objects for ever.
+    #[test]
+    fn what_is_said_no_more_is_a_difference() {
+        let before = json!({"platforms": ["linux/amd64"], "template": {"interval": "90m"}});
+        let applied = |spec: &Value| object(&set(spec), &pause(), &Origin::Registry, &[]);
+        let live = serde_json::from_value(applied(&before)).unwrap();
+        assert!(is_as_applied(&applied(&before), &live));
+        for less in
+            [json!({"platforms": ["linux/amd64"]}), json!({"template": {"interval": "90m"}})]
+        {
+            assert!(!is_as_applied(&applied(&less), &live), "{less}");
+        }
+    }
+
+    #[test]
+    fn an_object_of_the_name_is_the_sets_or_leaves_or_is_somebodys() {
+        let set = set(&json!({}));
+        let owned = |kind: &str, name: &str, uid: &str| ObjectMeta {
+            owner_references: Some(
+                serde_json::from_value(
+                    json!([{"apiVersion": "a/v1", "kind": kind, "name": name, "uid": uid}]),
+                )
+                .unwrap(),
+            ),
+            ..ObjectMeta::default()
+        };
+        let its = owned("MultiArchImageSet", "k3s", "uid");
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let deleted = ObjectMeta {
+            deletion_timestamp: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now)),
+            ..its.clone()
+        };
+        for (meta, expected) in [
+            (its, Whose::Its),
+            (deleted, Whose::Leaving),
+            (owned("MultiArchImageSet", "k3s", "of before"), Whose::Leaving),
+            (owned("MultiArchImageSet", "other", "another"), Whose::Others),
+            (owned("Application", "k3s", "another"), Whose::Others),
+            (ObjectMeta::default(), Whose::Others),
+        ] {
+            assert_eq!(whose(&meta, &set), expected, "{meta:?}");
         }
     }
 

@@ -155,6 +155,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -213,6 +214,34 @@ mod tests {
     fn a_target_is_no_longer_than_the_api_takes() {
         let why = only(&format!("{}:1", "a/".repeat(80) + "b"), ROUTE).unwrap_err();
         assert!(why.contains("180 characters for a target"), "{why}");
+    }
+
+    proptest! {
+        /// Whatever a list says, each line that counts is an image of its own, says what is wrong with it, or says what another one says.
+        #[test]
+        fn a_list_is_read_line_by_line(text in "([a-zA-Z0-9./:@#_ \\t\\x1b-]{0,24}\n|(a|b|quay.io/a|docker.io/b):(1|2)\n){0,30}") {
+            let lines: Vec<_> = of_text(&text).collect();
+            let all = read(lines.iter().copied(), ROUTE);
+            prop_assert!(all.len() <= lines.len());
+            let images: Vec<_> = all.iter().filter_map(|line| line.image.as_ref().ok()).collect();
+            let targets: std::collections::HashSet<_> = images.iter().map(|image| &image.target).collect();
+            prop_assert_eq!(targets.len(), images.len());
+            for image in images {
+                prop_assert!(image.source.tag().is_some() && image.target.digest().is_none());
+                prop_assert!(image.target.to_string().starts_with("registry.local:5000/mirror/"));
+            }
+            for (number, text) in lines {
+                // Alone it is what it is in the list, but for those before it.
+                let alone = read([(number, text)].into_iter(), ROUTE).remove(0).image;
+                let here = all.iter().find(|line| line.number == number).map(|line| &line.image);
+                match (alone, here) {
+                    (Ok(image), Some(Ok(it))) => prop_assert_eq!(&image, it),
+                    (Ok(_), Some(Err(error))) => prop_assert!(matches!(error, LineError::Same { .. })),
+                    (Ok(image), None) => prop_assert!(all.iter().any(|line| line.image.as_ref() == Ok(&image))),
+                    (Err(error), here) => prop_assert_eq!(here.and_then(|it| it.as_ref().err()), Some(&error)),
+                }
+            }
+        }
     }
 
     #[test]

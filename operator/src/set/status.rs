@@ -1,6 +1,9 @@
 //! What became of the images of a list → the status of their set.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use multiarch_crds::{
     condition::{self, Reason, Status, Type, cut},
     v1alpha1::{Counts, FailingLine, MultiArchImageSetStatus, MultiArchImageStatus},
@@ -45,6 +48,11 @@ pub enum What<'a> {
         /// In a sentence.
         message: String,
     },
+    /// What has the name of its object is on its way out.
+    Leaving {
+        /// Name.
+        name: String,
+    },
     /// Its object.
     Object {
         /// Name.
@@ -52,7 +60,7 @@ pub enum What<'a> {
         /// Generation, where it is there.
         generation: Option<i64>,
         /// Status, where it has one.
-        status: Option<&'a MultiArchImageStatus>,
+        status: Option<Cow<'a, MultiArchImageStatus>>,
     },
 }
 
@@ -214,7 +222,11 @@ fn set(
 }
 
 fn state(line: &Seen<'_>) -> State {
-    let What::Object { generation, status, .. } = &line.what else { return State::Failing };
+    let (generation, status) = match &line.what {
+        What::Invalid(_) | What::Refused { .. } => return State::Failing,
+        What::Leaving { .. } => return State::Waiting,
+        What::Object { generation, status, .. } => (generation, status.as_deref()),
+    };
     let Some(status) = status.filter(|status| status.observed_generation == *generation) else {
         return State::Waiting;
     };
@@ -231,19 +243,36 @@ fn state(line: &Seen<'_>) -> State {
 
 /// The line as it is named in the status.
 fn named(line: &Seen<'_>) -> FailingLine {
-    let image = cut(line.text, SHOWN).into_owned();
+    let image = cut(&plain(line.text), SHOWN).into_owned();
     let (object, reason, message) = match &line.what {
         What::Invalid(error) => (None, "InvalidLine".to_owned(), Some(error.to_string())),
         What::Refused { reason, message } => (None, reason.to_string(), Some(message.clone())),
-        What::Object { name, status, .. } => {
+        What::Leaving { name } => {
+            let message = format!(
+                "the MultiArchImage {name} of before is being deleted, and is made anew then"
+            );
+            (Some(name.clone()), Reason::Progressing.to_string(), Some(message))
+        }
+        What::Object { name, generation, status } => {
+            // Of an older spec nothing is said.
+            let status = status.as_deref().filter(|it| it.observed_generation == *generation);
             let ready = status.and_then(|it| condition::get(&it.conditions, Type::Ready));
             let reason = ready.map_or(Reason::Progressing.as_str(), |ready| ready.reason.as_str());
-            let message = ready.map(|ready| ready.message.clone());
+            // What one is at changes all the time, and is said in its own status.
+            let says = |ready: &&Condition| ready.reason != Reason::Progressing.as_str();
+            let message = ready.filter(says).map(|ready| ready.message.clone());
             (Some(name.clone()), reason.to_owned(), message)
         }
     };
     let message = message.filter(|message| !message.is_empty());
-    FailingLine { image, object, reason, message: message.map(|it| cut(&it, SAID).into_owned()) }
+    let message = message.map(|message| cut(&plain(&message), SAID).into_owned());
+    FailingLine { image, object, reason, message }
+}
+
+/// A list is anybody's text, and is not to command the terminal of who reads the status.
+fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -271,6 +300,7 @@ mod tests {
     }
 
     fn seen(status: Option<&MultiArchImageStatus>) -> Seen<'_> {
+        let status = status.map(Cow::Borrowed);
         let what = What::Object { name: "set-a-12345678".into(), generation: Some(1), status };
         Seen { text: "a:1", what }
     }
@@ -319,6 +349,41 @@ mod tests {
             shown(&status),
             ["Ready Unknown WaitingForImages", "Reconciling True WaitingForImages"]
         );
+    }
+
+    /// Else each step of a copy would be a write of the set's status.
+    #[test]
+    fn what_an_image_is_at_is_not_repeated() {
+        let none = MultiArchImageSetStatus::default();
+        let [mut early, late] =
+            [Status::Unknown; 2].map(|ready| image(ready, Reason::Progressing, false));
+        early.conditions[0].message = "copies 1 of 3 layers".into();
+        let [early, late] = [early, late].map(|it| next(&none, &about(), &[seen(Some(&it))], 0));
+        assert_eq!(early, late);
+        assert_eq!(early.failing[0].message, None);
+    }
+
+    #[test]
+    fn what_is_on_its_way_out_is_waited_for() {
+        let what = What::Leaving { name: "set-a-12345678".into() };
+        let lines = [Seen { text: "a:1", what }];
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        assert_eq!(shown(&status)[0], "Ready Unknown WaitingForImages");
+        assert!(status.failing[0].message.as_ref().unwrap().contains("made anew"));
+    }
+
+    #[test]
+    fn a_line_commands_no_terminal() {
+        let lines = super::super::lines::read(
+            [(1, "\u{1b}[2Ja\u{7}:1")].into_iter(),
+            super::super::lines::Route { from: "docker.io", to: "registry.local", prefix: "" },
+        );
+        let error = lines[0].image.as_ref().unwrap_err();
+        let lines = [Seen { text: &lines[0].text, what: What::Invalid(error) }];
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        let FailingLine { image, message, .. } = &status.failing[0];
+        assert_eq!(image, "\u{fffd}[2Ja\u{fffd}:1");
+        assert!(!message.as_ref().unwrap().contains(char::is_control), "{message:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use multiarch_operator::{
-    metrics::{CoverageGauges, MapWrite, Metrics, ObjectGauges},
+    metrics::{CoverageGauges, MapWrite, Metrics, ObjectGauges, SetGauges},
     registry::shared::{Of, Use},
 };
 
@@ -31,6 +31,10 @@ pub(crate) fn metrics() -> Metrics {
             missing: 0,
             nodes_missing: Some(0),
         }]
+    });
+    metrics.gauge_sets(|| {
+        let (namespace, name) = ("team".into(), "k3s".into());
+        vec![SetGauges { namespace, name, ready: 5, waiting: 2, failing: 1 }]
     });
     metrics.gauge_nodes(|| vec![("linux/amd64".into(), 1)]);
     metrics

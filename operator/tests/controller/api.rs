@@ -1,4 +1,5 @@
-//! An API server of one page: it lists, watches, applies status, hands out Secrets one by one, and remembers each request.
+//! An API server of one page: it lists, watches, applies status, applies and deletes what sets own, hands out Secrets and ConfigMaps one by one, and
+//! remembers each request.
 //! It can fall silent, forget what was, and not know the kind.
 
 #![allow(dead_code, reason = "each suite uses its own part")]
@@ -26,6 +27,8 @@ use tokio::{
 
 /// The path of all objects.
 const OBJECTS: &str = "/apis/multiarch.dev/v1alpha1/multiarchimages";
+/// The path of all sets.
+const SETS: &str = "/apis/multiarch.dev/v1alpha1/multiarchimagesets";
 /// The path of all nodes.
 pub(crate) const NODES: &str = "/api/v1/nodes";
 
@@ -50,9 +53,23 @@ pub(crate) struct Api {
     ticks: watch::Sender<u64>,
 }
 
+/// The objects of a kind, by namespace and name.
+#[derive(Default)]
+struct Kind {
+    objects: BTreeMap<String, Value>,
+    /// Who watches which namespace, or all.
+    watchers: Vec<(Option<String>, mpsc::UnboundedSender<String>)>,
+    /// What was told so far, and from which version on.
+    told: Vec<(u64, Option<String>, String)>,
+}
+
 #[derive(Default)]
 struct Inner {
-    objects: BTreeMap<String, Value>,
+    images: Kind,
+    sets: Kind,
+    maps: BTreeMap<String, Value>,
+    /// Objects whose name contains this are refused for what they say.
+    invalid: Option<&'static str>,
     secrets: BTreeMap<String, Value>,
     accounts: BTreeMap<String, Value>,
     /// The metadata of the nodes, and who watches them.
@@ -60,11 +77,7 @@ struct Inner {
     node_watchers: Vec<mpsc::UnboundedSender<String>>,
     version: u64,
     seen: Vec<Seen>,
-    /// Who watches which namespace, or all.
-    watchers: Vec<(Option<String>, mpsc::UnboundedSender<String>)>,
     broken: Option<(&'static str, StatusCode)>,
-    /// What was told so far, and from which version on.
-    told: Vec<(u64, Option<String>, String)>,
     oldest: u64,
     /// Watches tell nothing, and do not end.
     silent: bool,
@@ -134,17 +147,67 @@ impl Api {
     pub(crate) fn apply(&self, mut object: Value) {
         let mut state = self.state();
         let key = key(&object["metadata"]);
-        let old = state.objects.get(&key).cloned();
+        let old = state.images.objects.get(&key).cloned();
         if let Some(old) = &old {
             object["status"] = old["status"].clone();
         }
         state.put(&key, object, if old.is_some() { "MODIFIED" } else { "ADDED" });
     }
 
+    /// The same of a set.
+    pub(crate) fn apply_set(&self, mut set: Value) {
+        let mut state = self.state();
+        let key = key(&set["metadata"]);
+        let old = state.sets.objects.get(&key).cloned();
+        let mut generation = 1;
+        if let Some(old) = &old {
+            set["status"] = old["status"].clone();
+            let before = old["metadata"]["generation"].as_u64().unwrap();
+            generation = before + u64::from(old["spec"] != set["spec"]);
+        }
+        set["metadata"]["generation"] = json!(generation);
+        state.put_of(SETS, &key, set, if old.is_some() { "MODIFIED" } else { "ADDED" });
+    }
+
+    /// A set is gone, and what it owned is left to the garbage collector, which is not here.
+    pub(crate) fn delete_set(&self, key: &str) {
+        let mut state = self.state();
+        let set = state.sets.objects[key].clone();
+        state.put_of(SETS, key, set, "DELETED");
+        state.sets.objects.remove(key);
+    }
+
+    pub(crate) fn set(&self, key: &str) -> Value {
+        self.state().sets.objects[key].clone()
+    }
+
+    /// The names of all objects.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let state = self.state();
+        state
+            .images
+            .objects
+            .values()
+            .map(|it| it["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// A ConfigMap with one key.
+    pub(crate) fn config_map(&self, at: &str, key: &str, text: &str) {
+        let map =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {key: text}});
+        self.state().maps.insert(at.into(), map);
+    }
+
+    /// From now on objects whose name contains `part` are refused.
+    pub(crate) fn find_invalid(&self, part: Option<&'static str>) {
+        self.state().invalid = part;
+    }
+
     /// Writes the status of an object, as another operator does.
     pub(crate) fn report(&self, key: &str, status: Value) {
         let mut state = self.state();
-        let mut object = state.objects[key].clone();
+        let mut object = state.images.objects[key].clone();
         object["status"] = status;
         state.put(key, object, "MODIFIED");
     }
@@ -152,9 +215,9 @@ impl Api {
     /// Deletes an object, and everybody is told.
     pub(crate) fn delete(&self, key: &str) {
         let mut state = self.state();
-        let object = state.objects[key].clone();
+        let object = state.images.objects[key].clone();
         state.put(key, object, "DELETED");
-        state.objects.remove(key);
+        state.images.objects.remove(key);
     }
 
     /// A node joins with these labels, or has these now.
@@ -188,17 +251,17 @@ impl Api {
     pub(crate) fn expire(&self) {
         let mut state = self.state();
         state.oldest = state.version + 1;
-        state.told.clear();
-        state.watchers.clear();
+        state.images.told.clear();
+        state.images.watchers.clear();
     }
 
     /// The data are those of an older backup: versions begin anew, and all watches end.
     pub(crate) fn go_back(&self) {
         let mut state = self.state();
         (state.version, state.oldest) = (1, 0);
-        state.told.clear();
-        state.watchers.clear();
-        for object in state.objects.values_mut() {
+        state.images.told.clear();
+        state.images.watchers.clear();
+        for object in state.images.objects.values_mut() {
             object["metadata"]["resourceVersion"] = json!("1");
         }
     }
@@ -208,8 +271,8 @@ impl Api {
         let mut state = self.state();
         state.unknown = !known;
         if !known {
-            state.objects.clear();
-            state.watchers.clear();
+            state.images.objects.clear();
+            state.images.watchers.clear();
         }
     }
 
@@ -224,7 +287,7 @@ impl Api {
     }
 
     pub(crate) fn object(&self, key: &str) -> Value {
-        self.state().objects[key].clone()
+        self.state().images.objects[key].clone()
     }
 
     pub(crate) fn secret(&self, key: &str, secret: Value) {
@@ -261,7 +324,7 @@ impl Api {
     /// All but the reads of the watch.
     pub(crate) fn asked(&self) -> Vec<Seen> {
         let seen = self.seen().into_iter();
-        let watched = |seen: &Seen| [OBJECTS, NODES].contains(&seen.path.as_str());
+        let watched = |seen: &Seen| [OBJECTS, SETS, NODES].contains(&seen.path.as_str());
         seen.filter(|seen| !(seen.method == "GET" && watched(seen))).collect()
     }
 
@@ -283,17 +346,27 @@ impl Api {
 }
 
 impl Inner {
-    fn put(&mut self, key: &str, mut object: Value, event: &str) {
+    fn put(&mut self, key: &str, object: Value, event: &str) {
+        self.put_of(OBJECTS, key, object, event);
+    }
+
+    fn kind(&mut self, path: &str) -> &mut Kind {
+        if path == SETS { &mut self.sets } else { &mut self.images }
+    }
+
+    fn put_of(&mut self, path: &str, key: &str, mut object: Value, event: &str) {
         self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.objects.insert(key.into(), object.clone());
+        let (version, silent) = (self.version, self.silent);
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        let kind = self.kind(path);
+        kind.objects.insert(key.into(), object.clone());
         let line = format!("{}\n", json!({"type": event, "object": object}));
-        if self.silent {
+        if silent {
             return;
         }
         let of = object["metadata"]["namespace"].as_str();
-        self.told.push((self.version, of.map(ToOwned::to_owned), line.clone()));
-        self.watchers.retain(|(namespace, watcher)| {
+        kind.told.push((version, of.map(ToOwned::to_owned), line.clone()));
+        kind.watchers.retain(|(namespace, watcher)| {
             let watches = namespace.as_deref().is_none_or(|namespace| Some(namespace) == of);
             !watches || watcher.send(line.clone()).is_ok()
         });
@@ -318,7 +391,7 @@ impl Inner {
         }))
     }
 
-    fn watch(&mut self, namespace: Option<String>, since: u64) -> Response {
+    fn watch(&mut self, path: &str, namespace: Option<String>, since: u64) -> Response {
         let (sender, receiver) = mpsc::unbounded_channel::<String>();
         if since > self.version {
             return failure(StatusCode::GATEWAY_TIMEOUT);
@@ -330,18 +403,25 @@ impl Inner {
             });
             sender.send(format!("{}\n", json!({"type": "ERROR", "object": gone}))).unwrap();
         }
-        for (version, of, line) in &self.told {
+        let oldest = self.oldest;
+        let kind = self.kind(path);
+        for (version, of, line) in &kind.told {
             if *version > since && (namespace.is_none() || namespace == *of) {
                 sender.send(line.clone()).unwrap();
             }
         }
-        if since >= self.oldest {
-            self.watchers.push((namespace, sender));
+        if since >= oldest {
+            kind.watchers.push((namespace, sender));
         }
         lines(receiver)
     }
 
-    fn list(&mut self, namespace: Option<&str>, query: &BTreeMap<String, String>) -> Response {
+    fn list(
+        &mut self,
+        path: &str,
+        namespace: Option<&str>,
+        query: &BTreeMap<String, String>,
+    ) -> Response {
         let field = query.get("fieldSelector").map(|field| field.split_once('=').unwrap());
         let label = query.get("labelSelector").map(|label| label.split_once('=').unwrap());
         let selected = |object: &Value| {
@@ -354,10 +434,12 @@ impl Inner {
             let of = object["metadata"]["namespace"].as_str();
             namespace.is_none_or(|namespace| Some(namespace) == of) && selected(object)
         };
+        let version = self.version.to_string();
+        let kind = if path == SETS { "MultiArchImageSetList" } else { "MultiArchImageList" };
         json_response(&json!({
-            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageList",
-            "metadata": {"resourceVersion": self.version.to_string()},
-            "items": self.objects.values().filter(of).collect::<Vec<_>>(),
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": kind,
+            "metadata": {"resourceVersion": version},
+            "items": self.kind(path).objects.values().filter(of).collect::<Vec<_>>(),
         }))
     }
 
@@ -370,27 +452,43 @@ impl Inner {
         }
         let parts: Vec<_> = seen.path.trim_matches('/').split('/').collect();
         let lists = match parts.as_slice() {
-            ["apis", _, _, "multiarchimages"] => Some(None),
+            ["apis", _, _, "multiarchimages"] => Some((OBJECTS, None)),
+            ["apis", _, _, "multiarchimagesets"] => Some((SETS, None)),
             ["apis", _, _, "namespaces", namespace, "multiarchimages"] => {
-                Some(Some((*namespace).to_owned()))
+                Some((OBJECTS, Some((*namespace).to_owned())))
+            }
+            ["apis", _, _, "namespaces", namespace, "multiarchimagesets"] => {
+                Some((SETS, Some((*namespace).to_owned())))
             }
             _ => None,
         };
         if self.unknown && parts.contains(&"multiarchimages") {
             return failure(StatusCode::NOT_FOUND);
         }
-        if let Some(namespace) = lists.filter(|_| seen.method == "GET") {
+        if let Some((path, namespace)) = lists.filter(|_| seen.method == "GET") {
             let query: BTreeMap<String, String> =
                 url::form_urlencoded::parse(seen.query.as_bytes()).into_owned().collect();
             if query.get("watch").is_some_and(|watch| watch == "true") {
                 let since = query.get("resourceVersion").and_then(|since| since.parse().ok());
-                return self.watch(namespace, since.unwrap_or(0));
+                return self.watch(path, namespace, since.unwrap_or(0));
             }
-            return self.list(namespace.as_deref(), &query);
+            return self.list(path, namespace.as_deref(), &query);
         }
         match (seen.method.as_str(), parts.as_slice()) {
             ("GET", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
-                found(self.objects.get(&format!("{namespace}/{name}")))
+                found(self.images.objects.get(&format!("{namespace}/{name}")))
+            }
+            ("GET", ["apis", _, _, "namespaces", namespace, "multiarchimagesets", name]) => {
+                found(self.sets.objects.get(&format!("{namespace}/{name}")))
+            }
+            ("GET", ["api", "v1", "namespaces", namespace, "configmaps", name]) => {
+                found(self.maps.get(&format!("{namespace}/{name}")))
+            }
+            ("PATCH", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
+                self.server_side_apply(&format!("{namespace}/{name}"), &seen.body)
+            }
+            ("DELETE", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
+                self.delete(&format!("{namespace}/{name}"), &seen.body)
             }
             ("GET", ["api", "v1", "namespaces", namespace, "secrets", name]) => {
                 found(self.secrets.get(&format!("{namespace}/{name}")))
@@ -400,10 +498,20 @@ impl Inner {
             }
             (
                 "PATCH",
-                ["apis", _, _, "namespaces", namespace, "multiarchimages", name, "status"],
+                [
+                    "apis",
+                    _,
+                    _,
+                    "namespaces",
+                    namespace,
+                    plural @ ("multiarchimages" | "multiarchimagesets"),
+                    name,
+                    "status",
+                ],
             ) => {
+                let path = if *plural == "multiarchimages" { OBJECTS } else { SETS };
                 let key = format!("{namespace}/{name}");
-                let Some(mut object) = self.objects.get(&key).cloned() else {
+                let Some(mut object) = self.kind(path).objects.get(&key).cloned() else {
                     return found(None);
                 };
                 let version = &seen.body["metadata"]["resourceVersion"];
@@ -422,12 +530,65 @@ impl Inner {
                     None => status["conditions"] = json!(foreign),
                 }
                 object["status"] = status;
-                self.put(&key, object, "MODIFIED");
-                json_response(&self.objects[&key])
+                self.put_of(path, &key, object, "MODIFIED");
+                json_response(&self.kind(path).objects[&key])
             }
             ("POST", [.., "events"]) => json_response(&seen.body),
             _ => failure(StatusCode::NOT_FOUND),
         }
+    }
+}
+
+impl Inner {
+    /// What one manager alone applies: its spec is the whole spec, and its metadata come on top.
+    fn server_side_apply(&mut self, key: &str, body: &Value) -> Response {
+        let name = body["metadata"]["name"].as_str().unwrap();
+        if self.invalid.is_some_and(|part| name.contains(part)) {
+            return failure(StatusCode::UNPROCESSABLE_ENTITY);
+        }
+        let before = self.images.objects.get(key).cloned();
+        let mut object = before.clone().unwrap_or_else(|| {
+            let uid = format!("uid-{}", self.version + 1);
+            let [api, kind] = [&body["apiVersion"], &body["kind"]];
+            let metadata = json!({"namespace": body["metadata"]["namespace"], "name": name, "uid": uid, "generation": 0});
+            json!({"apiVersion": api, "kind": kind, "metadata": metadata, "status": {"observedGeneration": -1}})
+        });
+        let uid = &body["metadata"]["uid"];
+        if uid.is_string() && *uid != object["metadata"]["uid"] {
+            return failure(StatusCode::CONFLICT);
+        }
+        for field in ["labels", "annotations"] {
+            for (key, value) in body["metadata"][field].as_object().into_iter().flatten() {
+                object["metadata"][field][key] = value.clone();
+            }
+        }
+        object["metadata"]["ownerReferences"] = body["metadata"]["ownerReferences"].clone();
+        if object["spec"] != body["spec"] {
+            let generation = object["metadata"]["generation"].as_u64().unwrap();
+            object["metadata"]["generation"] = json!(generation + 1);
+            object["spec"] = body["spec"].clone();
+        }
+        if before.as_ref() != Some(&object) {
+            let event = if before.is_some() { "MODIFIED" } else { "ADDED" };
+            self.put(key, object, event);
+        }
+        json_response(&self.images.objects[key])
+    }
+
+    /// An object with a finalizer stays until that is taken off.
+    fn delete(&mut self, key: &str, options: &Value) -> Response {
+        let Some(mut object) = self.images.objects.get(key).cloned() else { return found(None) };
+        if options["preconditions"]["uid"] != object["metadata"]["uid"] {
+            return failure(StatusCode::CONFLICT);
+        }
+        if object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty()) {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            self.put(key, object, "MODIFIED");
+        } else {
+            self.put(key, object, "DELETED");
+            self.images.objects.remove(key);
+        }
+        json_response(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     }
 }
 
@@ -494,6 +655,7 @@ fn failure(status: StatusCode) -> Response {
         StatusCode::NOT_FOUND => "NotFound",
         StatusCode::FORBIDDEN => "Forbidden",
         StatusCode::CONFLICT => "Conflict",
+        StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
         StatusCode::GATEWAY_TIMEOUT => "Timeout",
         _ => "InternalError",
     };

@@ -1,8 +1,15 @@
 //! What a run of a set writes: objects, and its status.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource, ResourceExt,
@@ -14,11 +21,13 @@ use multiarch_crds::{
     v1alpha1::{MultiArchImage, MultiArchImageSet, MultiArchImageSetStatus},
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Desk, run::RunError};
 use crate::{
-    controller::{Watched, report},
+    backoff::SHORTEST,
+    controller::{MIN_INTERVAL, Watched, lock, report},
     events::Told,
     set::status::What,
 };
@@ -27,50 +36,145 @@ use crate::{
 const MANAGER: &str = "multiarch-operator";
 /// How many objects are written at once.
 const AT_ONCE: usize = 8;
+/// What the API server answers where the object itself is the trouble, or a quota, a policy or a right.
+const REFUSALS: [u16; 4] = [400, 403, 413, 422];
+
+/// An object that is to be as a set says.
+pub(super) struct Wanted {
+    /// The place of its line in the list.
+    pub(super) at: usize,
+    pub(super) name: String,
+    /// The uid of the one that is there.
+    pub(super) uid: Option<String>,
+    pub(super) object: Value,
+}
+
+/// That the API server takes an object not.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// The annotations of what was to be applied, which tell it from all others.
+    applied: Value,
+    message: String,
+    at: Instant,
+}
+
+/// What came of an object that was applied, by the place of its line, and the first write that failed for no fault of the object's.
+type Applied = (Vec<(usize, What<'static>)>, Option<RunError>);
 
 impl Desk {
-    /// Applies each of `objects`; those that the API server refuses for what they say, by their place in the list.
-    pub(super) async fn apply_all(
-        &self,
-        objects: Vec<(usize, String, Value)>,
-    ) -> Result<Vec<(usize, What<'static>)>, RunError> {
-        let writes = objects.into_iter().map(|(at, name, object)| async move {
-            let refused = self.apply(&name, &object).await?;
-            Ok(refused.map(|refused| (at, refused)))
+    /// Applies each of `objects`. What the API server refuses hurts only itself, and is not asked again before the interval is over.
+    pub(super) async fn apply_all(&self, set: &MultiArchImageSet, objects: Vec<Wanted>) -> Applied {
+        let failures = AtomicUsize::new(0);
+        let writes = objects.into_iter().map(|wanted| async {
+            let at = wanted.at;
+            if let Some(refused) = self.refused(set, &wanted) {
+                return (at, Ok(refused));
+            }
+            // It has trouble of its own, and is asked again as a whole.
+            if failures.load(Ordering::Relaxed) >= AT_ONCE {
+                let name = wanted.name;
+                return (at, Ok(What::Object { name, generation: None, status: None }));
+            }
+            let answer = self.apply(set, wanted).await;
+            if answer.is_err() {
+                failures.fetch_add(1, Ordering::Relaxed);
+            }
+            (at, answer)
         });
         let writes: Vec<_> = writes.collect();
-        let refused: Vec<_> = stream::iter(writes).buffered(AT_ONCE).try_collect().await?;
-        Ok(refused.into_iter().flatten().collect())
+        let answers: Vec<_> = stream::iter(writes).buffered(AT_ONCE).collect().await;
+        let (mut became, mut failed) = (Vec::with_capacity(answers.len()), None);
+        for (at, answer) in answers {
+            match answer {
+                Ok(what) => became.push((at, what)),
+                Err((name, source)) => {
+                    let verb = "apply";
+                    became.push((
+                        at,
+                        What::Object { name: name.clone(), generation: None, status: None },
+                    ));
+                    failed = failed.or(Some(RunError::Write { verb, name, source }));
+                }
+            }
+        }
+        (became, failed)
     }
 
-    async fn apply(&self, name: &str, object: &Value) -> Result<Option<What<'static>>, RunError> {
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    async fn apply(
+        &self,
+        set: &MultiArchImageSet,
+        wanted: Wanted,
+    ) -> Result<What<'static>, (String, kube::Error)> {
+        let Wanted { name, uid, mut object, .. } = wanted;
+        let namespace = set.namespace().unwrap_or_default();
         let api = Api::<DynamicObject>::namespaced_with(
             self.client.clone(),
-            namespace,
+            &namespace,
             &ApiResource::erase::<MultiArchImage>(&()),
         );
+        if let Some(uid) = uid {
+            // Another one of that name is not the set's.
+            object["metadata"]["uid"] = uid.into();
+        }
         let params = PatchParams::apply(MANAGER).force();
-        let patch = Patch::Apply(object);
-        match self.term.fence().during(api.patch(name, &params, &patch)).await {
-            Ok(_) => {
+        let patch = Patch::Apply(&object);
+        match self.term.fence().during(api.patch(&name, &params, &patch)).await {
+            Ok(live) => {
                 info!(namespace, name, "applied a MultiArchImage of a set");
-                Ok(None)
+                let status = live.data.get("status").cloned().unwrap_or_default();
+                let status = serde_json::from_value(status).ok().map(Cow::Owned);
+                Ok(What::Object { name, generation: live.metadata.generation, status })
             }
-            Err(kube::Error::Api(status)) if status.code == 422 || status.code == 400 => {
-                // The set says so, and the sentence is the API's own.
+            // The set says so, and the sentence is the API's own.
+            Err(kube::Error::Api(status)) if REFUSALS.contains(&status.code) => {
                 let message = status.message.clone();
-                Ok(Some(What::Refused { reason: Reason::InvalidSpec, message }))
+                warn!(namespace, name, message, "the API server refuses a MultiArchImage of a set");
+                let applied = object["metadata"]["annotations"].take();
+                self.remember_refusal(set, &name, applied, &message);
+                Ok(What::Refused { reason: Reason::ObjectRefused, message })
             }
-            Err(source) => Err(RunError::Write { verb: "apply", name: name.to_owned(), source }),
+            // Another one has the name by now, of which the watch tells.
+            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(What::Leaving { name }),
+            Err(source) => Err((name, source)),
         }
     }
 
-    /// Deletes `objects`, those that are being deleted already apart.
-    pub(super) async fn delete_all(&self, objects: &[Arc<Watched>]) -> Result<(), RunError> {
+    /// What was said when this was tried before, where that is not long ago.
+    fn refused(&self, set: &MultiArchImageSet, wanted: &Wanted) -> Option<What<'static>> {
+        let mut memory = lock(&self.memory);
+        let of_set = memory.get_mut(set.metadata.uid.as_deref().unwrap_or_default())?;
+        let refusal = of_set.refused.get(&wanted.name)?;
+        // The next run may come that much earlier.
+        let interval = Duration::from(set.spec.interval).max(MIN_INTERVAL).mul_f64(SHORTEST);
+        let same = refusal.applied == wanted.object["metadata"]["annotations"];
+        if same && refusal.at.elapsed() < interval {
+            let message = refusal.message.clone();
+            return Some(What::Refused { reason: Reason::ObjectRefused, message });
+        }
+        of_set.refused.remove(&wanted.name);
+        None
+    }
+
+    fn remember_refusal(&self, set: &MultiArchImageSet, name: &str, applied: Value, message: &str) {
+        let refusal = Refusal { applied, message: message.to_owned(), at: Instant::now() };
+        let mut memory = lock(&self.memory);
+        let of_set = memory.entry(set.uid().unwrap_or_default()).or_default();
+        of_set.refused.insert(name.to_owned(), refusal);
+    }
+
+    /// Whoever asks is given a new answer.
+    pub(super) fn forget_refusals(&self, set: &MultiArchImageSet) {
+        if let Some(of_set) = lock(&self.memory).get_mut(&set.uid().unwrap_or_default()) {
+            of_set.refused.clear();
+        }
+    }
+
+    /// Deletes `objects`, those that are being deleted already apart: the first that failed.
+    pub(super) async fn delete_all(&self, objects: &[Arc<Watched>]) -> Option<RunError> {
         let there = objects.iter().filter(|it| it.meta().deletion_timestamp.is_none());
         let deletes: Vec<_> = there.map(|object| self.delete(object)).collect();
-        stream::iter(deletes).buffer_unordered(AT_ONCE).try_collect().await
+        let answers: Vec<_> = stream::iter(deletes).buffered(AT_ONCE).collect().await;
+        answers.into_iter().find_map(Result::err)
     }
 
     async fn delete(&self, object: &Watched) -> Result<(), RunError> {

@@ -1,6 +1,6 @@
 //! Where the images of a set come from: from a registry, or from those of its archives that have them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use kube::ResourceExt;
@@ -20,14 +20,25 @@ use crate::{
         children::{Held, Origin},
         status::Unknown,
     },
+    shelf::ShelfError,
 };
 
 /// The archives of a set, opened.
 pub(super) struct Opened<'a>(Vec<(&'a SetArchive, Arc<Archive>)>);
 
+/// Why they are not.
+pub(super) struct NotOpened {
+    pub(super) why: Unknown,
+    /// When one that is being written may be read.
+    pub(super) after: Option<Duration>,
+}
+
 impl Desk {
     /// Opens the archives of `set`. Where one cannot be opened, nothing is known of what all of them have.
-    pub(super) async fn open<'a>(&self, set: &'a MultiArchImageSet) -> Result<Opened<'a>, Unknown> {
+    pub(super) async fn open<'a>(
+        &self,
+        set: &'a MultiArchImageSet,
+    ) -> Result<Opened<'a>, NotOpened> {
         let namespace = set.namespace().unwrap_or_default();
         // One for a platform that is not wanted has nothing to say.
         let wanted = set.spec.archives.iter().filter(|archive| is_wanted(set, archive));
@@ -38,12 +49,16 @@ impl Desk {
             match read {
                 Ok(read) => opened.push((archive, read)),
                 Err(error) => {
+                    let after = match &error {
+                        ShelfError::Settles { after, .. } => Some(*after),
+                        _ => None,
+                    };
                     let stalled = told(&error).is_some_and(|source| {
                         let failed = ResolveError::Registry { reference: String::new(), source };
                         error::of_source(&failed, true).1.stalled != error::Stalled::No
                     });
                     let (reason, message) = (Reason::ArchiveNotReady, error.to_string());
-                    return Err(Unknown { reason, message, stalled });
+                    return Err(NotOpened { why: Unknown { reason, message, stalled }, after });
                 }
             }
         }

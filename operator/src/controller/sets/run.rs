@@ -1,6 +1,7 @@
 //! One run of a set: its list is read, what it lacks is applied, what it has no more is deleted, and its status says what there is.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
@@ -14,12 +15,18 @@ use multiarch_crds::{
     v1alpha1::{ConfigMapKeyRef, MultiArchImageSet, MultiArchImageSetStatus},
 };
 
-use super::{Desk, origin::Opened, status};
+use super::{
+    Desk,
+    apply::Wanted,
+    origin::{NotOpened, Opened},
+    status,
+};
 use crate::{
     controller::{MIN_INTERVAL, REQUESTED_AT, Watched},
+    keychain::is_name,
     selector::Selector,
     set::{
-        children,
+        children::{self, Whose},
         lines::{self, Line, Route},
         status::{About, Seen, Unknown, What, next, suspended, unknown},
     },
@@ -27,6 +34,8 @@ use crate::{
 
 /// Docker Hub, where nothing else is said.
 const DOCKER_HUB: &str = "docker.io";
+/// How often it is looked, at the least, whether what is in the way of a set is still there.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(30);
 
 /// How a run ended.
 pub(super) enum Ended {
@@ -68,12 +77,21 @@ pub(super) enum RunError {
     },
 }
 
+/// What came of a run.
+struct Settled {
+    status: MultiArchImageSetStatus,
+    /// Whether objects that are not the set's are in its way.
+    others: bool,
+    /// A write that the API server did not do.
+    failed: Option<RunError>,
+}
+
 /// The objects that a set has, by name.
 type Owned = BTreeMap<String, Arc<Watched>>;
 
 impl Desk {
-    /// Runs `set` once.
-    pub(super) async fn run(&self, set: &MultiArchImageSet) -> Result<Ended, RunError> {
+    /// Runs `set` once; `anew` where a person has edited it or asks for a run.
+    pub(super) async fn run(&self, set: &MultiArchImageSet, anew: bool) -> Result<Ended, RunError> {
         let about = About {
             generation: set.metadata.generation,
             requested_at: set.annotations().get(REQUESTED_AT).cloned(),
@@ -84,13 +102,13 @@ impl Desk {
             self.report(set, &previous, suspended(&previous, &about)).await?;
             return Ok(Ended::OnChange);
         }
-        let again = Ended::Again(Duration::from(set.spec.interval).max(MIN_INTERVAL));
+        let interval = Duration::from(set.spec.interval).max(MIN_INTERVAL);
         let text = match self.list(set).await? {
             Ok(text) => text,
             Err(why) => {
                 // What was applied stays: an absent list is no empty one.
                 self.report(set, &previous, unknown(&previous, &about, &why)).await?;
-                return Ok(again);
+                return Ok(Ended::Again(interval));
             }
         };
         let route = Route {
@@ -104,20 +122,26 @@ impl Desk {
             let inline = set.spec.images.iter().enumerate();
             lines::read(inline.map(|(at, line)| (at + 1, line.trim())), route)
         };
+        if anew {
+            self.forget_refusals(set);
+        }
         let archives = match self.open(set).await {
             Ok(archives) => archives,
-            Err(why) => {
-                // So it is where an archive is being written.
+            Err(NotOpened { why, after }) => {
                 self.report(set, &previous, unknown(&previous, &about, &why)).await?;
-                return Ok(again);
+                return Ok(Ended::Again(after.map_or(interval, |after| after.min(interval))));
             }
         };
-        let next = self.settle(set, &previous, &about, &lines, &archives).await?;
-        self.report(set, &previous, next).await?;
-        Ok(again)
+        let settled = self.settle(set, &previous, &about, &lines, &archives).await;
+        self.report(set, &previous, settled.status).await?;
+        if let Some(error) = settled.failed {
+            return Err(error);
+        }
+        // Nobody tells when an object that is not the set's goes.
+        Ok(Ended::Again(if settled.others { interval.min(LOOK_AT_OTHERS) } else { interval }))
     }
 
-    /// Applies what is lacking and deletes what is not in the list: the status then.
+    /// Applies what is lacking and deletes what is not in the list: the status then. No write that fails keeps another one from being made.
     async fn settle(
         &self,
         set: &MultiArchImageSet,
@@ -125,7 +149,7 @@ impl Desk {
         about: &About,
         lines: &[Line],
         archives: &Opened<'_>,
-    ) -> Result<MultiArchImageSetStatus, RunError> {
+    ) -> Settled {
         let all = self.of_namespace(set);
         let keys: Vec<&str> = self.selector.iter().flat_map(Selector::keys).collect();
         let (mut wanted, mut applied) = (HashSet::new(), Vec::new());
@@ -141,15 +165,22 @@ impl Desk {
             let name = children::name(&set.name_any(), &image.target);
             wanted.insert(name.clone());
             let there = all.get(&name);
+            match there.map(|object| children::whose(object.meta(), set)) {
+                Some(Whose::Leaving) => {
+                    what.push(What::Leaving { name });
+                    continue;
+                }
+                Some(Whose::Others) => {
+                    let message = format!(
+                        "the MultiArchImage {name} is not this set's: delete it, or take the line out of the list"
+                    );
+                    what.push(What::Refused { reason: Reason::NotOwned, message });
+                    continue;
+                }
+                Some(Whose::Its) | None => {}
+            }
             // One that does not deserialise is written anew as it should be.
             let object = there.and_then(|object| object.0.as_ref().ok());
-            if there.is_some_and(|object| !children::is_owned(object.meta(), set)) {
-                let message = format!(
-                    "the MultiArchImage {name} is not this set's: delete it, or take the line out of the list"
-                );
-                what.push(What::Refused { reason: Reason::NotOwned, message });
-                continue;
-            }
             let Some(origin) = archives.origin(set, &image.name) else {
                 let message = "no archive has it, and there is no other place: spec.from names a registry for what archives lack";
                 let (reason, message) = (Reason::WaitingForPlatforms, message.to_owned());
@@ -158,23 +189,29 @@ impl Desk {
             };
             let desired = children::object(set, image, &origin, &keys);
             if object.is_none_or(|object| !children::is_as_applied(&desired, object)) {
-                applied.push((what.len(), name.clone(), desired));
+                let uid = there.and_then(|object| object.uid());
+                applied.push(Wanted { at: what.len(), name: name.clone(), uid, object: desired });
             }
             let generation = object.and_then(|object| object.metadata.generation);
-            let status = object.and_then(|object| object.status.as_ref());
+            let status = object.and_then(|object| object.status.as_ref()).map(Cow::Borrowed);
             what.push(What::Object { name, generation, status });
         }
-        for (at, refused) in self.apply_all(applied).await? {
-            what[at] = refused;
+        let (answers, not_applied) = self.apply_all(set, applied).await;
+        for (at, answer) in answers {
+            what[at] = answer;
         }
         let owned = all.iter().filter(|(name, object)| {
             !wanted.contains(*name) && children::is_owned(object.meta(), set)
         });
         let gone: Vec<_> = owned.map(|(_, object)| Arc::clone(object)).collect();
-        self.delete_all(&gone).await?;
+        let not_deleted = self.delete_all(&gone).await;
+        let refused =
+            |what: &What<'_>| matches!(what, What::Refused { reason: Reason::NotOwned, .. });
+        let others = what.iter().any(refused);
         let seen = lines.iter().zip(what);
         let seen: Vec<_> = seen.map(|(line, what)| Seen { text: &line.text, what }).collect();
-        Ok(next(previous, about, &seen, gone.len()))
+        let status = next(previous, about, &seen, gone.len());
+        Settled { status, others, failed: not_applied.or(not_deleted) }
     }
 
     /// The objects in the namespace of `set`.
@@ -197,7 +234,9 @@ impl Desk {
         let absent = |message: String| {
             Ok(Err(Unknown { reason: Reason::ListNotFound, message, stalled: false }))
         };
-        let map = match api.get_opt(name).await {
+        // What is no name would become another path, which may lead out of the namespace.
+        let found = if is_name(name) { api.get_opt(name).await } else { Ok(None) };
+        let map = match found {
             Ok(Some(map)) => map,
             Ok(None) => {
                 return absent(format!(
