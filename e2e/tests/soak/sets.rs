@@ -104,7 +104,7 @@ async fn a_set_of_a_thousand_lines_converges() -> Result<()> {
 }
 
 async fn converges(s: &Scenario, elsewhere: &Registry, lines: usize) -> Result<()> {
-    let interval = scale(Duration::from_mins(5), Duration::from_mins(1));
+    let interval = scale(Duration::from_mins(2), Duration::from_mins(1));
     let image = Image::index(&[
         Image::oci("linux/amd64", "one of many")?,
         Image::oci("linux/arm64", "one of many")?,
