@@ -5,7 +5,8 @@
 //!        names, places └─saved (manifest.json)↗                layer, gzip                  held
 //! ```
 //!
-//! All of it blocks. Memory does not grow with the archive: a plain one is read at offsets, of a packed one there is one reader.
+//! All of it blocks. Memory does not grow with the archive: a plain one is read at offsets, of a packed one there is one reader,
+//! and of all that zstd has packed there are few ([`windows`]).
 
 mod cursor;
 mod entries;
@@ -22,12 +23,25 @@ mod made;
 mod packing;
 mod path;
 mod saved;
+mod stamp;
 mod store;
 mod tape;
+mod windows;
 
-use std::{collections::BTreeMap, fmt, fs::File, io::Read, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::Read,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 pub use self::error::{ArchiveError, Part};
+pub(crate) use self::stamp::Stamp;
 use self::{gzip::Gzip, held::Held, made::Made, saved::Parts, store::Store};
 use crate::oci::{
     Descriptor, Digest, Manifest, RawManifest, Reference, manifest::MAX_BYTES, saved::Saved,
@@ -40,7 +54,15 @@ pub struct Archive {
     /// What images without a manifest are made of, by the digest of their config.
     saved: BTreeMap<Digest, Parts>,
     made: Made,
+    /// The file or folder itself, and as it was before it was read.
+    file: File,
+    stamp: Stamp,
+    users: AtomicUsize,
 }
+
+/// The use of an archive: until the last one is dropped its reader stays where it is.
+#[derive(Debug)]
+pub struct InUse(Arc<Archive>);
 
 /// An image in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,15 +91,18 @@ pub enum Kind {
 impl Archive {
     /// Opens the file or folder at `path`, and reads its names and small documents: a packed archive once to its end.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        Self::read(Store::open(path)?)
+        Self::of(path, store::open(path)?)
     }
 
     /// The same of an open file or folder, which is called `name` in messages.
     pub fn of(name: &Path, file: File) -> Result<Self, ArchiveError> {
-        Self::read(Store::of(name, file)?)
+        let failed = |error| ArchiveError::Open { file: name.into(), source: Arc::new(error) };
+        let stamp = Stamp::of(&file).map_err(failed)?;
+        let kept = file.try_clone().map_err(failed)?;
+        Self::read(Store::of(name, file)?, kept, stamp)
     }
 
-    fn read(store: Store) -> Result<Self, ArchiveError> {
+    fn read(store: Store, file: File, stamp: Stamp) -> Result<Self, ArchiveError> {
         let path = store.path().to_path_buf();
         let path = path.as_path();
         let listed = match &store {
@@ -104,7 +129,15 @@ impl Archive {
             }
             _ => name(&store, &mut images, &listed),
         }
-        Ok(Self { store, images, saved, made: Made::default() })
+        Ok(Self {
+            store,
+            images,
+            saved,
+            made: Made::default(),
+            file,
+            stamp,
+            users: AtomicUsize::new(0),
+        })
     }
 
     /// The images that are in it.
@@ -123,6 +156,25 @@ impl Archive {
     #[must_use]
     pub fn is_compressed(&self) -> bool {
         self.store.is_packed()
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// Whether nothing has written to it since it was opened. What is wrong in one that is written to is no matter of the archive.
+    #[must_use]
+    pub fn is_as_it_was(&self) -> bool {
+        Stamp::of(&self.file).is_ok_and(|now| now.has_the_bytes_of(&self.stamp))
+    }
+
+    /// Says that it is used, until that is dropped.
+    #[must_use]
+    pub fn in_use(self: &Arc<Self>) -> InUse {
+        self.users.fetch_add(1, Ordering::Relaxed);
+        InUse(Arc::clone(self))
     }
 
     /// How many bytes of the file were read so far, by all together.
@@ -210,6 +262,14 @@ impl Archive {
             None => self.store.file(&layout::blob(digest))?,
         };
         Ok(place.map(|place| made::Blob { size: place.size, place, is_deflated: false }))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if self.0.users.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.rest();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod fields;
 pub mod rights;
 
-use std::fmt;
+use std::{fmt, fs, path::Path};
 
 use axum::http::Request;
 use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -50,6 +50,18 @@ pub async fn check(client: &Client, rights: &[Right], sets: bool) -> Vec<Finding
         found.push(may(client, right).await);
     }
     found
+}
+
+/// Whether the folder of archives is there, and may be read.
+#[must_use]
+pub fn archives(dir: &Path) -> Finding {
+    let dir_shown = dir.display();
+    match fs::read_dir(dir) {
+        Ok(_) => Finding::Fine(format!("the folder of archives {dir_shown} can be read")),
+        Err(error) => Finding::Missing(format!(
+            "failed to open the folder of archives {dir_shown}: {error}; mount it by archives.existingClaim, readable to the operator's user"
+        )),
+    }
 }
 
 async fn reach(client: &Client) -> Finding {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{IsTerminal, Write},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -89,8 +90,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         // What is wrong with the flags, or with files that they name, has been told by now.
         let watched = &args.watch_namespace;
         let leases = (election.as_ref(), covers.as_ref());
-        return check(&clients.asks, watched, asked, (args.node_platforms, args.sets), leases)
-            .await;
+        let parts = (args.node_platforms, args.sets, args.archive_dir.as_deref());
+        return check(&clients.asks, watched, asked, parts, leases).await;
     }
     let observed = Arc::clone(&metrics);
     let observe = Arc::new(move |of: &Use| observed.shared(of));
@@ -188,7 +189,7 @@ async fn check(
     client: &Client,
     watched: &[String],
     asked: &args::Check,
-    (nodes, sets): (bool, bool),
+    (nodes, sets, archives): (bool, bool, Option<&Path>),
     (election, covers): (Option<&leader::Options>, Option<&leader::Options>),
 ) -> anyhow::Result<ExitCode> {
     let named = |of: &'_ leader::Options| (of.namespace.clone(), of.lease.clone());
@@ -196,7 +197,8 @@ async fn check(
     let secrets = asked.secrets_in.as_ref().map(|namespaces| namespaces.0.as_slice());
     let maps = covers.map(|of| of.namespace.as_str());
     let needs = Needs { namespaces: watched, secrets, nodes, sets, leases: &leases, maps };
-    let found = check::check(client, &rights(needs), sets).await;
+    let mut found = check::check(client, &rights(needs), sets).await;
+    found.extend(archives.map(check::archives));
     let mut out = std::io::stdout().lock();
     for finding in &found {
         writeln!(out, "{finding}").context("failed to print")?;

@@ -1,7 +1,6 @@
 //! The archives that objects may name: each read once, by all of its namespace, and again when it was changed.
 
 mod beneath;
-mod stamp;
 
 use std::{
     collections::HashMap,
@@ -12,8 +11,7 @@ use std::{
 
 use tokio::{sync::Mutex as Turn, task::spawn_blocking};
 
-use self::stamp::Stamp;
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, Stamp};
 
 /// The folder that is for all namespaces; no namespace is called so.
 pub const SHARED: &str = "_shared";

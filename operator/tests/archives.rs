@@ -4,6 +4,8 @@
 
 #[path = "archives/adopts.rs"]
 mod adopts;
+#[path = "archives/changed.rs"]
+mod changed;
 #[path = "archives/port.rs"]
 mod port;
 #[path = "archives/runs.rs"]

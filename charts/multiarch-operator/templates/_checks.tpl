@@ -42,6 +42,9 @@
 {{- if and $v.credentialProviders.allow (not (include "multiarch.providersConfigMap" .)) }}
 {{- fail "credentialProviders.allow needs credentialProviders.config or existingConfigMap: there is no plugin to run" }}
 {{- end }}
+{{- if and $v.archives.shared (not $v.archives.existingClaim) }}
+{{- fail "archives.shared needs archives.existingClaim: there are no archives; those of another volume are shared by extraArgs: [--archive-dir-shared]" }}
+{{- end }}
 {{- if and $v.metrics.serviceMonitor.enabled (not $v.metrics.service.enabled) }}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled; without a Service there is metrics.podMonitor.enabled" }}
 {{- end }}

@@ -42,6 +42,15 @@
 {{- if $values.sets.enabled }}
 - --sets
 {{- end }}
+{{- with $values.archives }}
+{{- if .existingClaim }}
+- --archive-dir=/etc/multiarch/archives
+- --archive-settle={{ int .settleSeconds }}s
+{{- if .shared }}
+- --archive-dir-shared
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if $values.insecureAllowHTTP }}
 - --insecure-allow-http
 {{- end }}
@@ -94,6 +103,12 @@
   configMap:
     name: {{ . | quote }}
 {{- end }}
+{{- with .Values.archives.existingClaim }}
+- name: archives
+  persistentVolumeClaim:
+    claimName: {{ . | quote }}
+    readOnly: true
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -108,6 +123,11 @@
 {{- if include "multiarch.providersConfigMap" . }}
 - name: credential-providers
   mountPath: /etc/multiarch/credential-providers
+  readOnly: true
+{{- end }}
+{{- if .Values.archives.existingClaim }}
+- name: archives
+  mountPath: /etc/multiarch/archives
   readOnly: true
 {{- end }}
 {{- with .Values.extraVolumeMounts }}

@@ -51,6 +51,10 @@ pub(crate) fn cases() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("without-sets", json!({"sets": {"enabled": false}})),
+        (
+            "archives",
+            json!({"archives": {"existingClaim": "archives", "shared": true}, "shards": ["a"]}),
+        ),
         ("shards", json!({"shards": ["a", "b"]})),
         ("coverage-maps", json!({"coverageMaps": {"enabled": true}, "shards": ["a"]})),
         (
@@ -134,6 +138,7 @@ fn looks_like_numbers() -> Value {
         "shards": ["1", "true", "on", "null", "1e3"],
         "caBundle": {"existingSecret": {"name": "1", "key": "1"}},
         "credentialProviders": {"existingConfigMap": "2"},
+        "archives": {"existingClaim": "3"},
         "leaderElection": {"namespace": "789"},
         "networkPolicy": {"enabled": true},
         "metrics": {

@@ -180,6 +180,12 @@ async fn a_kind_that_is_absent_or_old_is_told() -> Result<()> {
     older["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
     cluster.apply_text(&older.to_string()).await?;
     told("MISSING  the CRD of multiarchimages is older than this operator, and what is written to these fields is lost: status.coverage; apply", &alone).await?;
+    let archives = folder.path().join("archives");
+    let with_archives = [format!("--archive-dir={}", archives.display()), "check".to_owned()];
+    let with_archives = with_archives.each_ref().map(String::as_str);
+    told("MISSING  failed to open the folder of archives", &with_archives).await?;
+    std::fs::create_dir(&archives)?;
+    told("ok       the folder of archives", &with_archives).await?;
     let with_sets = ["--sets", "check"];
     told("MISSING  multiarch.dev/v1alpha1 has no multiarchimagesets with a status: install the chart", &with_sets).await?;
     let mut older = parse(&read(&workspace().join("crds/multiarchimagesets.yaml")));

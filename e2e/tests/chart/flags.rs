@@ -17,7 +17,7 @@ const HEAD: &str =
     "<!-- Made of the operator's flags: UPDATE=1 cargo test --workspace --test chart flags:: -->\n";
 
 /// Each flag, and the value that sets it.
-const FLAGS: [(&str, &str); 26] = [
+const FLAGS: [(&str, &str); 29] = [
     ("watch-namespace", "watchNamespaces"),
     ("watch-label-selector", "shards"),
     ("leader-elect", "leaderElection.enabled"),
@@ -33,6 +33,9 @@ const FLAGS: [(&str, &str); 26] = [
     ("cache-mib", "cacheMiB"),
     ("node-platforms", "nodePlatforms.enabled"),
     ("sets", "sets.enabled"),
+    ("archive-dir", "archives.existingClaim"),
+    ("archive-dir-shared", "archives.shared"),
+    ("archive-settle", "archives.settleSeconds"),
     ("insecure-allow-http", "insecureAllowHTTP"),
     ("allow-loopback-registries", "extraArgs"),
     ("allowed-registries", "allowedRegistries"),

@@ -25,6 +25,7 @@ fn beside() -> Vec<(&'static str, Value)> {
         ),
         ("credentialProviders.binDir", json!({"credentialProviders": {"existingConfigMap": "p"}})),
         ("credentialProviders.allow", json!({"credentialProviders": {"existingConfigMap": "p"}})),
+        ("archives.s", json!({"archives": {"existingClaim": "archives"}})),
         ("leaderElection.enabled", json!({"replicaCount": 1})),
         ("serviceAccount.create", json!({"serviceAccount": {"name": "mine"}})),
         ("metrics.serviceMonitor.", json!({"metrics": {"serviceMonitor": on}})),

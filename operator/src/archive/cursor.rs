@@ -11,6 +11,7 @@ use super::{
     files::Place,
     packing::Packing,
     tape::{Shared, Tape},
+    windows::{Keeper, WINDOWS},
 };
 
 /// One at a time: each reader of zstd has a window in memory.
@@ -41,9 +42,10 @@ impl Cursor {
     pub(super) fn open(self: &Arc<Self>, place: &Place) -> Result<Lent, ArchiveError> {
         let tape = self.take_turn(place.at);
         let mut lent = Lent { cursor: Arc::clone(self), tape: None };
-        let mut tape = match tape {
-            Some(tape) if tape.at() <= place.at => tape,
-            _ => Tape::new(&self.shared, Some(self.packing))?,
+        // One that is behind goes before there is another.
+        let mut tape = match tape.filter(|tape| tape.at() <= place.at) {
+            Some(tape) => tape,
+            None => Tape::new(&self.shared, Some(self.packing))?,
         };
         let file = &self.shared.path;
         let is_there = tape.skip_to(place.at).map_err(|error| ArchiveError::of(file, error))?;
@@ -53,11 +55,6 @@ impl Cursor {
         }
         lent.tape = Some(tape);
         Ok(lent)
-    }
-
-    /// Lets go of the reader, unless somebody has it: the next one begins anew.
-    pub(super) fn rest(&self) {
-        self.state().tape = None;
     }
 
     /// Waits for the turn of who wants to begin at `at`. Whoever has it gives it back.
@@ -76,6 +73,14 @@ impl Cursor {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper for Cursor {
+    /// The next one begins anew.
+    fn rest(&self) {
+        let tape = self.state().tape.take();
+        drop(tape);
     }
 }
 
@@ -113,7 +118,11 @@ impl Drop for Lent {
         let mut state = self.cursor.state();
         state.tape = self.tape.take();
         state.lent = false;
+        let is_kept = state.tape.is_some();
         drop(state);
+        if is_kept {
+            WINDOWS.idle(&self.cursor);
+        }
         self.cursor.turn.notify_all();
     }
 }

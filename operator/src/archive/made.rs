@@ -23,6 +23,8 @@ use crate::oci::{Descriptor, Digest, ImageConfig, RawManifest, media_type, saved
 #[derive(Default)]
 pub(super) struct Made {
     known: Mutex<Known>,
+    /// What those who wait want to be read, by where it begins: the next one reads it all at once.
+    wanted: Mutex<BTreeMap<u64, Place>>,
     /// Whoever reads layers, so that none is read twice.
     reading: Mutex<()>,
     /// How many bytes of layers were read, and how many were to be.
@@ -59,18 +61,22 @@ const MAX_MANIFESTS: usize = 8 << 20;
 const AT_ONCE: usize = 4;
 
 impl Made {
-    /// Reads the layers of `images` that were not read before, in the order of the archive.
+    /// Reads the layers of `images` that were not read before, and those that others wait for, in the order of the archive.
     pub(super) fn read<'a>(
         &self,
         store: &Store,
         images: impl Iterator<Item = &'a Parts>,
     ) -> Failed {
-        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut places = BTreeMap::new();
+        let mut mine = BTreeMap::new();
         for name in images.flat_map(|parts| &parts.layers) {
             let place = store.files().and_then(|files| files.get(name));
-            places.extend(place.map(|place| (place.at, place)));
+            mine.extend(place.map(|place| (place.at, place)));
         }
+        lock(&self.wanted).extend(mine.clone());
+        let _one = lock(&self.reading);
+        let mut places = std::mem::take(&mut *lock(&self.wanted));
+        // What failed for somebody else is tried again, and told.
+        places.extend(mine);
         places.retain(|at, _| !self.known().layers.contains_key(at));
         let places: Vec<_> = places.into_values().collect();
         let bytes = places.iter().map(|place: &Place| place.size).sum();
@@ -82,8 +88,7 @@ impl Made {
                 match self.read_one(store, place) {
                     Ok(layer) => self.known().add(layer, place.clone()),
                     Err(error) => {
-                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                        failed.insert(place.at, error);
+                        lock(&failed).insert(place.at, error);
                     }
                 }
             }
@@ -186,8 +191,12 @@ impl Made {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Known {

@@ -20,6 +20,7 @@ use super::{
     kept::Kept,
     packing::{self, Found, Packing},
     tape::{Shared, Tape},
+    windows::Keeper,
 };
 
 /// The files of an archive.
@@ -30,18 +31,7 @@ pub(super) enum Store {
 }
 
 impl Store {
-    /// Opens the file or folder at `path`, and reads the names of what is in it.
-    pub(super) fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let failed = |error| ArchiveError::Open { file: path.into(), source: Arc::new(error) };
-        // A pipe is not opened, since that waits for who writes to it.
-        let about = path.metadata().map_err(failed)?;
-        if !about.is_file() && !about.is_dir() {
-            return Err(ArchiveError::NotAFile { file: path.into() });
-        }
-        Self::of(path, File::open(path).map_err(failed)?)
-    }
-
-    /// The same of what is open, and called `path`.
+    /// Reads the names of what is in `file`, which is called `path`.
     pub(super) fn of(path: &Path, file: File) -> Result<Self, ArchiveError> {
         let failed = |error| ArchiveError::Open { file: path.into(), source: Arc::new(error) };
         let about = file.metadata().map_err(failed)?;
@@ -167,6 +157,17 @@ impl Store {
         read.map_err(|error| ArchiveError::of(self.path(), error))?;
         Ok(bytes.into())
     }
+}
+
+/// Opens the file or folder at `path`.
+pub(super) fn open(path: &Path) -> Result<File, ArchiveError> {
+    let failed = |error| ArchiveError::Open { file: path.into(), source: Arc::new(error) };
+    // A pipe is not opened, since that waits for who writes to it.
+    let about = path.metadata().map_err(failed)?;
+    if !about.is_file() && !about.is_dir() {
+        return Err(ArchiveError::NotAFile { file: path.into() });
+    }
+    File::open(path).map_err(failed)
 }
 
 /// Whether what is packed begins as a tar archive does.

@@ -14,6 +14,7 @@ use std::{
 use super::{
     ArchiveError, Part,
     packing::{Packing, Unpacked, WINDOW},
+    windows::{WINDOWS, Window},
 };
 
 /// An open file, which many may read at once, each at their own place.
@@ -60,15 +61,16 @@ impl Read for Offset {
 /// A tape, and where it is.
 pub(super) enum Tape {
     Plain(Offset),
-    Packed { unpacked: Unpacked, at: u64 },
+    Packed { unpacked: Unpacked, at: u64, _window: Option<Window> },
 }
 
 impl Tape {
-    /// At its beginning.
+    /// At its beginning. Waits until there may be another window.
     pub(super) fn new(shared: &Shared, packing: Option<Packing>) -> Result<Self, ArchiveError> {
         let Some(packing) = packing else { return Ok(Self::Plain(shared.from(0))) };
+        let window = (packing == Packing::Zstd).then(|| WINDOWS.take());
         let unpacked = Unpacked::new(packing, shared.from(0), shared.part(), WINDOW)?;
-        Ok(Self::Packed { unpacked, at: 0 })
+        Ok(Self::Packed { unpacked, at: 0, _window: window })
     }
 
     /// Where it is, in the unpacked archive.
@@ -102,7 +104,7 @@ impl Read for Tape {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(offset) => offset.read(buffer),
-            Self::Packed { unpacked, at } => {
+            Self::Packed { unpacked, at, .. } => {
                 let read = unpacked.read(buffer)?;
                 *at += read as u64;
                 Ok(read)

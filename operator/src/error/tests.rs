@@ -141,6 +141,15 @@ fn archive() -> RegistryError {
     RegistryError::Archive { why }
 }
 
+fn awaited() -> RegistryError {
+    let why = "archive k3s.tar was changed while it was read".into();
+    RegistryError::ArchiveAwaited { why, after: Duration::from_secs(7) }
+}
+
+fn not_allowed() -> RegistryError {
+    RegistryError::ArchiveNotAllowed { why: "archive ../k3s.tar is refused".into() }
+}
+
 fn insecure() -> RegistryError {
     RegistryError::InsecureNotAllowed { host: host() }
 }
@@ -169,6 +178,8 @@ fn insecure() -> RegistryError {
 #[case::realm(realm(), SourceState::Unauthorized, Why::TokenRealmNotTrusted, NOW, Retry::Interval, &["other.example", "Secret login", "--token-realm"])]
 #[case::address(address(), SourceState::Unreachable, Why::RegistryNotAllowed, NOW, Retry::Interval, &["169.254.169.254"])]
 #[case::archive(archive(), SourceState::Invalid, Why::UnsupportedContent, NOW, Retry::Interval, &["cut off: copy it again"])]
+#[case::awaited(awaited(), SourceState::Incomplete, Why::WaitingForPlatforms, NO, Retry::After(Duration::from_secs(7)), &["k3s.tar", "changed while it was read"])]
+#[case::not_allowed(not_allowed(), SourceState::Denied, Why::RegistryNotAllowed, NOW, Retry::Interval, &["../k3s.tar"])]
 #[case::insecure(insecure(), SourceState::Unreachable, Why::InsecureNotAllowed, NOW, Retry::Interval, &["--insecure-allow-http"])]
 fn of_a_registry(
     #[case] error: RegistryError,
@@ -501,6 +512,8 @@ fn every_registry_error() -> Vec<RegistryError> {
         self::realm(),
         self::address(),
         archive(),
+        awaited(),
+        not_allowed(),
         insecure(),
     ];
     all.map(named).into()

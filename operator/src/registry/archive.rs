@@ -7,6 +7,7 @@ mod stream;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    error::Error,
     fmt,
     io::Read,
     sync::Arc,
@@ -23,12 +24,13 @@ use super::{
     remote::Limits,
 };
 use crate::{
-    archive::{Archive, ArchiveError, Image, Kind},
+    archive::{Archive, Image, InUse, Kind},
     error::causes,
     oci::{
         Descriptor, Digest, Manifest, RawManifest, Reference, Repository, TagOrDigest,
         media_type::DOCKER_CONFIG,
     },
+    shelf::SETTLES,
 };
 
 /// A registry, and archives beside it: what is in an archive ([`Repository::in_archive`]) is answered from there, and
@@ -43,6 +45,7 @@ pub struct Archives<R> {
     known: Known,
     find: Option<Find>,
     found: OnceCell<()>,
+    _in_use: Vec<InUse>,
 }
 
 /// Finds manifests of images by their configs, wherever they may be already.
@@ -60,9 +63,11 @@ enum Of<'a> {
 impl<R> Archives<R> {
     /// `registry`, and these archives, each with what it is called.
     pub fn new(registry: R, opened: impl IntoIterator<Item = (String, Arc<Archive>)>) -> Self {
+        let opened: BTreeMap<_, Arc<Archive>> = opened.into_iter().collect();
         Self {
             registry,
-            opened: opened.into_iter().collect(),
+            _in_use: opened.values().map(Archive::in_use).collect(),
+            opened,
             lacking: BTreeMap::new(),
             known: Known::default(),
             find: None,
@@ -128,12 +133,13 @@ impl<R> Archives<R> {
             let Some(archive) = self.opened.get(file).map(Arc::clone) else { continue };
             let made = spawn_blocking(move || {
                 let images: Vec<_> = named.iter().map(|(_, image)| image).collect();
-                let made = archive.manifests_of(&images);
+                let made = archive.manifests_of(&images).into_iter();
+                let made = made.map(|made| made.map_err(|error| told(&archive, &error)));
                 named.into_iter().map(|(name, _)| name).zip(made).collect::<Vec<_>>()
             });
             // What panics is asked for again, and told then.
             for (name, made) in made.await.unwrap_or_default() {
-                self.known.made(name, made.map_err(|error| told(&error)));
+                self.known.made(name, made);
             }
             self.rest(file);
         }
@@ -192,7 +198,7 @@ impl<R> Archives<R> {
             let size = archive.blob(&image.digest).unwrap_or_default();
             return Ok(Some(Descriptor::of(DOCKER_CONFIG, image.digest, size)));
         }
-        let raw = archive.manifest(&image.digest).map_err(|error| told(&error))?;
+        let raw = archive.manifest(&image.digest).map_err(|error| told(archive, &error))?;
         Ok(raw.map(|raw| match raw.parse() {
             Ok(Manifest::Image(image)) => image.config,
             _ => raw.descriptor(),
@@ -238,7 +244,7 @@ impl<R> Archives<R> {
         }
         let of = name.clone();
         let made = blocking(move || {
-            let raw = archive.manifest_of(&image).map_err(|error| told(&error))?;
+            let raw = archive.manifest_of(&image).map_err(|error| told(&archive, &error))?;
             part::of(&archive, &of, raw, &image.absent)
         });
         let made = made.await;
@@ -332,14 +338,15 @@ impl<R: Registry> Registry for Archives<R> {
         }
         let (archive, blob) = (Arc::clone(archive), blob.clone());
         blocking(move || {
-            let Some(mut reader) = archive.open_blob(&blob.digest).map_err(|error| told(&error))?
+            let Some(mut reader) =
+                archive.open_blob(&blob.digest).map_err(|error| told(&archive, &error))?
             else {
                 return Ok(None);
             };
             let mut bytes = Vec::new();
             // One byte more than promised is enough to know.
             let read = reader.by_ref().take(blob.size + 1).read_to_end(&mut bytes);
-            read.map_err(|error| RegistryError::Archive { why: causes(&error) })?;
+            read.map_err(|error| told(&archive, &error))?;
             let (expected, received) = (blob.size, bytes.len() as u64);
             if received != expected {
                 return Err(RegistryError::WrongSize { host, request, expected, received });
@@ -461,7 +468,7 @@ fn by_digest(
     digest: &Digest,
     repository: &Repository,
 ) -> Result<Option<RawManifest>, RegistryError> {
-    let known = || archive.manifest(digest).map_err(|error| told(&error));
+    let known = || archive.manifest(digest).map_err(|error| told(archive, &error));
     if let Some(known) = known()? {
         return Ok(Some(known));
     }
@@ -485,8 +492,14 @@ fn asked(method: &'static str, repository: &Repository, digest: &Digest) -> (Str
     (archive, Request::blob(method, repository, digest))
 }
 
-fn told(error: &ArchiveError) -> RegistryError {
-    RegistryError::Archive { why: causes(error) }
+/// What reading `archive` failed by. Where something writes to it meanwhile, that is what is wrong.
+fn told(archive: &Archive, error: &dyn Error) -> RegistryError {
+    if archive.is_as_it_was() {
+        return RegistryError::Archive { why: causes(error) };
+    }
+    let file = crate::oci::printable(&archive.path().to_string_lossy());
+    let why = format!("archive {file} was changed while it was read");
+    RegistryError::ArchiveAwaited { why, after: SETTLES }
 }
 
 /// `work`, which blocks, beside the tasks that do not.

@@ -1,5 +1,6 @@
 use std::{fs, os::unix::fs::symlink};
 
+use futures::future::join_all;
 use rstest::rstest;
 use serde_json::json;
 use tempfile::TempDir;
@@ -59,6 +60,39 @@ async fn an_archive_is_read_once_and_again_when_it_was_changed() {
     layout(&path, "docker.io/rancher/pause:3.2");
     let second = shelf.open("team", "k3s").await.unwrap();
     assert!(has(&second, "rancher/pause:3.2") && !has(&second, "rancher/pause:3.1"));
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_read_it_once() {
+    let dir = tempfile::tempdir().unwrap();
+    layout(&dir.path().join("team/k3s"), "docker.io/rancher/pause:3.1");
+    let shelf = Shelf::new(options(&dir));
+    let all = join_all((0..100).map(|_| shelf.open("team", "k3s"))).await;
+    let first = all[0].clone().unwrap();
+    let once = first.bytes_read();
+    assert!(all.into_iter().all(|other| Arc::ptr_eq(&other.unwrap(), &first)));
+    assert_eq!(first.bytes_read(), once);
+    // What another namespace has under that name is another one.
+    layout(&dir.path().join("other/k3s"), "docker.io/rancher/pause:3.1");
+    assert!(!Arc::ptr_eq(&shelf.open("other", "k3s").await.unwrap(), &first));
+}
+
+/// A copy that keeps the time of its original, too: no program sets the time of a change.
+#[tokio::test]
+async fn what_has_the_size_and_time_of_another_one_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("team/k3s");
+    layout(&path, "docker.io/rancher/pause:3.1");
+    let index = path.join("index.json");
+    let then = fs::metadata(&index).unwrap();
+    let shelf = Shelf::new(options(&dir));
+    let first = shelf.open("team", "k3s").await.unwrap();
+    let other = fs::read_to_string(&index).unwrap().replace("pause:3.1", "pause:3.2");
+    fs::write(&index, other).unwrap();
+    fs::File::open(&index).unwrap().set_modified(then.modified().unwrap()).unwrap();
+    assert_eq!(fs::metadata(&index).unwrap().len(), then.len());
+    let second = shelf.open("team", "k3s").await.unwrap();
+    assert!(has(&first, "rancher/pause:3.1") && has(&second, "rancher/pause:3.2"));
 }
 
 #[tokio::test]

@@ -105,6 +105,53 @@ fn of_a_plain_archive_nothing_is_read_that_is_not_asked_for() {
     assert_eq!(archive.progress(), (done, all), "it is remembered");
 }
 
+/// Until the last one has gone, the reader stays where it is.
+#[rstest]
+fn a_reader_is_let_go_of_with_the_last_use(#[values("gzip", "zstd")] packing: &str) {
+    let tar = Tar::of(&layout(&many())).end();
+    let file = OnDisk::new(&if packing == "gzip" { gzip(&tar) } else { zstd(&tar, 20) });
+    let archive = Arc::new(file.open().unwrap());
+    let blobs = blobs(&archive);
+    let (last, before) = (&blobs[blobs.len() - 1], &blobs[blobs.len() - 2]);
+    let takes = |digest: &Digest| {
+        let before = archive.bytes_read();
+        blob(&archive, digest);
+        archive.bytes_read() - before
+    };
+    let (first, second) = (archive.in_use(), archive.in_use());
+    let whole = takes(before);
+    drop(first);
+    let rest = takes(last);
+    assert!(rest < whole / 2, "{rest} of {whole}");
+    takes(before);
+    drop(second);
+    let anew = takes(last);
+    assert!(anew > whole, "{anew} after {whole}");
+}
+
+/// Who waits has their layers read with those of who came before.
+#[test]
+fn what_many_want_is_read_in_few_readings() {
+    let tar = Tar::of(&saved(&many())).end();
+    let file = OnDisk::new(&gzip(&tar));
+    let archive = file.open().unwrap();
+    let first = archive.bytes_read();
+    thread::scope(|scope| {
+        for image in archive.images() {
+            let archive = &archive;
+            scope.spawn(move || archive.manifest_of(image).unwrap());
+        }
+    });
+    let read = archive.bytes_read() - first;
+    assert!(read <= 3 * first, "{read} of {first}");
+    let (done, all) = archive.progress();
+    assert_eq!(done, all);
+    for image in archive.images() {
+        archive.manifest_of(image).unwrap();
+    }
+    assert_eq!(archive.bytes_read() - first, read, "each layer is read once");
+}
+
 /// There is one reader, and nobody is left waiting.
 #[test]
 fn many_at_once() {

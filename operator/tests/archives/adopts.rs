@@ -56,7 +56,7 @@ async fn what_is_found_elsewhere_is_asked_for_once_and_taken() {
     // As something else has packed it.
     let other = RawManifest::new(
         ours.media_type(),
-        String::from_utf8(ours.bytes().to_vec()).unwrap().replace(",", ", ").into(),
+        String::from_utf8(ours.bytes().to_vec()).unwrap().replace(',', ", ").into(),
     );
     let asked = Arc::new(AtomicUsize::new(0));
     let (counted, found, config) = (Arc::clone(&asked), other.clone(), config(&image));

@@ -31,15 +31,15 @@ use super::{
     archives, inside,
 };
 
-const TARGET: &str = "r.example/mirror/app:1";
-const PATH: &str = "mirror/app";
+pub(super) const TARGET: &str = "r.example/mirror/app:1";
+pub(super) const PATH: &str = "mirror/app";
 
-fn saved(image: &Image) -> Vec<u8> {
+pub(super) fn saved(image: &Image) -> Vec<u8> {
     Tar::of(&images::docker(&[(image, &["app:1"])])).end()
 }
 
 /// `app:1` of these archives, each for a platform, if one is said.
-fn sources(given: &[(&str, Option<&str>)], trust: bool) -> Sources {
+pub(super) fn sources(given: &[(&str, Option<&str>)], trust: bool) -> Sources {
     let spec = MultiArchImageSpec {
         target: Target { image: TARGET.into(), ..Target::default() },
         ..MultiArchImageSpec::default()
@@ -58,7 +58,7 @@ fn sources(given: &[(&str, Option<&str>)], trust: bool) -> Sources {
     Sources { sources, wraps: true, any_format: true, ..Sources::parse(&spec).unwrap() }
 }
 
-async fn run<R: Registry>(registry: &R, sources: &Sources) -> Run {
+pub(super) async fn run<R: Registry>(registry: &R, sources: &Sources) -> Run {
     let job = Job {
         registry,
         sources,
@@ -96,7 +96,7 @@ fn writes(store: &Store) -> Vec<String> {
     log.filter(|it| !it.starts_with("HEAD ") && !it.starts_with("GET ")).collect()
 }
 
-fn platforms(store: &Store) -> Vec<String> {
+pub(super) fn platforms(store: &Store) -> Vec<String> {
     let raw = store.tagged(PATH, "1").expect("it is published");
     assert_eq!(raw.media_type(), media_type::OCI_INDEX);
     let Manifest::Index(index) = raw.parse().unwrap() else { panic!("no index") };
@@ -105,7 +105,7 @@ fn platforms(store: &Store) -> Vec<String> {
 }
 
 /// Whether the run ended well, and if not, why.
-fn failed(run: &Run) -> Option<String> {
+pub(super) fn failed(run: &Run) -> Option<String> {
     let answers = run.resolutions.iter().filter_map(|it| match &it.answer {
         multiarch_operator::reconcile::resolve::Answer::Failed { error, .. } => {
             Some(error.to_string())

@@ -219,6 +219,35 @@ fn what_is_in_an_archive_is_on_no_registry() {
     sources.check_allowed(&allowed).unwrap();
 }
 
+#[rstest]
+#[case::short("rancher/pause:3.1", "docker.io/rancher/pause:3.1")]
+#[case::shortest("busybox:1.36", "docker.io/library/busybox:1.36")]
+#[case::whole("quay.io/coreos/etcd:v3.5.0", "quay.io/coreos/etcd:v3.5.0")]
+fn an_archives_image_is_called_as_docker_calls_it(#[case] image: &str, #[case] called: &str) {
+    let sources = Sources::parse(&spec(TARGET, vec![archived(image)])).unwrap();
+    let reference = &sources.sources[0].reference;
+    assert_eq!(reference.to_string(), format!("k3s/arm64.tar.zst#{called}"));
+    assert_eq!(reference.repository().archive(), Some("k3s/arm64.tar.zst"));
+}
+
+fn archived(image: &str) -> SourceSpec {
+    let archive = ArchiveSource { path: "k3s/arm64.tar.zst".into(), image: image.into() };
+    SourceSpec { archive: Some(archive), ..source("arm64", "") }
+}
+
+#[rstest]
+#[case::no_name(archived("a b:1"), "spec.sources[arm64].archive.image: ")]
+#[case::no_tag(archived("rancher/pause"), "spec.sources[arm64].archive.image")]
+#[case::by_digest(archived(&format!("rancher/pause@{DIGEST}")), "spec.sources[arm64].archive.image")]
+#[case::both_digest(archived(&format!("rancher/pause:3.1@{DIGEST}")), "spec.sources[arm64].archive.image")]
+#[case::an_image_too(SourceSpec { image: "r.example/a:1".into(), ..archived("pause:3.1") }, "spec.sources[arm64]")]
+#[case::a_secret_too(SourceSpec { secret_ref: Some(SecretRef { name: "x".into() }), ..archived("pause:3.1") }, "spec.sources[arm64]")]
+#[case::a_provider_too(SourceSpec { provider: Some(Provider::Kubelet), ..archived("pause:3.1") }, "spec.sources[arm64]")]
+fn refuses_of_archives(#[case] source: SourceSpec, #[case] words: &str) {
+    let message = Sources::parse(&spec(TARGET, vec![source])).unwrap_err().to_string();
+    assert!(message.starts_with(words), "{message}");
+}
+
 /// The same tag by digest is no loop: the digest decides, and it never moves.
 #[test]
 fn a_source_may_be_the_target_pinned() {

@@ -36,7 +36,7 @@ pub(super) fn of(
         if !seen.insert(child.digest.clone()) {
             continue;
         }
-        let inner = archive.manifest(&child.digest).map_err(|error| told(&error))?;
+        let inner = archive.manifest(&child.digest).map_err(|error| told(archive, &error))?;
         match inner.map(|inner| inner.parse()) {
             Some(Ok(Manifest::Index(inner))) => open.extend(inner.manifests.into_iter().rev()),
             // Whoever reads the index says what is wrong with it.

@@ -12,7 +12,6 @@ use tokio::{
 use super::{asked, told};
 use crate::{
     archive::Archive,
-    error::causes,
     oci::{Digest, Repository},
     registry::{BlobSource, Chunks, RegistryError, Request},
 };
@@ -47,15 +46,19 @@ impl BlobSource for InArchive {
         async move {
             let (found, finds) = oneshot::channel();
             let (give, pieces) = mpsc::channel(PIECES);
-            spawn_blocking(move || match archive.open_blob(&digest) {
-                Ok(Some(reader)) => {
-                    // Whoever asked may have gone meanwhile.
-                    if found.send(Ok(true)).is_ok() {
-                        read(reader, &give);
+            spawn_blocking(move || {
+                // A run that is cut off is gone before its readers are.
+                let _in_use = archive.in_use();
+                match archive.open_blob(&digest) {
+                    Ok(Some(reader)) => {
+                        // Whoever asked may have gone meanwhile.
+                        if found.send(Ok(true)).is_ok() {
+                            read(&archive, reader, &give);
+                        }
                     }
+                    Ok(None) => drop(found.send(Ok(false))),
+                    Err(error) => drop(found.send(Err(told(&archive, &error)))),
                 }
-                Ok(None) => drop(found.send(Ok(false))),
-                Err(error) => drop(found.send(Err(told(&error)))),
             });
             let ended = || "failed to read an archive: the thread that read it has ended".into();
             let is_there = finds.await.map_err(|_| RegistryError::Archive { why: ended() })??;
@@ -69,7 +72,11 @@ impl BlobSource for InArchive {
 }
 
 /// Gives what `reader` has, as fast as it is taken, until it is not taken any more.
-fn read(mut reader: Box<dyn Read + Send>, give: &mpsc::Sender<Result<Bytes, RegistryError>>) {
+fn read(
+    archive: &Archive,
+    mut reader: Box<dyn Read + Send>,
+    give: &mpsc::Sender<Result<Bytes, RegistryError>>,
+) {
     loop {
         let mut piece = Vec::with_capacity(PIECE);
         let read = reader.by_ref().take(PIECE as u64).read_to_end(&mut piece);
@@ -77,7 +84,7 @@ fn read(mut reader: Box<dyn Read + Send>, give: &mpsc::Sender<Result<Bytes, Regi
         let piece = match read {
             Ok(_) if is_end => return,
             Ok(_) => Ok(piece.into()),
-            Err(error) => Err(RegistryError::Archive { why: causes(&error) }),
+            Err(error) => Err(told(archive, &error)),
         };
         let failed = piece.is_err();
         if give.blocking_send(piece).is_err() || failed {

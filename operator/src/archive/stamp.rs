@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 /// An archive as it is: of a folder, of what a layout is written last by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stamp(Vec<One>);
+pub(crate) struct Stamp(Vec<One>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct One {
@@ -25,7 +25,7 @@ struct One {
 }
 
 impl Stamp {
-    pub(super) fn of(file: &File) -> io::Result<Self> {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
         let about = file.metadata()?;
         let mut all = vec![One::of(&about)];
         if about.is_dir() {
@@ -40,7 +40,7 @@ impl Stamp {
     }
 
     /// How long ago it was changed, by the clock that dates files; nothing where that is ahead.
-    pub(super) fn age(&self, now: SystemTime) -> Duration {
+    pub(crate) fn age(&self, now: SystemTime) -> Duration {
         let ages = self.0.iter().map(|one| {
             let (seconds, nanoseconds) = one.modified.max(one.changed);
             let seconds = Duration::from_secs(seconds.try_into().unwrap_or_default());
@@ -48,6 +48,12 @@ impl Stamp {
             now.duration_since(SystemTime::UNIX_EPOCH + at).unwrap_or_default()
         });
         ages.min().unwrap_or_default()
+    }
+
+    /// Whether it has the bytes that it had at `then`, though it may have another name by now, or none.
+    pub(crate) fn has_the_bytes_of(&self, then: &Self) -> bool {
+        let bytes = |one: &One| (one.device, one.inode, one.size, one.modified);
+        self.0.iter().map(bytes).eq(then.0.iter().map(bytes))
     }
 }
 
