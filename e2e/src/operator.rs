@@ -194,6 +194,15 @@ impl Operator {
         Ok((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// How many bytes it has read of files since its start.
+    #[cfg(target_os = "linux")]
+    pub fn bytes_read(&self) -> Result<u64> {
+        let path = format!("/proc/{}/io", self.process.pid());
+        let io = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        line.and_then(|bytes| bytes.parse().ok()).with_context(|| format!("no rchar in {path}"))
+    }
+
     /// Waits until it has logged `words` since its last start.
     pub async fn await_log(&self, words: &str, deadline: Duration) -> Result<()> {
         let said = async || Ok(self.logs()?.contains(words).then_some(()));

@@ -13,11 +13,11 @@ use multiarch_crds::{
 };
 use multiarch_e2e::{
     archives::{Compression, Layer, Saved, Writer, save},
-    await_condition::await_condition,
+    await_condition::{SOON, await_condition},
     images::Image,
     operator::Operator,
     peers,
-    scenario::{Scenario, scenario},
+    scenario::{REQUESTED_AT, Scenario, scenario},
     spec::{Report, Spec},
 };
 use serde_json::{Value, json};
@@ -162,6 +162,83 @@ async fn what_is_wrong_with_an_archive_is_told_and_mended_without_an_edit() -> R
             let object = s.apply_until(&spec, "False/RegistryNotAllowed").await?;
             let message = told(&object).context("a message")?;
             assert!(message.contains(why), "{message}");
+        }
+        // What leads out by its words is no object at all.
+        for path in ["../other/app.tar", "/other/app.tar", "a/../../other/app.tar"] {
+            let mut spec = Spec::new(&s.registry, "out", "out:1");
+            spec.spec["sources"] = json!([source("app", path, "team/app:1", &["linux/amd64"])]);
+            let object = json!({
+                "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImage",
+                "metadata": {"name": "out"}, "spec": spec.spec,
+            });
+            let params = PatchParams::apply("e2e").force();
+            let refused = s.images().patch("out", &params, &Patch::Apply(object)).await;
+            let error = refused.err().context("the API server takes it")?.to_string();
+            assert!(error.contains("path"), "{error}");
+        }
+        drop(stage.operator);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_takes_from_archives_what_they_have_and_the_rest_from_its_registry() -> Result<()> {
+    scenario(async |s| {
+        alone(s).await?;
+        let stage = Stage::new(s, &["--sets"]).await?;
+        let namespace = s.namespace.name.clone();
+        let pause = "docker.io/rancher/pause:3.1";
+        let app = Image::index(&[
+            Image::oci("linux/amd64", "app")?,
+            Image::oci("linux/arm64", "app")?,
+            Image::oci("linux/s390x", "app")?,
+        ])?;
+        s.registry.push("team/app:1", &app).await?;
+        let write_one = |architecture: &str, file: &str, compression| {
+            let image = Image::oci(&format!("linux/{architecture}"), "pause")?;
+            write(&[Saved::of(&image, &[pause])?], &stage.file(&namespace, file)?, compression)
+        };
+        write_one("amd64", "amd64.tar", Compression::None)?;
+        let plain = json!([{"host": s.registry.host(), "plainHTTP": true}]);
+        let object = json!({
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+            "metadata": {"name": "both"},
+            "spec": {
+                "images": [pause, "team/app:1"],
+                "from": {"registry": s.registry.host()},
+                // What the platforms leave out is not looked for.
+                "archives": [
+                    {"path": "amd64.tar"}, {"path": "more/arm64.tar.zst"},
+                    {"path": "absent.tar", "platform": "linux/s390x"},
+                ],
+                "platforms": ["linux/amd64", "linux/arm64"],
+                "to": {"registry": s.registry.host(), "prefix": "mirror"},
+                "template": {"registries": plain},
+            },
+        });
+        let sets: Api<MultiArchImageSet> = Api::namespaced(s.client.clone(), &namespace);
+        sets.patch("both", &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
+        let shown = |set: &MultiArchImageSet, ready: &str| {
+            let status = set.status.as_ref()?;
+            let is = get(&status.conditions, Type::Ready)?;
+            (format!("{}/{}", is.status, is.reason) == ready).then(|| is.message.clone())
+        };
+        let waits = |set: &MultiArchImageSet| {
+            let told = shown(set, "Unknown/ArchiveNotReady");
+            told.is_some_and(|message| message.contains("archive more/arm64.tar.zst is not in"))
+        };
+        await_condition(&sets, "both", "one is awaited", SOON, waits).await?;
+        write_one("arm64", "more/arm64.tar.zst", Compression::Zstd(23))?;
+        let asked = json!({"metadata": {"annotations": {REQUESTED_AT: "now"}}});
+        sets.patch("both", &PatchParams::default(), &Patch::Merge(asked)).await?;
+        let all = |set: &MultiArchImageSet| shown(set, "True/Succeeded").is_some();
+        await_condition(&sets, "both", "both are ready", 2 * SOON, all).await?;
+        for object in s.images().list(&ListParams::default()).await?.items {
+            assert_eq!(object.platforms(), ["linux/amd64", "linux/arm64"], "{object:#?}");
+            let in_archives = object.spec.sources.iter().filter(|it| it.archive.is_some()).count();
+            let is_pause = object.spec.target.image.ends_with("mirror/rancher/pause:3.1");
+            assert_eq!(in_archives, if is_pause { 2 } else { 0 });
         }
         drop(stage.operator);
         Ok(())

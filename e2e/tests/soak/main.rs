@@ -4,6 +4,8 @@
 
 mod engine;
 
+#[cfg(target_os = "linux")]
+mod archives;
 mod coverage;
 mod disk;
 mod kills;
