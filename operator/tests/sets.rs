@@ -402,12 +402,12 @@ async fn a_write_that_fails_keeps_no_other_from_being_made() {
     api.apply_set(set(&["team/a:1", "team/b:1"], json!({})));
     until(&api, "Unknown/WaitingForImages 1/2").await;
     assert_eq!(api.names(), [named(&api, "a")], "one is made, one is pruned");
-    // It is tried again, and not without end.
+    // It is again again, and not without end.
     let tries = |api: &Api| writes(api).iter().filter(|it| it.contains("all-b-1")).count();
     let before = tries(&api);
     pass(Duration::from_hours(1)).await;
-    let tried = tries(&api) - before;
-    assert!((55..=80).contains(&tried), "{tried} tries in an hour");
+    let again = tries(&api) - before;
+    assert!((55..=80).contains(&again), "{again} tries in an hour");
     api.mend();
     until(&api, "True/Succeeded 2/2").await;
     reign.stop().await;
