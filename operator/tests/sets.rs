@@ -402,7 +402,7 @@ async fn a_write_that_fails_keeps_no_other_from_being_made() {
     api.apply_set(set(&["team/a:1", "team/b:1"], json!({})));
     until(&api, "Unknown/WaitingForImages 1/2").await;
     assert_eq!(api.names(), [named(&api, "a")], "one is made, one is pruned");
-    // It is again again, and not without end.
+    // It is tried again, and not without end.
     let tries = |api: &Api| writes(api).iter().filter(|it| it.contains("all-b-1")).count();
     let before = tries(&api);
     pass(Duration::from_hours(1)).await;
