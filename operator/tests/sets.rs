@@ -406,8 +406,8 @@ async fn a_write_that_fails_keeps_no_other_from_being_made() {
     let tries = |api: &Api| writes(api).iter().filter(|it| it.contains("all-b-1")).count();
     let before = tries(&api);
     pass(Duration::from_hours(1)).await;
-    let tried = tries(&api) - before;
-    assert!((55..=80).contains(&tried), "{tried} tries in an hour");
+    let again = tries(&api) - before;
+    assert!((55..=80).contains(&again), "{again} tries in an hour");
     api.mend();
     until(&api, "True/Succeeded 2/2").await;
     reign.stop().await;

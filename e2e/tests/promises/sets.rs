@@ -118,8 +118,8 @@ async fn a_list_becomes_objects_and_one_bad_line_hurts_only_itself() -> Result<(
         let generation = sets.apply("all", set).await?.metadata.generation;
         let set = sets.until_ready("all", "False/ImagesFailing", "2/4").await?;
         assert_eq!(set.metadata.generation, generation);
-        let named = [("No Image", "InvalidLine"), ("team/c", "InvalidLine")];
-        assert_eq!(failing(&set), named.map(|(a, b)| (a.to_owned(), b.to_owned())).into());
+        let bad = [("No Image", "InvalidLine"), ("team/c", "InvalidLine")];
+        assert_eq!(failing(&set), bad.map(|(a, b)| (a.to_owned(), b.to_owned())).into());
         for (name, digest) in &digests {
             let there = s.registry.digest(&format!("mirror/{name}")).await?;
             assert_eq!(there.as_ref(), Some(digest), "{name} is mirrored byte for byte");

@@ -236,7 +236,7 @@ mod tests {
                 let here = all.iter().find(|line| line.number == number).map(|line| &line.image);
                 match (alone, here) {
                     (Ok(image), Some(Ok(it))) => prop_assert_eq!(&image, it),
-                    (Ok(_), Some(Err(error))) => prop_assert!(matches!(error, LineError::Same { .. })),
+                    (Ok(_), Some(Err(error))) => prop_assert!(matches!(error, LineError::Same { .. }), "{}", error),
                     (Ok(image), None) => prop_assert!(all.iter().any(|line| line.image.as_ref() == Ok(&image))),
                     (Err(error), here) => prop_assert_eq!(here.and_then(|it| it.as_ref().err()), Some(&error)),
                 }
