@@ -1,3 +1,5 @@
+//! What is read below the folder, when, and how often; and what is not.
+
 use std::{fs, os::unix::fs::symlink};
 
 use futures::future::join_all;
