@@ -1,6 +1,6 @@
 //! Runs over archives that change, are awaited, or are shared with other runs.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use multiarch_crds::{condition::Reason, v1alpha1::PublishPolicy};
 use multiarch_operator::{
@@ -42,7 +42,9 @@ async fn of_one_that_is_written_to_nothing_is_published_and_that_is_told(
     let image = Image::of("amd64");
     let bytes = saved(&image);
     let file = OnDisk::new(&bytes);
-    let archive = Arc::new(file.open().unwrap());
+    let opened = fs::File::open(file.path()).unwrap();
+    // As the operator opens it: by the name that the object says.
+    let archive = Arc::new(Archive::of(Path::new("amd.tar"), opened).unwrap());
     let archives = of_one(&store, &archive);
     if is_made {
         let name = inside("amd.tar", "app:1");
