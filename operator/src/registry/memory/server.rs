@@ -288,7 +288,6 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         uploads::Received::Whole(seen.body.clone())
     };
     shared.seen().push(seen.clone());
-    // It may never be answered.
     shared.answered.notify_waiters();
     lies::limits::wait(&shared, &seen).await;
     let answer = respond_to(&shared, &seen, &target, received);
