@@ -208,7 +208,7 @@ impl Bench {
             command.args(arguments).env_clear().env("HOME", home.path()).stdin(Stdio::null());
             let output = command.output().await.context("failed to run a tool")?;
             let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "{program:?} {arguments:?}: {said}");
+            ensure!(output.status.success(), "{} {arguments:?}: {said}", program.display());
         }
         let time = began.elapsed();
         Ok(Cost { requests: self.source.proxy.count() + self.target.proxy.count(), time })

@@ -125,7 +125,7 @@ impl Cli {
     /// Runs the command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Result<Ran> {
         let output = self.command(arguments)?.output().await;
-        Ok(ran(output.with_context(|| format!("failed to run {arguments:?}"))?))
+        Ok(ran(&output.with_context(|| format!("failed to run {arguments:?}"))?))
     }
 
     /// The same, and the most memory that it had resident.
@@ -137,7 +137,7 @@ impl Cli {
         let mut most = Peak::default();
         loop {
             tokio::select! {
-                output = &mut ends => return Ok((ran(output.context("failed to wait")?), most)),
+                output = &mut ends => return Ok((ran(&output.context("failed to wait")?), most)),
                 // The kernel keeps the peak, so that only what comes in the last of these moments may be missed.
                 () = sleep(Duration::from_millis(5)) => most = peak(&status).unwrap_or(most),
             }
@@ -145,7 +145,7 @@ impl Cli {
     }
 }
 
-fn ran(output: Output) -> Ran {
+fn ran(output: &Output) -> Ran {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }

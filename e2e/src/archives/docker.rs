@@ -43,6 +43,7 @@ pub(super) struct V1Image {
 /// What a container is run with, with all that is always written.
 #[derive(Clone, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of Docker's")]
 struct Config {
     hostname: String,
     domainname: String,
@@ -100,12 +101,11 @@ pub(super) fn entries(images: &[Saved]) -> Result<Vec<Entry>> {
             let file = |bytes: Vec<u8>| (0o100_644, Content::Bytes(bytes));
             files.insert(format!("{folder}/VERSION"), file(b"1.0".to_vec()));
             files.insert(format!("{folder}/json"), file(serde_json::to_vec(version)?));
-            let content = match saved.get(layer.digest()) {
-                Some(earlier) => (0o120_777, Content::Link(format!("../{earlier}/layer.tar"))),
-                None => {
-                    saved.insert(layer.digest(), folder.clone());
-                    (0o100_644, Content::Layer(Layer::clone(layer)))
-                }
+            let content = if let Some(earlier) = saved.get(layer.digest()) {
+                (0o120_777, Content::Link(format!("../{earlier}/layer.tar")))
+            } else {
+                saved.insert(layer.digest(), folder.clone());
+                (0o100_644, Content::Layer(Layer::clone(layer)))
             };
             files.insert(format!("{folder}/layer.tar"), content);
         }
@@ -161,7 +161,7 @@ pub(super) fn versions(image: &Saved) -> Result<Vec<V1Image>> {
             let parent = serde_json::value::to_raw_value(&format!("sha256:{parent}"))?;
             fields.insert("parent".into(), parent);
         }
-        version.id = hex(&digest(&serde_json::to_vec(&fields)?)).to_owned();
+        hex(&digest(&serde_json::to_vec(&fields)?)).clone_into(&mut version.id);
         version.parent = parent;
         version.os = text("os");
         versions.push(version);

@@ -129,7 +129,7 @@ async fn one_that_fails_stops_no_other() {
     odd["spec"]["sorces"] = json!([]);
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "x" } });
     let all = [&wrong, &gone, &late, &asleep, &odd, &secret, &good];
-    let text: Vec<_> = all.iter().map(|it| it.to_string()).collect();
+    let text: Vec<_> = all.iter().map(ToString::to_string).collect();
     bench.file("objects/all.yaml", &text.join("\n---\n"));
     bench.file("objects/readme.md", "no object");
     let (code, results) = bench.json(&["publish", "-f", "objects"]).await;

@@ -125,8 +125,8 @@ fn spelt(arg: &Arg) -> String {
     let value = names.join(" ");
     let long = arg.get_long().map(|long| format!("`--{long} {value}`").replace(" `", "`"));
     let short = arg.get_short().map(|short| format!("`-{short}`"));
-    let named: Vec<_> = short.into_iter().chain(long).collect();
-    if named.is_empty() { format!("`{value}`") } else { named.join(", ") }
+    let all: Vec<_> = short.into_iter().chain(long).collect();
+    if all.is_empty() { format!("`{value}`") } else { all.join(", ") }
 }
 
 fn lower(text: &str) -> String {

@@ -135,10 +135,10 @@ mod tests {
     )]
     fn what_is_lacking(#[case] goal: &str, #[case] lacks: Option<&str>) {
         let goal: Goal = goal.parse().unwrap();
-        assert_eq!(goal.lacks(&object(status(2))).as_deref(), lacks);
+        assert_eq!(goal.lacks(&object(&status(2))).as_deref(), lacks);
         // What is said of an earlier spec says nothing.
-        assert!(goal.lacks(&object(status(1))).is_some());
-        assert!(goal.lacks(&object(Value::Null)).is_some());
+        assert!(goal.lacks(&object(&status(1))).is_some());
+        assert!(goal.lacks(&object(&Value::Null)).is_some());
     }
 
     #[rstest]

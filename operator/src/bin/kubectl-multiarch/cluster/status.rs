@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_row_an_object_and_why_it_is_not_ready() {
-        let waits = object(json!({
+        let waits = object(&json!({
             "observedGeneration": 2, "digest": "sha256:abc",
             "conditions": conditions(&[("Ready", "Unknown", "WaitingForPlatforms")]),
             "coverage": {"required": 2, "covered": 1, "published": 1, "summary": "1/2", "missing": ["linux/arm64"]},

@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn all_that_belongs_to_an_object() {
-        let object = object(json!({
+        let object = object(&json!({
             "observedGeneration": 2, "reference": "r.example/app:1@sha256:i",
             "conditions": conditions(&[("Ready", "Unknown", "WaitingForPlatforms")]),
             "platforms": [
