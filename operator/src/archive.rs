@@ -25,7 +25,7 @@ mod saved;
 mod store;
 mod tape;
 
-use std::{collections::BTreeMap, io::Read, path::Path};
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 pub use self::error::{ArchiveError, Part};
 use self::{gzip::Gzip, held::Held, made::Made, saved::Parts, store::Store};
@@ -37,6 +37,7 @@ use crate::oci::{
 pub struct Archive {
     store: Store,
     images: Vec<Image>,
+    unusable: Vec<Unusable>,
     /// What images without a manifest are made of, by the digest of their config.
     saved: BTreeMap<Digest, Parts>,
     made: Made,
@@ -55,6 +56,15 @@ pub struct Image {
     pub absent: Vec<Descriptor>,
 }
 
+/// An image that an archive names and does not have. It stops no other one.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// What it is called, as in [`Image`].
+    pub names: Vec<Reference>,
+    /// Why it cannot be had.
+    pub why: ArchiveError,
+}
+
 /// What an image of an archive is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -69,38 +79,54 @@ pub enum Kind {
 impl Archive {
     /// Opens the file or folder at `path`, and reads its names and small documents: a packed archive once to its end.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let store = Store::open(path)?;
+        Self::read(Store::open(path)?)
+    }
+
+    /// The same of an open file, which messages call `name`.
+    pub fn of_file(file: File, name: &Path) -> Result<Self, ArchiveError> {
+        Self::read(Store::of_file(file, name)?)
+    }
+
+    fn read(store: Store) -> Result<Self, ArchiveError> {
         let listed = match &store {
             Store::Folder(_) => Vec::new(),
             Store::Tar { .. } | Store::Packed { .. } => saved::list(&store)?,
         };
         if let Some(files) = store.files() {
-            files.settle(path, &saved::paths(&listed))?;
+            files.settle(store.path(), &saved::paths(&listed))?;
         }
         let index = store.file("index.json")?;
         let mut images = Vec::new();
         if let Some(place) = &index {
             images = layout::images(&store, &store.document(place, MAX_BYTES)?)?;
         }
-        let mut saved = BTreeMap::new();
+        let (mut saved, mut unusable) = (BTreeMap::new(), Vec::new());
         match store.files() {
-            None if index.is_none() => return Err(ArchiveError::NotALayout { file: path.into() }),
+            None if index.is_none() => {
+                return Err(ArchiveError::NotALayout { file: store.path().into() });
+            }
             Some(files) if index.is_none() && files.file("manifest.json").is_none() => {
                 return Err(no_images(&store));
             }
             // index.json says more, and has the digests that the images were pulled by.
             Some(files) if images.is_empty() => {
-                (images, saved) = saved::images(&store, files, listed)?;
+                (images, saved, unusable) = saved::images(&store, files, listed)?;
             }
             _ => name(&store, &mut images, &listed),
         }
-        Ok(Self { store, images, saved, made: Made::default() })
+        Ok(Self { store, images, unusable, saved, made: Made::default() })
     }
 
     /// The images that are in it.
     #[must_use]
     pub fn images(&self) -> &[Image] {
         &self.images
+    }
+
+    /// The images that it names and does not have.
+    #[must_use]
+    pub fn unusable(&self) -> &[Unusable] {
+        &self.unusable
     }
 
     /// The image that is called `name`; of several the last one, as `docker load` has it.

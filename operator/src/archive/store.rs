@@ -41,7 +41,13 @@ impl Store {
         if !about.is_file() {
             return Err(ArchiveError::NotAFile { file: path.into() });
         }
-        let file = Arc::new(File::open(path).map_err(failed)?);
+        Self::of_file(File::open(path).map_err(failed)?, path)
+    }
+
+    /// The same of an open file, whatever `path` is.
+    pub(super) fn of_file(file: File, path: &Path) -> Result<Self, ArchiveError> {
+        let about = file.metadata().map_err(|error| ArchiveError::of(path, error))?;
+        let file = Arc::new(file);
         let shared = Shared { path: path.into(), file, size: about.len(), read: Arc::default() };
         let mut first = Vec::new();
         let read = shared.from(0).take(BLOCK as u64).read_to_end(&mut first);
