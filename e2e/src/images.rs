@@ -140,7 +140,17 @@ impl Image {
         })
     }
 
-    /// The same index as a Docker manifest list.
+    /// An index that says of `images` that they are for another architecture than their configs say.
+    pub fn mislabelled(images: &[Self], architecture: &str) -> Result<Self> {
+        let index = Self::index(images)?;
+        let mut document: Value = serde_json::from_slice(&index.manifest.bytes)?;
+        for listed in document["manifests"].as_array_mut().into_iter().flatten() {
+            listed["platform"]["architecture"] = architecture.into();
+        }
+        Ok(Self { manifest: Manifest::new(OCI_INDEX, &document), ..index })
+    }
+
+    /// [`Image::index`] as a Docker manifest list.
     pub fn docker_list(images: &[Self]) -> Result<Self> {
         let index = Self::index(images)?;
         let mut document: Value = serde_json::from_slice(&index.manifest.bytes)?;

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use multiarch_e2e::{
     archives::{Compression, Layer, Saved, Writer, save},
     bin::workspace,
-    cli::Ran,
+    cli::{Cli, Ran},
     images::Image,
+    scenario,
 };
 use serde_json::{Value, json};
 
@@ -109,8 +110,44 @@ async fn all_that_is_printed_is_in_the_schema() -> Result<()> {
     )?;
     held.hold("load", &run(&["load", "--archive", &archive, "--to", to]).await?.ended(0)?)?;
 
-    let all: BTreeSet<_> =
-        held.schema["properties"].as_object().context("no schema")?.keys().cloned().collect();
+    // An index as it should be, one with an image under a wrong platform, and nothing.
+    let index = Image::index(&[Image::buildx("linux/amd64", "app")?])?;
+    stage.source.push("team/index:1", &index).await?;
+    stage.source.push("team/lies:1", &Image::mislabelled(&[wrong], "s390x")?).await?;
+    let [index, lies, none] =
+        ["team/index:1", "team/lies:1", "team/none:1"].map(|of| stage.source.reference(of));
+    for (of, code) in [(&[&index][..], 0), (&[&lies], 2), (&[&index, &none], 1)] {
+        let of = of.iter().map(|of| of.as_str());
+        let inspect: Vec<_> = ["inspect", "--blobs"].into_iter().chain(of).collect();
+        held.hold("inspect", &run(&inspect).await?.ended(code)?)?;
+    }
+    of_objects(&mut held).await?;
+
+    let all = held.schema["properties"].as_object().context("no schema")?;
+    let all: BTreeSet<_> = all.keys().cloned().collect();
     assert_eq!(held.commands, all, "not every command was tried");
     Ok(())
+}
+
+/// What is asked of a cluster, whose objects are published and not.
+async fn of_objects(held: &mut Held) -> Result<()> {
+    scenario(async |s| {
+        let cli = Cli::new()?;
+        cli.administer(&s.cluster)?;
+        s.push("team/app:1", &["linux/amd64", "linux/arm64"]).await?;
+        let spec = s.spec("app", "team/app:1", &["linux/amd64", "linux/arm64"]);
+        s.apply_until(&spec, "True/Succeeded").await?;
+        let late = s.spec("late", "team/app:2", &["linux/amd64"]);
+        s.apply_until(&late, "Unknown/WaitingForPlatforms").await?;
+        let namespace = s.namespace.name.clone();
+        let run = async |arguments: &[&str]| {
+            cli.run(&[arguments, &["-n", &namespace, "-o", "json"]].concat()).await
+        };
+        held.hold("status", &run(&["status"]).await?.ended(2)?)?;
+        held.hold("tree", &run(&["tree", "app", "late"]).await?.ended(0)?)?;
+        held.hold("wait", &run(&["wait", "app"]).await?.ended(0)?)?;
+        held.hold("wait", &run(&["wait", "late", "--timeout", "1s"]).await?.ended(2)?)?;
+        held.hold("reconcile", &run(&["reconcile", "app"]).await?.ended(0)?)
+    })
+    .await
 }

@@ -24,7 +24,7 @@ fn points() -> Vec<usize> {
 async fn a_load_that_is_killed_is_completed_by_the_next_one() -> Result<()> {
     let stage = Stage::with(Storage::Files).await?;
     let image = |name: &str, seed| {
-        let layers = vec![Layer::large(seed, 2, 3)?, Layer::large(9, 2, 4)?];
+        let layers = vec![Layer::large(seed, 1, 1)?, Layer::large(9, 1, 2)?];
         Saved::made("linux/arm64", &[name], layers)
     };
     let names = ["team/one:1", "team/two:1", "team/three:1"];
@@ -41,7 +41,7 @@ async fn a_load_that_is_killed_is_completed_by_the_next_one() -> Result<()> {
         proxy.forget();
         let mut command = stage.cli.command(&load)?;
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let reached = await_some("it has asked so often, or has ended", 2 * SOON, async || {
+        let reached = await_some("it has asked so often, or has ended", 4 * SOON, async || {
             let ended = child.try_wait().context("failed to look")?.is_some();
             Ok((ended || proxy.count() > point).then_some(ended))
         });

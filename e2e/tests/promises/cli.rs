@@ -248,3 +248,24 @@ async fn kubectl_runs_it_as_a_plugin() -> Result<()> {
     })
     .await
 }
+
+/// What the operator does with an object is what the plan of its file says, and the plan itself writes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_what_the_operator_does() -> Result<()> {
+    scenario(async |s| {
+        let cli = somebody(s)?;
+        s.push("app:1", &BOTH).await?;
+        let spec = s.spec("app", "app:1", &BOTH);
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("app.json");
+        std::fs::write(&file, spec.object().to_string())?;
+        let plan = ["plan", "-f", file.to_str().context("a path")?, "-o", "json"];
+        let planned = cli.run(&plan).await?.ended(2)?.json()?["images"][0].clone();
+        assert_eq!(s.registry.digest("app:1").await?, None);
+        let object = s.apply_until(&spec, "True/Succeeded").await?;
+        assert_eq!(planned["digest"], json!(object.digest()));
+        cli.run(&plan).await?.ended(0)?;
+        Ok(())
+    })
+    .await
+}

@@ -73,9 +73,8 @@ pub(crate) fn complete(words: &Words) -> Result<Exit> {
     let mut command = crate::Args::command();
     command.build();
     let (candidates, directive) = candidates(&command, &words.words);
-    let mut text: String = candidates.iter().map(|candidate| format!("{candidate}\n")).collect();
-    text.push_str(&format!(":{directive}\n"));
-    printed(text.as_bytes())
+    let text = candidates.into_iter().chain([format!(":{directive}\n")]);
+    printed(text.collect::<Vec<_>>().join("\n").as_bytes())
 }
 
 /// What may stand in the place of the last of `words`.

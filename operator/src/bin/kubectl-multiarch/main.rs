@@ -120,7 +120,7 @@ async fn run(command: Command, common: Common) -> Exit {
         Command::Load(args) => load::run(args, &common).await,
         Command::Mirror(args) => mirror::run(args, &common).await,
         Command::Inspect(args) => inspect::run(args, &common).await,
-        Command::Export(args) => export::run(args, &common).await,
+        Command::Export(args) => Box::pin(export::run(args, &common)).await,
         Command::Status(args) => cluster::status::run(args, &common).await,
         Command::Tree(args) => cluster::tree::run(args, &common).await,
         Command::Reconcile(args) => cluster::reconcile::run(args, &common).await,

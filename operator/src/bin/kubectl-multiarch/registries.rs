@@ -40,7 +40,7 @@ pub(crate) struct Flags {
         long,
         global = true,
         value_name = "N",
-        default_value_t = 50.0,
+        default_value_t = 200.0,
         value_parser = a_second,
         help_heading = "Registries"
     )]

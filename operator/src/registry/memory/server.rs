@@ -167,7 +167,7 @@ impl Server {
         self.shared.sessions().len()
     }
 
-    /// Waits until `enough` is true of the server, which is looked at after each answer and at a gate.
+    /// Waits until `enough` is true of the server, which is looked at when a request has come, after each answer and at a gate.
     pub async fn until(&self, enough: impl Fn(&Self) -> bool) {
         loop {
             let answered = self.shared.answered.notified();
@@ -288,6 +288,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         uploads::Received::Whole(seen.body.clone())
     };
     shared.seen().push(seen.clone());
+    shared.answered.notify_waiters();
     lies::limits::wait(&shared, &seen).await;
     let answer = respond_to(&shared, &seen, &target, received);
     shared.answered.notify_waiters();

@@ -172,18 +172,18 @@ pub(crate) mod tests {
         ("PlatformsComplete", "True", "Succeeded"),
     ];
 
-    fn with(generation: i64, missing: &[&str], conditions: Value) -> State {
+    fn with(generation: i64, missing: &[&str], conditions: &Value) -> State {
         State::of(&object(&json!({"observedGeneration": generation, "conditions": conditions,
             "coverage": {"required": 2, "covered": 2, "published": 2, "summary": "2/2", "missing": missing}})))
     }
 
     #[rstest]
-    #[case::fine(with(2, &[], conditions(&FINE)), true, None)]
-    #[case::stale(with(1, &[], conditions(&FINE)), false, Some("the status speaks of an earlier spec: the operator has not looked yet"))]
-    #[case::missing(with(2, &["linux/s390x"], conditions(&FINE)), false, Some("says Succeeded"))]
-    #[case::waits(with(2, &[], conditions(&[("Ready", "Unknown", "WaitingForPlatforms"), FINE[1], FINE[2]])), false, Some("says WaitingForPlatforms"))]
-    #[case::partial(with(2, &[], conditions(&[FINE[0], FINE[1], ("PlatformsComplete", "False", "PublishedPartial")])), false, Some("says Succeeded"))]
-    #[case::nodes(with(2, &[], conditions(&[FINE[0], FINE[1], FINE[2], ("NodesCovered", "False", "X")])), false, Some("says Succeeded"))]
+    #[case::fine(with(2, &[], &conditions(&FINE)), true, None)]
+    #[case::stale(with(1, &[], &conditions(&FINE)), false, Some("the status speaks of an earlier spec: the operator has not looked yet"))]
+    #[case::missing(with(2, &["linux/s390x"], &conditions(&FINE)), false, Some("says Succeeded"))]
+    #[case::waits(with(2, &[], &conditions(&[("Ready", "Unknown", "WaitingForPlatforms"), FINE[1], FINE[2]])), false, Some("says WaitingForPlatforms"))]
+    #[case::partial(with(2, &[], &conditions(&[FINE[0], FINE[1], ("PlatformsComplete", "False", "PublishedPartial")])), false, Some("says Succeeded"))]
+    #[case::nodes(with(2, &[], &conditions(&[FINE[0], FINE[1], FINE[2], ("NodesCovered", "False", "X")])), false, Some("says Succeeded"))]
     #[case::unseen(State::of(&object(&json!({"observedGeneration": -1}))), false, Some(UNSEEN))]
     fn fine_is_ready_and_covered_now(
         #[case] state: State,

@@ -58,7 +58,8 @@ impl Progress {
             let overall = ProgressBar::new(all as u64)
                 .with_style(style("{pos}/{len} {elapsed_precise} {wide_bar}", colours));
             let overall = bars.add(overall);
-            overall.tick();
+            // It is drawn anew by itself, too: the terminal may have another width by now.
+            overall.enable_steady_tick(FRAME);
             Shown::Bars { bars, all: overall }
         } else {
             Shown::Lines
