@@ -51,6 +51,7 @@ use crate::oci::{
 pub struct Archive {
     store: Store,
     images: Vec<Image>,
+    unusable: Vec<Unusable>,
     /// What images without a manifest are made of, by the digest of their config.
     saved: BTreeMap<Digest, Parts>,
     made: Made,
@@ -75,6 +76,15 @@ pub struct Image {
     pub kind: Kind,
     /// Which manifests of it, or of the indexes in it, the archive was written without, or without their config or a layer.
     pub absent: Vec<Descriptor>,
+}
+
+/// An image that an archive names and does not have. It stops no other one.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// What it is called, as in [`Image`].
+    pub names: Vec<Reference>,
+    /// Why it cannot be had.
+    pub why: ArchiveError,
 }
 
 /// What an image of an archive is.
@@ -103,35 +113,36 @@ impl Archive {
     }
 
     fn read(store: Store, file: File, stamp: Stamp) -> Result<Self, ArchiveError> {
-        let path = store.path().to_path_buf();
-        let path = path.as_path();
         let listed = match &store {
             Store::Folder(_) => Vec::new(),
             Store::Tar { .. } | Store::Packed { .. } => saved::list(&store)?,
         };
         if let Some(files) = store.files() {
-            files.settle(path, &saved::paths(&listed))?;
+            files.settle(store.path(), &saved::paths(&listed))?;
         }
         let index = store.file("index.json")?;
         let mut images = Vec::new();
         if let Some(place) = &index {
             images = layout::images(&store, &store.document(place, MAX_BYTES)?)?;
         }
-        let mut saved = BTreeMap::new();
+        let (mut saved, mut unusable) = (BTreeMap::new(), Vec::new());
         match store.files() {
-            None if index.is_none() => return Err(ArchiveError::NotALayout { file: path.into() }),
+            None if index.is_none() => {
+                return Err(ArchiveError::NotALayout { file: store.path().into() });
+            }
             Some(files) if index.is_none() && files.file("manifest.json").is_none() => {
                 return Err(no_images(&store));
             }
             // index.json says more, and has the digests that the images were pulled by.
             Some(files) if images.is_empty() => {
-                (images, saved) = saved::images(&store, files, listed)?;
+                (images, saved, unusable) = saved::images(&store, files, listed)?;
             }
             _ => name(&store, &mut images, &listed),
         }
         Ok(Self {
             store,
             images,
+            unusable,
             saved,
             made: Made::default(),
             file,
@@ -144,6 +155,12 @@ impl Archive {
     #[must_use]
     pub fn images(&self) -> &[Image] {
         &self.images
+    }
+
+    /// The images that it names and does not have.
+    #[must_use]
+    pub fn unusable(&self) -> &[Unusable] {
+        &self.unusable
     }
 
     /// The image that is called `name`; of several the last one, as `docker load` has it.

@@ -356,7 +356,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A number above nothing.
-fn a_second(text: &str) -> Result<f64, String> {
+pub fn a_second(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "write a number, such as 20 or 0.5")?;
     let most = f64::from(u16::MAX);
     let fits = number >= 0.001 && number <= most;

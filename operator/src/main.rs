@@ -108,16 +108,15 @@ async fn main() -> anyhow::Result<ExitCode> {
     let (admin, end) = (Admin::new(Arc::clone(&metrics)), CancellationToken::new());
     let server = tokio::spawn(admin.clone().serve(listener, end.clone()));
 
+    let (dir, shared) = (args.archive_dir, args.archive_dir_shared);
+    let shelf = shelf::Options { dir, shared, settles: args.archive_settle };
+    let shelf = Arc::new(Shelf::new(shelf));
     let options = controller::Options {
         namespaces: args.watch_namespace,
         selector: args.watch_label_selector,
         allowed: args.allowed_registries,
         providers,
-        shelf: Arc::new(Shelf::new(shelf::Options {
-            dir: args.archive_dir,
-            shared: args.archive_dir_shared,
-            settles: args.archive_settle,
-        })),
+        shelf,
         concurrent: args.concurrent,
         spread: controller::SPREAD,
         node_platforms: args.node_platforms,

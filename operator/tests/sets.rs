@@ -60,6 +60,7 @@ impl Process {
             spread: Duration::ZERO,
             node_platforms: false,
             sets: true,
+            shelf: Arc::default(),
         };
         let metrics = Arc::new(Metrics::new());
         let admin = Admin::new(Arc::clone(&metrics));

@@ -11,6 +11,7 @@ pub(crate) const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIF
 /// The set whose names are no texts where they are not quoted.
 pub(crate) const NUMBERS: &str = "looks-like-numbers";
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(crate) fn cases() -> Vec<(&'static str, Value)> {
     vec![
         ("default", json!({})),

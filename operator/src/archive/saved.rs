@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ArchiveError, Image, Kind,
+    ArchiveError, Image, Kind, Unusable,
     files::{Files, Place},
     layout,
     layout::MAX_IMAGES,
@@ -29,8 +29,8 @@ pub(super) struct Parts {
     pub(super) layers: Vec<String>,
 }
 
-/// The images of manifest.json, and their parts by the digests of their configs.
-pub(super) type Images = (Vec<Image>, BTreeMap<Digest, Parts>);
+/// The images of manifest.json, their parts by the digests of their configs, and those that are not there.
+pub(super) type Images = (Vec<Image>, BTreeMap<Digest, Parts>, Vec<Unusable>);
 
 /// The images that manifest.json lists.
 pub(super) fn list(store: &Store) -> Result<Vec<Saved>, ArchiveError> {
@@ -63,32 +63,37 @@ pub(super) fn paths(listed: &[Saved]) -> BTreeSet<String> {
     listed.iter().flat_map(|image| image.layers.iter().chain([&image.config])).cloned().collect()
 }
 
-/// The images of `listed`, each once, with the digest that their config really has.
+/// The images of `listed`, each once, with the digest that their config really has. Fails where none can be had.
 pub(super) fn images(
     store: &Store,
     files: &Files,
     listed: Vec<Saved>,
 ) -> Result<Images, ArchiveError> {
-    let config = |image: &Saved| {
-        let of = || store.part(&image.config);
-        files
-            .get(&image.config)
-            .ok_or_else(|| ArchiveError::Missing { of: of(), what: "the config" })
-    };
-    let mut places = listed.iter().map(config).collect::<Result<Vec<_>, _>>()?;
+    let mut places: Vec<_> = listed.iter().filter_map(|image| files.get(&image.config)).collect();
     // In the order of the archive, so that a packed one is read once.
     places.sort_by_key(|place| place.at);
-    let mut digests = BTreeMap::new();
-    for place in places {
-        let bytes = store.document(&place, MAX_CONFIG)?;
-        digests.insert(place.at, Digest::of(&bytes));
-    }
-    let mut images: Vec<Image> = Vec::new();
+    places.dedup_by_key(|place| place.at);
+    let digest = |place: &Place| Ok(Digest::of(&store.document(place, MAX_CONFIG)?));
+    let digests: BTreeMap<_, Result<Digest, ArchiveError>> =
+        places.iter().map(|place| (place.at, digest(place))).collect();
+    let config = |image: &Saved| {
+        let of = || store.part(&image.config);
+        let missing = || ArchiveError::Missing { of: of(), what: "the config" };
+        let place = files.get(&image.config).ok_or_else(missing)?;
+        digests[&place.at].clone().map(|digest| (place, digest))
+    };
+    let (mut images, mut unusable) = (Vec::<Image>::new(), Vec::new());
     let (mut parts, mut known) = (BTreeMap::new(), BTreeMap::new());
     for image in listed {
-        let config = config(&image)?;
-        let digest = digests[&config.at].clone();
         let names = image.repo_tags.iter().filter_map(|tag| layout::name(tag)).collect();
+        let names = layout::unique(names);
+        let (config, digest) = match config(&image) {
+            Ok(found) => found,
+            Err(why) => {
+                unusable.push(Unusable { names, why });
+                continue;
+            }
+        };
         if let Some(at) = known.get(&digest) {
             let before: &mut Image = &mut images[*at];
             before.names = layout::unique(before.names.drain(..).chain(names).collect());
@@ -96,8 +101,10 @@ pub(super) fn images(
         }
         known.insert(digest.clone(), images.len());
         parts.insert(digest.clone(), Parts { config, layers: image.layers });
-        let (names, kind, absent) = (layout::unique(names), Kind::Saved, Vec::new());
-        images.push(Image { names, digest, kind, absent });
+        images.push(Image { names, digest, kind: Kind::Saved, absent: Vec::new() });
     }
-    Ok((images, parts))
+    match unusable.first() {
+        Some(first) if images.is_empty() => Err(first.why.clone()),
+        _ => Ok((images, parts, unusable)),
+    }
 }

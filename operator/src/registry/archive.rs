@@ -189,7 +189,8 @@ impl<R> Archives<R> {
         repository: &Repository,
         tag: &str,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        let Some(image) = self.image(&repository.tag(tag)) else { return Ok(None) };
+        let name = repository.tag(tag);
+        let Some(image) = self.image(&name) else { return absent(archive, &name) };
         if image.kind == Kind::Saved {
             let size = archive.blob(&image.digest).unwrap_or_default();
             return Ok(Some(Descriptor::of(DOCKER_CONFIG, image.digest, size)));
@@ -231,7 +232,7 @@ impl<R> Archives<R> {
         if let Some(known) = self.known.manifest(&name) {
             return known.map(Some);
         }
-        let Some(image) = self.image(&name) else { return Ok(None) };
+        let Some(image) = self.image(&name) else { return absent(&archive, &name) };
         if image.kind == Kind::Saved {
             self.look().await;
             if let Some(found) = self.known.found_for(&name, &image.digest) {
@@ -290,6 +291,16 @@ impl<R: fmt::Debug> fmt::Debug for Archives<R> {
             .field("registry", &self.registry)
             .field("opened", &names)
             .finish_non_exhaustive()
+    }
+}
+
+/// That `archive` has no image called `name`; or why it does not, where it names it.
+fn absent<T>(archive: &Archive, name: &Reference) -> Result<Option<T>, RegistryError> {
+    let outside = name.repository().outside().tag(name.tag().unwrap_or_default());
+    let mut unusable = archive.unusable().iter();
+    match unusable.find(|image| image.names.contains(&outside)) {
+        Some(image) => Err(told(archive, &image.why)),
+        None => Ok(None),
     }
 }
 

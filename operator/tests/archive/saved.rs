@@ -180,6 +180,20 @@ fn a_config_that_is_not_there() {
     assert_eq!(refused(&bytes), why);
 }
 
+#[test]
+fn a_config_that_is_not_there_stops_no_other_image() {
+    let (arm, amd) = (Image::of("arm64"), Image::of("amd64"));
+    let config = format!("{}.json", arm.id().encoded());
+    let files = docker(&[(&arm, &["a:1", "a:2"]), (&amd, &["b:1"])]);
+    let archive = open(&without(files, &config)).unwrap();
+    let [image] = archive.images() else { panic!("not one") };
+    assert_eq!(image.digest, amd.id());
+    archive.manifest_of(image).unwrap();
+    let [unusable] = archive.unusable() else { panic!("not one") };
+    assert_eq!(unusable.names, ["a:1".parse().unwrap(), "a:2".parse().unwrap()]);
+    assert!(unusable.why.to_string().contains("names it as the config"), "{}", unusable.why);
+}
+
 /// One image that cannot be had stops no other.
 #[test]
 fn a_layer_that_is_not_there() {

@@ -103,3 +103,15 @@ async fn an_archive_that_is_not_there_has_nothing_and_one_that_is_broken_says_wh
     let asked = archives.head_manifest(&access, broken.repository(), &broken.tag_or_digest()).await;
     assert_eq!(asked.unwrap_err().to_string(), "broken.tar is broken");
 }
+
+#[tokio::test]
+async fn an_image_that_an_archive_names_and_does_not_have_says_why() {
+    let (image, other) = (Image::of("amd64"), Image::of("arm64"));
+    let mut files = images::docker(&[(&image, &["app:1"]), (&other, &["other:1"])]);
+    let gone = format!("{}.json", image.id().encoded());
+    files.retain(|(name, _)| *name != gone);
+    let archives = archives(&Store::new(), &[("amd.tar", &Tar::of(&files).end()[..])]);
+    let (access, name) = (Access::default(), inside("amd.tar", "app:1"));
+    let asked = archives.get_manifest(&access, name.repository(), &name.tag_or_digest()).await;
+    assert!(matches!(asked, Err(RegistryError::Archive { .. })), "{asked:?}");
+}

@@ -71,6 +71,9 @@ async fn a_helper_that_fails_is_named_and_what_it_printed_is_not() {
     let bench = scene().await;
     let helpers = json!({ "credHelpers": { bench.server.addr.to_string(): "keys" } });
     bench.file(".docker/config.json", &helpers.to_string());
+    // What is told of the command as a whole says it once, too.
+    let ended = bench.run(&["inspect", &bench.at("team/app:1.0-amd64")]).await;
+    assert_eq!(ended.err.matches("could not be run").count(), 1, "{}", ended.err);
     for script in [None, Some("echo hunter2; echo hunter2 >&2; exit 1"), Some("echo hunter2")] {
         if let Some(script) = script {
             bench.program("docker-credential-keys", script);

@@ -152,6 +152,30 @@ async fn what_is_wrong_is_told_by_its_file_and_stops_no_other_one() {
     assert!(said.contains("sources amd64.tar and arm64.tar both give linux/amd64"), "{said}");
 }
 
+/// One of which the archive has no config, and two of one name.
+#[tokio::test]
+async fn what_an_archive_does_not_have_or_has_twice_stops_no_other_one() {
+    let bench = Bench::new().await;
+    let [lacking, fine, one, other] = ["arm64", "amd64", "s390x", "ppc64le"].map(Image::of);
+    let mut files = images::docker(&[
+        (&lacking, &["a:1"]),
+        (&fine, &["b:1"]),
+        (&one, &["c:1"]),
+        (&other, &["c:1"]),
+    ]);
+    files.retain(|(name, _)| *name != format!("{}.json", lacking.id().encoded()));
+    put(&bench, "all.tar", &Tar::of(&files).end());
+    let (code, results) = load(&bench, &["all.tar"], &[]).await;
+    let expected =
+        ["Failed UnsupportedContent", "Published Succeeded", "Failed UnsupportedContent"];
+    assert_eq!((code, outcomes(&results)), (1, expected.map(String::from).to_vec()));
+    let said = |at: usize| results["images"][at]["message"].as_str().unwrap();
+    assert!(said(0).contains("names it as the config"), "{}", said(0));
+    let words = "all.tar#docker.io/library/c:1 is there more than once";
+    assert!(said(2).contains(words), "{}", said(2));
+    assert_eq!(platforms(&bench, "k3s/library/b", "1"), ["linux/amd64"]);
+}
+
 #[rstest]
 #[case::trust(&["--archive", "amd64.tar", "--trust"], "--trust takes your word")]
 #[case::no_archive(&["--archive", "none.tar"], "none.tar")]
@@ -159,6 +183,8 @@ async fn what_is_wrong_is_told_by_its_file_and_stops_no_other_one() {
 #[case::stdin(&["--archive", "linux/amd64=-"], "give --spool")]
 #[case::twice(&["--archive", "amd64.tar", "--archive", "amd64.tar"], "given twice")]
 #[case::name(&["--archive", "amd64.tar", "--images", "A b"], "--images")]
+#[case::called(&["--archive", "amd64.tar", "--name", "a/b"], "--name")]
+#[case::never(&["--archive", "amd64.tar", "--registry-qps", "0"], "it is from 0.001")]
 #[tokio::test]
 async fn what_cannot_be_meant_is_refused_before_anything_is_asked(
     #[case] more: &[&str],

@@ -2,6 +2,8 @@
 
 use std::{io::Write, process::ExitCode};
 
+use multiarch_operator::error::causes;
+
 /// How a command ends, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
@@ -34,7 +36,7 @@ impl From<Exit> for ExitCode {
 /// Says why nothing could be done at all.
 pub(crate) fn failed(error: &anyhow::Error) -> Exit {
     // Where nobody listens any more, nobody is to be told.
-    let _ = writeln!(std::io::stderr(), "Error: {error:#}");
+    let _ = writeln!(std::io::stderr(), "Error: {}", causes(error.as_ref()));
     Exit::Failed
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IMAGE", value_delimiter = ',', default_value = "all")]
     images: Vec<String>,
     /// What the image of each archive is called that has no name in it, as in many OCI layouts.
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = given::name)]
     name: Option<Reference>,
     /// Take the word of --archive for the platform, and look at no config.
     #[arg(long)]

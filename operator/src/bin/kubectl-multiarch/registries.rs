@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use multiarch_operator::{
-    args::{token_realm, upload_host},
+    args::{a_second, token_realm, upload_host},
     keychain::{Keychain, user::User},
     oci::{Reference, Repository, reference::canonical_host},
     reconcile::sources::Sources,
@@ -41,6 +41,7 @@ pub(crate) struct Flags {
         global = true,
         value_name = "N",
         default_value_t = 200.0,
+        value_parser = a_second,
         help_heading = "Registries"
     )]
     pub(crate) registry_qps: f64,

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, str::FromStr};
 
 use anyhow::{Result, bail};
-use multiarch_operator::reconcile::sources::Declared;
+use multiarch_operator::{
+    oci::{Reference, reference::ReferenceError},
+    reconcile::sources::Declared,
+};
 
 /// The path that is standard input.
 pub(super) const STDIN: &str = "-";
@@ -42,6 +45,15 @@ impl FromStr for Given {
 /// Whether what stands before a `=` is meant as a platform: `linux/arm64`, and not `./a` or `/a/b`.
 fn is_platform(text: &str) -> bool {
     !text.starts_with(['.', '/', '~']) && text.contains('/')
+}
+
+/// What `--name` says: a repository with a tag. The digest is the image's own.
+pub(super) fn name(text: &str) -> Result<Reference, String> {
+    let name: Reference = text.parse().map_err(|error: ReferenceError| error.to_string())?;
+    if name.tag().is_none() || name.digest().is_some() {
+        return Err("it is to be a repository with a tag, and without a digest: team/app:1".into());
+    }
+    Ok(name)
 }
 
 /// Refuses what cannot be meant.
@@ -99,6 +111,21 @@ mod tests {
     fn refuses(#[case] text: &str, #[case] words: &str) {
         let error = text.parse::<Given>().unwrap_err();
         assert!(error.contains(words), "{error}");
+    }
+
+    #[rstest]
+    #[case("team/app:1", Ok("docker.io/team/app:1"))]
+    #[case("team/app", Err("a tag"))]
+    #[case(
+        "team/app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        Err("with a tag, and without a digest")
+    )]
+    fn names(#[case] text: &str, #[case] expected: Result<&str, &str>) {
+        match (name(text), expected) {
+            (Ok(name), Ok(expected)) => assert_eq!(name.to_string(), expected),
+            (Err(error), Err(words)) => assert!(error.contains(words), "{error}"),
+            (got, _) => panic!("{got:?}"),
+        }
     }
 
     #[rstest]

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Result, bail};
-use multiarch_crds::v1alpha1::{MultiArchImageSpec, RemovalPolicy, Target};
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{MultiArchImageSpec, RemovalPolicy, Target},
+};
 use multiarch_operator::{
-    archive::{Archive, Image},
+    archive::{Archive, Image, Unusable},
     oci::{Digest, Prefix, Reference, Repository},
     reconcile::sources::{Source, Sources},
 };
@@ -43,6 +46,15 @@ pub(super) struct Images {
     pub(super) notes: Vec<String>,
 }
 
+/// What is called by one name.
+#[derive(Default)]
+struct Called<'a> {
+    /// The archives that have it, each once.
+    given: Vec<&'a Given>,
+    /// What is wrong with it in others.
+    wrong: Vec<String>,
+}
+
 /// Which images are meant.
 enum Chosen {
     All,
@@ -54,9 +66,10 @@ enum Chosen {
 /// The images of all archives, by name.
 pub(super) fn images(opened: &[Opened], rules: &Rules) -> Result<Images> {
     let mut images = Images::default();
-    let mut by_name: BTreeMap<Reference, Vec<&Given>> = BTreeMap::new();
+    let mut by_name: BTreeMap<Reference, Called<'_>> = BTreeMap::new();
     for Opened { given, archive } in opened {
         images.look(given, archive.images(), rules, &mut by_name)?;
+        images.refuse(given, archive.unusable(), &mut by_name);
     }
     if by_name.is_empty() {
         let digests =
@@ -76,7 +89,7 @@ pub(super) fn images(opened: &[Opened], rules: &Rules) -> Result<Images> {
         }
     }
     by_name.retain(|name, _| chosen.iter().any(|(_, chosen)| chosen.has(name)));
-    images.tasks.extend(by_name.iter().map(|(name, given)| rules.task(name, given)));
+    images.tasks.extend(by_name.iter().map(|(name, called)| rules.task(name, called)));
     Ok(images)
 }
 
@@ -87,7 +100,7 @@ impl Images {
         given: &'a Given,
         images: &[Image],
         rules: &Rules,
-        by_name: &mut BTreeMap<Reference, Vec<&'a Given>>,
+        by_name: &mut BTreeMap<Reference, Called<'a>>,
     ) -> Result<()> {
         let Given { text, path, .. } = given;
         if images.is_empty() {
@@ -99,7 +112,7 @@ impl Images {
             ([one], Some(name)) => {
                 let inside = inside(path, name);
                 self.called.push((inside, one.digest.clone()));
-                by_name.entry(name.clone()).or_default().push(given);
+                by_name.entry(name.clone()).or_default().given.push(given);
             }
             (many, None) => self.notes.extend(many.iter().map(|image| {
                 format!(
@@ -116,11 +129,36 @@ impl Images {
         }
         for image in images {
             for name in &image.names {
-                by_name.entry(name.clone()).or_default().push(given);
+                let called = by_name.entry(name.clone()).or_default();
+                if called.given.last().is_some_and(|last| std::ptr::eq(*last, given)) {
+                    let inside = inside(path, name);
+                    called.wrong.push(format!(
+                        "{inside} is there more than once: which is meant, nobody knows"
+                    ));
+                    continue;
+                }
+                called.given.push(given);
                 self.notes.extend(absent(path, name, image));
             }
         }
         Ok(())
+    }
+
+    /// Has those that an archive names and does not have refused, and tells of those without a name.
+    fn refuse(
+        &mut self,
+        given: &Given,
+        unusable: &[Unusable],
+        by_name: &mut BTreeMap<Reference, Called<'_>>,
+    ) {
+        for Unusable { names, why } in unusable {
+            if names.is_empty() {
+                self.notes.push(format!("{}: an image without a name is left: {why}", given.path));
+            }
+            for name in names {
+                by_name.entry(name.clone()).or_default().wrong.push(why.to_string());
+            }
+        }
     }
 }
 
@@ -163,7 +201,7 @@ impl Chosen {
 
 impl Rules {
     /// The index of what is called `name` in the archives that are `given`.
-    fn task(&self, name: &Reference, given: &[&Given]) -> Task {
+    fn task(&self, name: &Reference, Called { given, wrong }: &Called<'_>) -> Task {
         let (path, tag) = (name.repository().path(), name.tag().unwrap_or_default());
         let (host, before) = (self.to.host(), self.to.path());
         let gap = if before.is_empty() { "" } else { "/" };
@@ -175,6 +213,10 @@ impl Rules {
             ..MultiArchImageSpec::default()
         };
         let called = name.to_string();
+        if !wrong.is_empty() {
+            let (reason, message) = (Reason::UnsupportedContent, wrong.join("; "));
+            return Task { name: called, asked: Asked::Refused { target: image, reason, message } };
+        }
         match Sources::parse(&spec) {
             Ok(parsed) => {
                 let sources = given.iter().map(|given| self.source(name, given)).collect();
