@@ -109,14 +109,13 @@ async fn main() -> anyhow::Result<ExitCode> {
     let server = tokio::spawn(admin.clone().serve(listener, end.clone()));
 
     let (dir, shared) = (args.archive_dir, args.archive_dir_shared);
-    let shelf = shelf::Options { dir, shared, settles: args.archive_settle };
-    let shelf = Arc::new(Shelf::new(shelf));
+    let shelf = Shelf::new(shelf::Options { dir, shared, settles: args.archive_settle });
     let options = controller::Options {
         namespaces: args.watch_namespace,
         selector: args.watch_label_selector,
         allowed: args.allowed_registries,
         providers,
-        shelf,
+        shelf: Arc::new(shelf),
         concurrent: args.concurrent,
         spread: controller::SPREAD,
         node_platforms: args.node_platforms,
