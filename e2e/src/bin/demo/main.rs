@@ -17,7 +17,7 @@ use kube::Api;
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     await_condition::{SOON, await_condition},
-    bin::{tool, workspace},
+    bin::{cli, tool, workspace},
     cluster::Cluster,
     spec::Report,
 };
@@ -66,7 +66,7 @@ async fn play(folder: &Path, kept: &AtomicBool) -> Result<()> {
     shown?;
     say(&format!("Done in {:.0} s", begun.elapsed().as_secs_f64()));
     if env::var_os("KEEP").is_some_and(|keep| !keep.is_empty()) {
-        keep(&stage);
+        keep(&stage)?;
         kept.store(true, Ordering::Relaxed);
         // Only Ctrl-C ends this.
         std::future::pending::<()>().await;
@@ -189,13 +189,20 @@ async fn apply(stage: &Stage, example: &str) -> Result<()> {
     stage.cluster.kubectl(apply).await.map(drop)
 }
 
-fn keep(stage: &Stage) {
+fn keep(stage: &Stage) -> Result<()> {
     let (cluster, registry) = (&stage.cluster, &stage.registry);
     let kubectl = workspace().join(".build/bin/kubectl");
     say("It stays until Ctrl-C. In another terminal:");
     told(&format!("export KUBECONFIG={}", cluster.kubeconfig().display()));
     told(&format!("alias kubectl={}", kubectl.display()));
     told(&format!("kubectl describe mai app --namespace {NAMESPACE}"));
+    told(&format!("alias kubectl-multiarch={}", cli()?.display()));
+    told("kubectl-multiarch status -A");
+    told(&format!(
+        "kubectl-multiarch inspect --plain-http {} {}",
+        registry.host(),
+        registry.reference("team/app:1.0")
+    ));
     let crane = workspace().join(".build/bin/crane");
     told(&format!("alias crane='{} --insecure'", crane.display()));
     told(&format!("crane manifest {}", registry.reference("team/app:1.0")));
@@ -206,7 +213,11 @@ fn keep(stage: &Stage) {
     told(&format!(
         "kubectl annotate mai app multiarch.dev/requestedAt=\"$(date +%s)\" --overwrite --namespace {NAMESPACE}"
     ));
+    told(&format!(
+        "kubectl-multiarch reconcile -n {NAMESPACE} app    # asks as well, and waits for the result"
+    ));
     stage.commands().iter().for_each(|command| told(command));
+    Ok(())
 }
 
 async fn stopped() -> Result<()> {
