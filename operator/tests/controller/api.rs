@@ -484,7 +484,9 @@ impl Inner {
             ("GET", ["api", "v1", "namespaces", namespace, "configmaps", name]) => {
                 found(self.maps.get(&format!("{namespace}/{name}")))
             }
-            ("PATCH", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
+            ("PATCH", ["apis", _, _, "namespaces", namespace, "multiarchimages", name])
+                if seen.body.is_object() =>
+            {
                 self.server_side_apply(&format!("{namespace}/{name}"), &seen.body)
             }
             ("DELETE", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
