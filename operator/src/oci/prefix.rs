@@ -58,8 +58,11 @@ fn is_segment(segment: &str) -> bool {
 impl FromStr for Prefix {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(scheme) = ["http://", "https://"].iter().find(|it| text.starts_with(**it)) {
-            return Err(format!("{:?}: leave out {scheme}", redacted(text)));
+        for scheme in ["http://", "https://"] {
+            if let Some(rest) = text.strip_prefix(scheme) {
+                let shown = format!("{scheme}{}", redacted(rest));
+                return Err(format!("{shown:?}: leave out {scheme}"));
+            }
         }
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
         Self::new(host, path).map_err(|why| format!("{:?}: {why}", redacted(text)))
