@@ -58,6 +58,12 @@ fn is_segment(segment: &str) -> bool {
 impl FromStr for Prefix {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        for scheme in ["http://", "https://"] {
+            if let Some(rest) = text.strip_prefix(scheme) {
+                let shown = format!("{scheme}{}", redacted(rest));
+                return Err(format!("{shown:?}: leave out {scheme}"));
+            }
+        }
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
         Self::new(host, path).map_err(|why| format!("{:?}: {why}", redacted(text)))
     }
@@ -96,6 +102,12 @@ mod tests {
         let prefix: Prefix = prefix.parse().unwrap();
         let reference: Reference = format!("{repository}:x").parse().unwrap();
         assert_eq!(prefix.covers(reference.repository()), covered, "{prefix}");
+    }
+
+    #[test]
+    fn a_scheme_is_to_be_left_out() {
+        let why = "http://user:secret@r.example.com".parse::<Prefix>().unwrap_err();
+        assert!(why.ends_with("leave out http://") && !why.contains("secret"), "{why}");
     }
 
     #[rstest]

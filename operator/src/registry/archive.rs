@@ -86,7 +86,7 @@ impl<R> Archives<R> {
         Self { find: Some(find), ..self }
     }
 
-    /// Calls the image of `digest`, which has no name in its archive, `name`: a name in that archive.
+    /// Calls the image of `digest` `name`, a name in its archive, whatever it is called there.
     pub fn call(&self, name: Reference, digest: &Digest) {
         let archive = name.repository().archive().and_then(|archive| self.opened.get(archive));
         let image = archive.and_then(|it| it.images().iter().find(|it| it.digest == *digest));

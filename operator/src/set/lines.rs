@@ -20,6 +20,8 @@ pub struct Line {
     pub number: usize,
     /// What it means.
     pub image: Result<Image, LineError>,
+    /// The numbers of later lines that say the same.
+    pub again: Vec<usize>,
 }
 
 /// An image of a list.
@@ -36,12 +38,14 @@ pub struct Image {
 /// Where the images of a list go.
 #[derive(Clone, Copy, Debug)]
 pub struct Route<'a> {
-    /// `host[:port]` of the registry of names that have none.
+    /// `host[:port]` of the registry of names that have none, or `host[:port]/path` of a part of it.
     pub from: &'a str,
     /// `host[:port]` of the registry that they go to.
     pub to: &'a str,
     /// What stands before their repositories there; empty for nothing.
     pub prefix: &'a str,
+    /// Whether each image becomes an object, whose references are no longer than the API takes.
+    pub objects: bool,
 }
 
 /// Why a line gives no image.
@@ -87,7 +91,9 @@ pub enum LineError {
 
 /// The lines of `text` that count, each with its number: not the empty ones, and nothing behind a `#` that begins a word.
 pub fn of_text(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, without_comment(line)));
+    // What some editors put at the beginning of a file is no part of a name.
+    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let lines = lines.map(|(at, line)| (at + 1, without_comment(line)));
     lines.filter(|(_, line)| !line.is_empty())
 }
 
@@ -100,31 +106,40 @@ fn without_comment(line: &str) -> &str {
 
 /// What each of `lines` means along `route`. A line that says the same as one before it is that one, and is left out.
 pub fn read<'a>(lines: impl Iterator<Item = (usize, &'a str)>, route: Route<'_>) -> Vec<Line> {
-    let mut targets: HashMap<Reference, (usize, Reference)> = HashMap::new();
-    let mut read = Vec::new();
+    // Where in what was read a target's line is.
+    let mut targets: HashMap<Reference, usize> = HashMap::new();
+    let mut read: Vec<Line> = Vec::new();
     for (number, text) in lines {
-        let image = image(text, route).map(Some).and_then(|image| {
-            let Some(image) = image else { return Ok(None) };
-            match targets.get(&image.target) {
-                Some((_, source)) if *source == image.source => Ok(None),
-                Some((line, _)) => {
-                    Err(LineError::Same { target: image.target.to_string(), line: *line })
+        let mut image = image(text, route);
+        if let Ok(it) = &image {
+            match targets.get(&it.target).map(|at| &mut read[*at]) {
+                Some(first) if first.is_of(&it.source) => {
+                    first.again.push(number);
+                    continue;
+                }
+                Some(first) => {
+                    let target = it.target.to_string();
+                    image = Err(LineError::Same { target, line: first.number });
                 }
                 None => {
-                    targets.insert(image.target.clone(), (number, image.source.clone()));
-                    Ok(Some(image))
+                    targets.insert(it.target.clone(), read.len());
                 }
             }
-        });
-        if let Some(image) = image.transpose() {
-            read.push(Line { text: text.to_owned(), number, image });
         }
+        read.push(Line { text: text.to_owned(), number, image, again: Vec::new() });
     }
     read
 }
 
+impl Line {
+    fn is_of(&self, source: &Reference) -> bool {
+        self.image.as_ref().is_ok_and(|image| image.source == *source)
+    }
+}
+
 fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
-    let full = if names_host(text) { text.to_owned() } else { format!("{}/{text}", route.from) };
+    let whole = names_host(text);
+    let full = if whole { text.to_owned() } else { format!("{}/{text}", route.from) };
     let source: Reference = full.parse().map_err(|source: ReferenceError| {
         // What was written, and not what was made of it.
         LineError::NoReference { source: ReferenceError { text: shown(text), ..source } }
@@ -132,7 +147,11 @@ fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
     let tag = source.tag().ok_or(LineError::NoTag)?;
     // It was read as another registry's.
     let name = text.parse().unwrap_or_else(|_| source.clone());
-    let path = [route.prefix, source.repository().path()];
+    let path = source.repository().path();
+    // Where it was below a path, that is no part of its name.
+    let above = route.from.split_once('/').filter(|_| !whole).map(|(_, above)| above);
+    let below = above.and_then(|above| path.strip_prefix(above)?.strip_prefix('/'));
+    let path = [route.prefix, below.unwrap_or(path)];
     let path: Vec<_> = path.into_iter().filter(|part| !part.is_empty()).collect();
     let target = format!("{}/{}:{tag}", route.to, path.join("/"));
     let target: Reference = target
@@ -141,7 +160,7 @@ fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
     for (what, longest, reference) in
         [("a source", LONGEST_SOURCE, &source), ("a target", LONGEST_TARGET, &target)]
     {
-        if reference.to_string().len() > longest {
+        if route.objects && reference.to_string().len() > longest {
             return Err(LineError::TooLong { what, longest });
         }
     }
@@ -161,7 +180,7 @@ mod tests {
     use super::*;
 
     const ROUTE: Route<'_> =
-        Route { from: "docker.io", to: "registry.local:5000", prefix: "mirror" };
+        Route { from: "docker.io", to: "registry.local:5000", prefix: "mirror", objects: true };
 
     fn only(text: &str, route: Route<'_>) -> Result<(String, String), String> {
         let mut read = read([(1, text)].into_iter(), route);
@@ -192,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn the_path_that_images_are_below_is_no_part_of_their_names() {
+        let route = Route { from: "registry.example.com/hub", prefix: "", ..ROUTE };
+        let (source, target) = only("a/b:1", route).unwrap();
+        assert_eq!(source, "registry.example.com/hub/a/b:1");
+        assert_eq!(target, "registry.local:5000/a/b:1");
+        let (_, target) = only("quay.io/hub/b:1", route).unwrap();
+        assert_eq!(target, "registry.local:5000/hub/b:1");
+    }
+
+    #[test]
     fn a_digest_decides_what_is_copied_and_the_tag_where_it_goes() {
         let digest = format!("sha256:{}", "0".repeat(64));
         let (source, target) = only(&format!("a/b:1@{digest}"), ROUTE).unwrap();
@@ -214,6 +243,8 @@ mod tests {
     fn a_target_is_no_longer_than_the_api_takes() {
         let why = only(&format!("{}:1", "a/".repeat(80) + "b"), ROUTE).unwrap_err();
         assert!(why.contains("180 characters for a target"), "{why}");
+        let without = Route { objects: false, ..ROUTE };
+        assert!(only(&format!("{}:1", "a/".repeat(80) + "b"), without).is_ok());
     }
 
     proptest! {
@@ -246,7 +277,7 @@ mod tests {
 
     #[test]
     fn comments_and_empty_lines_do_not_count() {
-        let text = "# images\n\n a:1 # the first\r\nb:2#3\n  #c:3\n";
+        let text = "\u{feff}# images\n\n a:1 # the first\r\nb:2#3\n  #c:3\n";
         assert_eq!(of_text(text).collect::<Vec<_>>(), [(3, "a:1"), (4, "b:2#3")]);
     }
 
@@ -257,6 +288,7 @@ mod tests {
         let read = read(lines, ROUTE);
         assert_eq!(read.len(), 2);
         assert!(read[0].image.is_ok());
+        assert_eq!(read[0].again, [3, 4]);
         let why = read[1].image.as_ref().unwrap_err().to_string();
         assert!(why.contains("registry.local:5000/mirror/a/b:1, as line 1 is"), "{why}");
     }

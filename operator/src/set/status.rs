@@ -376,7 +376,12 @@ mod tests {
     fn a_line_commands_no_terminal() {
         let lines = super::super::lines::read(
             [(1, "\u{1b}[2Ja\u{7}:1")].into_iter(),
-            super::super::lines::Route { from: "docker.io", to: "registry.local", prefix: "" },
+            super::super::lines::Route {
+                from: "docker.io",
+                to: "registry.local",
+                prefix: "",
+                objects: true,
+            },
         );
         let error = lines[0].image.as_ref().unwrap_err();
         let lines = [Seen { text: &lines[0].text, what: What::Invalid(error) }];

@@ -96,6 +96,40 @@ async fn what_is_printed_holds_the_schema() {
     assert_eq!(waited["items"][0]["lacks"], lacks);
 }
 
+/// A program gets a document, also where nothing could be done.
+#[tokio::test]
+async fn what_fails_is_an_item_with_its_error() {
+    let bench = Bench::new().await;
+    let _cluster = serve(&bench, object()).await;
+    for command in ["reconcile", "status", "suspend", "resume"] {
+        let (code, printed) = bench.json(&[command, "none"]).await;
+        let item = &printed["items"][0];
+        assert_eq!(
+            (code, &item["name"], &item["namespace"]),
+            (1, &json!("none"), &json!("team-a"))
+        );
+        assert!(item["error"].as_str().unwrap().contains("get team-a/none"), "{printed}");
+        let ended = bench.run(&[command, "none"]).await;
+        assert!(ended.out.is_empty() && ended.err.contains("get team-a/none"), "{ended:?}");
+    }
+    let (code, printed) = bench.json(&["suspend", "app"]).await;
+    let item = json!({"namespace": "team-a", "name": "app", "suspended": true, "changed": true});
+    assert_eq!((code, &printed["items"][0]), (0, &item));
+    let ended = bench.run(&["resume", "app"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (0, "team-a/app resumed already\n"));
+}
+
+#[tokio::test]
+async fn a_suspended_object_is_resumed_where_it_is() {
+    let bench = Bench::new().await;
+    let mut asleep = object();
+    asleep["spec"]["suspend"] = true.into();
+    let _cluster = serve(&bench, asleep).await;
+    let ended = bench.run(&["reconcile", "app"]).await;
+    let words = "kubectl multiarch resume -n team-a app";
+    assert!(ended.code == 1 && ended.err.contains(words), "{ended:?}");
+}
+
 #[tokio::test]
 async fn a_cluster_without_the_kind_is_told_as_one() {
     let bench = Bench::new().await;

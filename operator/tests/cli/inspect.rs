@@ -92,6 +92,10 @@ async fn one_that_is_not_there_stops_no_other() {
     assert_eq!(ended.code, 1);
     assert_eq!(ended.err, format!("Error: {none} is not there (HTTP 404)\n"));
     assert!(ended.out.starts_with(&there), "{ended:?}");
+    // A program gets a document, also where none is there.
+    let (code, found) = bench.json(&["inspect", &none]).await;
+    let error = format!("{none} is not there (HTTP 404)");
+    assert_eq!((code, &found["items"]), (1, &json!([{"reference": none, "error": error}])));
 }
 
 #[tokio::test]

@@ -132,6 +132,7 @@ async fn what_is_wrong_is_told_by_its_file_and_stops_no_other_one() {
     let [said] = said.as_slice() else { panic!("{results:#}") };
     let words = "arm64.tar#docker.io/rancher/pause:3.1 is declared as linux/arm64, but its config says linux/amd64";
     assert!(said.contains(words), "{said}");
+    assert!(said.ends_with("(here: correct --archive, or --trust)"), "{said}");
     assert_eq!(platforms(&bench, "k3s/rancher/pause", "3.1"), [""; 0]);
     assert_eq!(platforms(&bench, "k3s/library/busybox", "1"), ["linux/amd64", "linux/arm64"]);
 
@@ -263,6 +264,32 @@ async fn an_image_without_a_name_is_left_or_called_something() {
     assert_eq!(code, 0, "{results:#}");
     assert_eq!(platforms(&bench, "k3s/team/app", "1"), ["linux/arm64"]);
     assert_eq!(results["images"][0]["platforms"][0]["digest"], json!(digest(&image)));
+}
+
+/// As a build on each machine saves what it has made.
+#[tokio::test]
+async fn images_of_several_names_are_called_by_one() {
+    let bench = Bench::new().await;
+    for architecture in ["amd64", "arm64"] {
+        let name = format!("app:1.0-{architecture}");
+        let image = Image::of(architecture);
+        let saved = images::docker(&[(&image, &[name.as_str()])]);
+        put(&bench, &format!("{architecture}.tar"), &Tar::of(&saved).end());
+    }
+    let both = ["amd64.tar", "arm64.tar"];
+    for expected in ["Published Succeeded", "Unchanged Succeeded"] {
+        let (code, results) = load(&bench, &both, &["--name", "app:1.0"]).await;
+        assert_eq!((code, outcomes(&results)), (0, vec![expected.into()]), "{results:#}");
+    }
+    assert_eq!(platforms(&bench, "k3s/library/app", "1.0"), ["linux/amd64", "linux/arm64"]);
+    assert_eq!(bench.store().tags("k3s/library/app"), ["1.0"]);
+    // Which of several is meant, nobody knows.
+    put(&bench, "many.tar", &saved("amd64", |_| "amd64"));
+    let to = bench.at("k3s");
+    let ended = bench.run(&args(&to, &["many.tar", "arm64.tar"], &["--name", "app:2"])).await;
+    let words = "--name is for archives with one image, and --archive many.tar has 3";
+    assert!(ended.code == 1 && ended.err.contains(words), "{ended:?}");
+    assert_eq!(bench.store().tags("k3s/library/app"), ["1.0"]);
 }
 
 /// What an index was written without is told, and the rest of it is published.

@@ -79,23 +79,34 @@ async fn a_bad_line_hurts_only_itself() {
     let list = "rancher/image-1:v1\nrancher/Image:1\nrancher/none:1\nrancher/image-2\n\
                 rancher/image-3:v3\nrancher/image-3:v3 # twice\n";
     let (at, target) = (from.server.addr.to_string(), to.server.addr.to_string());
-    let ended =
-        from.told(&["mirror", "-f", "-", "--from", &at, "--to", &target, "-o", "json"], list).await;
+    let list = format!("{list}{at}/rancher/image-3:v3\nr.example/a:1\nr2.example/a:1\n");
+    let ended = from
+        .told(&["mirror", "-f", "-", "--from", &at, "--to", &target, "-o", "json"], &list)
+        .await;
     let results = serde_json::from_str(&ended.out).unwrap();
     let expected = [
         "Published Succeeded",
         "Failed InvalidSpec",
         "Failed WaitingForPlatforms",
         "Failed InvalidSpec",
+        "Published Succeeded",
         "Failed TargetConflict",
         "Failed TargetConflict",
     ];
     assert_eq!((ended.code, outcomes(&results)), (1, expected.map(Into::into).into()));
     let names: Vec<_> =
         results["images"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
-    assert_eq!(names, ["-:1", "-:2", "-:3", "-:4", "-:5", "-:6"]);
-    let said = results["images"][4]["message"].as_str().unwrap();
-    assert!(said.contains("is written by -:6, too"), "{said}");
+    assert_eq!(names, ["-:1", "-:2", "-:3", "-:4", "-:5", "-:8", "-:9"]);
+    let said = results["images"][2]["message"].as_str().unwrap();
+    assert_eq!(said, format!("{at}/rancher/none:1 is not there (HTTP 404)"));
+    let said = results["images"][3]["message"].as_str().unwrap();
+    assert!(said.ends_with("write rancher/image-2:latest if that is meant"), "{said}");
+    let said = results["images"][5]["message"].as_str().unwrap();
+    assert!(said.ends_with("is written by -:9, too: take one of the lines out"), "{said}");
+    assert!(
+        ended.err.contains("note: -:5 is given again by -:6, -:7: it is run once"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -130,9 +141,38 @@ async fn referrers_and_attestations_are_as_the_flags_say() {
     assert!(index.manifests.iter().all(|image| !image.is_attestation()));
 }
 
+/// What advice names is a flag, and no field.
+#[tokio::test]
+async fn a_tag_that_would_lose_a_platform_names_the_flag() {
+    let (from, to) = (Bench::new().await, Bench::new().await);
+    fill(&from);
+    to.store().push_index("rancher/image-1", Some("v1"), {
+        let image = Image::of("linux/s390x");
+        let pushed = to.store().push("rancher/image-1", None, &image);
+        vec![Descriptor { platform: Some(image.platform), ..pushed }]
+    });
+    let (at, target) = (from.server.addr.to_string(), to.server.addr.to_string());
+    let args = ["mirror", "--from", &at, "--to", &target, "rancher/image-1:v1"];
+    let (code, results) = from.json(&args).await;
+    assert_eq!((code, outcomes(&results)), (1, vec!["Failed WouldShrink".into()]));
+    let said = results["images"][0]["message"].as_str().unwrap();
+    assert!(said.ends_with("(here: --removal-policy retain or remove)"), "{said}");
+    let ended = from.run(&[&args[..], &["--removal-policy", "remove"]].concat()).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
 #[tokio::test]
 async fn says_what_it_wants() {
     let bench = Bench::new().await;
+    for (to, platform, words) in [
+        ("http://r.example", "linux/amd64", "leave out http://"),
+        ("r.example", "amd64", "\"amd64\" is not a platform"),
+    ] {
+        let args = ["mirror", "--to", to, "--platform", platform, "a:1", "b:1"];
+        let ended = bench.run(&args).await;
+        assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
+        assert_eq!(ended.err.matches(words).count(), 1, "{}", ended.err);
+    }
     let ended = bench.run(&["mirror", "--to", "r.example"]).await;
     assert!(ended.code == 1 && ended.err.contains("--images FILE"), "{ended:?}");
     let ended = bench.run(&["mirror", "--to", "r.example", "-f", "none.txt"]).await;

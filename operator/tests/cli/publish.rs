@@ -144,6 +144,8 @@ async fn one_that_fails_stops_no_other() {
     assert_eq!((code, outcomes(&results)), (1, expected.map(Into::into).into()));
     let message = |at: usize| results["images"][at]["message"].as_str().unwrap().to_owned();
     assert!(message(0).contains("linux/s390x") && message(0).contains("linux/amd64"), "{results}");
+    assert_eq!(message(1), format!("{} is not there (HTTP 404)", bench.at("team/none:1")));
+    assert!(!message(2).contains("waiting") && message(2).contains("linux/riscv64"), "{results}");
     assert!(message(4).contains("spec.sorces: there is no such field"), "{results}");
     let ended = bench.run(&["publish", "-f", "objects"]).await;
     assert!(ended.err.contains("Secret is no MultiArchImage"), "{}", ended.err);

@@ -20,9 +20,11 @@ use kube::{
 };
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_operator::error::causes;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::exit::{self, Exit};
+use crate::exit;
 
 /// Who has changed an object, in its managedFields.
 const MANAGER: &str = "kubectl-multiarch";
@@ -57,6 +59,16 @@ pub(crate) struct Cluster {
     client: Client,
     /// The namespace that is meant.
     namespace: String,
+}
+
+/// An object that nothing was done for, or told of.
+#[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "FailedObject")]
+pub(crate) struct Failed {
+    namespace: String,
+    name: String,
+    /// Why.
+    error: String,
 }
 
 impl Flags {
@@ -105,26 +117,36 @@ impl Cluster {
         got.map_err(|error| told(&error, &format!("get {}/{name}", self.namespace)))
     }
 
-    /// Those that are meant, and how it ended where one that is named is not there.
-    async fn find(&self, names: &[String], filter: &Filter) -> Result<(Vec<MultiArchImage>, Exit)> {
-        let mut ended = Exit::Fine;
+    /// The object called `name`, of which people are told that it failed.
+    fn failed(&self, name: &str, error: &anyhow::Error) -> Failed {
+        exit::failed(error);
+        let (namespace, name) = (self.namespace.clone(), name.into());
+        Failed { namespace, name, error: causes(error.as_ref()) }
+    }
+
+    /// Those that are meant, and those that are named and not there.
+    async fn find(
+        &self,
+        names: &[String],
+        filter: &Filter,
+    ) -> Result<(Vec<MultiArchImage>, Vec<Failed>)> {
         if names.is_empty() {
             let params = ListParams {
                 label_selector: filter.selector.clone(),
                 limit: Some(PAGE),
                 ..ListParams::default()
             };
-            return Ok((self.list(filter.all_namespaces, params).await?, ended));
+            return Ok((self.list(filter.all_namespaces, params).await?, Vec::new()));
         }
-        let mut found = Vec::new();
+        let (mut found, mut failed) = (Vec::new(), Vec::new());
         for name in names {
             match self.get(name).await {
                 Ok(object) => found.push(object),
                 // The others are looked at all the same.
-                Err(error) => ended = exit::failed(&error),
+                Err(error) => failed.push(self.failed(name, &error)),
             }
         }
-        Ok((found, ended))
+        Ok((found, failed))
     }
 
     /// All pages of a list.

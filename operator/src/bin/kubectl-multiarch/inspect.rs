@@ -2,8 +2,9 @@
 
 mod table;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use multiarch_operator::{
+    error::causes,
     oci::{Platform, Reference},
     reconcile::resolve::inspect::{Asked, Inspection, inspect},
 };
@@ -14,6 +15,7 @@ use crate::{
     Common,
     exit::{self, Exit},
     registries::Registries,
+    run::Asks,
 };
 
 /// Show indexes and images: platforms as listed and as configured, layers, attestations, referrers, and what is wrong with them.
@@ -54,10 +56,26 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, JsonSchema, Serialize)]
 #[schemars(rename = "Inspections")]
 pub(crate) struct Report {
-    /// Each reference that was there.
-    items: Vec<Inspection>,
+    /// Each reference that was given.
+    items: Vec<Item>,
     #[serde(skip)]
     layers: bool,
+}
+
+/// What a reference names.
+#[derive(Debug, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(rename = "InspectionOrError")]
+enum Item {
+    /// It is there.
+    Found(Box<Inspection>),
+    /// It is not, or could not be read.
+    Failed {
+        /// As it was given.
+        reference: String,
+        /// Why.
+        error: String,
+    },
 }
 
 pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
@@ -69,15 +87,20 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
         match look(&registries, reference, &asked).await {
             Ok(found) => {
                 ended = ended.max(verdict(&found));
-                items.push(found);
+                items.push(Item::Found(Box::new(found)));
             }
             // The others are looked at all the same.
-            Err(error) => ended = ended.max(exit::failed(&error)),
+            Err(error) => {
+                let error = anyhow!(Asks::Objects.advised(causes(error.as_ref())));
+                ended = ended.max(exit::failed(&error));
+                items.push(Item::Failed {
+                    reference: reference.to_string(),
+                    error: error.to_string(),
+                });
+            }
         }
     }
-    if !items.is_empty() {
-        common.output.print(&Report { items, layers: args.layers })?;
-    }
+    common.output.print(&Report { items, layers: args.layers })?;
     Ok(ended)
 }
 

@@ -26,7 +26,7 @@ use crate::{
     exit::Exit,
     mirror::WithRemoved,
     registries::Registries,
-    run::{self, Mode},
+    run::{self, Asks, Mode},
 };
 
 /// Load image archives of one or several platforms into a registry, one index an image.
@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// Only these images: rancher/pause:3.1, or rancher/pause for all its tags. May be repeated.
     #[arg(long, value_name = "IMAGE", value_delimiter = ',', default_value = "all")]
     images: Vec<String>,
-    /// What the image of each archive is called that has no name in it, as in many OCI layouts.
+    /// What the image of each archive is called, whatever it is called there: one that has no name, as in many OCI layouts, or app:1.0
+    /// for app:1.0-amd64 and app:1.0-arm64. Each archive is to have one image.
     #[arg(long, value_name = "IMAGE", value_parser = given::name)]
     name: Option<Reference>,
     /// Take the word of --archive for the platform, and look at no config.
@@ -106,7 +107,15 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     }
     let mode = if args.dry_run { Mode::Plan } else { Mode::Publish };
     let (ahead, archives) = (Ahead { at_once: args.run.at_once }, Arc::new(archives));
-    run::run_after(&ahead, archives, &registries, images.tasks, (mode, &args.run), common).await
+    run::run_after(
+        &ahead,
+        archives,
+        &registries,
+        images.tasks,
+        (mode, Asks::Archives, &args.run),
+        common,
+    )
+    .await
 }
 
 async fn open(path: &str, spool: &Spool) -> Result<Arc<Archive>> {

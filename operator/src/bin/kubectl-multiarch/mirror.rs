@@ -7,14 +7,14 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use multiarch_crds::v1alpha1::{Attestations, Referrers, RemovalPolicy};
-use multiarch_operator::oci::Prefix;
+use multiarch_operator::{oci::Prefix, reconcile::sources::Declared};
 
-use self::list::{Line, Rules};
+use self::list::{Line, Read, Rules};
 use crate::{
     Common,
     exit::Exit,
     registries::Registries,
-    run::{self, Mode, Task},
+    run::{self, Asks, Mode},
 };
 
 /// Copy a list of images with all their platforms, or some, to another registry.
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "REGISTRY[/PATH]")]
     to: Prefix,
     /// Only these platforms, each of which every image must have: linux/amd64,linux/arm64. May be repeated.
-    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',', value_parser = platform)]
     platforms: Vec<String>,
     /// What becomes of signatures, SBOMs and other referrers.
     #[arg(long, value_enum, value_name = "WHAT", default_value = "ignore")]
@@ -95,6 +95,11 @@ impl From<WithRemoved> for RemovalPolicy {
     }
 }
 
+/// What `--platform` says, as it was written.
+fn platform(text: &str) -> Result<String, String> {
+    Declared::parse(text).map(|declared| declared.text).map_err(|error| error.to_string())
+}
+
 /// Runs the command.
 pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     let mut lines: Vec<Line> = args.images.iter().map(|image| Line::argument(image)).collect();
@@ -118,11 +123,14 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
         },
         removal: args.removal_policy.into(),
     };
-    let tasks: Vec<Task> = lines.iter().map(|line| rules.task(line)).collect();
+    let Read { tasks, notes } = rules.read(&lines);
+    for note in &notes {
+        common.note(note);
+    }
     let registries = Registries::open(&common.registries)?;
     let mode = if args.dry_run { Mode::Plan } else { Mode::Publish };
     let registry = Arc::new(registries.remote.clone());
-    run::run(registry, &registries, tasks, (mode, &args.run), common).await
+    run::run(registry, &registries, tasks, (mode, Asks::Images, &args.run), common).await
 }
 
 fn read(path: &PathBuf) -> Result<String> {

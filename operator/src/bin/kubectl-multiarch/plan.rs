@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     publish::What,
     registries::Registries,
-    run::{self, Mode},
+    run::{self, Asks, Mode},
 };
 
 /// Show what `publish` would do: digests, bytes, mounts, refusals.
@@ -31,5 +31,5 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     let tasks = args.what.tasks(common)?;
     let registries = Registries::open(&common.registries)?;
     let registry = Arc::new(registries.remote.clone());
-    run::run(registry, &registries, tasks, (Mode::Plan, &args.run), common).await
+    run::run(registry, &registries, tasks, (Mode::Plan, Asks::Objects, &args.run), common).await
 }

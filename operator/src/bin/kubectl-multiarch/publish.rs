@@ -12,7 +12,7 @@ use crate::{
     objects::{self, template},
     output::print,
     registries::Registries,
-    run::{self, Mode, Task},
+    run::{self, Asks, Mode, Task},
     written::{named_as, written},
 };
 
@@ -91,5 +91,5 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     let registries = Registries::open(&common.registries)?;
     let registry = Arc::new(registries.remote.clone());
     let mode = if args.dry_run { Mode::Plan } else { Mode::Publish };
-    run::run(registry, &registries, tasks, (mode, &args.run), common).await
+    run::run(registry, &registries, tasks, (mode, Asks::Objects, &args.run), common).await
 }

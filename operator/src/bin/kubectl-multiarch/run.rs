@@ -4,6 +4,7 @@ mod one;
 mod progress;
 pub(crate) mod results;
 mod tasks;
+mod words;
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 pub(crate) use self::{
     one::Runner,
     tasks::{Asked, Task},
+    words::Asks,
 };
 use self::{
     progress::Progress,
@@ -58,7 +60,7 @@ pub(crate) async fn run<R: Registry>(
     registry: Arc<R>,
     registries: &Registries,
     tasks: Vec<Task>,
-    how: (Mode, &Flags),
+    how: (Mode, Asks, &Flags),
     common: &Common,
 ) -> Result<Exit> {
     run_after(&(), registry, registries, tasks, how, common).await
@@ -70,13 +72,13 @@ pub(crate) async fn run_after<R: Registry>(
     registry: Arc<R>,
     registries: &Registries,
     mut tasks: Vec<Task>,
-    (mode, flags): (Mode, &Flags),
+    (mode, asks, flags): (Mode, Asks, &Flags),
     common: &Common,
 ) -> Result<Exit> {
     tasks::refuse_doubles(&mut tasks);
     let stop = interrupt::token()?;
     let progress = Progress::new(tasks.len(), common);
-    let runner = Runner { registry, registries, progress: &progress, stop: &stop, mode };
+    let runner = Runner { registry, registries, progress: &progress, stop: &stop, mode, asks };
     first.prepare(&runner, &mut tasks).await;
     let all = tasks.into_iter().enumerate().map(|(at, task)| {
         let runner = &runner;

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cluster::{status, tree, wait},
+    cluster::{status, suspend, tree, wait},
     exit::Exit,
     inspect,
     output::print,
@@ -16,14 +16,16 @@ use crate::{
 type Of = fn(&mut SchemaGenerator) -> Value;
 
 /// Each command that prints results, and what they are.
-const ALL: [(&str, Of); 9] = [
+const ALL: [(&str, Of); 11] = [
     ("inspect", of::<inspect::Report>),
     ("load", of::<Results>),
     ("mirror", of::<Results>),
     ("plan", of::<Results>),
     ("publish", of::<Results>),
     ("reconcile", of::<status::Report>),
+    ("resume", of::<suspend::Report>),
     ("status", of::<status::Report>),
+    ("suspend", of::<suspend::Report>),
     ("tree", of::<tree::Report>),
     ("wait", of::<wait::Report>),
 ];

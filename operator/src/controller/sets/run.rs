@@ -115,6 +115,7 @@ impl Desk {
             from: set.spec.from.as_ref().map_or(DOCKER_HUB, |from| &from.registry),
             to: &set.spec.to.registry,
             prefix: set.spec.to.prefix.as_deref().unwrap_or_default(),
+            objects: true,
         };
         let lines = if let Some(text) = &text {
             lines::read(lines::of_text(text), route)

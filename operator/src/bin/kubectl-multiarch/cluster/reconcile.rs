@@ -12,13 +12,10 @@ use serde_json::json;
 use super::{
     Cluster, Flags, named,
     state::{State, is_current},
-    status::{Report, Shown},
+    status::{Item, Report, Shown},
     until::{Waited, until},
 };
-use crate::{
-    Common,
-    exit::{self, Exit},
-};
+use crate::{Common, exit::Exit};
 
 /// Have the operator run an object now, and wait for the result.
 ///
@@ -53,23 +50,24 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     let now = Timestamp::now().to_string();
     let runs = args.names.iter().map(|name| one(&cluster, name, &now, &args));
     let (mut items, mut ended) = (Vec::new(), Exit::Fine);
-    for object in join_all(runs).await {
+    for (name, object) in args.names.iter().zip(join_all(runs).await) {
         match object {
             Ok(Some(object)) => {
                 let state = State::of(&object);
                 if !state.is_fine() {
                     ended = ended.max(Exit::Differs);
                 }
-                items.push(Shown { state, events: Vec::new() });
+                items.push(Item::Shown(Box::new(Shown { state, events: Vec::new() })));
             }
             Ok(None) => {}
             // The others are waited for all the same.
-            Err(error) => ended = ended.max(exit::failed(&error)),
+            Err(error) => {
+                ended = Exit::Failed;
+                items.push(Item::Failed(cluster.failed(name, &error)));
+            }
         }
     }
-    if !items.is_empty() {
-        common.output.print(&Report { items, everywhere: false })?;
-    }
+    common.output.print(&Report { items, everywhere: false })?;
     Ok(ended)
 }
 
@@ -84,7 +82,9 @@ async fn one(
     let at = named(&object)?;
     let (namespace, _) = at;
     if object.spec.suspend {
-        bail!("{namespace}/{name} is suspended: resume it first (kubectl multiarch resume {name})");
+        bail!(
+            "{namespace}/{name} is suspended: resume it first (kubectl multiarch resume -n {namespace} {name})"
+        );
     }
     // Of two who ask in the same moment each sees its own.
     let asked = json!({"metadata": {"annotations": {REQUESTED_AT: now}}});
@@ -98,7 +98,7 @@ async fn one(
         Waited::Met(object) => Ok(Some(*object)),
         Waited::Late(_) => bail!(
             "{namespace}/{name} was not run within the timeout: is an operator running that watches this namespace? \
-             `kubectl multiarch status {name}` tells what it said last"
+             `kubectl multiarch status -n {namespace} {name}` tells what it said last"
         ),
     }
 }

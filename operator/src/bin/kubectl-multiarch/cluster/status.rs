@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Cluster, Filter, Flags,
+    Cluster, Failed, Filter, Flags,
     state::{State, age},
 };
 use crate::{
@@ -54,10 +54,21 @@ const EVENTS: usize = 5;
 #[schemars(rename = "Statuses")]
 pub(crate) struct Report {
     /// Each of them.
-    pub(super) items: Vec<Shown>,
+    pub(super) items: Vec<Item>,
     /// They may be of several namespaces.
     #[serde(skip)]
     pub(super) everywhere: bool,
+}
+
+/// One of them.
+#[derive(Debug, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(rename = "StatusOrError")]
+pub(super) enum Item {
+    /// What became of it.
+    Shown(Box<Shown>),
+    /// It is not there, or failed.
+    Failed(Failed),
 }
 
 /// What became of one.
@@ -86,8 +97,9 @@ pub(super) struct Told {
 
 pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     let cluster = args.cluster.connect().await?;
-    let (objects, mut ended) = cluster.find(&args.names, &args.filter).await?;
+    let (objects, failed) = cluster.find(&args.names, &args.filter).await?;
     let (named, everywhere) = (!args.names.is_empty(), args.filter.all_namespaces);
+    let mut ended = if failed.is_empty() { Exit::Fine } else { Exit::Failed };
     let mut items = Vec::new();
     for object in &objects {
         let state = State::of(object);
@@ -95,8 +107,9 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
             ended = ended.max(Exit::Differs);
         }
         let events = if named { events(&cluster, object).await } else { Vec::new() };
-        items.push(Shown { state, events });
+        items.push(Item::Shown(Box::new(Shown { state, events })));
     }
+    items.extend(failed.into_iter().map(Item::Failed));
     if items.is_empty() && !named {
         let of = if everywhere { String::new() } else { format!(" in {}", cluster.namespace) };
         // Where nobody listens any more, nobody is to be told.
@@ -130,7 +143,13 @@ fn told(event: Event) -> Option<Told> {
 
 impl Table for Report {
     fn table(&self) -> String {
-        if self.items.is_empty() {
+        // What failed is on standard error.
+        let shown = self.items.iter().filter_map(|item| match item {
+            Item::Shown(shown) => Some(shown),
+            Item::Failed(_) => None,
+        });
+        let all: Vec<_> = shown.collect();
+        if all.is_empty() {
             return String::new();
         }
         let mut rows = Columns::default();
@@ -139,7 +158,7 @@ impl Table for Report {
             headings.insert(0, "NAMESPACE");
         }
         rows.row(headings.into_iter().map(String::from));
-        for Shown { state, .. } in &self.items {
+        for Shown { state, .. } in all.iter().map(|shown| &***shown) {
             let missing = state.missing();
             let missing = if missing.is_empty() { "-".into() } else { missing.join(",") };
             let cells = [
@@ -154,7 +173,7 @@ impl Table for Report {
             rows.row(namespace.into_iter().chain(cells));
         }
         let mut text = rows.text();
-        for shown in &self.items {
+        for shown in all {
             text.push_str(&shown.details(Timestamp::now()));
         }
         text
@@ -218,7 +237,7 @@ mod tests {
             shown.details(now),
             "\nteam-a/app\n  says WaitingForPlatforms\n  source arm64   Missing   5m   not there\\u{1b}\n  Warning   X   0s   n\n"
         );
-        let report = Report { items: vec![shown], everywhere: true };
+        let report = Report { items: vec![Item::Shown(Box::new(shown))], everywhere: true };
         let head = "NAMESPACE   NAME   READY     PLATFORMS   STATUS                MISSING       DIGEST\n\
                     team-a      app    Unknown   1/2         WaitingForPlatforms   linux/arm64   sha256:abc\n";
         assert!(report.table().starts_with(head), "{}", report.table());

@@ -1,15 +1,12 @@
 //! `kubectl multiarch suspend` and `resume`: no runs until it is resumed.
 
-use std::io::Write;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
 
-use super::{Filter, Flags, named};
-use crate::{
-    Common,
-    exit::{self, Exit},
-};
+use super::{Failed, Filter, Flags, named};
+use crate::{Common, exit::Exit, output::Table};
 
 /// Which objects, and where.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,26 +31,73 @@ const EXAMPLES: &str = "Examples:
 
 Where Flux or Argo CD applies the object, write spec.suspend into their source as well: what it says there is put back.";
 
-pub(crate) async fn run(args: Args, suspend: bool, _common: &Common) -> Result<Exit> {
+/// What became of objects.
+#[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Suspensions")]
+pub(crate) struct Report {
+    /// Each of them.
+    items: Vec<Item>,
+}
+
+/// One of them.
+#[derive(Debug, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(rename = "SuspensionOrError")]
+enum Item {
+    /// It is as it was asked for.
+    Done(Done),
+    /// It is not there, or could not be changed.
+    Failed(Failed),
+}
+
+/// What an object is now.
+#[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Suspension")]
+struct Done {
+    namespace: String,
+    name: String,
+    /// Whether the operator leaves it alone.
+    suspended: bool,
+    /// Whether that was changed.
+    changed: bool,
+}
+
+pub(crate) async fn run(args: Args, suspend: bool, common: &Common) -> Result<Exit> {
     let cluster = args.cluster.connect().await?;
-    let (objects, mut ended) = cluster.find(&args.names, &args.filter).await?;
-    let word = if suspend { "suspended" } else { "resumed" };
+    let (objects, mut failed) = cluster.find(&args.names, &args.filter).await?;
+    let mut items = Vec::new();
     for object in &objects {
         let (namespace, name) = named(object)?;
-        if object.spec.suspend == suspend {
-            told(&format!("{namespace}/{name} {word} already"))?;
-            continue;
+        let changed = object.spec.suspend != suspend;
+        if changed {
+            // One field, and nobody's else: what others apply stays theirs.
+            let patch = json!({"spec": {"suspend": suspend}});
+            if let Err(error) = cluster.change(object, patch).await {
+                // The others are changed all the same.
+                failed.push(Failed { namespace: namespace.into(), ..cluster.failed(name, &error) });
+                continue;
+            }
         }
-        // One field, and nobody's else: what others apply stays theirs.
-        match cluster.change(object, json!({"spec": {"suspend": suspend}})).await {
-            Ok(_) => told(&format!("{namespace}/{name} {word}"))?,
-            // The others are changed all the same.
-            Err(error) => ended = exit::failed(&error),
-        }
+        let (namespace, name) = (namespace.into(), name.into());
+        items.push(Item::Done(Done { namespace, name, suspended: suspend, changed }));
     }
+    let ended = if failed.is_empty() { Exit::Fine } else { Exit::Failed };
+    items.extend(failed.into_iter().map(Item::Failed));
+    common.output.print(&Report { items })?;
     Ok(ended)
 }
 
-fn told(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("failed to print")
+impl Table for Report {
+    fn table(&self) -> String {
+        let line = |item: &Item| {
+            // What failed is on standard error.
+            let Item::Done(Done { namespace, name, suspended, changed }) = item else {
+                return String::new();
+            };
+            let word = if *suspended { "suspended" } else { "resumed" };
+            let already = if *changed { "" } else { " already" };
+            format!("{namespace}/{name} {word}{already}\n")
+        };
+        self.items.iter().map(line).collect()
+    }
 }

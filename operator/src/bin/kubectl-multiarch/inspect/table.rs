@@ -7,12 +7,17 @@ use multiarch_operator::{
     reconcile::resolve::inspect::{Image, Inspection, Problem},
 };
 
-use super::Report;
+use super::{Item, Report};
 use crate::output::{Columns, Table, bytes as size, plain};
 
 impl Table for Report {
     fn table(&self) -> String {
-        let of_each = self.items.iter().map(|found| one(found, self.layers));
+        // What failed is on standard error.
+        let found = self.items.iter().filter_map(|item| match item {
+            Item::Found(found) => Some(found),
+            Item::Failed { .. } => None,
+        });
+        let of_each = found.map(|found| one(found, self.layers));
         of_each.collect::<Vec<_>>().join("\n")
     }
 }

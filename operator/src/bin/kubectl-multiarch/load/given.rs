@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, str::FromStr};
 
 use anyhow::{Result, bail};
 use multiarch_operator::{
-    oci::{Reference, reference::ReferenceError},
+    oci::{Platform, Reference, reference::ReferenceError},
     reconcile::sources::Declared,
 };
 
@@ -31,6 +31,11 @@ impl FromStr for Given {
                 let platform = Declared::parse(before).map_err(|error| error.to_string())?;
                 (Some(platform), path)
             }
+            Some((before, _)) if is_architecture(before) => {
+                return Err(format!(
+                    "{before} is no platform: write linux/{text}, or ./{text} for a file"
+                ));
+            }
             _ => (None, text),
         };
         if path.is_empty() {
@@ -45,6 +50,12 @@ impl FromStr for Given {
 /// Whether what stands before a `=` is meant as a platform: `linux/arm64`, and not `./a` or `/a/b`.
 fn is_platform(text: &str) -> bool {
     !text.starts_with(['.', '/', '~']) && text.contains('/')
+}
+
+/// Whether `text` is an architecture without its system: `arm64`.
+fn is_architecture(text: &str) -> bool {
+    let platform = format!("linux/{text}").parse::<Platform>();
+    !text.contains('/') && platform.is_ok_and(|platform| platform.oddity().is_none())
 }
 
 /// What `--name` says: a repository with a tag. The digest is the image's own.
@@ -96,6 +107,7 @@ mod tests {
     #[case("./dir=x/a.tar", None, "./dir=x/a.tar")]
     #[case("/dir=x/a.tar", None, "/dir=x/a.tar")]
     #[case("a=b.tar", None, "a=b.tar")]
+    #[case("./arm64=a.tar", None, "./arm64=a.tar")]
     #[case("linux/arm64=-", Some("linux/arm64"), STDIN)]
     fn parses(#[case] text: &str, #[case] platform: Option<&str>, #[case] path: &str) {
         let given: Given = text.parse().unwrap();
@@ -106,6 +118,7 @@ mod tests {
     #[rstest]
     #[case("", "it names no file")]
     #[case("linux/arm64=", "it names no file")]
+    #[case("arm64=a.tar", "arm64 is no platform: write linux/arm64=a.tar")]
     #[case("unknown/unknown=a.tar", "attestations")]
     #[case("linux/arm64/v8/x=a.tar", "linux/arm64/v8/x")]
     fn refuses(#[case] text: &str, #[case] words: &str) {

@@ -30,7 +30,7 @@ pub(super) struct Rules {
     pub(super) to: Prefix,
     /// Which of them; `all`.
     pub(super) images: Vec<String>,
-    /// What images without a name are called.
+    /// What the one image of each archive is called, whatever it is called there.
     pub(super) name: Option<Reference>,
     pub(super) trust: bool,
     pub(super) removal: RemovalPolicy,
@@ -40,7 +40,7 @@ pub(super) struct Rules {
 #[derive(Debug, Default)]
 pub(super) struct Images {
     pub(super) tasks: Vec<Task>,
-    /// Images without a name, and what they are called in their archives.
+    /// Images that are called as `--name` says, each in its archive.
     pub(super) called: Vec<(Reference, Digest)>,
     /// What people are told beside.
     pub(super) notes: Vec<String>,
@@ -106,27 +106,25 @@ impl Images {
         if images.is_empty() {
             bail!("--archive {text} has no image");
         }
-        let nameless: Vec<_> = images.iter().filter(|image| image.names.is_empty()).collect();
-        match (nameless.as_slice(), &rules.name) {
-            ([], _) => {}
-            ([one], Some(name)) => {
-                let inside = inside(path, name);
-                self.called.push((inside, one.digest.clone()));
-                by_name.entry(name.clone()).or_default().given.push(given);
-            }
-            (many, None) => self.notes.extend(many.iter().map(|image| {
-                format!(
-                    "{path}: the image {} has no name, and is left: call it by --name",
-                    image.digest
-                )
-            })),
-            (many, Some(_)) => {
+        if let Some(name) = &rules.name {
+            let [one] = images else {
                 bail!(
-                    "--name is for one image, and --archive {text} has {} without a name",
-                    many.len()
+                    "--name is for archives with one image, and --archive {text} has {}: leave it out, and choose by --images",
+                    images.len()
                 );
-            }
+            };
+            self.called.push((inside(path, name), one.digest.clone()));
+            by_name.entry(name.clone()).or_default().given.push(given);
+            self.notes.extend(absent(path, name, one));
+            return Ok(());
         }
+        let nameless = images.iter().filter(|image| image.names.is_empty());
+        self.notes.extend(nameless.map(|image| {
+            format!(
+                "{path}: the image {} has no name, and is left: call it by --name",
+                image.digest
+            )
+        }));
         for image in images {
             for name in &image.names {
                 let called = by_name.entry(name.clone()).or_default();

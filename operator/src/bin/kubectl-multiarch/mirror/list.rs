@@ -1,13 +1,15 @@
 //! pure: lines of a list of images → what each is mirrored from, and to.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use multiarch_crds::v1alpha1::{
-    Attestations, MultiArchImageSpec, Referrers, RemovalPolicy, Source, Target,
+use multiarch_crds::{
+    condition::Reason,
+    v1alpha1::{Attestations, MultiArchImageSpec, Referrers, RemovalPolicy, Source, Target},
 };
 use multiarch_operator::{
     oci::{Prefix, Reference},
     reconcile::sources::Sources,
+    set::lines::{self, Image, LineError, Route},
 };
 
 use crate::run::{Asked, Task};
@@ -16,7 +18,7 @@ use crate::run::{Asked, Task};
 pub(crate) const TIMEOUT: Duration = Duration::from_hours(24);
 
 /// What the one source of each is called.
-const SOURCE: &str = "source";
+const SOURCE: &str = "image";
 
 /// A line with an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +41,11 @@ pub(super) struct Rules {
 
 /// The lines of `text`, a list in `file`, that have an image.
 pub(super) fn lines(file: &str, text: &str) -> Vec<Line> {
-    let image = |line: &str| {
-        let line = line.trim_start_matches('\u{feff}');
-        // No reference has a `#`.
-        line.split_once('#').map_or(line, |(image, _)| image).trim().to_owned()
+    let named = |(number, image): (usize, &str)| Line {
+        name: format!("{file}:{number}"),
+        image: image.into(),
     };
-    let named =
-        |(at, line): (usize, &str)| Line { name: format!("{file}:{}", at + 1), image: image(line) };
-    text.lines().enumerate().map(named).filter(|line| !line.image.is_empty()).collect()
+    lines::of_text(text).map(named).collect()
 }
 
 impl Line {
@@ -55,18 +54,75 @@ impl Line {
     }
 }
 
+/// What is to be done for lines.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) tasks: Vec<Task>,
+    /// What people are told beside.
+    pub(super) notes: Vec<String>,
+}
+
 impl Rules {
-    /// What is to be done for `line`.
-    pub(super) fn task(&self, line: &Line) -> Task {
-        let (source, target) = match self.places(&line.image) {
-            Ok(places) => places,
-            Err(why) => return Task::refused(&line.name, "", format!("{:?}: {why}", line.image)),
+    /// What is to be done for `given`: each image once, and neither of two that would become one tag.
+    pub(super) fn read(&self, given: &[Line]) -> Read {
+        let from = self.from.to_string();
+        let (to, prefix) = (self.to.host(), self.to.path());
+        let route = Route { from: &from, to, prefix, objects: false };
+        let texts = given.iter().enumerate().map(|(at, line)| (at, line.image.as_str()));
+        let read = lines::read(texts, route);
+        let mut writers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for line in &read {
+            if let Err(LineError::Same { line: first, .. }) = line.image {
+                writers.entry(first).or_insert_with(|| vec![first]).push(line.number);
+            }
+        }
+        let names = |all: &[usize], but: usize, between: &str| {
+            let others = all.iter().filter(|at| **at != but);
+            let names: Vec<_> = others.map(|at| given[*at].name.as_str()).collect();
+            names.join(between)
         };
+        let refused = |at: usize, first: usize, target: &str| {
+            let others = names(&writers[&first], at, " and by ");
+            let message =
+                format!("{target} is written by {others}, too: take one of the lines out");
+            let (target, reason) = (target.into(), Reason::TargetConflict);
+            let asked = Asked::Refused { target, reason, message };
+            Task { name: given[at].name.clone(), asked }
+        };
+        let task = |line: &lines::Line| {
+            let at = line.number;
+            match &line.image {
+                Ok(image) if writers.contains_key(&at) => {
+                    refused(at, at, &image.target.to_string())
+                }
+                Ok(image) => self.task(&given[at].name, image),
+                Err(LineError::Same { target, line }) => refused(at, *line, target),
+                Err(error) => Task::refused(&given[at].name, "", why(&line.text, error)),
+            }
+        };
+        let note = |line: &lines::Line| {
+            let (first, again) = (&given[line.number].name, names(&line.again, line.number, ", "));
+            let told = !again.is_empty() && !writers.contains_key(&line.number);
+            told.then(|| format!("{first} is given again by {again}: it is run once"))
+        };
+        Read {
+            tasks: read.iter().map(task).collect(),
+            notes: read.iter().filter_map(note).collect(),
+        }
+    }
+
+    /// What is to be done for `image`, which is given at `name`.
+    fn task(&self, name: &str, image: &Image) -> Task {
+        let target = image.target.to_string();
+        if image.source == image.target {
+            let message = format!("source and target are the same: {target}");
+            return Task::refused(name, &target, message);
+        }
         let spec = MultiArchImageSpec {
             target: Target { image: target.clone(), ..Target::default() },
             sources: vec![Source {
                 name: SOURCE.into(),
-                image: source,
+                image: image.source.to_string(),
                 platforms: self.platforms.clone(),
                 ..Source::default()
             }],
@@ -80,44 +136,22 @@ impl Rules {
             Ok(sources) => {
                 // A Docker manifest list keeps its digest, too.
                 let sources = Sources { any_format: true, ..sources };
-                Task { name: line.name.clone(), asked: Asked::Run(Box::new(sources)) }
+                Task { name: name.into(), asked: Asked::Run(Box::new(sources)) }
             }
-            Err(error) => Task::refused(&line.name, &target, error.to_string()),
+            Err(error) => Task::refused(name, &target, error.to_string()),
         }
     }
-
-    /// From where, and to where.
-    fn places(&self, image: &str) -> Result<(String, String), String> {
-        let short = is_short(image);
-        let spelled = if short { format!("{}/{image}", self.from) } else { image.to_owned() };
-        let source: Reference = spelled.parse().map_err(why)?;
-        let Some(tag) = source.tag() else {
-            return Err(
-                "it is to have a tag at the target, so write repository:tag@sha256:…".into()
-            );
-        };
-        let path = source.repository().path();
-        // Where it was below a path, that is no part of its name.
-        let below = path.strip_prefix(self.from.path()).filter(|_| short);
-        let path = below.map_or(path, |below| below.trim_start_matches('/'));
-        let path = match self.to.path() {
-            "" => path.to_owned(),
-            before => format!("{before}/{path}"),
-        };
-        let target: Reference = format!("{}/{path}:{tag}", self.to.host()).parse().map_err(why)?;
-        Ok((source.to_string(), target.to_string()))
-    }
 }
 
-fn why(error: impl std::error::Error) -> String {
-    error.to_string()
-}
-
-/// Whether it names no host: the part before its first slash has neither a dot nor a port, and is not localhost.
-fn is_short(image: &str) -> bool {
-    match image.split_once('/') {
-        Some((host, _)) => !host.contains(['.', ':']) && host != "localhost",
-        None => true,
+/// Why `text` gives no image, and what to do.
+fn why(text: &str, error: &LineError) -> String {
+    let latest = format!("{text}:latest");
+    match error {
+        LineError::NoReference { source } if latest.parse::<Reference>().is_ok() => {
+            format!("{source}: write {latest} if that is meant")
+        }
+        LineError::NoReference { source } => source.to_string(),
+        error => format!("{text:?}: {error}"),
     }
 }
 
@@ -126,8 +160,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     fn rules(from: &str, to: &str) -> Rules {
         Rules {
@@ -140,96 +172,79 @@ mod tests {
         }
     }
 
+    fn all(text: &str) -> Read {
+        rules("docker.io", "r.local").read(&lines("list.txt", text))
+    }
+
+    fn said(task: &Task) -> &str {
+        match &task.asked {
+            Asked::Refused { message, .. } => message,
+            _ => "",
+        }
+    }
+
     #[test]
-    fn reads_lines_with_comments() {
+    fn a_line_is_called_by_its_file_and_number() {
         let text = "\u{feff}# k3s\nrancher/pause:3.1  # why\r\n\n  \t\nquay.io/a/b:1\n#x";
-        let read: Vec<_> = lines("list.txt", text);
-        let shown = read.iter().map(|line| (line.name.as_str(), line.image.as_str()));
-        let expected = [("list.txt:2", "rancher/pause:3.1"), ("list.txt:5", "quay.io/a/b:1")];
+        let Read { tasks, notes } = all(text);
+        let shown = tasks.iter().map(|task| {
+            let sources = task.sources().unwrap();
+            (task.name.as_str(), sources.sources[0].reference.to_string())
+        });
+        let expected = [
+            ("list.txt:2", "docker.io/rancher/pause:3.1".into()),
+            ("list.txt:5", "quay.io/a/b:1".into()),
+        ];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
-    }
-
-    #[rstest]
-    #[case::short(
-        "docker.io",
-        "r.local:5000",
-        "rancher/pause:3.1",
-        "docker.io/rancher/pause:3.1",
-        "r.local:5000/rancher/pause:3.1"
-    )]
-    #[case::official(
-        "docker.io",
-        "r.local",
-        "alpine:3",
-        "docker.io/library/alpine:3",
-        "r.local/library/alpine:3"
-    )]
-    #[case::whole(
-        "docker.io",
-        "r.local/mirror",
-        "quay.io/a/b:1",
-        "quay.io/a/b:1",
-        "r.local/mirror/a/b:1"
-    )]
-    #[case::below_a_path(
-        "r.example/hub",
-        "r.local",
-        "a/b:1",
-        "r.example/hub/a/b:1",
-        "r.local/a/b:1"
-    )]
-    #[case::local(
-        "docker.io",
-        "r.local",
-        "localhost:5000/a:1",
-        "localhost:5000/a:1",
-        "r.local/a:1"
-    )]
-    fn spells_names_out(
-        #[case] from: &str,
-        #[case] to: &str,
-        #[case] image: &str,
-        #[case] source: &str,
-        #[case] target: &str,
-    ) {
-        let places = rules(from, to).places(image);
-        assert_eq!(places, Ok((source.into(), target.into())));
+        assert_eq!(notes, [""; 0]);
     }
 
     #[test]
-    fn a_digest_goes_along_and_wants_a_tag() {
-        let rules = rules("docker.io", "r.local");
-        let places = rules.places(&format!("a/b:1@{DIGEST}"));
-        let source = format!("docker.io/a/b:1@{DIGEST}");
-        assert_eq!(places, Ok((source, "r.local/a/b:1".into())));
-        let told = rules.places(&format!("a/b@{DIGEST}")).unwrap_err();
-        assert!(told.contains("repository:tag@sha256:"), "{told}");
-        let told = rules.places("a/b").unwrap_err();
-        assert!(told.contains("name a tag or a digest"), "{told}");
+    fn an_image_that_is_given_twice_is_run_once_and_that_is_told() {
+        let Read { tasks, notes } = all("a:1\nb:1\ndocker.io/library/a:1\na:1");
+        let names: Vec<_> = tasks.iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(names, ["list.txt:1", "list.txt:2"]);
+        assert!(tasks.iter().all(|task| task.sources().is_some()), "{tasks:?}");
+        let note = "list.txt:1 is given again by list.txt:3, list.txt:4: it is run once";
+        assert_eq!(notes, [note]);
     }
 
-    /// One bad line is named, and is no other's.
+    #[test]
+    fn of_different_images_for_one_tag_none_is_run() {
+        let Read { tasks, .. } = all("a/b:1\nquay.io/a/b:1\nc:1\nghcr.io/a/b:1");
+        let said: Vec<_> = tasks.iter().map(said).collect();
+        let both = "r.local/a/b:1 is written by list.txt:2 and by list.txt:4, too: take one of the lines out";
+        assert_eq!((said[0], said[2]), (both, ""));
+        for at in [1, 3] {
+            assert!(said[at].starts_with("r.local/a/b:1 is written by list.txt:1"), "{said:?}");
+        }
+        let reasons = tasks.iter().filter(|task| {
+            matches!(&task.asked, Asked::Refused { reason, .. } if *reason == Reason::TargetConflict)
+        });
+        assert_eq!(reasons.count(), 3);
+    }
+
+    /// One bad line is named with what is wrong, and is no other's.
     #[rstest]
-    #[case::no_reference("A b:1")]
-    #[case::no_tag("a/b")]
-    #[case::itself("r.local/a:1")]
-    fn a_bad_line_is_named(#[case] image: &str) {
-        let line = Line { name: "list.txt:7".into(), image: image.into() };
-        let task = rules("docker.io", "r.local").task(&line);
-        assert_eq!(task.name, "list.txt:7");
-        assert!(matches!(task.asked, Asked::Refused { .. }), "{task:?}");
+    #[case::no_reference("A b:1", "\"A b:1\" is not an image reference")]
+    #[case::no_tag("a/b", "write a/b:latest if that is meant")]
+    #[case::itself("r.local/a:1", "source and target are the same: r.local/a:1")]
+    fn a_bad_line_is_named(#[case] image: &str, #[case] words: &str) {
+        let Read { tasks, .. } = all(&format!("\n{image}\nb:1"));
+        let [bad, good] = tasks.as_slice() else { panic!("{tasks:?}") };
+        assert_eq!(bad.name, "list.txt:2");
+        assert!(said(bad).contains(words), "{bad:?}");
+        assert_eq!(said(bad).matches("a/b\"").count(), usize::from(image == "a/b"));
+        assert!(good.sources().is_some());
     }
 
     #[test]
     fn is_mirrored_whole_unless_platforms_are_chosen() {
-        let line = Line::argument("rancher/pause:3.1");
+        let line = [Line::argument("rancher/pause:3.1")];
         let mut rules = rules("docker.io", "r.local");
-        let sources = |rules: &Rules| match rules.task(&line).asked {
-            Asked::Run(sources) => sources,
-            other => panic!("{other:?}"),
-        };
-        assert!(sources(&rules).mirrors());
+        let mirrors = |rules: &Rules| rules.read(&line).tasks[0].sources().unwrap().mirrors();
+        assert!(mirrors(&rules));
         rules.platforms = vec!["linux/amd64".into()];
-        assert!(!sources(&rules).mirrors());
+        assert!(!mirrors(&rules));
     }
 }

@@ -35,6 +35,7 @@ use super::{
     progress::Progress,
     results::{ImageResult, Outcome, PlatformResult, Pushes, Sent, SourceResult},
     tasks::{Asked, Task},
+    words::{self, Asks},
 };
 use crate::registries::Registries;
 
@@ -48,6 +49,7 @@ pub(crate) struct Runner<'a, R> {
     pub(crate) progress: &'a Progress,
     pub(crate) stop: &'a CancellationToken,
     pub(crate) mode: Mode,
+    pub(crate) asks: Asks,
 }
 
 impl<R: Registry> Runner<'_, R> {
@@ -67,6 +69,7 @@ impl<R: Registry> Runner<'_, R> {
                 ended(&name, &target, Outcome::Skipped, Reason::Suspended.as_str(), message)
             }
         };
+        let result = ImageResult { message: self.asks.advised(result.message), ..result };
         self.progress.ended(&result);
         result
     }
@@ -207,20 +210,25 @@ fn result(name: &str, sources: &Sources, run: &Run, sent: Sent) -> ImageResult {
         digest: image.digest.clone(),
         source: image.source.clone(),
     });
-    let answers =
-        status.sources.iter().zip(&sources.sources).map(|(answer, source)| SourceResult {
+    let answers: Vec<_> = status
+        .sources
+        .iter()
+        .zip(&sources.sources)
+        .map(|(answer, source)| SourceResult {
             name: answer.name.clone(),
             image: source.reference.to_string(),
             state: answer.state,
             digest: answer.digest.clone(),
             message: answer.message.clone(),
-        });
+        })
+        .collect();
+    let message = words::ended(&message, &answers);
     ImageResult {
         digest: status.digest.clone(),
         media_type: status.media_type.clone(),
         tags: status.tags.clone(),
         platforms: platforms.collect(),
-        sources: answers.collect(),
+        sources: answers,
         sent,
         ..ended(name, &target, outcome(&status, run), &reason, message)
     }
