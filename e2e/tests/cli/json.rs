@@ -147,7 +147,9 @@ async fn of_objects(held: &mut Held) -> Result<()> {
         held.hold("tree", &run(&["tree", "app", "late"]).await?.ended(0)?)?;
         held.hold("wait", &run(&["wait", "app"]).await?.ended(0)?)?;
         held.hold("wait", &run(&["wait", "late", "--timeout", "1s"]).await?.ended(2)?)?;
-        held.hold("reconcile", &run(&["reconcile", "app"]).await?.ended(0)?)
+        held.hold("reconcile", &run(&["reconcile", "app"]).await?.ended(0)?)?;
+        held.hold("suspend", &run(&["suspend", "app"]).await?.ended(0)?)?;
+        held.hold("resume", &run(&["resume", "app", "nope"]).await?.ended(1)?)
     })
     .await
 }
