@@ -266,7 +266,9 @@ fn of_keychain(error: &KeychainError) -> Consequence {
     }
 }
 
-fn of_registry(error: &RegistryError) -> Consequence {
+/// Of what a registry answered, or an archive.
+#[must_use]
+pub fn of_registry(error: &RegistryError) -> Consequence {
     use RegistryError as R;
     let after = |consequence: Consequence, retry_after: &Option<Duration>| Consequence {
         retry: retry_after.map_or(Retry::Backoff, Retry::After),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -15,6 +15,7 @@ use multiarch_crds::{
     condition::{Reason, Type},
     v1alpha1::{MultiArchImage, MultiArchImageStatus},
 };
+use serde::Serialize;
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// The one field manager, and the reporter of Events.
-const MANAGER: &str = "multiarch-operator";
+pub(crate) const MANAGER: &str = "multiarch-operator";
 
 /// How often a status is written over an object that others change all the time, but not its status.
 const TRIES: usize = 4;
@@ -116,12 +117,7 @@ impl Reporter {
             stalled: Stalled::Now,
             retry: Retry::Interval,
         };
-        // It quotes the spec, which may hold what a terminal obeys.
-        let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-        let why: String = invalid.error.chars().map(shown).collect();
-        let message = format!(
-            "the object does not fit the API of this operator's version ({why}): compare it with `kubectl explain mai`, and the CRD with the operator's version"
-        );
+        let message = misfit(invalid, "mai");
         let about = About {
             generation: object.metadata.generation,
             requested_at: previous.last_handled_reconcile_at.clone(),
@@ -155,29 +151,9 @@ impl Reporter {
         version: Option<&str>,
         status: &MultiArchImageStatus,
     ) -> Result<Written, kube::Error> {
-        let name = meta.name.as_deref().unwrap_or_default();
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
         let mut status = status.clone();
-        // Conditions that others set are theirs to keep.
-        status.conditions.retain(|condition| condition.type_.parse::<Type>().is_ok());
-        let mut patch = json!({
-            "apiVersion": MultiArchImage::api_version(&()),
-            "kind": MultiArchImage::kind(&()),
-            "metadata": {"name": name, "uid": meta.uid},
-            "status": status,
-        });
-        if let Some(version) = version {
-            patch["metadata"]["resourceVersion"] = json!(version);
-        }
-        let params = PatchParams::apply(MANAGER).force();
-        let object = self.api(namespace).patch_status(name, &params, &Patch::Apply(patch)).await;
-        match object {
-            Ok(object) => Ok(Written::At(object.resource_version())),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
-            // Another version, or another object of the same name: forced, an apply has no other conflict.
-            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
-            Err(error) => Err(error),
-        }
+        keep_ours(&mut status.conditions);
+        apply_status::<MultiArchImage>(&self.client, meta, version, &status).await
     }
 
     /// Publishes an Event.
@@ -188,6 +164,51 @@ impl Reporter {
     pub(super) fn api(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &self.resource)
     }
+}
+
+/// Leaves of `conditions` the operator's: those that others set are theirs to keep.
+pub(super) fn keep_ours(conditions: &mut Vec<Condition>) {
+    conditions.retain(|condition| condition.type_.parse::<Type>().is_ok());
+}
+
+/// Applies `status` to the object of `meta`, if that is at `version`.
+pub(super) async fn apply_status<K: Resource<DynamicType = ()>>(
+    client: &Client,
+    meta: &ObjectMeta,
+    version: Option<&str>,
+    status: &impl Serialize,
+) -> Result<Written, kube::Error> {
+    let name = meta.name.as_deref().unwrap_or_default();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let mut patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name, "uid": meta.uid},
+        "status": status,
+    });
+    if let Some(version) = version {
+        patch["metadata"]["resourceVersion"] = json!(version);
+    }
+    let params = PatchParams::apply(MANAGER).force();
+    let resource = ApiResource::erase::<K>(&());
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+    match api.patch_status(name, &params, &Patch::Apply(patch)).await {
+        Ok(object) => Ok(Written::At(object.resource_version())),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
+        // Another version, or another object of the same name: forced, an apply has no other conflict.
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is said of an object that does not deserialise, of the kind that kubectl calls `kind`.
+pub(super) fn misfit(invalid: &InvalidObject, kind: &str) -> String {
+    // It quotes the spec, which may hold what a terminal obeys.
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let why: String = invalid.error.chars().map(shown).collect();
+    format!(
+        "the object does not fit the API of this operator's version ({why}): compare it with `kubectl explain {kind}`, and the CRD with the operator's version"
+    )
 }
 
 /// An Event that cannot be told changes nothing: the status says the same, or a metric.

@@ -27,7 +27,11 @@ use super::{
     seen::Seen,
 };
 use crate::{
-    controller::{Watched, report, scope},
+    controller::{
+        Watched,
+        report::{self, MANAGER},
+        scope,
+    },
     error::causes,
     events::Told,
     leader::Term,
@@ -38,8 +42,6 @@ use crate::{
 pub const LEASE: &str = "multiarch-coverage";
 /// No more than one write goes out in this time, over all maps: each is a new version of a whole map in etcd.
 const PACE: Duration = Duration::from_secs(1);
-/// The field manager, as of all that the operator writes.
-const MANAGER: &str = "multiarch-operator";
 /// How long writes that fail are apart at most.
 const SLOWEST: Duration = Duration::from_secs(30);
 /// How late an entry goes at the latest, after its time: nobody waits for that.

@@ -20,20 +20,21 @@ use multiarch_crds::{
     condition::{self, Reason, Type},
     v1alpha1::{MultiArchImage, MultiArchImageSet, MultiArchImageSetStatus},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Desk, run::RunError};
 use crate::{
     backoff::SHORTEST,
-    controller::{MIN_INTERVAL, Watched, lock, report},
+    controller::{
+        MIN_INTERVAL, Watched, lock,
+        report::{self, MANAGER, Written},
+    },
     events::Told,
     set::status::What,
 };
 
-/// The one field manager.
-const MANAGER: &str = "multiarch-operator";
 /// How many objects are written at once.
 const AT_ONCE: usize = 8;
 /// What the API server answers where the object itself is the trouble, or a quota, a policy or a right.
@@ -214,7 +215,9 @@ impl Desk {
         meta: &ObjectMeta,
         next: impl FnOnce(&MultiArchImageSetStatus) -> MultiArchImageSetStatus,
     ) -> Result<(), RunError> {
-        let api = self.api(meta.namespace.as_deref().unwrap_or_default());
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let resource = ApiResource::erase::<MultiArchImageSet>(&());
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
         let live = api.get_opt(meta.name.as_deref().unwrap_or_default()).await;
         let Some(live) = live.map_err(|source| RunError::Status { source })? else { return Ok(()) };
         let status = live.data.get("status").cloned().unwrap_or_default();
@@ -232,26 +235,14 @@ impl Desk {
         meta: &ObjectMeta,
         status: &MultiArchImageSetStatus,
     ) -> Result<bool, RunError> {
-        let name = meta.name.as_deref().unwrap_or_default();
         let mut status = status.clone();
-        // Conditions that others set are theirs to keep.
-        status.conditions.retain(|condition| condition.type_.parse::<Type>().is_ok());
-        let patch = json!({
-            "apiVersion": MultiArchImageSet::api_version(&()),
-            "kind": MultiArchImageSet::kind(&()),
-            "metadata": {"name": name, "uid": meta.uid, "resourceVersion": meta.resource_version},
-            "status": status,
-        });
-        let api = self.api(meta.namespace.as_deref().unwrap_or_default());
-        let (params, patch) = (PatchParams::apply(MANAGER).force(), Patch::Apply(patch));
-        match self.term.fence().during(api.patch_status(name, &params, &patch)).await {
-            Ok(_) => Ok(true),
-            // It is gone, or another one by now, of which the watch tells.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                Ok(false)
-            }
-            Err(source) => Err(RunError::Status { source }),
-        }
+        report::keep_ours(&mut status.conditions);
+        let version = meta.resource_version.as_deref();
+        let write = report::apply_status::<MultiArchImageSet>(&self.client, meta, version, &status);
+        let written = self.term.fence().during(write).await;
+        // Where it is gone, or another one by now, the watch tells of that.
+        let written = written.map_err(|source| RunError::Status { source })?;
+        Ok(matches!(written, Written::At(_)))
     }
 
     /// Tells of another reason of Ready.
@@ -279,10 +270,5 @@ impl Desk {
         let type_ = if fine { EventType::Normal } else { EventType::Warning };
         let told = Told { type_, reason: is.as_str(), action: "Reconcile", note, digest: None };
         report::publish(&self.client, told, &set.object_ref(&())).await;
-    }
-
-    fn api(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<MultiArchImageSet>(&());
-        Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
 }

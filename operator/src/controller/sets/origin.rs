@@ -13,9 +13,8 @@ use super::Desk;
 use crate::{
     archive::{Archive, Kind},
     controller::archives::told,
-    error,
+    error::{Stalled, of_registry},
     oci::{Platform, Reference},
-    reconcile::resolve::ResolveError,
     set::{
         children::{Held, Origin},
         status::Unknown,
@@ -53,10 +52,8 @@ impl Desk {
                         ShelfError::Settles { after, .. } => Some(*after),
                         _ => None,
                     };
-                    let stalled = told(&error).is_some_and(|source| {
-                        let failed = ResolveError::Registry { reference: String::new(), source };
-                        error::of_source(&failed, true).1.stalled != error::Stalled::No
-                    });
+                    let stalled =
+                        told(&error).is_some_and(|told| of_registry(&told).stalled != Stalled::No);
                     let (reason, message) = (Reason::ArchiveNotReady, error.to_string());
                     return Err(NotOpened { why: Unknown { reason, message, stalled }, after });
                 }

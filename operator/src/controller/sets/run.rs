@@ -22,7 +22,7 @@ use super::{
     status,
 };
 use crate::{
-    controller::{MIN_INTERVAL, REQUESTED_AT, Watched},
+    controller::{MIN_INTERVAL, REQUESTED_AT, Watched, report},
     keychain::is_name,
     selector::Selector,
     set::{
@@ -261,11 +261,7 @@ impl Desk {
 
     /// Says of a set that does not deserialise that it does not.
     pub(super) async fn report_invalid(&self, invalid: &InvalidObject) -> Result<Ended, RunError> {
-        let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-        let why: String = invalid.error.chars().map(shown).collect();
-        let message = format!(
-            "the object does not fit the API of this operator's version ({why}): compare it with `kubectl explain mais`, and the CRD with the operator's version"
-        );
+        let message = report::misfit(invalid, "mais");
         let why = Unknown { reason: Reason::InvalidSpec, message, stalled: true };
         let about = About {
             generation: invalid.metadata.generation,
