@@ -28,12 +28,6 @@ impl Template {
         self.0.is_empty()
     }
 
-    /// One of `fields`, for tests and programs.
-    #[must_use]
-    pub fn new(fields: Map<String, Value>) -> Self {
-        Self(fields)
-    }
-
     /// The spec of the image that is published under `target`, made of `sources`; each of them has what the template says of sources.
     #[must_use]
     pub fn spec(&self, target: &str, sources: Vec<Value>) -> Value {
