@@ -3,6 +3,7 @@
 
 mod compressed;
 mod docker;
+pub mod k3s;
 mod layer;
 mod layout;
 mod tar;

@@ -3,51 +3,18 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use multiarch_e2e::archives::{Compression, Layer, Saved, Writer, save};
+use multiarch_e2e::archives::{
+    Compression, Saved, Writer,
+    k3s::{ARCHITECTURES, IMAGES, WRONG, images},
+    save,
+};
 use serde_json::json;
 
 use crate::stage::{Stage, of, outcomes};
 
-/// The images of k3s v1.21.7.
-pub(crate) const IMAGES: [&str; 8] = [
-    "rancher/coredns-coredns:1.8.3",
-    "rancher/klipper-helm:v0.6.6-build20211022",
-    "rancher/klipper-lb:v0.3.4",
-    "rancher/library-busybox:1.32.1",
-    "rancher/library-traefik:2.4.8",
-    "rancher/local-path-provisioner:v0.0.19",
-    "rancher/metrics-server:v0.3.6",
-    "rancher/pause:3.1",
-];
-const ARCHITECTURES: [&str; 3] = ["amd64", "arm64", "arm"];
-
-/// Images whose config says another architecture than that of their archive: the image, the archive, and what the config says.
-const WRONG: [(&str, &str, &str); 3] = [
-    ("rancher/klipper-lb:v0.3.4", "arm64", "amd64"),
-    ("rancher/library-traefik:2.4.8", "arm", "amd64"),
-    ("rancher/metrics-server:v0.3.6", "arm", "arm64"),
-];
-
-fn wrong(image: &str, architecture: &str) -> Option<&'static str> {
-    let mut wrong = WRONG.iter();
-    wrong.find(|(name, of, _)| (*name, *of) == (image, architecture)).map(|(.., says)| *says)
-}
-
-/// The images of an archive. All of them share a layer, as images do that were built on one base.
-fn images(architecture: &str) -> Result<Vec<Saved>> {
-    let base = Layer::file(format!("base for {architecture}\n").as_bytes())?;
-    let image = |&image: &&str| {
-        let own = Layer::file(format!("{image} for {architecture}\n").as_bytes())?;
-        let says = wrong(image, architecture).unwrap_or(architecture);
-        let name = format!("docker.io/{image}");
-        Saved::made(&format!("linux/{says}"), &[&name], vec![base.clone(), own])
-    };
-    IMAGES.iter().map(image).collect()
-}
-
 fn archives(stage: &Stage) -> Result<Vec<(String, PathBuf, Vec<Saved>)>> {
     let archive = |architecture: &&str| {
-        let images = images(architecture)?;
+        let images = images(architecture, false)?;
         let file = stage.file(&format!("k3s-airgap-images-{architecture}.tar"));
         save(Writer::Docker20, &images, &file, Compression::None)?;
         Ok((format!("linux/{architecture}"), file, images))

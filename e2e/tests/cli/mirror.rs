@@ -3,12 +3,9 @@
 use std::fs;
 
 use anyhow::Result;
-use multiarch_e2e::images::Image;
+use multiarch_e2e::{archives::k3s::IMAGES, images::Image};
 
-use crate::{
-    k3s::IMAGES,
-    stage::{Stage, images, of, outcomes},
-};
+use crate::stage::{Stage, images, of, outcomes};
 
 const PLATFORMS: [&str; 3] = ["linux/amd64", "linux/arm/v7", "linux/arm64"];
 

@@ -12,7 +12,11 @@ use multiarch_crds::{
     v1alpha1::{MultiArchImage, MultiArchImageSet, SourceState},
 };
 use multiarch_e2e::{
-    archives::{Compression, Layer, Saved, Writer, save},
+    archives::{
+        Compression, Saved, Writer,
+        k3s::{self, ARCHITECTURES, IMAGES, WRONG},
+        save,
+    },
     await_condition::{SOON, await_condition},
     images::Image,
     operator::Operator,
@@ -22,25 +26,6 @@ use multiarch_e2e::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// The images of k3s v1.21.7.
-const K3S: [&str; 8] = [
-    "rancher/coredns-coredns:1.8.3",
-    "rancher/klipper-helm:v0.6.6-build20211022",
-    "rancher/klipper-lb:v0.3.4",
-    "rancher/library-busybox:1.32.1",
-    "rancher/library-traefik:2.4.8",
-    "rancher/local-path-provisioner:v0.0.19",
-    "rancher/metrics-server:v0.3.6",
-    "rancher/pause:3.1",
-];
-const ARCHITECTURES: [&str; 3] = ["amd64", "arm64", "arm"];
-/// The image, the archive that has a wrong one of it, and what that says it is.
-const WRONG: [(&str, &str, &str); 3] = [
-    ("rancher/klipper-lb:v0.3.4", "arm64", "amd64"),
-    ("rancher/library-traefik:2.4.8", "arm", "amd64"),
-    ("rancher/metrics-server:v0.3.6", "arm", "arm64"),
-];
 
 /// An operator with a folder of archives of the test's own.
 struct Stage {
@@ -63,22 +48,6 @@ impl Stage {
         std::fs::create_dir_all(file.parent().context("a folder")?)?;
         Ok(file)
     }
-}
-
-/// What an archive of k3s has for `architecture`; all right where it is mended.
-fn k3s(architecture: &str, mended: bool) -> Result<Vec<Saved>> {
-    let base = Layer::file(format!("base for {architecture}\n").as_bytes())?;
-    let image = |&image: &&str| {
-        let own = Layer::file(format!("{image} for {architecture}\n").as_bytes())?;
-        let wrong = WRONG.iter().find(|(name, of, _)| (*name, *of) == (image, architecture));
-        let says = wrong.filter(|_| !mended).map_or(architecture, |(.., says)| *says);
-        Saved::made(
-            &format!("linux/{says}"),
-            &[&format!("docker.io/{image}")],
-            vec![base.clone(), own],
-        )
-    };
-    K3S.iter().map(image).collect()
 }
 
 fn write(images: &[Saved], file: &Path, compression: Compression) -> Result<()> {
@@ -105,7 +74,7 @@ async fn an_object_of_archives_is_published_and_looked_at_by_heads_alone() -> Re
         let namespace = s.namespace.name.clone();
         for architecture in ["amd64", "arm64"] {
             let file = stage.file(&namespace, &format!("k3s/{architecture}.tar.zst"))?;
-            write(&k3s(architecture, true)?, &file, Compression::Zstd(23))?;
+            write(&k3s::images(architecture, true)?, &file, Compression::Zstd(23))?;
         }
         let mut spec = Spec::new(&s.registry, "pause", "rancher/pause:3.1");
         spec.spec["sources"] = json!([
@@ -269,14 +238,14 @@ async fn a_set_of_k3s_archives_publishes_what_is_right_and_the_rest_when_it_is_m
         let namespace = s.namespace.name.clone();
         let file = |architecture: &str| stage.file(&namespace, &format!("k3s/{architecture}.tar"));
         for architecture in ARCHITECTURES {
-            write(&k3s(architecture, false)?, &file(architecture)?, Compression::None)?;
+            write(&k3s::images(architecture, false)?, &file(architecture)?, Compression::None)?;
         }
         let archives: Vec<_> = ARCHITECTURES
             .iter()
             .map(|it| json!({"path": format!("k3s/{it}.tar"), "platform": format!("linux/{it}")}))
             .collect();
         let spec = json!({
-            "images": K3S, "archives": archives, "interval": "30s",
+            "images": IMAGES, "archives": archives, "interval": "30s",
             "to": {"registry": s.registry.host(), "prefix": "k3s"},
             "template": {
                 "registries": [{"host": s.registry.host(), "plainHTTP": true}],
@@ -310,7 +279,7 @@ async fn a_set_of_k3s_archives_publishes_what_is_right_and_the_rest_when_it_is_m
                 assert!(message.contains(word), "{message} does not say {word}");
             }
         }
-        for image in K3S {
+        for image in IMAGES {
             let is_wrong = WRONG.iter().any(|(name, ..)| *name == image);
             let there = s.registry.digest(&format!("k3s/{image}")).await?;
             assert_eq!(there.is_none(), is_wrong, "{image}");
@@ -318,7 +287,7 @@ async fn a_set_of_k3s_archives_publishes_what_is_right_and_the_rest_when_it_is_m
 
         // Mended archives are all that it takes.
         for architecture in ARCHITECTURES {
-            write(&k3s(architecture, true)?, &file(architecture)?, Compression::None)?;
+            write(&k3s::images(architecture, true)?, &file(architecture)?, Compression::None)?;
         }
         let wholly = |set: &MultiArchImageSet| shown(set, "True/Succeeded", "8/8");
         let set = await_condition(&sets, "k3s", "8 of 8", minutes, wholly).await?;
@@ -329,12 +298,12 @@ async fn a_set_of_k3s_archives_publishes_what_is_right_and_the_rest_when_it_is_m
         }
 
         // A line removed: its object goes, and its tag is left.
-        let patch = json!({"spec": {"images": K3S[1..]}});
+        let patch = json!({"spec": {"images": IMAGES[1..]}});
         sets.patch("k3s", &PatchParams::default(), &Patch::Merge(patch)).await?;
         let fewer = |set: &MultiArchImageSet| shown(set, "True/Succeeded", "7/7");
         await_condition(&sets, "k3s", "7 of 7", minutes, fewer).await?;
         assert_eq!(s.images().list(&ListParams::default()).await?.items.len(), 7);
-        assert!(s.registry.digest(&format!("k3s/{}", K3S[0])).await?.is_some());
+        assert!(s.registry.digest(&format!("k3s/{}", IMAGES[0])).await?.is_some());
         assert_eq!(set.name_any(), "k3s");
         drop(stage.operator);
         Ok(())
