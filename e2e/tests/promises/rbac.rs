@@ -18,7 +18,8 @@ use tokio::process::Command;
 /// group, resource, subresource, and the verbs that are allowed.
 pub(crate) type Right = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-const ALLOWED: [Right; 13] = [
+/// What it needs wherever objects are.
+pub(crate) const EVERYWHERE: [Right; 8] = [
     // patch: for finalizers; create and delete: for what sets own.
     (
         "multiarch.dev",
@@ -28,13 +29,16 @@ const ALLOWED: [Right; 13] = [
     ),
     ("multiarch.dev", "multiarchimagesets", "", &["get", "list", "watch"]),
     ("multiarch.dev", "multiarchimagesets", "status", &["patch"]),
-    ("multiarch.dev", "multiarchimages", "status", &["patch"]),
-    ("", "secrets", "", &["get"]),
-    ("", "serviceaccounts", "", &["get"]),
-    ("events.k8s.io", "events", "", &["create"]),
-    ("", "namespaces", "", &["get"]),
-    ("coordination.k8s.io", "leases", "", &[]),
     ("", "configmaps", "", &["get"]),
+    ("multiarch.dev", "multiarchimages", "status", &["patch"]),
+    ("", "serviceaccounts", "", &["get"]),
+    ("", "namespaces", "", &["get"]),
+    ("events.k8s.io", "events", "", &["create"]),
+];
+/// What it needs beside, where Secrets are the cluster's, and what it never needs.
+const MORE: [Right; 5] = [
+    ("", "secrets", "", &["get"]),
+    ("coordination.k8s.io", "leases", "", &[]),
     ("", "pods", "", &[]),
     ("", "serviceaccounts", "token", &[]),
     ("rbac.authorization.k8s.io", "clusterroles", "", &[]),
@@ -42,12 +46,16 @@ const ALLOWED: [Right; 13] = [
 const VERBS: [&str; 8] =
     ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
+fn allowed() -> Vec<Right> {
+    [&EVERYWHERE[..], &MORE].concat()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_may_do_what_it_must_and_nothing_more() -> Result<()> {
     let client = Cluster::shared().await?.client().await?;
     let operator = Who::account(NAMESPACE);
     for at in ["default", "kube-system"] {
-        operator.may_exactly(&client, at, &ALLOWED).await?;
+        operator.may_exactly(&client, at, &allowed()).await?;
     }
     Ok(())
 }
@@ -91,7 +99,7 @@ async fn without_sets_the_operator_may_less() -> Result<()> {
     let release = Release { name: SERVICE_ACCOUNT, namespace: &namespace.name, values: &values };
     let rights = Helm::new()?.template(release, &["serviceaccount.yaml", "rbac.yaml"]).await?;
     cluster.apply_text(&rights).await?;
-    let less = ALLOWED.map(|(group, resource, subresource, verbs)| -> Right {
+    let less = allowed().into_iter().map(|(group, resource, subresource, verbs)| -> Right {
         let verbs: &[&str] = match (resource, subresource) {
             ("multiarchimages", "") => &["get", "list", "watch", "patch"],
             ("multiarchimagesets" | "configmaps", _) => &[],
@@ -99,6 +107,7 @@ async fn without_sets_the_operator_may_less() -> Result<()> {
         };
         (group, resource, subresource, verbs)
     });
+    let less: Vec<_> = less.collect();
     Who::account(&namespace.name).may_exactly(&client, &namespace.name, &less).await?;
     namespace.delete().await
 }
@@ -116,9 +125,11 @@ async fn the_operator_of_a_namespace_may_do_the_same_there_and_nothing_elsewhere
     assert!(!rights.contains("Cluster"), "{rights}");
     cluster.apply_text(&rights).await?;
     let operator = Who::account(&namespace.name);
-    operator.may_exactly(&client, &namespace.name, &ALLOWED).await?;
-    let nothing = ALLOWED
-        .map(|(group, resource, subresource, _)| -> Right { (group, resource, subresource, &[]) });
+    operator.may_exactly(&client, &namespace.name, &allowed()).await?;
+    let nothing: Vec<Right> = allowed()
+        .into_iter()
+        .map(|(group, resource, subresource, _)| -> Right { (group, resource, subresource, &[]) })
+        .collect();
     operator.may_exactly(&client, "default", &nothing).await?;
     namespace.delete().await
 }

@@ -21,24 +21,8 @@ use multiarch_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::rbac::{Right, Who};
+use crate::rbac::{EVERYWHERE, Right, Who};
 
-/// What it needs wherever objects are.
-const EVERYWHERE: [Right; 8] = [
-    (
-        "multiarch.dev",
-        "multiarchimages",
-        "",
-        &["get", "list", "watch", "create", "patch", "delete"],
-    ),
-    ("multiarch.dev", "multiarchimagesets", "", &["get", "list", "watch"]),
-    ("multiarch.dev", "multiarchimagesets", "status", &["patch"]),
-    ("", "configmaps", "", &["get"]),
-    ("multiarch.dev", "multiarchimages", "status", &["patch"]),
-    ("", "serviceaccounts", "", &["get"]),
-    ("", "namespaces", "", &["get"]),
-    ("events.k8s.io", "events", "", &["create"]),
-];
 /// What it needs where an object names a Secret.
 const SECRETS: Right = ("", "secrets", "", &["get"]);
 /// What it never needs.
