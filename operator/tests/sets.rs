@@ -3,112 +3,38 @@
 
 #[path = "controller/api.rs"]
 mod api;
+#[allow(dead_code, reason = "each suite uses its own part")]
+#[path = "controller/process.rs"]
+mod process;
 
-use std::{num::NonZeroU16, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::http::StatusCode;
-use multiarch_operator::{
-    admin::Admin,
-    controller::{self, Controller, Options},
-    leader::Term,
-    metrics::{Format, Metrics},
-    registry::memory::Store,
-    shutdown::Shutdown,
-};
+use multiarch_operator::{controller::Options, registry::memory::Store};
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 
-use crate::api::{Api, Seen};
+use crate::{
+    api::{Api, Seen},
+    process::{Process, Reign, options},
+};
 
 const STATUS: &str = "/multiarchimagesets/all/status";
 
-/// A process that watches, and works when it leads.
-struct Process {
-    controller: Arc<Controller<Store>>,
-    metrics: Arc<Metrics>,
-    watching: JoinHandle<()>,
+/// A process that keeps sets.
+fn start(api: &Api, store: &Store) -> Process {
+    Process::start_with(api, store, Options { sets: true, ..options() })
 }
 
-/// A term of it.
-struct Reign {
-    shutdown: Shutdown,
-    term: Term,
-    until: watch::Sender<Option<Instant>>,
-    done: JoinHandle<()>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.watching.abort();
-    }
-}
-
-impl Process {
-    fn start(api: &Api, store: &Store) -> Self {
-        let ticker = api.clone();
-        let ticks = move |_: &_| {
-            ticker.tick();
-            false
-        };
-        store.fail(ticks, |_| unreachable!("it only ticks"));
-        let options = Options {
-            namespaces: Vec::new(),
-            selector: None,
-            allowed: Vec::new(),
-            providers: Arc::default(),
-            concurrent: NonZeroU16::new(4).unwrap(),
-            spread: Duration::ZERO,
-            node_platforms: false,
-            sets: true,
-            shelf: Arc::default(),
-        };
-        let metrics = Arc::new(Metrics::new());
-        let admin = Admin::new(Arc::clone(&metrics));
-        let (objects, watching) = controller::watch(api.near(), &options, admin);
-        let registry = Arc::new(store.clone());
-        let of = Arc::clone(&metrics);
-        let controller = Controller::new(api.near(), registry, options, of, objects);
-        let watching = tokio::spawn(watching);
-        Self { controller: Arc::new(controller), metrics, watching }
-    }
-
-    fn lead(&self) -> Reign {
-        let shutdown = Shutdown::default();
-        let (until, of_lease) =
-            watch::channel(Some(Instant::now() + Duration::from_hours(24 * 365)));
-        let term = Term::of_lease(&shutdown, of_lease);
-        let (controller, works) = (Arc::clone(&self.controller), term.clone());
-        let done = tokio::spawn(async move { controller.work(works).await });
-        Reign { shutdown, term, until, done }
-    }
-
-    /// What its gauges show of sets.
-    fn gauged(&self) -> Vec<String> {
-        let text = self.metrics.render(Format::Text);
-        let of_sets = text.lines().filter(|line| line.starts_with("multiarch_set_images{"));
-        of_sets.map(ToOwned::to_owned).collect()
-    }
-}
-
-impl Reign {
-    /// The Lease is lost.
-    async fn lose(self) {
-        self.until.send_replace(None);
-        self.term.cut().cancel();
-        self.done.await.unwrap();
-    }
-
-    /// Told to stop.
-    async fn stop(self) {
-        self.shutdown.stop.cancel();
-        self.done.await.unwrap();
-    }
+/// What the gauges of `process` show of sets.
+fn gauged(process: &Process) -> Vec<String> {
+    process.gauged("multiarch_set_images")
 }
 
 /// An API server, a registry, and a process that leads.
 fn leading() -> (Api, Store, Process, Reign) {
     let (api, store) = (Api::new(), Store::new());
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     let reign = process.lead();
     (api, store, process, reign)
 }
@@ -196,12 +122,12 @@ async fn an_idle_set_asks_for_nothing() {
     assert!(api.asked().is_empty(), "{:#?}", api.asked());
     // So it is with the next leader, who looks at all of it.
     reign.lose().await;
-    assert_eq!(process.gauged(), [""; 0], "they are the leader's to show");
-    let next = Process::start(&api, &store);
+    assert_eq!(gauged(&process), [""; 0], "they are the leader's to show");
+    let next = start(&api, &store);
     let reign = next.lead();
     pass(Duration::from_mins(1)).await;
     assert!(api.asked().is_empty(), "{:#?}", api.asked());
-    assert_eq!(next.gauged().len(), 3);
+    assert_eq!(gauged(&next).len(), 3);
     // A list that stands elsewhere is read each interval.
     api.config_map("team/list", "images", "team/a:1\nteam/b:1\n");
     let mut of_map = set(&[], json!({"template": {"interval": "24h"}}));
@@ -216,7 +142,7 @@ async fn an_idle_set_asks_for_nothing() {
     assert!(asked.iter().all(|seen| seen.path == path), "{asked:#?}");
     assert!((6..=7).contains(&asked.len()), "{}", asked.len());
     reign.stop().await;
-    assert_eq!(next.gauged(), [""; 0]);
+    assert_eq!(gauged(&next), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -327,7 +253,7 @@ async fn the_template_reaches_all_objects_and_is_ready_only_then() {
 async fn an_object_of_somebody_else_is_left() {
     let (api, store) = (Api::new(), Store::new());
     push(&store, &["team/a", "team/b"]);
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     let reign = process.lead();
     api.apply_set(set(&["team/a:1"], json!({})));
     until(&api, "True/Succeeded 1/1").await;
@@ -446,7 +372,7 @@ async fn a_line_that_comes_back_waits_for_its_object_to_go() {
 async fn who_takes_over_goes_on() {
     let (api, store, first, reign) = leading();
     push(&store, &["team/a", "team/b", "team/c"]);
-    let second = Process::start(&api, &store);
+    let second = start(&api, &store);
     api.apply_set(set(&["team/a:1", "team/b:1"], json!({})));
     until(&api, "True/Succeeded 2/2").await;
     reign.lose().await;
@@ -460,12 +386,12 @@ async fn who_takes_over_goes_on() {
     let (b, c) = (named(&api, "b"), named(&api, "c"));
     assert_eq!(api.names(), [b, c.clone()]);
     assert_eq!(writes(&api).len(), 2, "{:?}", writes(&api));
-    assert_eq!(first.gauged(), [""; 0]);
-    assert_eq!(second.gauged().len(), 3);
+    assert_eq!(gauged(&first), [""; 0]);
+    assert_eq!(gauged(&second).len(), 3);
     // A set that is gone has no series, and its objects are the garbage collector's.
     api.delete_set("team/all");
     pass(Duration::from_mins(1)).await;
-    assert_eq!(second.gauged(), [""; 0]);
+    assert_eq!(gauged(&second), [""; 0]);
     assert!(api.names().contains(&c));
     reign.stop().await;
 }

@@ -5,10 +5,11 @@
 mod api;
 #[path = "terms/nodes.rs"]
 mod nodes;
+#[path = "controller/process.rs"]
+mod process;
 
 use std::{
     collections::BTreeSet,
-    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -18,120 +19,31 @@ use std::{
 
 use axum::http::StatusCode;
 use multiarch_operator::{
-    admin::Admin,
-    controller::{self, Controller, Options},
-    leader::Term,
-    metrics::{Format, Metrics},
+    controller::Options,
+    metrics::Format,
     registry::memory::{Image, Store},
-    shutdown::Shutdown,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 
-use crate::api::Api;
+use crate::{
+    api::Api,
+    process::{Process, Reign, options},
+};
 
-/// A process that watches, and works when it is told to.
-struct Process {
-    controller: Arc<Controller<Store>>,
-    metrics: Arc<Metrics>,
-    admin: Admin,
-    watching: JoinHandle<()>,
+fn start(api: &Api, store: &Store) -> Process {
+    Process::start_with(api, store, options())
 }
 
-/// A term, and who decides how long it is.
-struct Reign {
-    shutdown: Shutdown,
-    term: Term,
-    until: watch::Sender<Option<Instant>>,
-    done: JoinHandle<()>,
+fn start_shard(api: &Api, store: &Store, selector: &str) -> Process {
+    let selector = Some(selector.parse().unwrap());
+    Process::start_with(api, store, Options { selector, ..options() })
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.watching.abort();
-    }
-}
-
-impl Process {
-    fn start(api: &Api, store: &Store) -> Self {
-        Self::start_shard(api, store, None)
-    }
-
-    fn start_shard(api: &Api, store: &Store, selector: Option<&str>) -> Self {
-        let selector = selector.map(|selector| selector.parse().unwrap());
-        Self::start_with(api, store, Options { selector, ..options() })
-    }
-
-    fn start_with(api: &Api, store: &Store, options: Options) -> Self {
-        let ticker = api.clone();
-        let ticks = move |_: &_| {
-            ticker.tick();
-            false
-        };
-        store.fail(ticks, |_| unreachable!("it only ticks"));
-        let metrics = Arc::new(Metrics::new());
-        let admin = Admin::new(Arc::clone(&metrics));
-        let (objects, watching) = controller::watch(api.near(), &options, admin.clone());
-        let registry = Arc::new(store.clone());
-        let controller =
-            Controller::new(api.near(), registry, options, Arc::clone(&metrics), objects);
-        let watching = tokio::spawn(watching);
-        Self { controller: Arc::new(controller), metrics, admin, watching }
-    }
-
-    /// It leads.
-    fn lead(&self) -> Reign {
-        let shutdown = Shutdown::default();
-        let (until, of_lease) =
-            watch::channel(Some(Instant::now() + Duration::from_hours(24 * 365)));
-        let term = Term::of_lease(&shutdown, of_lease);
-        let (controller, works) = (Arc::clone(&self.controller), term.clone());
-        let done = tokio::spawn(async move { controller.work(works).await });
-        Reign { shutdown, term, until, done }
-    }
-
-    /// How many objects its gauges show.
-    fn gauged(&self) -> usize {
-        let text = self.metrics.render(Format::Text);
-        text.lines().filter(|line| line.starts_with("multiarch_resource_ready{")).count()
-    }
-}
-
-impl Reign {
-    /// The Lease is lost.
-    async fn lose(self) {
-        self.until.send_replace(None);
-        self.term.cut().cancel();
-        self.done.await.unwrap();
-    }
-
-    /// Told to stop, and the time that is left for it is over.
-    async fn cut(self) {
-        self.shutdown.stop.cancel();
-        self.shutdown.cut.cancel();
-        self.done.await.unwrap();
-    }
-
-    /// Told to stop.
-    async fn stop(self) {
-        self.shutdown.stop.cancel();
-        self.done.await.unwrap();
-    }
-}
-
-fn options() -> Options {
-    Options {
-        namespaces: Vec::new(),
-        selector: None,
-        allowed: Vec::new(),
-        providers: Arc::default(),
-        concurrent: NonZeroU16::new(4).unwrap(),
-        spread: Duration::ZERO,
-        node_platforms: false,
-        sets: false,
-        shelf: Arc::default(),
-    }
+/// How many objects the gauges of `process` show.
+fn gauged(process: &Process) -> usize {
+    process.gauged("multiarch_resource_ready").len()
 }
 
 fn object(name: &str) -> Value {
@@ -156,7 +68,7 @@ fn apply(api: &Api, store: &Store, name: &str) {
 fn with_app() -> (Api, Store, Process) {
     let (api, store) = (Api::new(), Store::new());
     apply(&api, &store, "app");
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     (api, store, process)
 }
 
@@ -197,14 +109,14 @@ async fn who_stands_by_is_ready_and_does_nothing() {
     apply(&api, &store, "later");
     tokio::time::advance(Duration::from_hours(1)).await;
     assert!(store.requests().is_empty() && api.patches().is_empty() && api.events().is_empty());
-    assert_eq!(process.gauged(), 0, "they are the leader's to show");
+    assert_eq!(gauged(&process), 0, "they are the leader's to show");
 
     let reign = process.lead();
     until_ready(&api, "app").await;
     until_ready(&api, "later").await;
-    assert_eq!(process.gauged(), 2);
+    assert_eq!(gauged(&process), 2);
     reign.lose().await;
-    assert_eq!(process.gauged(), 0);
+    assert_eq!(gauged(&process), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,7 +192,7 @@ async fn terms_that_begin_again_and_again_let_a_list_end(
     let (api, store) = (Api::new(), Store::new());
     apply(&api, &store, "app");
     api.take_to_list(takes);
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_mins(1) {
         let reign = process.lead();
@@ -340,7 +252,7 @@ async fn what_could_not_be_reported_is_its_own() {
     reign.lose().await;
     api.mend();
 
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     let mut second = object("second");
     second["metadata"]["namespace"] = json!("elsewhere");
     second["spec"]["target"]["image"] = json!("r.example/app:1.0");
@@ -380,7 +292,7 @@ async fn a_watch_that_is_dead_is_noticed_by_what_it_did_not_tell() {
     let mut app = object("app");
     app["spec"]["removalPolicy"] = json!("Remove");
     api.apply(app);
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     let reign = process.lead();
     until_ready(&api, "app").await;
     api.be_silent(true);
@@ -448,7 +360,7 @@ async fn a_copy_that_is_cut_off_is_not_shown_for_ever(#[case] shutdown: bool) {
         "lastTransitionTime": "2030-01-01T00:00:00Z", "observedGeneration": 1,
     }]);
     api.apply(copy);
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     store.hang(|request| request.method == "PUT" && request.of.contains('@'));
     let reign = process.lead();
     let requests = store.clone();
@@ -483,7 +395,7 @@ async fn copies_that_take_long_hold_up_nobody() {
         big["spec"]["sources"][0]["image"] = json!(format!("r.example/{source}:amd64"));
         api.apply(big);
     }
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     store.delay(Duration::from_mins(10), |request| {
         request.method == "PUT" && request.noun == "blob"
     });
@@ -518,7 +430,7 @@ async fn what_was_begun_ends_and_nothing_begins() {
     for name in ["a", "b", "c", "d", "e", "f"] {
         apply(&api, &store, name);
     }
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     store.delay(Duration::from_secs(1), |_| true);
     let reign = process.lead();
     let begun = |store: &Store| -> BTreeSet<String> {
@@ -667,7 +579,7 @@ async fn a_kind_that_is_removed_and_comes_back_is_worked_on() {
     api.know_the_kind(true);
     apply(&api, &store, "new");
     until_ready(&api, "new").await;
-    api.until_later("the gauges", |_| process.gauged() == 1).await;
+    api.until_later("the gauges", |_| gauged(&process) == 1).await;
     reign.stop().await;
 }
 
@@ -707,7 +619,7 @@ async fn until_asked(api: &Api, store: &Store, request: &'static str) {
 #[tokio::test(start_paused = true)]
 async fn who_names_anothers_tags_holds_up_nobody(#[case] published: bool) {
     let (api, store) = (Api::new(), Store::new());
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     store.hang(|request| request.of.starts_with("trickles"));
     let reign = process.lead();
     if published {
@@ -739,7 +651,7 @@ async fn who_names_anothers_tags_holds_up_nobody(#[case] published: bool) {
 #[tokio::test(start_paused = true)]
 async fn who_pushes_without_end_is_waited_for_for_some_seconds() {
     let (api, store) = (Api::new(), Store::new());
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     let push = "PUT manifest app:junk";
     store.hang(move |request| request.to_string() == push);
     let reign = process.lead();
@@ -756,7 +668,7 @@ async fn who_pushes_without_end_is_waited_for_for_some_seconds() {
 #[tokio::test(start_paused = true)]
 async fn of_two_at_once_one_writes_the_tag() {
     let (api, store) = (Api::new(), Store::new());
-    let process = Process::start(&api, &store);
+    let process = start(&api, &store);
     store.delay(Duration::from_secs(1), |_| true);
     let reign = process.lead();
     for name in ["app", "b"] {
@@ -793,7 +705,7 @@ async fn the_tags_of_other_shards_are_theirs(#[case] theirs: &str, #[case] statu
     ours["spec"]["target"]["additionalTags"] = json!(["latest"]);
     store.push_image("app", "amd64", "linux/amd64");
     api.apply(ours);
-    let process = Process::start_shard(&api, &store, Some("multiarch.dev/shard=a"));
+    let process = start_shard(&api, &store, "multiarch.dev/shard=a");
     let reign = process.lead();
     api.until_later("a status", |api| condition(api, "app", "Ready")["status"] == status).await;
     if status == "False" {
