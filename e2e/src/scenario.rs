@@ -351,12 +351,17 @@ impl Scenario {
         self.objects().request(name).await
     }
 
-    /// The note of the first Event for `reason`, where there is one.
+    /// The note of an Event for `reason`, where there is one. An Event is told after the status that it is about.
     pub async fn told(&self, reason: &str) -> Result<Option<String>> {
+        Ok(self.all_told(reason).await?.pop())
+    }
+
+    /// The notes of all Events for `reason`.
+    pub async fn all_told(&self, reason: &str) -> Result<Vec<String>> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace.name);
         let events = events.list(&ListParams::default()).await.context("failed to list Events")?;
-        let event = events.items.into_iter().find(|event| event.reason.as_deref() == Some(reason));
-        Ok(event.and_then(|event| event.note))
+        let of = events.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason));
+        Ok(of.filter_map(|event| event.note).collect())
     }
 
     /// Everything that tells why a test failed.

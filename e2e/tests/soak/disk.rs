@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use kube::api::{Patch, PatchParams};
 use multiarch_e2e::{
     Scenario,
+    await_condition::{SOON, await_some},
     images::Image,
     proxy::{Answer, Operation, Rule, Seen},
     registry::Registry,
@@ -99,7 +100,7 @@ async fn that_was_restored_gets_back_what_it_has_lost() -> Result<()> {
         let second = s.registry.whole("team/app:1").await?;
         ensure!(second != first, "the second version is not there");
 
-        for backup in [old, nothing] {
+        for (before, backup) in [old, nothing].into_iter().enumerate() {
             s.registry.restore(&backup).await?;
             let names = s.registry.whole("team/app:1").await?;
             ensure!(names != second, "it is not restored");
@@ -110,7 +111,8 @@ async fn that_was_restored_gets_back_what_it_has_lost() -> Result<()> {
             // Asked for, it is put back at once; else at the second look.
             let image = s.request("app").await?;
             ensure!(image.ready() == "True/Succeeded", "{}: {}", image.ready(), image.message());
-            ensure!(s.told("DriftCorrected").await?.is_some(), "nobody is told");
+            let told = async || Ok(s.all_told("DriftCorrected").await?.into_iter().nth(before));
+            await_some("an Event", SOON, told).await?;
             let now = s.registry.whole("team/app:1").await?;
             ensure!(now == second, "it has {now:?}");
         }
