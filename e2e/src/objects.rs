@@ -71,6 +71,16 @@ impl Objects {
         self.until(&spec.name, &format!("Ready is {ready}"), newer).await
     }
 
+    /// Makes it one that was published long ago: for two minutes after a push, images are not looked for, and another answer of the target
+    /// is taken for lag.
+    pub async fn age(&self, name: &str) -> Result<()> {
+        let long_ago = json!({"status": {"lastPublishTime": "2026-01-01T00:00:00Z"}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(long_ago));
+        let patched = self.api.patch_status(name, &params, &patch).await;
+        patched.with_context(|| format!("failed to patch the status of {name}"))?;
+        Ok(())
+    }
+
     /// Asks for a run at once by annotation; what is asked for.
     pub async fn ask(&self, name: &str) -> Result<String> {
         let before = self.api.get(name).await.with_context(|| format!("failed to get {name}"))?;

@@ -4,6 +4,7 @@ mod beneath;
 
 use std::{
     collections::HashMap,
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -145,7 +146,8 @@ impl Shelf {
         let looking = tokio::spawn(async move {
             let mut read = place.read.lock().await;
             let before = std::mem::take(&mut *read);
-            let looked = spawn_blocking(move || look(&dir, &below, &said, settles, before)).await;
+            let looking = move || look(&dir, &below, &said, settles, before, Archive::of);
+            let looked = spawn_blocking(looking).await;
             let (after, archive) = looked.ok()?;
             *read = after;
             Some(archive)
@@ -172,13 +174,14 @@ impl Shelf {
     }
 }
 
-/// Looks at the archive, and reads it where it is not known as it is and has not changed for so long.
+/// Looks at the archive, and reads it by `reads` where it is not known as it is and has not changed for so long.
 fn look(
     dir: &Path,
     below: &str,
     said: &str,
     settles: Duration,
     before: Read,
+    reads: impl FnOnce(&Path, File) -> Result<Archive, ArchiveError>,
 ) -> (Read, Result<Arc<Archive>, ShelfError>) {
     let path = || said.to_owned();
     let failed = |source| ShelfError::Open { path: path(), source: Arc::new(source) };
@@ -205,7 +208,7 @@ fn look(
         return (unread, Err(ShelfError::Settles { path: path(), after }));
     }
     let read = file.try_clone().map_err(failed).and_then(|copy| {
-        Archive::of(Path::new(said), copy).map_err(|error| ShelfError::Archive(Arc::new(error)))
+        reads(Path::new(said), copy).map_err(|error| ShelfError::Archive(Arc::new(error)))
     });
     if Stamp::of(&file).ok().as_ref() != Some(&stamp) {
         return (Read::default(), Err(ShelfError::Changed { path: path() }));

@@ -19,6 +19,8 @@ use multiarch_e2e::{
     },
     await_condition::{SOON, await_condition},
     images::Image,
+    namespace::Namespace,
+    objects::Objects,
     operator::Operator,
     peers,
     scenario::{REQUESTED_AT, Scenario, scenario},
@@ -26,6 +28,8 @@ use multiarch_e2e::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+const APP: &str = "docker.io/team/app:1";
 
 /// An operator with a folder of archives of the test's own.
 struct Stage {
@@ -92,6 +96,15 @@ async fn an_object_of_archives_is_published_and_looked_at_by_heads_alone() -> Re
         s.request("pause").await?;
         let seen = s.registry.proxy.seen();
         assert!(seen.iter().all(|seen| seen.method == "HEAD"), "{seen:#?}");
+        // What a clean-up deletes is put back out of its archive.
+        let image = status.platforms.first().context("an image")?;
+        s.registry.delete_tag(&format!("rancher/pause@{}", image.digest)).await?;
+        s.objects().age("pause").await?;
+        let object = s.request("pause").await?;
+        assert_eq!(object.ready(), "True/Succeeded", "{}", object.message());
+        let mended = peers::is_whole(&s.registry, "rancher/pause:3.1").await?;
+        assert_eq!(mended.digest, object.digest());
+        assert_eq!(object.digest(), status.digest.as_deref().context("a digest")?);
         drop(stage.operator);
         Ok(())
     })
@@ -211,6 +224,61 @@ async fn a_set_takes_from_archives_what_they_have_and_the_rest_from_its_registry
         }
         drop(stage.operator);
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_path_each_of_two_tenants_has_its_own_file() -> Result<()> {
+    scenario(async |s| {
+        alone(s).await?;
+        let other = Namespace::create(&s.client).await?;
+        // One operator for both, which keeps what it has read of each.
+        let both = format!("--watch-namespace={}", other.name);
+        let stage = Stage::new(s, &["--sets", &both]).await?;
+        let tenants = [(&s.namespace, "linux/amd64"), (&other, "linux/arm64")];
+        for (namespace, platform) in tenants {
+            let image = Saved::of(&Image::oci(platform, &namespace.name)?, &[APP])?;
+            write(&[image], &stage.file(&namespace.name, "app.tar")?, Compression::None)?;
+        }
+        let secret =
+            Saved::of(&Image::oci("linux/amd64", "of the other one")?, &["team/secret:1"])?;
+        write(&[secret], &stage.file(&other.name, "secret.tar")?, Compression::None)?;
+        for (namespace, platform) in tenants {
+            let objects = Objects::of(&s.client, &namespace.name);
+            let target = format!("{}/app:1", namespace.name);
+            let mut spec = Spec::new(&s.registry, "app", &target);
+            spec.spec["sources"] = json!([source("app", "app.tar", APP, &[platform])]);
+            objects.apply_until(&spec, "True/Succeeded").await?;
+            assert!(
+                s.registry.whole(&target).await?.context("a tag")?.images.contains_key(platform)
+            );
+        }
+        // What only the other one has is not there, by whatever way it is named.
+        let mut spec = Spec::new(&s.registry, "secret", "secret:1");
+        let named = |path: &str| json!([source("app", path, "team/secret:1", &["linux/amd64"])]);
+        spec.spec["sources"] = named("secret.tar");
+        s.apply_until(&spec, "Unknown/WaitingForPlatforms").await?;
+        spec.spec["sources"] = named(&format!("{}/secret.tar", other.name));
+        s.apply_until(&spec, "Unknown/WaitingForPlatforms").await?;
+        let sets: Api<MultiArchImageSet> = Api::namespaced(s.client.clone(), &s.namespace.name);
+        let object = json!({
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+            "metadata": {"name": "secrets"},
+            "spec": {
+                "images": ["team/secret:1"], "archives": [{"path": "secret.tar"}],
+                "to": {"registry": s.registry.host()},
+            },
+        });
+        sets.patch("secrets", &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
+        let is_told = |set: &MultiArchImageSet| {
+            let conditions = set.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|it| it.reason == "ArchiveNotReady")
+        };
+        await_condition(&sets, "secrets", "its archive is not there", SOON, is_told).await?;
+        assert_eq!(s.registry.digest("secret:1").await?, None);
+        drop(stage.operator);
+        other.delete().await
     })
     .await
 }

@@ -105,10 +105,7 @@ impl Table<'_> {
     /// What is to be there once the object was published.
     async fn prepare_published(&self) -> Result<()> {
         if self.kind == Kind::Repair {
-            // For two minutes after a push, images are not looked for.
-            let long_ago = json!({"status": {"lastPublishTime": "2026-01-01T00:00:00Z"}});
-            let api = &self.objects.api;
-            api.patch_status(self.name(), &PatchParams::default(), &Patch::Merge(long_ago)).await?;
+            self.objects.age(self.name()).await?;
             let repository = format!("team/{}", self.name());
             let gone = format!("{repository}@{}", self.images.first());
             self.hosts.target.delete_tag(&gone).await?;

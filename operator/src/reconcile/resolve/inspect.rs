@@ -132,7 +132,9 @@ async fn children<R: Registry>(
     // One that is listed twice in the same words is one.
     let mut children: Vec<(Descriptor, Option<Digest>)> = Vec::new();
     for image in images {
-        if !children.iter().any(|(known, _)| *known == image) {
+        if children.iter().any(|(known, _)| *known == image) {
+            found.listed_again(&image.digest);
+        } else {
             children.push((image, None));
         }
     }
@@ -150,7 +152,9 @@ async fn children<R: Registry>(
             if media_type::is_index(&inner.media_type) {
                 let (reference, digest) = (reader.reference(), inner.digest);
                 found.add(Some(&digest.clone()), &ResolveError::Nested { reference, digest });
-            } else if !children.iter().any(|(known, _)| *known == inner) {
+            } else if children.iter().any(|(known, _)| *known == inner) {
+                found.listed_again(&inner.digest);
+            } else {
                 children.push((inner, Some(digest.clone())));
             }
         }

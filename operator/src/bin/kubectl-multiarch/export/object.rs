@@ -118,6 +118,8 @@ impl Exported {
                 _ => self.lost.push(problem.message.clone()),
             }
         }
+        let again = found.notes.iter().filter(|note| note.kind == Kind::ListedAgain);
+        self.notes.extend(again.map(|note| note.message.clone()));
     }
 
     /// A source for each image, or of the index for what only that says.
@@ -197,7 +199,11 @@ impl Exported {
 fn is_refused(kind: Kind) -> bool {
     !matches!(
         kind,
-        Kind::OrphanAttestation | Kind::WrongDescriptor | Kind::ForeignLayer | Kind::BlobMissing
+        Kind::OrphanAttestation
+            | Kind::WrongDescriptor
+            | Kind::ForeignLayer
+            | Kind::BlobMissing
+            | Kind::ListedAgain
     )
 }
 

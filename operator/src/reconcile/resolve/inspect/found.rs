@@ -203,6 +203,8 @@ pub enum Kind {
     NotAnImage,
     /// A layer that is elsewhere.
     ForeignLayer,
+    /// Listed more than once, in the same words.
+    ListedAgain,
 }
 
 impl Image {

@@ -85,6 +85,18 @@ impl Inspection {
         self.notes.push(Problem::new(Kind::ForeignLayer, of, message));
     }
 
+    /// Notes that `digest` is listed once more, in the same words.
+    pub(super) fn listed_again(&mut self, digest: &Digest) {
+        let message = format!(
+            "{} lists {digest} more than once, in the same words: once is enough",
+            self.reference
+        );
+        let note = Problem::new(Kind::ListedAgain, digest, message);
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Notes that `blob` of the manifest `of` is not there.
     pub(super) fn lacks(&mut self, of: &Digest, blob: &Descriptor) {
         let (reference, digest) = (&self.reference, &blob.digest);

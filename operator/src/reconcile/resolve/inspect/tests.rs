@@ -137,6 +137,26 @@ async fn gzip_and_zstd_of_one_platform_are_no_duplicates() {
 }
 
 #[tokio::test]
+async fn what_is_listed_again_is_one_image_and_is_told() {
+    let store = Store::new();
+    let (amd64, arm64) = (listed(&store, "linux/amd64"), listed(&store, "linux/arm64"));
+    let children = [&amd64, &arm64, &amd64, &amd64];
+    store.push_index(PATH, Some("1.0"), children.into_iter().cloned().collect());
+    let found = look(&store, "1.0").await;
+    assert_eq!(found.images.len(), 2);
+    assert!(found.is_right(), "{:?}", found.problems);
+    assert_eq!(kinds(&found.notes), [Kind::ListedAgain]);
+    assert_eq!(found.notes[0].digest.as_ref(), Some(&amd64.digest));
+    // Of indexes in it, too.
+    let inner = Index::new(vec![arm64.clone()], BTreeMap::new()).to_raw();
+    store.push_manifest(PATH, None, &inner);
+    store.push_index(PATH, Some("2.0"), vec![amd64, arm64.clone(), inner.descriptor()]);
+    let found = look(&store, "2.0").await;
+    assert_eq!((kinds(&found.notes), found.images.len()), (vec![Kind::ListedAgain], 2));
+    assert_eq!(found.notes[0].digest.as_ref(), Some(&arm64.digest));
+}
+
+#[tokio::test]
 async fn indexes_in_an_index() {
     let store = Store::new();
     let deep = store.push_index(PATH, None, vec![listed(&store, "linux/s390x")]);

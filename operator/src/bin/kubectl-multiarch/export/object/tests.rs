@@ -92,6 +92,7 @@ enum Case {
     OtherWords,
     Zstd,
     Windows,
+    ListedAgain,
     WrongPlatform,
     Docker,
     Artifact,
@@ -109,6 +110,7 @@ fn pushed(store: &Store, case: &Case) -> Vec<&'static str> {
     let said = || BTreeMap::from([("a".to_owned(), "b & <c>".to_owned())]);
     match case {
         Case::Plain => index(both(), BTreeMap::new()),
+        Case::ListedAgain => index([both(), both()].concat(), BTreeMap::new()),
         Case::Annotated => {
             let mut children = both();
             children[1].annotations = said();
@@ -182,6 +184,7 @@ fn pushed(store: &Store, case: &Case) -> Vec<&'static str> {
 #[case(Case::OtherWords)]
 #[case(Case::Zstd)]
 #[case(Case::Windows)]
+#[case(Case::ListedAgain)]
 #[case(Case::WrongPlatform)]
 #[case(Case::Docker)]
 #[case(Case::Artifact)]
@@ -194,8 +197,15 @@ async fn nothing_is_to_be_written(#[case] case: Case) {
     let before = store.tagged(PATH, "1.0").unwrap();
     for by in [By::Image, By::Whole] {
         let Exported { spec, notes, lost } = export(&store, "team/app:1.0", by).await;
-        let trusts = matches!(case, Case::WrongPlatform | Case::Artifact) && by == By::Image;
-        assert_eq!(notes.len(), usize::from(trusts), "{notes:?}");
+        let notes_of_it = match case {
+            // Each of its two images.
+            Case::ListedAgain => 2,
+            // What is taken on trust.
+            Case::WrongPlatform | Case::Artifact => 1,
+            _ => 0,
+        };
+        let expected = if by == By::Image { notes_of_it } else { 0 };
+        assert_eq!(notes.len(), expected, "{notes:?}");
         let wrong = matches!(case, Case::WrongPlatform | Case::Artifact) && by == By::Whole;
         assert_eq!(lost.len(), usize::from(wrong), "{lost:?}");
         store.forget();
