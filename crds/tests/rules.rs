@@ -10,7 +10,7 @@ use kube::core::cel::Validator;
 use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSet};
 use rstest::rstest;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,25 +83,8 @@ fn set() -> Value {
 impl Kind {
     fn object(self, patch: &Value) -> Value {
         let mut object = (self.base)();
-        merge(&mut object, patch);
+        json_patch::merge(&mut object, patch);
         object
-    }
-}
-
-/// RFC 7396.
-fn merge(into: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        into.clone_from(patch);
-        return;
-    };
-    if !into.is_object() {
-        *into = Value::Object(Map::new());
-    }
-    for (key, value) in patch {
-        match value {
-            Value::Null => drop(into.as_object_mut().unwrap().remove(key)),
-            _ => merge(&mut into[key], value),
-        }
     }
 }
 

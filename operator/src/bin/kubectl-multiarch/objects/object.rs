@@ -117,26 +117,9 @@ mod tests {
         serde_saphyr::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap()
     }
 
-    /// RFC 7396.
-    fn merge(into: &mut Value, patch: &Value) {
-        let Value::Object(patch) = patch else {
-            into.clone_from(patch);
-            return;
-        };
-        if !into.is_object() {
-            *into = json!({});
-        }
-        for (key, value) in patch {
-            match value {
-                Value::Null => drop(into.as_object_mut().unwrap().remove(key)),
-                _ => merge(&mut into[key], value),
-            }
-        }
-    }
-
     fn patched(case: &Case) -> Result<MultiArchImage, String> {
         let mut object = object(&spec());
-        merge(&mut object, &case.patch);
+        json_patch::merge(&mut object, &case.patch);
         parse(&object)
     }
 
@@ -169,7 +152,7 @@ mod tests {
     #[case::long(json!({"target": {"image": format!("r.example/{}:1", "a".repeat(200))}}), "it has 212 characters, and may have 180")]
     fn says_what_is_wrong(#[case] patch: Value, #[case] says: &str) {
         let mut spec = spec();
-        merge(&mut spec, &patch);
+        json_patch::merge(&mut spec, &patch);
         let told = parse(&object(&spec)).unwrap_err();
         assert!(told.contains(says), "{told}");
     }
