@@ -119,7 +119,7 @@ impl Exported {
             }
         }
         let again = found.notes.iter().filter(|note| note.kind == Kind::ListedAgain);
-        self.notes.extend(again.map(|note| note.message.clone()));
+        self.lost.extend(again.map(|note| note.message.clone()));
     }
 
     /// A source for each image, or of the index for what only that says.
