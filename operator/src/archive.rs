@@ -35,7 +35,7 @@ use std::{
     io::Read,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -55,6 +55,7 @@ pub struct Archive {
     /// What images without a manifest are made of, by the digest of their config.
     saved: BTreeMap<Digest, Parts>,
     made: Made,
+    made_all: OnceLock<()>,
     /// The file or folder itself, and as it was before it was read.
     file: File,
     stamp: Stamp,
@@ -145,6 +146,7 @@ impl Archive {
             unusable,
             saved,
             made: Made::default(),
+            made_all: OnceLock::new(),
             file,
             stamp,
             users: AtomicUsize::new(0),
@@ -215,6 +217,14 @@ impl Archive {
             digest: image.digest.clone(),
         };
         manifests.pop().unwrap_or_else(|| Err(absent()))
+    }
+
+    /// Makes, once, the manifests of all images of a packed archive that have none, in one reading: many that each want another one would read it
+    /// as often. What cannot be made is told to whoever asks for it.
+    pub fn make_all(&self) {
+        if self.is_compressed() {
+            self.made_all.get_or_init(|| drop(self.made.read(&self.store, self.saved.values())));
+        }
     }
 
     /// The manifests or indexes of `images`, in their order, in one reading of a packed archive.

@@ -32,6 +32,7 @@ use multiarch_crds::v1alpha1::{MultiArchImage, MultiArchImageSpec, MultiArchImag
 use tokio_util::task::TaskTracker;
 
 use self::{
+    archives::Sent,
     gauges::{count_push, gauges},
     pipeline::Ended,
     report::{Reporter, Written},
@@ -105,6 +106,7 @@ struct Context<R> {
     allowed: Vec<Prefix>,
     providers: Arc<Providers>,
     shelf: Arc<Shelf>,
+    sent: Sent,
     metrics: Arc<Metrics>,
     reporter: Reporter,
     sessions: Sessions,

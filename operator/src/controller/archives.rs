@@ -1,19 +1,45 @@
 //! The archives that an object names, opened for one run of it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, Weak},
+};
 
 use futures::future::join_all;
 use kube::ResourceExt;
 use multiarch_crds::v1alpha1::MultiArchImage;
 
-use super::Context;
+use super::{Context, lock};
 use crate::{
+    archive::Archive,
     keychain::Keychain,
     leader::Fenced,
     reconcile::{Stage, access::AccessMap, adopt, sources::Sources},
-    registry::{Registry, RegistryError, archive::Archives},
+    registry::{
+        Registry, RegistryError,
+        archive::{Archives, Turns},
+    },
     shelf::ShelfError,
 };
+
+/// Where blobs of archives came to, for all runs of a namespace, for as long as the archive is what it is.
+#[derive(Default)]
+pub(super) struct Sent(Mutex<Vec<(String, Weak<Archive>, Arc<Turns>)>>);
+
+impl Sent {
+    fn turns(&self, namespace: &str, archive: &Arc<Archive>) -> Arc<Turns> {
+        let mut all = lock(&self.0);
+        all.retain(|(_, archive, _)| archive.strong_count() > 0);
+        let this = Arc::downgrade(archive);
+        let known = all.iter().find(|(of, other, _)| of == namespace && other.ptr_eq(&this));
+        if let Some((.., turns)) = known {
+            return Arc::clone(turns);
+        }
+        let turns = Arc::<Turns>::default();
+        all.push((namespace.to_owned(), this, Arc::clone(&turns)));
+        turns
+    }
+}
 
 impl<R: Registry> Context<R> {
     /// The registry of a run of `object`, with the archives that `sources` names beside it.
@@ -41,7 +67,10 @@ impl<R: Registry> Context<R> {
                 Err(error) => lacking.push((path, told(&error))),
             }
         }
-        let archives = Archives::new(self.registry.clone(), opened).without(lacking);
+        let turns = opened.iter().map(|(path, it)| (path.clone(), self.sent.turns(&namespace, it)));
+        let turns: Vec<_> = turns.collect();
+        let archives = Archives::new(self.registry.clone(), opened);
+        let archives = archives.without(lacking).sharing(turns);
         let access = AccessMap::new(sources, keychain).target().cloned();
         // Whoever may not push is told so later.
         let Ok(access) = access else { return archives };

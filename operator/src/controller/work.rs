@@ -185,6 +185,7 @@ impl<R: Registry> Controller<R> {
             allowed,
             providers,
             shelf,
+            sent: super::archives::Sent::default(),
             metrics: Arc::clone(&self.metrics),
             term: term.clone(),
             runs: runs.clone(),

@@ -5,6 +5,7 @@ mod order;
 mod part;
 mod port;
 mod stream;
+mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,8 +17,8 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-pub use self::order::Lacking;
 use self::{known::Known, stream::InArchive};
+pub use self::{order::Lacking, turns::Turns};
 use super::{Copied, Place, Progress, Registry, RegistryError, Request};
 use crate::{
     archive::{Archive, Image, InUse, Kind},
@@ -39,6 +40,9 @@ pub struct Archives<R> {
     /// Those that could not be opened; `None` where they are not there.
     lacking: BTreeMap<String, Option<RegistryError>>,
     known: Known,
+    turns: Arc<Turns>,
+    /// Of archives whose turns others take, too.
+    shared: BTreeMap<String, Arc<Turns>>,
     find: Option<Find>,
     found: OnceCell<()>,
     _in_use: Vec<InUse>,
@@ -66,6 +70,8 @@ impl<R> Archives<R> {
             opened,
             lacking: BTreeMap::new(),
             known: Known::default(),
+            turns: Arc::default(),
+            shared: BTreeMap::new(),
             find: None,
             found: OnceCell::new(),
         }
@@ -78,6 +84,12 @@ impl<R> Archives<R> {
         lacking: impl IntoIterator<Item = (String, Option<RegistryError>)>,
     ) -> Self {
         Self { lacking: lacking.into_iter().collect(), ..self }
+    }
+
+    /// The same, where other runs take these turns with archives, by what they are called: a blob that one of them has sent is there for all.
+    #[must_use]
+    pub fn sharing(self, turns: impl IntoIterator<Item = (String, Arc<Turns>)>) -> Self {
+        Self { shared: turns.into_iter().collect(), ..self }
     }
 
     /// The same, which asks `find` once before the manifests of images are made.
@@ -241,6 +253,7 @@ impl<R> Archives<R> {
         }
         let of = name.clone();
         let made = blocking(move || {
+            archive.make_all();
             let raw = archive.manifest_of(&image).map_err(|error| told(&archive, &error))?;
             part::of(&archive, &of, raw, &image.absent)
         });
@@ -266,7 +279,8 @@ impl<R: Registry> Archives<R> {
             }
             return Ok(Some(copied));
         }
-        let turn = self.known.turn(to.repository, &blob.digest);
+        let shared = from.repository.archive().and_then(|name| self.shared.get(name));
+        let turn = shared.unwrap_or(&self.turns).turn(to, &blob.digest);
         let mut first = turn.lock().await;
         if let Some(first) = first.as_ref().filter(|first| *first != to.repository) {
             let from = Place { repository: first, ..to };

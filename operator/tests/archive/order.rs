@@ -150,6 +150,24 @@ fn the_layers_of_many_are_read_once() {
     assert_eq!(archive.bytes_read(), read, "it is remembered");
 }
 
+/// For whoever wants one of them others are at hand then; of a plain archive nothing is read that nobody asks for.
+#[rstest]
+fn all_of_a_packed_archive_are_made_in_one_reading(#[values(true, false)] packed: bool) {
+    let tar = Tar::of(&saved(&many())).end();
+    let file = OnDisk::new(&if packed { zstd(&tar, 20) } else { tar });
+    let archive = file.open().unwrap();
+    let before = archive.bytes_read();
+    archive.make_all();
+    let read = archive.bytes_read();
+    assert_eq!(read > before, packed, "{read} after {before}");
+    assert!(read <= 2 * before.max(64 << 10), "{read} is more than one reading of {before}");
+    archive.make_all();
+    for image in archive.images() {
+        archive.manifest_of(image).unwrap();
+    }
+    assert_eq!(archive.bytes_read() == read, packed, "it is remembered");
+}
+
 /// There is one reader, and nobody is left waiting.
 #[test]
 fn many_at_once() {

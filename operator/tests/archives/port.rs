@@ -8,8 +8,8 @@ use std::sync::{
 use multiarch_operator::{
     oci::{Descriptor, Digest, Manifest, RawManifest, Repository, TagOrDigest, media_type},
     registry::{
-        Access, Copied, Place, Progress, Registry, RegistryError,
-        archive::{Archives, Lacking},
+        Access, Copied, Credential, Place, Progress, Registry, RegistryError,
+        archive::{Archives, Lacking, Turns},
         memory::Store,
     },
 };
@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{
     archive::{
         images::{self, Image, Layout, digest},
-        write::{Tar, gzip, zstd},
+        write::{OnDisk, Tar, gzip, zstd},
     },
     archives, inside,
 };
@@ -181,6 +181,37 @@ async fn a_blob_is_read_once_for_all_repositories_of_a_registry(
     assert_eq!(sent, Some(Copied::Uploaded));
     let absent = Descriptor { digest: Digest::of(b"other"), ..blobs(&raw)[0].clone() };
     assert_eq!(copy(&archives, "r.example/one:1", &absent).await.unwrap(), None);
+}
+
+/// Other runs with the same archive have it from where the first one has sent it, those of another credential apart.
+#[tokio::test]
+async fn what_one_run_has_sent_is_there_for_others() {
+    let (store, image) = (Store::new(), Image::of("arm64"));
+    let opened = Arc::new(OnDisk::new(&saved(&image)).open().unwrap());
+    let (turns, name) = (Arc::<Turns>::default(), || "a.tar".to_owned());
+    let run = || {
+        let archives = Archives::new(store.clone(), [(name(), Arc::clone(&opened))]);
+        archives.sharing([(name(), Arc::clone(&turns))])
+    };
+    let raw = get(&run(), APP).await.unwrap().unwrap();
+    let blob = &blobs(&raw)[1];
+    let sent = copy(&run(), "r.example/one:1", blob).await.unwrap();
+    assert_eq!(sent, Some(Copied::Uploaded));
+    assert_eq!(copy(&run(), "r.example/two:1", blob).await.unwrap(), Some(Copied::Mounted));
+    // What is gone there is sent again.
+    store.delete_blob("one", &blob.digest);
+    let again = copy(&run(), "r.example/three:1", blob).await.unwrap();
+    assert_eq!(again, Some(Copied::Uploaded));
+    let other = Access {
+        credential: Some(Credential::of_password("push", "other", "word")),
+        ..Access::default()
+    };
+    let (from, to) = (inside("a.tar", APP), repository("r.example/four:1"));
+    let from = Place { access: &other, repository: from.repository() };
+    let to = Place { access: &other, repository: &to };
+    let progress: Progress = Arc::new(|_| {});
+    let sent = run().copy_blob(from, to, blob, &progress).await.unwrap();
+    assert_eq!(sent, Some(Copied::Uploaded));
 }
 
 /// Two at once: the second one waits for the first, and has it from there.

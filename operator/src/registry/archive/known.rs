@@ -1,11 +1,9 @@
-//! What is known of archives while they are loaded: what images were taken to be, and where their blobs are by now.
+//! What is known of archives while they are loaded: what images were taken to be, and what was copied ahead.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex as Lock, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
-
-use tokio::sync::Mutex;
 
 use crate::{
     archive::Image,
@@ -15,7 +13,7 @@ use crate::{
 
 /// What is known, by names in archives.
 #[derive(Default)]
-pub(super) struct Known(Lock<Inner>);
+pub(super) struct Known(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -27,14 +25,9 @@ struct Inner {
     found: HashMap<Digest, RawManifest>,
     /// By archive: what is not in it as it is.
     by_digest: HashMap<(String, Digest), RawManifest>,
-    /// By registry: where a blob came to first.
-    turns: HashMap<(String, Digest), Turn>,
     /// What was done for a blob before its run.
     ahead: HashMap<(Repository, Digest), Copied>,
 }
-
-/// Who has it copies a blob to a registry, and leaves where it is then.
-pub(super) type Turn = Arc<Mutex<Option<Repository>>>;
 
 impl Known {
     pub(super) fn call(&self, name: Reference, image: Image) {
@@ -86,12 +79,6 @@ impl Known {
     ) -> Option<RawManifest> {
         let archive = repository.archive()?.to_owned();
         self.inner().by_digest.get(&(archive, digest.clone())).cloned()
-    }
-
-    /// The turn to copy the blob of `digest` to the registry of `repository`.
-    pub(super) fn turn(&self, repository: &Repository, digest: &Digest) -> Turn {
-        let key = (repository.host().to_owned(), digest.clone());
-        Arc::clone(self.inner().turns.entry(key).or_default())
     }
 
     /// The blob of `digest` was copied to `repository`.
