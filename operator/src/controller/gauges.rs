@@ -1,6 +1,8 @@
 //! What the metrics show of runs and of objects.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
+use multiarch_crds::condition::{Type, get};
 
 use super::Watched;
 use crate::{
@@ -23,19 +25,20 @@ pub(super) fn count_push(run: &Run, metrics: &Metrics) {
     }
 }
 
+/// What is shown of a condition.
+pub(super) fn value(conditions: &[Condition], kind: Type) -> i64 {
+    match get(conditions, kind).map(|condition| condition.status.as_str()) {
+        Some("True") => 1,
+        Some("False") => 0,
+        _ => -1,
+    }
+}
+
 /// What is shown of `object`, also of the `nodes`; nothing of one that is suspended or not understood.
 pub(super) fn gauges(object: &Watched, nodes: bool) -> Option<ObjectGauges> {
-    use multiarch_crds::condition::{Type, get};
     let object = object.0.as_ref().ok()?;
     let status = object.status.as_ref();
-    let value = |kind| {
-        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        match get(conditions, kind).map(|condition| condition.status.as_str()) {
-            Some("True") => 1,
-            Some("False") => 0,
-            _ => -1,
-        }
-    };
+    let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let coverage = status.and_then(|status| status.coverage.as_ref());
     let missing = coverage
         .map_or(0, |coverage| i64::from(coverage.required.saturating_sub(coverage.covered)));
@@ -44,8 +47,8 @@ pub(super) fn gauges(object: &Watched, nodes: bool) -> Option<ObjectGauges> {
     (!object.spec.suspend).then(|| ObjectGauges {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
-        ready: value(Type::Ready),
-        published: value(Type::Published),
+        ready: value(conditions, Type::Ready),
+        published: value(conditions, Type::Published),
         missing,
         nodes_missing: nodes.then_some(nodes_missing),
     })

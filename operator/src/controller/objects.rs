@@ -35,6 +35,8 @@ const LIST: Duration = Duration::from_secs(5);
 
 /// The objects as they are watched, whether or not this process works on them.
 pub struct Objects {
+    /// Of the API server, for watches: it waits for longer than one for answers.
+    pub(super) watches: Client,
     pub(super) store: Store<Watched>,
     /// The nodes beside them.
     pub(super) nodes: Seen,
@@ -76,6 +78,7 @@ pub fn watch(
 ) -> (Arc<Objects>, impl Future<Output = ()> + Send + 'static) {
     let (store, writer) = reflector::store();
     let objects = Arc::new(Objects {
+        watches: client.clone(),
         store,
         nodes: Seen::new(options.node_platforms),
         seen: Mutex::default(),

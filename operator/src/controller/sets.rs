@@ -22,7 +22,10 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use multiarch_crds::v1alpha1::{MultiArchImageSet, MultiArchImageSetStatus};
+use multiarch_crds::{
+    condition::Type,
+    v1alpha1::{Counts, MultiArchImageSet, MultiArchImageSetStatus},
+};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
@@ -30,7 +33,7 @@ use self::{
     apply::Refusal,
     run::{Ended, RunError},
 };
-use super::{Objects, REQUESTED_AT, Watched, lock, scope};
+use super::{Objects, REQUESTED_AT, Watched, gauges::value, lock, scope};
 use crate::{
     backoff, error::Retry, error::causes, leader::Term, metrics::SetGauges, selector::Selector,
     shelf::Shelf,
@@ -100,14 +103,20 @@ impl Seen {
     }
 }
 
+/// Nothing of one that is suspended: nobody looks at it.
 fn gauges(set: &MultiArchImageSet) -> Option<SetGauges> {
-    let counts = set.status.as_ref()?.counts?;
+    if set.spec.suspend {
+        return None;
+    }
+    let status = set.status.as_ref()?;
+    let images = status.counts.map(|Counts { ready, waiting, failing, .. }| {
+        [("ready", ready.into()), ("waiting", waiting.into()), ("failing", failing.into())]
+    });
     Some(SetGauges {
         namespace: set.namespace()?,
         name: set.name_any(),
-        ready: counts.ready.into(),
-        waiting: counts.waiting.into(),
-        failing: counts.failing.into(),
+        ready: value(&status.conditions, Type::Ready),
+        images,
     })
 }
 
@@ -166,8 +175,9 @@ async fn feed(
     desk: &Desk,
 ) {
     loop {
-        let Options { client, namespaces, selector, .. } = options;
-        let mut events = scope::watch(client, namespaces, *selector, store.clone()).boxed();
+        let Options { namespaces, selector, .. } = options;
+        let watches = &desk.objects.watches;
+        let mut events = scope::watch(watches, namespaces, *selector, store.clone()).boxed();
         let mut anew: Option<Instant> = None;
         loop {
             let event = tokio::select! {

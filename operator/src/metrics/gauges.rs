@@ -28,19 +28,17 @@ pub struct ObjectGauges {
     pub nodes_missing: Option<i64>,
 }
 
-/// What the gauges show of one set: how many images of its list are what.
+/// What the gauges show of one set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetGauges {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// How many are ready.
+    /// The condition Ready.
     pub ready: i64,
-    /// How many wait.
-    pub waiting: i64,
-    /// For how many a person must act.
-    pub failing: i64,
+    /// How many images of its list are `ready`, `waiting` and `failing`, where it was read.
+    pub images: Option<[(&'static str, i64); 3]>,
 }
 
 type ListFn<T> = dyn Fn() -> Vec<T> + Send + Sync;
@@ -108,14 +106,19 @@ impl Collector for AtScrape {
         let help = "Nodes of a platform that counts; 0 for an hour after the last one";
         family(&mut encoder, "node_platforms", help, nodes)?;
         let sets = self.0.sets.get().map(|list| list()).unwrap_or_default();
-        let sets = sets.into_iter().flat_map(|set| {
-            let states = [("ready", set.ready), ("waiting", set.waiting), ("failing", set.failing)];
-            states.map(|(state, images)| {
+        let ready = sets.iter().map(|set| {
+            let (namespace, name) = (set.namespace.clone(), set.name.clone());
+            (ObjectLabels { namespace, name }, set.ready)
+        });
+        let help = format!("Condition Ready of a set: {values}");
+        family(&mut encoder, "set_ready", &help, ready)?;
+        let images = sets.iter().flat_map(|set| {
+            set.images.into_iter().flatten().map(|(state, images)| {
                 let (namespace, name) = (set.namespace.clone(), set.name.clone());
                 (SetLabels { namespace, name, state }, images)
             })
         });
-        family(&mut encoder, "set_images", "Images of a set's list that are so", sets)
+        family(&mut encoder, "set_images", "Images of a set's list that are so", images)
     }
 }
 

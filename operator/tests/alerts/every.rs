@@ -34,7 +34,8 @@ pub(crate) fn metrics() -> Metrics {
     });
     metrics.gauge_sets(|| {
         let (namespace, name) = ("team".into(), "k3s".into());
-        vec![SetGauges { namespace, name, ready: 5, waiting: 2, failing: 1 }]
+        let images = Some([("ready", 5), ("waiting", 2), ("failing", 1)]);
+        vec![SetGauges { namespace, name, ready: 0, images }]
     });
     metrics.gauge_nodes(|| vec![("linux/amd64".into(), 1)]);
     metrics
