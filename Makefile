@@ -33,7 +33,7 @@ test: doctor tools ## Test everything: units, contracts, and the README's promis
 	cd e2e/tools/health && $(GO) vet -trimpath .
 	cd e2e/fixtures && $(GO) vet -trimpath .
 	@hack/image.sh --dev
-	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace
+	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test $(LOCKED) --workspace --no-fail-fast
 	@"$${MULTIARCH_BIN:-.build/bin}/cluster" can-node >/dev/null || echo "NOT RUN HERE: the tests that want a node (e2e/tests/node), for what is said above" >&2
 
 unit: doctor ## Test what needs no cluster
