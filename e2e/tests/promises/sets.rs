@@ -251,6 +251,27 @@ async fn its_objects_are_what_the_set_says_and_all_else_is_the_users() -> Result
         // A template says its defaults, too.
         assert_eq!(std::time::Duration::from(object.spec.interval).as_secs(), 600);
 
+        // In lists as well, where an apply alone leaves what others have put there.
+        let other = s.registry.reference("team/other:1");
+        let edit = json!({"spec": {
+            "sources": [
+                {"name": "image", "image": elsewhere.reference("team/a:1"), "platforms": ["linux/amd64"]},
+                {"name": "more", "image": other},
+            ],
+            "requiredPlatforms": ["linux/s390x"],
+        }});
+        s.images().patch(&name, &params, &Patch::Merge(edit)).await?;
+        let is_alone = |object: &MultiArchImage| {
+            let sources = &object.spec.sources;
+            sources.len() == 1 && sources[0].platforms == ["linux/arm64"]
+        };
+        let object =
+            await_condition(&s.images(), &name, "its lists are put back", SOON, is_alone).await?;
+        // The set says nothing of these.
+        assert_eq!(object.spec.required_platforms, ["linux/s390x"]);
+        let mine = json!({"spec": {"requiredPlatforms": null}});
+        s.images().patch(&name, &params, &Patch::Merge(mine)).await?;
+
         s.images().delete(&name, &DeleteParams::default()).await?;
         await_condition(&s.images(), &name, "it is made anew", SOON, is_put_back).await?;
         sets.until_ready("all", "True/Succeeded", "1/1").await?;

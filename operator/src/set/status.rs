@@ -41,6 +41,13 @@ pub struct Seen<'a> {
 pub enum What<'a> {
     /// It is no image.
     Invalid(&'a LineError),
+    /// It has no object yet, and what it waits for.
+    Waits {
+        /// In one word.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
     /// It has no object, and why.
     Refused {
         /// In one word.
@@ -64,7 +71,7 @@ pub enum What<'a> {
     },
 }
 
-/// Why the list, or what the images come from, is not known now: then what was applied stays.
+/// Why the list, or what some of its images come from, is not known now: then what was applied stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
     /// In one word.
@@ -82,13 +89,15 @@ enum State {
     Failing,
 }
 
-/// The status after `previous`, of a list that was read, while `left` objects that are not in it are not gone yet.
+/// The status after `previous`, of a list that was read, while `left` objects that are not in it are not gone yet, and archives are not read for
+/// what `unread` says.
 #[must_use]
 pub fn next(
     previous: &MultiArchImageSetStatus,
     about: &About,
     lines: &[Seen<'_>],
     left: usize,
+    unread: Option<&Unknown>,
 ) -> MultiArchImageSetStatus {
     let mut counts = Counts::default();
     let (mut failing, mut waiting) = (Vec::new(), Vec::new());
@@ -112,7 +121,7 @@ pub fn next(
         failing: failing.iter().chain(&waiting).take(NAMED).map(|line| named(line)).collect(),
         ..observed(previous, about)
     };
-    let conditions = Conditions::of(&counts, left);
+    let conditions = Conditions::of(&counts, left, unread);
     conditions.set(&mut status, about);
     status
 }
@@ -171,14 +180,27 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn of(counts: &Counts, left: usize) -> Self {
+    fn of(counts: &Counts, left: usize, unread: Option<&Unknown>) -> Self {
         let Counts { images, ready, waiting, failing } = *counts;
         let all = format!("{ready} of {images} images are ready");
+        let nothing_under_way = waiting == 0 && left == 0;
+        if let Some(Unknown { reason, message, stalled }) = unread {
+            if *reason == Reason::ArchiveNotReady && !stalled && ready == images && left == 0 {
+                // What it was read for is there.
+                let message = format!("{all}; {message}");
+                let (ready, reason) = (Status::True, Reason::Succeeded);
+                return Self { ready, reason, message, stalled: false };
+            }
+            let ready = if *stalled || failing > 0 { Status::False } else { Status::Unknown };
+            let message = format!("{message}; {all}");
+            let stalled = *stalled && nothing_under_way;
+            return Self { ready, reason: *reason, message, stalled };
+        }
         if failing > 0 {
             let message =
                 format!("{all}; a person must act for {failing}: status.failing names them");
-            let stalled = waiting == 0 && left == 0;
-            return Self { ready: Status::False, reason: Reason::ImagesFailing, message, stalled };
+            let (ready, reason) = (Status::False, Reason::ImagesFailing);
+            return Self { ready, reason, message, stalled: nothing_under_way };
         }
         if waiting > 0 || left > 0 {
             let mut message = format!("{all}; {waiting} wait");
@@ -224,7 +246,7 @@ fn set(
 fn state(line: &Seen<'_>) -> State {
     let (generation, status) = match &line.what {
         What::Invalid(_) | What::Refused { .. } => return State::Failing,
-        What::Leaving { .. } => return State::Waiting,
+        What::Waits { .. } | What::Leaving { .. } => return State::Waiting,
         What::Object { generation, status, .. } => (generation, status.as_deref()),
     };
     let Some(status) = status.filter(|status| status.observed_generation == *generation) else {
@@ -246,7 +268,9 @@ fn named(line: &Seen<'_>) -> FailingLine {
     let image = cut(&plain(line.text), SHOWN).into_owned();
     let (object, reason, message) = match &line.what {
         What::Invalid(error) => (None, "InvalidLine".to_owned(), Some(error.to_string())),
-        What::Refused { reason, message } => (None, reason.to_string(), Some(message.clone())),
+        What::Waits { reason, message } | What::Refused { reason, message } => {
+            (None, reason.to_string(), Some(message.clone()))
+        }
         What::Leaving { name } => {
             let message = format!(
                 "the MultiArchImage {name} of before is being deleted, and is made anew then"
@@ -313,13 +337,14 @@ mod tests {
     #[test]
     fn all_ready_is_ready() {
         let ready = image(Status::True, Reason::Succeeded, false);
-        let status = next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&ready))], 0);
+        let status =
+            next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&ready))], 0, None);
         assert_eq!(status.summary.as_deref(), Some("1/1"));
         assert_eq!(shown(&status), ["Ready True Succeeded"]);
         assert_eq!(status.observed_generation, Some(3));
         assert!(status.failing.is_empty());
         // The same again is the same.
-        assert_eq!(next(&status, &about(), &[seen(Some(&ready))], 0), status);
+        assert_eq!(next(&status, &about(), &[seen(Some(&ready))], 0, None), status);
     }
 
     #[test]
@@ -329,14 +354,14 @@ mod tests {
         let error = LineError::NoTag;
         let bad = Seen { text: "bad", what: What::Invalid(&error) };
         let lines = [seen(None), seen(Some(&ready)), seen(Some(&wrong)), bad];
-        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0, None);
         let counts = Counts { images: 4, ready: 1, waiting: 1, failing: 2 };
         assert_eq!(status.counts, Some(counts));
         let reasons: Vec<_> = status.failing.iter().map(|line| line.reason.as_str()).collect();
         assert_eq!(reasons, ["PlatformMismatch", "InvalidLine", "Progressing"]);
         // Somebody is at work.
         assert_eq!(shown(&status), ["Ready False ImagesFailing", "Reconciling True ImagesFailing"]);
-        let status = next(&status, &about(), &lines[1..], 0);
+        let status = next(&status, &about(), &lines[1..], 0, None);
         assert_eq!(shown(&status), ["Ready False ImagesFailing", "Stalled True ImagesFailing"]);
     }
 
@@ -344,7 +369,8 @@ mod tests {
     fn a_status_of_an_older_spec_says_nothing() {
         let mut old = image(Status::True, Reason::Succeeded, false);
         old.observed_generation = Some(0);
-        let status = next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&old))], 0);
+        let status =
+            next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&old))], 0, None);
         assert_eq!(
             shown(&status),
             ["Ready Unknown WaitingForImages", "Reconciling True WaitingForImages"]
@@ -358,16 +384,50 @@ mod tests {
         let [mut early, late] =
             [Status::Unknown; 2].map(|ready| image(ready, Reason::Progressing, false));
         early.conditions[0].message = "copies 1 of 3 layers".into();
-        let [early, late] = [early, late].map(|it| next(&none, &about(), &[seen(Some(&it))], 0));
+        let [early, late] =
+            [early, late].map(|it| next(&none, &about(), &[seen(Some(&it))], 0, None));
         assert_eq!(early, late);
         assert_eq!(early.failing[0].message, None);
+    }
+
+    #[test]
+    fn what_is_known_counts_also_while_an_archive_is_not_read() {
+        let ready = image(Status::True, Reason::Succeeded, false);
+        let wrong = image(Status::False, Reason::PlatformMismatch, true);
+        let none = MultiArchImageSetStatus::default();
+        let (reason, message) = (Reason::ArchiveNotReady, "archive a.tar is not there".to_owned());
+        let waits = || What::Waits { reason, message: message.clone() };
+        let unread = |stalled| Unknown { reason, message: message.clone(), stalled };
+        let lines = [seen(Some(&ready)), Seen { text: "b:1", what: waits() }];
+        let status = next(&none, &about(), &lines, 0, Some(&unread(false)));
+        assert_eq!(
+            shown(&status),
+            ["Ready Unknown ArchiveNotReady", "Reconciling True ArchiveNotReady"]
+        );
+        assert_eq!(status.summary.as_deref(), Some("1/2"));
+        let says = "archive a.tar is not there; 1 of 2 images are ready";
+        assert_eq!(status.conditions[0].message, says);
+        // Some of it a person must act for, and the rest goes on.
+        let lines = [seen(Some(&wrong)), Seen { text: "b:1", what: waits() }];
+        let status = next(&none, &about(), &lines, 0, Some(&unread(true)));
+        assert_eq!(
+            shown(&status),
+            ["Ready False ArchiveNotReady", "Reconciling True ArchiveNotReady"]
+        );
+        let status = next(&none, &about(), &lines[..1], 0, Some(&unread(true)));
+        assert_eq!(shown(&status), ["Ready False ArchiveNotReady", "Stalled True ArchiveNotReady"]);
+        let status = next(&none, &about(), &lines[..1], 0, Some(&unread(false)));
+        assert_eq!(
+            shown(&status),
+            ["Ready False ArchiveNotReady", "Reconciling True ArchiveNotReady"]
+        );
     }
 
     #[test]
     fn what_is_on_its_way_out_is_waited_for() {
         let what = What::Leaving { name: "set-a-12345678".into() };
         let lines = [Seen { text: "a:1", what }];
-        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0, None);
         assert_eq!(shown(&status)[0], "Ready Unknown WaitingForImages");
         assert!(status.failing[0].message.as_ref().unwrap().contains("made anew"));
     }
@@ -385,7 +445,7 @@ mod tests {
         );
         let error = lines[0].image.as_ref().unwrap_err();
         let lines = [Seen { text: &lines[0].text, what: What::Invalid(error) }];
-        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0, None);
         let FailingLine { image, message, .. } = &status.failing[0];
         assert_eq!(image, "\u{fffd}[2Ja\u{fffd}:1");
         assert!(!message.as_ref().unwrap().contains(char::is_control), "{message:?}");
@@ -395,7 +455,7 @@ mod tests {
     fn what_is_not_gone_yet_is_waited_for() {
         let ready = image(Status::True, Reason::Succeeded, false);
         let lines = [seen(Some(&ready))];
-        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 2);
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 2, None);
         assert_eq!(shown(&status)[0], "Ready Unknown WaitingForImages");
         assert!(status.conditions[0].message.contains("2 that are not in the list any more"));
     }
@@ -403,14 +463,15 @@ mod tests {
     #[test]
     fn at_most_twenty_are_named() {
         let lines: Vec<_> = (0..30).map(|_| seen(None)).collect();
-        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0);
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &lines, 0, None);
         assert_eq!((status.failing.len(), status.counts.unwrap().waiting), (20, 30));
     }
 
     #[test]
     fn an_unknown_list_leaves_what_is_known() {
         let ready = image(Status::True, Reason::Succeeded, false);
-        let before = next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&ready))], 0);
+        let before =
+            next(&MultiArchImageSetStatus::default(), &about(), &[seen(Some(&ready))], 0, None);
         let message = "ConfigMap images is not in this namespace".to_owned();
         let why = Unknown { reason: Reason::ListNotFound, message, stalled: true };
         let status = unknown(&before, &about(), &why);

@@ -4,6 +4,9 @@
 
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+#[path = "apply.rs"]
+mod apply;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -76,6 +79,8 @@ struct Inner {
     nodes: BTreeMap<String, Value>,
     node_watchers: Vec<mpsc::UnboundedSender<String>>,
     version: u64,
+    /// The specs that were applied last.
+    applied: BTreeMap<String, Value>,
     seen: Vec<Seen>,
     broken: Option<(&'static str, StatusCode)>,
     oldest: u64,
@@ -485,9 +490,14 @@ impl Inner {
                 found(self.maps.get(&format!("{namespace}/{name}")))
             }
             ("PATCH", ["apis", _, _, "namespaces", namespace, "multiarchimages", name])
-                if seen.body.is_object() =>
+                if seen.body["apiVersion"].is_string() =>
             {
                 self.server_side_apply(&format!("{namespace}/{name}"), &seen.body)
+            }
+            ("PATCH", ["apis", _, _, "namespaces", namespace, "multiarchimages", name])
+                if seen.body.is_object() =>
+            {
+                self.merge(&format!("{namespace}/{name}"), &seen.body)
             }
             ("DELETE", ["apis", _, _, "namespaces", namespace, "multiarchimages", name]) => {
                 self.delete(&format!("{namespace}/{name}"), &seen.body)
@@ -542,7 +552,7 @@ impl Inner {
 }
 
 impl Inner {
-    /// What one manager alone applies: its spec is the whole spec, and its metadata come on top.
+    /// What one manager applies: what it applied before and does not any more goes, and what others have put there stays, in lists as well.
     fn server_side_apply(&mut self, key: &str, body: &Value) -> Response {
         let name = body["metadata"]["name"].as_str().unwrap();
         if self.invalid.is_some_and(|part| name.contains(part)) {
@@ -565,14 +575,33 @@ impl Inner {
             }
         }
         object["metadata"]["ownerReferences"] = body["metadata"]["ownerReferences"].clone();
-        if object["spec"] != body["spec"] {
+        let last = self.applied.insert(key.to_owned(), body["spec"].clone()).unwrap_or_default();
+        let spec = apply::applied(&body["spec"], &last, &object["spec"]);
+        if object["spec"] != spec {
             let generation = object["metadata"]["generation"].as_u64().unwrap();
             object["metadata"]["generation"] = json!(generation + 1);
-            object["spec"] = body["spec"].clone();
+            object["spec"] = spec;
         }
         if before.as_ref() != Some(&object) {
             let event = if before.is_some() { "MODIFIED" } else { "ADDED" };
             self.put(key, object, event);
+        }
+        json_response(&self.images.objects[key])
+    }
+
+    /// RFC 7396, of the spec, where the object is at the version that `body` says.
+    fn merge(&mut self, key: &str, body: &Value) -> Response {
+        let Some(mut object) = self.images.objects.get(key).cloned() else { return found(None) };
+        if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+            return failure(StatusCode::CONFLICT);
+        }
+        let mut spec = object["spec"].clone();
+        json_patch::merge(&mut spec, &body["spec"]);
+        if object["spec"] != spec {
+            let generation = object["metadata"]["generation"].as_u64().unwrap();
+            object["metadata"]["generation"] = json!(generation + 1);
+            object["spec"] = spec;
+            self.put(key, object, "MODIFIED");
         }
         json_response(&self.images.objects[key])
     }

@@ -20,7 +20,7 @@ use multiarch_crds::{
     condition::{self, Reason, Type},
     v1alpha1::{MultiArchImage, MultiArchImageSet, MultiArchImageSetStatus},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -32,11 +32,13 @@ use crate::{
         report::{self, MANAGER, Written},
     },
     events::Told,
-    set::status::What,
+    set::{children, status::What},
 };
 
 /// How many objects are written at once.
 const AT_ONCE: usize = 8;
+/// How many objects an Event names.
+const NAMED: usize = 10;
 /// What the API server answers where the object itself is the trouble, or a quota, a policy or a right.
 const REFUSALS: [u16; 4] = [400, 403, 413, 422];
 
@@ -117,9 +119,15 @@ impl Desk {
             // Another one of that name is not the set's.
             object["metadata"]["uid"] = uid.into();
         }
-        let params = PatchParams::apply(MANAGER).force();
-        let patch = Patch::Apply(&object);
-        match self.term.fence().during(api.patch(&name, &params, &patch)).await {
+        let written = async {
+            let params = PatchParams::apply(MANAGER).force();
+            let live = api.patch(&name, &params, &Patch::Apply(&object)).await?;
+            let Some(patch) = alone(&object, &live) else { return Ok(live) };
+            let params =
+                PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            api.patch(&name, &params, &Patch::Merge(patch)).await
+        };
+        match self.term.fence().during(written).await {
             Ok(live) => {
                 info!(namespace, name, "applied a MultiArchImage of a set");
                 let status = live.data.get("status").cloned().unwrap_or_default();
@@ -170,15 +178,41 @@ impl Desk {
         }
     }
 
-    /// Deletes `objects`, those that are being deleted already apart: the first that failed.
-    pub(super) async fn delete_all(&self, objects: &[Arc<Watched>]) -> Option<RunError> {
+    /// Deletes `objects` of `set`, those that are being deleted already apart: the first that failed.
+    pub(super) async fn delete_all(
+        &self,
+        set: &MultiArchImageSet,
+        objects: &[Arc<Watched>],
+    ) -> Option<RunError> {
         let there = objects.iter().filter(|it| it.meta().deletion_timestamp.is_none());
         let deletes: Vec<_> = there.map(|object| self.delete(object)).collect();
         let answers: Vec<_> = stream::iter(deletes).buffered(AT_ONCE).collect().await;
-        answers.into_iter().find_map(Result::err)
+        let (mut gone, mut failed) = (Vec::new(), None);
+        for answer in answers {
+            match answer {
+                Ok(name) => gone.extend(name),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if !gone.is_empty() {
+            self.tell_pruned(set, &gone).await;
+        }
+        failed
     }
 
-    async fn delete(&self, object: &Watched) -> Result<(), RunError> {
+    async fn tell_pruned(&self, set: &MultiArchImageSet, gone: &[String]) {
+        let mut named = gone.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        if let Some(more) = gone.len().checked_sub(NAMED).filter(|more| *more > 0) {
+            named = format!("{named} and {more} more");
+        }
+        let note = format!("deleted what the list has no more: {named}");
+        let (type_, action) = (EventType::Normal, "Prune");
+        let told = Told { type_, reason: "Pruned", action, note, digest: None };
+        report::publish(&self.client, told, &set.object_ref(&())).await;
+    }
+
+    /// The name of the one that was deleted; `None` where something else did that.
+    async fn delete(&self, object: &Watched) -> Result<Option<String>, RunError> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let api = Api::<MultiArchImage>::namespaced(self.client.clone(), &namespace);
         let uid = object.meta().uid.clone();
@@ -186,11 +220,15 @@ impl Desk {
             .preconditions(Preconditions { uid, ..Preconditions::default() });
         // Not its answer: the object may not deserialise.
         match self.term.fence().during(api.delete(&name, &params)).await {
-            Ok(_) => info!(namespace, name, "deleted a MultiArchImage that its set lists no more"),
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-            Err(source) => return Err(RunError::Write { verb: "delete", name, source }),
+            Ok(_) => {
+                info!(namespace, name, "deleted a MultiArchImage that its set lists no more");
+                Ok(Some(name))
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(None)
+            }
+            Err(source) => Err(RunError::Write { verb: "delete", name, source }),
         }
-        Ok(())
     }
 
     /// Writes `next` where it is not `previous`, and tells of it.
@@ -245,25 +283,26 @@ impl Desk {
         Ok(matches!(written, Written::At(_)))
     }
 
-    /// Tells of another reason of Ready.
+    /// Tells of another status or reason of Ready.
     async fn tell(
         &self,
         set: &MultiArchImageSet,
         previous: &MultiArchImageSetStatus,
         next: &MultiArchImageSetStatus,
     ) {
-        let reason = |status: &MultiArchImageSetStatus| {
+        let ready = |status: &MultiArchImageSetStatus| {
             let ready = condition::get(&status.conditions, Type::Ready)?;
-            ready.reason.parse::<Reason>().ok()
+            Some((ready.status.clone(), ready.reason.parse::<Reason>().ok()?))
         };
-        let (was, is) = (reason(previous), reason(next));
-        let Some(is) = is.filter(|_| was != is) else { return };
+        let (was, now) = (ready(previous), ready(next));
+        let Some((status, is)) = now.clone().filter(|_| was != now) else { return };
         let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
         let ready = condition::get(&next.conditions, Type::Ready);
         let note = ready.map(|ready| ready.message.clone()).unwrap_or_default();
-        let fine = ready.is_none_or(|ready| ready.status != "False");
+        // Who suspends one knows what it is.
+        let fine = status != "False" || is == Reason::Suspended;
         if fine {
-            info!(namespace, name, reason = %is, why = note, "a set is another one");
+            info!(namespace, name, reason = %is, why = note, "the status of a set has changed");
         } else {
             warn!(namespace, name, reason = %is, why = note, "a set is not ready");
         }
@@ -271,4 +310,16 @@ impl Desk {
         let told = Told { type_, reason: is.as_str(), action: "Reconcile", note, digest: None };
         report::publish(&self.client, told, &set.object_ref(&())).await;
     }
+}
+
+/// What makes the lists of `live` those of `object`, which was applied to it: an apply leaves in them what others have put there.
+fn alone(object: &Value, live: &DynamicObject) -> Option<Value> {
+    let of_kind = live.clone().try_parse::<MultiArchImage>().ok()?;
+    let differs = !children::is_as_applied(object, &of_kind);
+    differs.then(|| {
+        json!({
+            "metadata": {"resourceVersion": live.metadata.resource_version},
+            "spec": object["spec"],
+        })
+    })
 }

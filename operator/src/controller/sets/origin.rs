@@ -22,52 +22,63 @@ use crate::{
     shelf::ShelfError,
 };
 
-/// The archives of a set, opened.
-pub(super) struct Opened<'a>(Vec<(&'a SetArchive, Arc<Archive>)>);
+/// The archives of a set.
+pub(super) struct Opened<'a> {
+    read: Vec<(&'a SetArchive, Arc<Archive>)>,
+    /// Why some are not read. What these have nobody knows, of whatever image.
+    pub(super) unread: Option<Unread>,
+}
 
-/// Why they are not.
-pub(super) struct NotOpened {
+/// Why archives are not read.
+pub(super) struct Unread {
     pub(super) why: Unknown,
-    /// When one that is being written may be read.
+    /// When one of them may be read.
     pub(super) after: Option<Duration>,
 }
 
 impl Desk {
-    /// Opens the archives of `set`. Where one cannot be opened, nothing is known of what all of them have.
-    pub(super) async fn open<'a>(
-        &self,
-        set: &'a MultiArchImageSet,
-    ) -> Result<Opened<'a>, NotOpened> {
+    /// Opens the archives of `set`.
+    pub(super) async fn open<'a>(&self, set: &'a MultiArchImageSet) -> Opened<'a> {
         let namespace = set.namespace().unwrap_or_default();
         // One for a platform that is not wanted has nothing to say.
         let wanted = set.spec.archives.iter().filter(|archive| is_wanted(set, archive));
         let opens =
             wanted.map(async |archive| (archive, self.shelf.open(&namespace, &archive.path).await));
-        let mut opened = Vec::new();
-        for (archive, read) in join_all(opens).await {
-            match read {
-                Ok(read) => opened.push((archive, read)),
-                Err(error) => {
-                    let after = match &error {
-                        ShelfError::Settles { after, .. } => Some(*after),
-                        _ => None,
-                    };
-                    let stalled =
-                        told(&error).is_some_and(|told| of_registry(&told).stalled != Stalled::No);
-                    let (reason, message) = (Reason::ArchiveNotReady, error.to_string());
-                    return Err(NotOpened { why: Unknown { reason, message, stalled }, after });
-                }
+        let (mut read, mut errors) = (Vec::new(), Vec::new());
+        for (archive, opened) in join_all(opens).await {
+            match opened {
+                Ok(opened) => read.push((archive, opened)),
+                Err(error) => errors.push(error),
             }
         }
-        Ok(Opened(opened))
+        Opened { read, unread: unread(&errors) }
     }
+}
+
+/// What `errors` come to.
+fn unread(errors: &[ShelfError]) -> Option<Unread> {
+    let stalls = |error: &&ShelfError| {
+        told(error).is_some_and(|told| of_registry(&told).stalled != Stalled::No)
+    };
+    // What a person must act for comes first.
+    let stalled = errors.iter().find(stalls);
+    let mut message = stalled.or(errors.first())?.to_string();
+    if errors.len() > 1 {
+        message = format!("{message}; and {} more", errors.len() - 1);
+    }
+    let after = errors.iter().filter_map(|error| match error {
+        ShelfError::Settles { after, .. } => Some(*after),
+        _ => None,
+    });
+    let why = Unknown { reason: Reason::ArchiveNotReady, message, stalled: stalled.is_some() };
+    Some(Unread { why, after: after.min() })
 }
 
 impl<'a> Opened<'a> {
     /// Where `image` of `set` comes from; `None` from nowhere.
     pub(super) fn origin(&self, set: &MultiArchImageSet, image: &Reference) -> Option<Origin<'a>> {
         let name = image.repository().tag(image.tag().unwrap_or_default());
-        let having = self.0.iter().filter_map(|(archive, opened)| {
+        let having = self.read.iter().filter_map(|(archive, opened)| {
             let held = match opened.named(&name)?.kind {
                 Kind::Index => Held::Index,
                 Kind::Saved | Kind::Manifest => Held::Image,

@@ -12,15 +12,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource, ResourceExt, core::error_boundary::InvalidObject};
 use multiarch_crds::{
     condition::Reason,
-    v1alpha1::{ConfigMapKeyRef, MultiArchImageSet, MultiArchImageSetStatus},
+    v1alpha1::{ConfigMapKeyRef, MultiArchImage, MultiArchImageSet, MultiArchImageSetStatus},
 };
 
-use super::{
-    Desk,
-    apply::Wanted,
-    origin::{NotOpened, Opened},
-    status,
-};
+use super::{Desk, apply::Wanted, origin::Opened, status};
 use crate::{
     controller::{MIN_INTERVAL, REQUESTED_AT, Watched, report},
     keychain::is_name,
@@ -106,9 +101,18 @@ impl Desk {
         let text = match self.list(set).await? {
             Ok(text) => text,
             Err(why) => {
-                // What was applied stays: an absent list is no empty one.
-                self.report(set, &previous, unknown(&previous, &about, &why)).await?;
-                return Ok(Ended::Again(interval));
+                // What was applied stays, and counts as what it is: an absent list is no empty one.
+                let all = self.of_namespace(set);
+                let owned = all.iter().filter(|(_, it)| children::is_owned(it.meta(), set));
+                let seen: Vec<_> = owned.map(|(name, it)| of_before(name, it)).collect();
+                let next = if previous.counts.is_some() {
+                    next(&previous, &about, &seen, 0, Some(&why))
+                } else {
+                    unknown(&previous, &about, &why)
+                };
+                self.report(set, &previous, next).await?;
+                // Nor when a ConfigMap comes.
+                return Ok(Ended::Again(interval.min(LOOK_AT_OTHERS)));
             }
         };
         let route = Route {
@@ -126,20 +130,17 @@ impl Desk {
         if anew {
             self.forget_refusals(set);
         }
-        let archives = match self.open(set).await {
-            Ok(archives) => archives,
-            Err(NotOpened { why, after }) => {
-                self.report(set, &previous, unknown(&previous, &about, &why)).await?;
-                return Ok(Ended::Again(after.map_or(interval, |after| after.min(interval))));
-            }
-        };
+        let archives = self.open(set).await;
         let settled = self.settle(set, &previous, &about, &lines, &archives).await;
         self.report(set, &previous, settled.status).await?;
         if let Some(error) = settled.failed {
             return Err(error);
         }
-        // Nobody tells when an object that is not the set's goes.
-        Ok(Ended::Again(if settled.others { interval.min(LOOK_AT_OTHERS) } else { interval }))
+        // Nobody tells when an object that is not the set's goes, nor when an archive may be read.
+        let others = settled.others.then_some(LOOK_AT_OTHERS);
+        let unread = archives.unread.and_then(|unread| unread.after);
+        let sooner = others.into_iter().chain(unread).min();
+        Ok(Ended::Again(sooner.map_or(interval, |sooner| sooner.min(interval))))
     }
 
     /// Applies what is lacking and deletes what is not in the list: the status then. No write that fails keeps another one from being made.
@@ -182,10 +183,14 @@ impl Desk {
             }
             // One that does not deserialise is written anew as it should be.
             let object = there.and_then(|object| object.0.as_ref().ok());
+            if let Some(unread) = &archives.unread {
+                what.push(held(name, object, &unread.why));
+                continue;
+            }
             let Some(origin) = archives.origin(set, &image.name) else {
                 let message = "no archive has it, and there is no other place: spec.from names a registry for what archives lack";
                 let (reason, message) = (Reason::WaitingForPlatforms, message.to_owned());
-                what.push(What::Refused { reason, message });
+                what.push(What::Waits { reason, message });
                 continue;
             };
             let desired = children::object(set, image, &origin, &keys);
@@ -193,9 +198,7 @@ impl Desk {
                 let uid = there.and_then(|object| object.uid());
                 applied.push(Wanted { at: what.len(), name: name.clone(), uid, object: desired });
             }
-            let generation = object.and_then(|object| object.metadata.generation);
-            let status = object.and_then(|object| object.status.as_ref()).map(Cow::Borrowed);
-            what.push(What::Object { name, generation, status });
+            what.push(as_it_is(name, object));
         }
         let (answers, not_applied) = self.apply_all(set, applied).await;
         for (at, answer) in answers {
@@ -205,13 +208,14 @@ impl Desk {
             !wanted.contains(*name) && children::is_owned(object.meta(), set)
         });
         let gone: Vec<_> = owned.map(|(_, object)| Arc::clone(object)).collect();
-        let not_deleted = self.delete_all(&gone).await;
+        let not_deleted = self.delete_all(set, &gone).await;
         let refused =
             |what: &What<'_>| matches!(what, What::Refused { reason: Reason::NotOwned, .. });
         let others = what.iter().any(refused);
         let seen = lines.iter().zip(what);
         let seen: Vec<_> = seen.map(|(line, what)| Seen { text: &line.text, what }).collect();
-        let status = next(previous, about, &seen, gone.len());
+        let unread = archives.unread.as_ref().map(|unread| &unread.why);
+        let status = next(previous, about, &seen, gone.len(), unread);
         Settled { status, others, failed: not_applied.or(not_deleted) }
     }
 
@@ -271,4 +275,27 @@ impl Desk {
         self.report_of(&invalid.metadata, |previous| unknown(previous, &about, &why)).await?;
         Ok(Ended::OnChange)
     }
+}
+
+/// `object` of that name, if it is there.
+fn as_it_is(name: String, object: Option<&MultiArchImage>) -> What<'_> {
+    let generation = object.and_then(|object| object.metadata.generation);
+    let status = object.and_then(|object| object.status.as_ref()).map(Cow::Borrowed);
+    What::Object { name, generation, status }
+}
+
+/// An object of a list that is not known now.
+fn of_before<'a>(name: &str, object: &'a Watched) -> Seen<'a> {
+    let object = object.0.as_ref().ok();
+    let text = object.map_or("", |object| &object.spec.target.image);
+    Seen { text, what: as_it_is(name.to_owned(), object) }
+}
+
+/// A line of which nobody knows where it comes from, for `why`: what it has stays.
+fn held<'a>(name: String, object: Option<&'a MultiArchImage>, why: &Unknown) -> What<'a> {
+    if object.is_some() {
+        return as_it_is(name, object);
+    }
+    let (reason, message) = (why.reason, why.message.clone());
+    if why.stalled { What::Refused { reason, message } } else { What::Waits { reason, message } }
 }
