@@ -484,6 +484,11 @@ async fn states(
     sets.apply("listed", from).await?;
     let listed = sets.until_ready("listed", "Unknown/ListNotFound", "").await?;
     seen.push(("the ConfigMap is not there", listed));
+    // The operator has no folder of archives.
+    let packed = json!({"images": ["team/a:1"], "archives": [{"path": "a.tar"}]});
+    sets.apply("packed", spec(s, elsewhere, packed)).await?;
+    let refused = sets.until_ready("packed", "False/ArchiveNotReady", "0/1").await?;
+    seen.push(("an archive is refused or broken, and nothing else is under way", refused));
     let mut ready = suspended.clone();
     ready["suspend"] = json!(false);
     sets.apply("all", ready).await?;
