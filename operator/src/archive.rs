@@ -32,7 +32,8 @@ use std::{
     collections::BTreeMap,
     fmt,
     fs::File,
-    io::Read,
+    io::{ErrorKind, Read},
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -56,9 +57,10 @@ pub struct Archive {
     saved: BTreeMap<Digest, Parts>,
     made: Made,
     made_all: OnceLock<()>,
-    /// The file or folder itself, and as it was before it was read.
-    file: File,
+    /// As it was before it was read.
     stamp: Stamp,
+    /// About how many bytes of memory it takes since then, without what is made later.
+    keeps: usize,
     users: AtomicUsize,
 }
 
@@ -109,11 +111,10 @@ impl Archive {
     pub fn of(name: &Path, file: File) -> Result<Self, ArchiveError> {
         let failed = |error| ArchiveError::Open { file: name.into(), source: Arc::new(error) };
         let stamp = Stamp::of(&file).map_err(failed)?;
-        let kept = file.try_clone().map_err(failed)?;
-        Self::read(Store::of(name, file)?, kept, stamp)
+        Self::read(Store::of(name, file)?, stamp)
     }
 
-    fn read(store: Store, file: File, stamp: Stamp) -> Result<Self, ArchiveError> {
+    fn read(store: Store, stamp: Stamp) -> Result<Self, ArchiveError> {
         let listed = match &store {
             Store::Folder(_) => Vec::new(),
             Store::Tar { .. } | Store::Packed { .. } => saved::list(&store)?,
@@ -138,19 +139,15 @@ impl Archive {
             Some(files) if images.is_empty() => {
                 (images, saved, unusable) = saved::images(&store, files, listed)?;
             }
-            _ => name(&store, &mut images, &listed),
+            _ => name(&store, &mut images, &listed)?,
         }
-        Ok(Self {
-            store,
-            images,
-            unusable,
-            saved,
-            made: Made::default(),
-            made_all: OnceLock::new(),
-            file,
-            stamp,
-            users: AtomicUsize::new(0),
-        })
+        let keeps = store.keeps()
+            + images.iter().map(Image::keeps).sum::<usize>()
+            + saved.values().map(Parts::keeps).sum::<usize>()
+            + unusable.iter().map(|image| weight(&image.names)).sum::<usize>();
+        let (made, users) = (Made::default(), AtomicUsize::new(0));
+        let made_all = OnceLock::new();
+        Ok(Self { store, images, unusable, saved, made, made_all, stamp, keeps, users })
     }
 
     /// The images that are in it.
@@ -186,7 +183,23 @@ impl Archive {
     /// Whether nothing has written to it since it was opened. What is wrong in one that is written to is no matter of the archive.
     #[must_use]
     pub fn is_as_it_was(&self) -> bool {
-        Stamp::of(&self.file).is_ok_and(|now| now.has_the_bytes_of(&self.stamp))
+        Stamp::of(self.store.itself()).is_ok_and(|now| now.has_the_bytes_of(&self.stamp))
+    }
+
+    /// Whether nobody can open it any more, since it was deleted, or another one is in its place. Its bytes take room until
+    /// this is dropped.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self.store.itself().metadata() {
+            Ok(about) => about.nlink() == 0,
+            Err(error) => error.kind() == ErrorKind::StaleNetworkFileHandle,
+        }
+    }
+
+    /// About how many bytes of memory it takes while nobody reads it: names, small documents, manifests that were made.
+    #[must_use]
+    pub fn keeps(&self) -> usize {
+        self.keeps + self.made.keeps()
     }
 
     /// Says that it is used, until that is dropped.
@@ -310,10 +323,27 @@ impl fmt::Debug for Archive {
     }
 }
 
+impl Image {
+    /// About how many bytes of memory it takes.
+    fn keeps(&self) -> usize {
+        let absent = self.absent.iter().map(|of| of.weight() + size_of::<Descriptor>());
+        weight(&self.names) + absent.sum::<usize>()
+    }
+}
+
+/// About how many bytes of memory an image of these names takes.
+fn weight(names: &[Reference]) -> usize {
+    let names = names.iter().map(|name| name.to_string().len() + size_of::<Reference>());
+    size_of::<Image>() + names.sum::<usize>()
+}
+
 /// Names images of a layout that have none as manifest.json does.
-fn name(store: &Store, images: &mut [Image], listed: &[Saved]) {
+fn name(store: &Store, images: &mut [Image], listed: &[Saved]) -> Result<(), ArchiveError> {
     for image in images.iter_mut().filter(|image| image.names.is_empty()) {
-        let manifest = layout::manifest(store, &image.digest).ok().flatten();
+        let manifest = match layout::manifest(store, &image.digest) {
+            Err(error) if error.may_pass() => return Err(error),
+            manifest => manifest.ok().flatten(),
+        };
         let Some(Manifest::Image(manifest)) = manifest.and_then(|raw| raw.parse().ok()) else {
             continue;
         };
@@ -322,6 +352,7 @@ fn name(store: &Store, images: &mut [Image], listed: &[Saved]) {
         let names = same.flat_map(|saved| &saved.repo_tags).filter_map(|tag| layout::name(tag));
         image.names = layout::unique(names.collect());
     }
+    Ok(())
 }
 
 /// Why there are none, as far as that can be told.

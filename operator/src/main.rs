@@ -31,7 +31,7 @@ use multiarch_operator::{
     shelf::{self, Shelf},
     shutdown::Shutdown,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, runtime::Runtime, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
@@ -46,10 +46,21 @@ const WATCH: Duration = Duration::from_secs(150);
 /// Where a Pod finds the name of its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     start_log(&args)?;
+    let runtime = Runtime::new().context("failed to start")?;
+    to_the_end(runtime, run(args))
+}
+
+/// Does `work`, and does not wait for threads that still read at its end: a volume that does not answer keeps them for ever.
+fn to_the_end<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let ended = runtime.block_on(work);
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // One provider for kube and for registries, before either makes a connection.
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -144,7 +155,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let worked = Box::pin(controller::while_watched(&mut watching, both)).await;
     if let Err(error) = worked.map_err(anyhow::Error::from).and_then(|led| Ok(led?)) {
         error!(%error, "ending at once");
-        // Not by way of main's end, which waits for what does not stop.
+        // Not by way of main's end: nothing of a process that may not write any more is to go on.
         std::process::exit(1);
     }
     watching.abort();
@@ -318,6 +329,27 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    /// As on a volume that does not answer.
+    #[test]
+    fn what_is_read_at_the_end_holds_nobody_up() {
+        let (answer, volume) = std::sync::mpsc::channel::<()>();
+        let (read, reads) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let work = async {
+                tokio::task::spawn_blocking(move || {
+                    read.send(()).unwrap();
+                    volume.recv()
+                });
+                reads.recv().unwrap();
+                7
+            };
+            end.send(to_the_end(Runtime::new().unwrap(), work)).unwrap();
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_mins(1)), Ok(7), "it waits for the volume");
+        drop(answer);
+    }
 
     #[test]
     fn a_misspelt_level_does_not_silence_the_log() {

@@ -1,17 +1,18 @@
 //! The archives that objects may name: each read once, by all of its namespace, and again when it was changed.
 
 mod beneath;
+mod places;
 
 use std::{
-    collections::HashMap,
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{sync::Mutex as Turn, task::spawn_blocking};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
+use self::places::Places;
 use crate::archive::{Archive, ArchiveError, Stamp};
 
 /// The folder that is for all namespaces; no namespace is called so.
@@ -19,9 +20,13 @@ pub const SHARED: &str = "_shared";
 /// For how long an archive is to be unchanged before it is read, where nothing else is said.
 pub const SETTLES: Duration = Duration::from_secs(30);
 
-/// Archives that nobody has asked for in so long are forgotten, when there are many.
-const FORGOTTEN: Duration = Duration::from_hours(1);
-const MANY: usize = 64;
+/// How long anybody waits for an archive to be opened. One that is packed may take minutes to be read first, and a volume that
+/// does not answer takes for ever; whoever waits has others to look after.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many archives are looked at at once: each look has a thread, of which a process has 512 for all that blocks.
+const AT_ONCE: usize = 128;
+/// How long the next ones wait for one that somebody gave up; and the soonest that one which cannot be opened now is looked at again.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What the operator's flags say about archives.
 #[derive(Clone, Debug, Default)]
@@ -35,20 +40,14 @@ pub struct Options {
 }
 
 /// The archives below one folder.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shelf {
     options: Options,
-    places: Mutex<HashMap<PathBuf, Arc<Place>>>,
+    places: Arc<Places>,
+    looks: Arc<Semaphore>,
 }
 
-/// One archive, by its path.
-#[derive(Debug)]
-struct Place {
-    /// One looks at a time: it is read once for all who wait.
-    read: Turn<Read>,
-    used: Mutex<Instant>,
-}
-
+/// What is known of one archive.
 #[derive(Debug, Default)]
 struct Read {
     /// As it was seen last, and since when.
@@ -98,6 +97,14 @@ pub enum ShelfError {
         /// As the object says.
         path: String,
     },
+    /// It takes longer than anybody waits for.
+    #[error(
+        "archive {path} is still being read: a large one that is packed may take minutes, and else its volume does not answer"
+    )]
+    Reading {
+        /// As the object says.
+        path: String,
+    },
     /// The operator cannot read it.
     #[error("failed to open archive {path}: {source}")]
     Open {
@@ -113,15 +120,23 @@ pub enum ShelfError {
 }
 
 impl ShelfError {
-    /// Whether the same archive may be read the next time.
-    fn may_pass(&self) -> bool {
+    /// After how long the archive may be opened, where nobody has to do anything for that: `settles` is for how long one is to be
+    /// unchanged.
+    pub(crate) fn again(&self, settles: Duration) -> Option<Duration> {
+        let soon = settles.max(SOON);
         match self {
-            Self::Open { .. } | Self::Settles { .. } | Self::Changed { .. } => true,
-            Self::Archive(error) => {
-                matches!(**error, ArchiveError::Open { .. } | ArchiveError::Read { .. })
-            }
-            Self::Off | Self::NotShared | Self::Outside { .. } | Self::NotThere { .. } => false,
+            Self::Settles { after, .. } => Some(*after),
+            Self::Changed { .. } | Self::Reading { .. } | Self::Open { .. } => Some(soon),
+            Self::Archive(error) => error.may_pass().then_some(soon),
+            Self::Off | Self::NotShared | Self::Outside { .. } | Self::NotThere { .. } => None,
         }
+    }
+}
+
+impl Default for Shelf {
+    /// Without a folder.
+    fn default() -> Self {
+        Self::new(Options::default())
     }
 }
 
@@ -129,48 +144,68 @@ impl Shelf {
     /// What `options` say.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, places: Mutex::default() }
+        let looks = Arc::new(Semaphore::new(AT_ONCE));
+        Self { options, places: Arc::default(), looks }
+    }
+
+    /// For how long an archive is to be unchanged before it is read.
+    #[must_use]
+    pub fn settles(&self) -> Duration {
+        self.options.settles
     }
 
     /// The archive at `path` of `namespace`, as it is now.
     pub async fn open(&self, namespace: &str, path: &str) -> Result<Arc<Archive>, ShelfError> {
+        self.open_by(Archive::of, PATIENCE, namespace, path).await
+    }
+
+    /// The same, read by `reads`, and waited for as long as there is `patience`.
+    async fn open_by(
+        &self,
+        reads: impl FnOnce(&Path, File) -> Result<Archive, ArchiveError> + Send + 'static,
+        patience: Duration,
+        namespace: &str,
+        path: &str,
+    ) -> Result<Arc<Archive>, ShelfError> {
         let dir = self.options.dir.clone().ok_or(ShelfError::Off)?;
         let is_shared = path.split('/').next() == Some(SHARED);
         if is_shared && !self.options.shared {
             return Err(ShelfError::NotShared);
         }
         let below = if is_shared { path.to_owned() } else { format!("{namespace}/{path}") };
-        let place = self.place(dir.join(&below));
+        let (turn, is_slow) = self.places.at(dir.join(&below));
+        // A thousand objects of it are not to wait one after the other.
+        let patience = if is_slow.load(Ordering::Relaxed) { patience.min(SOON) } else { patience };
         let (said, settles) = (path.to_owned(), self.options.settles);
-        // It goes on when nobody waits any more: whoever comes next has what it found.
-        let looking = tokio::spawn(async move {
-            let mut read = place.read.lock().await;
-            let before = std::mem::take(&mut *read);
-            let looking = move || look(&dir, &below, &said, settles, before, Archive::of);
-            let looked = spawn_blocking(looking).await;
-            let (after, archive) = looked.ok()?;
-            *read = after;
-            Some(archive)
-        });
-        // A panic of the reader is this archive's, and nobody else's.
-        let broke_off = || ShelfError::Changed { path: path.to_owned() };
-        looking.await.ok().flatten().unwrap_or_else(|| Err(broke_off()))
-    }
-
-    fn place(&self, path: PathBuf) -> Arc<Place> {
-        let mut places = self.places();
-        if places.len() >= MANY {
-            places.retain(|_, place| lock(&place.used).elapsed() < FORGOTTEN);
+        let (looks, places) = (Arc::clone(&self.looks), Arc::clone(&self.places));
+        let slow = Arc::clone(&is_slow);
+        let looked = async move {
+            // Whoever gives up before its turn leaves nothing behind.
+            let mut read = turn.lock_owned().await;
+            let permit = looks.acquire_owned().await;
+            // It goes on when nobody waits any more: whoever comes next has what it found.
+            let looking = spawn_blocking(move || {
+                let _permit = permit;
+                let before = std::mem::take(&mut *read);
+                let (after, archive) = look(&dir, &below, &said, settles, before, reads);
+                *read = after;
+                slow.store(false, Ordering::Relaxed);
+                drop(read);
+                places.tidy(Instant::now(), places::MOST);
+                archive
+            });
+            looking.await
+        };
+        let path = path.to_owned();
+        match timeout(patience, looked).await {
+            Ok(Ok(archive)) => archive,
+            // A panic of the reader is this archive's, and nobody else's.
+            Ok(Err(_)) => Err(ShelfError::Changed { path }),
+            Err(_) => {
+                is_slow.store(true, Ordering::Relaxed);
+                Err(ShelfError::Reading { path })
+            }
         }
-        let place = places.entry(path).or_insert_with(|| {
-            Arc::new(Place { read: Turn::default(), used: Mutex::new(Instant::now()) })
-        });
-        *lock(&place.used) = Instant::now();
-        Arc::clone(place)
-    }
-
-    fn places(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<Place>>> {
-        lock(&self.places)
     }
 }
 
@@ -215,12 +250,8 @@ fn look(
     }
     let read = read.map(Arc::new);
     // What is wrong with it stays so until it is changed.
-    let known = !read.as_ref().is_err_and(ShelfError::may_pass);
+    let known = read.as_ref().err().is_none_or(|error| error.again(settles).is_none());
     (Read { archive: known.then(|| (stamp, read.clone())), ..unread }, read)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 #[path = "archive/bounds.rs"]
 mod bounds;
+#[path = "archive/failures.rs"]
+mod failures;
 #[path = "archive/images.rs"]
 mod images;
 #[path = "archive/layers.rs"]

@@ -10,6 +10,8 @@ mod changed;
 mod port;
 #[path = "archives/runs.rs"]
 mod runs;
+#[path = "archives/shelved.rs"]
+mod shelved;
 #[allow(dead_code, reason = "each suite uses its own part")]
 mod archive {
     #[path = "../archive/images.rs"]

@@ -246,11 +246,17 @@ fn shown(name: &str) -> String {
 
 impl ArchiveError {
     /// From what a reader gave: the error that it was made of, or what the system says of `file`.
-    pub(super) fn of(file: &std::path::Path, error: io::Error) -> Self {
+    pub(crate) fn of(file: &std::path::Path, error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => error,
             Err(error) => Self::Read { file: file.into(), source: Arc::new(error) },
         }
+    }
+
+    /// Whether the system failed, so that the same archive may be read the next time. What is cut off or damaged stays so.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Read { .. })
     }
 }
 

@@ -33,10 +33,17 @@ enum Node {
     Link(Arc<str>),
 }
 
+/// About how many bytes an entry takes beside its names.
+const OVERHEAD: usize = 128;
 /// How many bytes the names of an archive may have, all together.
 pub(super) const MAX_NAMES: usize = 8 << 20;
 
 impl Files {
+    /// About how many bytes of memory they are.
+    pub(super) fn keeps(&self) -> usize {
+        self.names + self.by_name.len() * OVERHEAD
+    }
+
     /// Adds an entry, in the place of one of the same name.
     pub(super) fn add(&mut self, file: &Path, entry: Entry) -> Result<(), ArchiveError> {
         let node = match entry.what {

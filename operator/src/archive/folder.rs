@@ -3,26 +3,31 @@
 use std::{
     fs::File,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::{Arc, atomic::AtomicU64},
 };
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    io::Errno,
+};
 
 use super::{ArchiveError, Part, files::Place, tape::Shared};
+
+const NO_FILE: &str = "is no regular file";
 
 /// An open folder.
 pub(super) struct Folder {
     pub(super) path: Arc<Path>,
-    fd: OwnedFd,
+    pub(super) itself: File,
     pub(super) read: Arc<AtomicU64>,
 }
 
 impl Folder {
-    /// The open folder `fd`, which is called `path`.
-    pub(super) fn of(path: &Path, fd: OwnedFd) -> Self {
-        Self { path: path.into(), fd, read: Arc::default() }
+    /// The open folder `itself`, which is called `path`.
+    pub(super) fn of(path: &Path, itself: File) -> Self {
+        Self { path: path.into(), itself, read: Arc::default() }
     }
 
     /// The file called `name`, which is in its normal spelling.
@@ -35,15 +40,17 @@ impl Folder {
     pub(super) fn file(&self, name: &str) -> Result<Option<Shared>, ArchiveError> {
         let file = match self.walk(name) {
             Ok(file) => File::from(file),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
                 return Err(self.refused(name, "is a link, or in a folder that is one"));
             }
+            // So it is with sockets, and with devices that nothing drives.
+            Err(Errno::NXIO | Errno::NODEV) => return Err(self.refused(name, NO_FILE)),
             Err(error) => return Err(self.read(error.into())),
         };
         let about = file.metadata().map_err(|error| self.read(error))?;
         if !about.is_file() {
-            return Err(self.refused(name, "is no regular file"));
+            return Err(self.refused(name, NO_FILE));
         }
         Ok(Some(Shared {
             path: Arc::clone(&self.path),
@@ -62,7 +69,7 @@ impl Folder {
             let part = parts.next().unwrap_or_default();
             let is_last = parts.peek().is_none();
             let flags = if is_last { flags } else { flags | OFlags::DIRECTORY };
-            let folder = at.as_ref().unwrap_or(&self.fd);
+            let folder = at.as_ref().map_or(self.itself.as_fd(), AsFd::as_fd);
             let opened = openat(folder, part, flags, Mode::empty())?;
             if is_last {
                 return Ok(opened);

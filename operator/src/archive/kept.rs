@@ -20,6 +20,8 @@ pub(super) struct Kept {
 
 /// Up to how many bytes a document is small, as are all that people's images have.
 const SMALL: u64 = 64 << 10;
+/// About how many bytes a document takes beside its own.
+const OVERHEAD: usize = 128;
 /// How many bytes of small documents are kept, and how many of larger ones.
 const MOST: [u64; 2] = [8 << 20, 4 << 20];
 
@@ -48,6 +50,12 @@ impl Kept {
         *kept += entry.size;
         self.by_place.insert(entry.at, bytes.into());
         Ok(())
+    }
+
+    /// About how many bytes of memory they are.
+    pub(super) fn keeps(&self) -> usize {
+        let documents = self.by_place.values().map(|bytes| bytes.len() + OVERHEAD);
+        documents.sum()
     }
 
     /// The document that begins at `at`.

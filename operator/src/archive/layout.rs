@@ -104,8 +104,8 @@ impl Level {
         Ok(())
     }
 
-    /// Notes what of it is not there, and gives what is in its indexes. A document that cannot be read fails when its
-    /// image is asked for, so that it stops no other.
+    /// Notes what of it is not there, and gives what is in its indexes. A document that is broken fails when its image is asked
+    /// for, so that it stops no other; one that the system fails to read would leave unknown what is in it.
     fn look(self, store: &Store, images: &mut [Image]) -> Result<Self, ArchiveError> {
         let mut next = Self { of: BTreeMap::new(), seen: self.seen, weight: self.weight };
         for ((_, digest), (descriptor, of)) in self.of {
@@ -119,6 +119,7 @@ impl Level {
                     true
                 }
                 Ok(Some(Ok(Manifest::Image(image)))) => has_blobs(store, &image)?,
+                Err(error) if error.may_pass() => return Err(error),
                 Ok(Some(Err(_))) | Err(_) => true,
                 Ok(None) => false,
             };

@@ -57,6 +57,9 @@ pub(super) type Failed = BTreeMap<u64, ArchiveError>;
 /// How many bytes the manifests of an archive may have, all together.
 const MAX_MANIFESTS: usize = 8 << 20;
 
+/// About how many bytes a layer takes that was read.
+const LAYER: usize = 1 << 10;
+
 /// How many layers of a plain archive are read at once, each by a thread of its own.
 const AT_ONCE: usize = 4;
 
@@ -108,6 +111,12 @@ impl Made {
     fn read_one(&self, store: &Store, place: &Place) -> Result<Layer, ArchiveError> {
         let layer = Counted { reader: store.read(place)?, taken: Arc::clone(&self.done) };
         Layer::read(layer, &store.part(&place.name))
+    }
+
+    /// About how many bytes of memory it keeps by now.
+    pub(super) fn keeps(&self) -> usize {
+        let known = self.known();
+        known.bytes + known.layers.len() * LAYER
     }
 
     /// How many bytes of layers were read, and of how many.

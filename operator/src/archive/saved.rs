@@ -29,6 +29,14 @@ pub(super) struct Parts {
     pub(super) layers: Vec<String>,
 }
 
+impl Parts {
+    /// About how many bytes of memory they take.
+    pub(super) fn keeps(&self) -> usize {
+        let layers = self.layers.iter().map(|name| name.len() + size_of::<String>());
+        size_of::<Self>() + layers.sum::<usize>()
+    }
+}
+
 /// The images of manifest.json, their parts by the digests of their configs, and those that are not there.
 pub(super) type Images = (Vec<Image>, BTreeMap<Digest, Parts>, Vec<Unusable>);
 
@@ -89,6 +97,7 @@ pub(super) fn images(
         let names = layout::unique(names);
         let (config, digest) = match config(&image) {
             Ok(found) => found,
+            Err(why) if why.may_pass() => return Err(why),
             Err(why) => {
                 unusable.push(Unusable { names, why });
                 continue;

@@ -7,9 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::{
+    fd::AsFd,
+    fs::{Mode, OFlags, openat},
+};
 
-/// An archive as it is: of a folder, of what a layout is written last by.
+use crate::oci::Digest;
+
+/// An archive as it is: of a folder, of its index, and of the folders that get its blobs, since not everybody writes the index last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(Vec<One>);
 
@@ -29,10 +34,17 @@ impl Stamp {
         let about = file.metadata()?;
         let mut all = vec![One::of(&about)];
         if about.is_dir() {
+            let mut add = |folder: &File, name| -> io::Result<Option<File>> {
+                let Some(part) = part(folder, name) else { return Ok(None) };
+                all.push(One::of(&part.metadata()?));
+                Ok(Some(part))
+            };
             for name in ["index.json", "oci-layout"] {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-                if let Ok(part) = openat(file, name, flags, Mode::empty()) {
-                    all.push(One::of(&File::from(part).metadata()?));
+                add(file, name)?;
+            }
+            if let Some(blobs) = add(file, "blobs")? {
+                for algorithm in Digest::ALGORITHMS {
+                    add(&blobs, algorithm)?;
                 }
             }
         }
@@ -55,6 +67,12 @@ impl Stamp {
         let bytes = |one: &One| (one.device, one.inode, one.size, one.modified);
         self.0.iter().map(bytes).eq(then.0.iter().map(bytes))
     }
+}
+
+/// What `folder` has under this name: opened to be looked at alone, which neither waits for a pipe nor follows a link.
+fn part(folder: impl AsFd, name: &str) -> Option<File> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    openat(folder, name, flags, Mode::empty()).ok().map(File::from)
 }
 
 impl One {

@@ -36,7 +36,7 @@ impl Store {
         let failed = |error| ArchiveError::Open { file: path.into(), source: Arc::new(error) };
         let about = file.metadata().map_err(failed)?;
         if about.is_dir() {
-            return Ok(Self::Folder(Folder::of(path, file.into())));
+            return Ok(Self::Folder(Folder::of(path, file)));
         }
         if !about.is_file() {
             return Err(ArchiveError::NotAFile { file: path.into() });
@@ -85,6 +85,23 @@ impl Store {
         match self {
             Self::Tar { shared, .. } | Self::Packed { shared, .. } => &shared.path,
             Self::Folder(folder) => &folder.path,
+        }
+    }
+
+    /// The open file or folder.
+    pub(super) fn itself(&self) -> &File {
+        match self {
+            Self::Tar { shared, .. } | Self::Packed { shared, .. } => &shared.file,
+            Self::Folder(folder) => &folder.itself,
+        }
+    }
+
+    /// About how many bytes of memory it keeps for as long as it is open, without what a reader has.
+    pub(super) fn keeps(&self) -> usize {
+        match self {
+            Self::Tar { files, .. } => files.keeps(),
+            Self::Packed { files, kept, .. } => files.keeps() + kept.keeps(),
+            Self::Folder(_) => 0,
         }
     }
 

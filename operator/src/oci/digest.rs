@@ -22,6 +22,9 @@ pub struct DigestError {
 }
 
 impl Digest {
+    /// All that a digest may be by, as layouts call folders.
+    pub const ALGORITHMS: [&'static str; 2] = ["sha256", "sha512"];
+
     /// The sha256 digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {

@@ -74,6 +74,8 @@ pub struct Remembered {
     pub digest: Option<Digest>,
     /// How it answered.
     pub state: SourceState,
+    /// It is in an archive, where the digest is that of a config.
+    pub in_archive: bool,
 }
 
 impl Memory {
@@ -289,20 +291,20 @@ impl Remembered {
             || (digest.is_some() && source.reference.digest() == digest.as_ref())
             || (then.state == SourceState::Missing
                 && then.message == Some(Source::absence(&source.reference)));
-        Self { digest: digest.filter(|_| same), state: then.state }
+        let in_archive = source.reference.repository().archive().is_some();
+        Self { digest: digest.filter(|_| same), state: then.state, in_archive }
     }
 
-    /// Whether the state follows from the digest alone.
+    /// Whether the state follows from the digest alone. What is wrong in an archive beside the config may be mended, and the config
+    /// be the same.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(
-            self.state,
-            SourceState::Resolved
-                | SourceState::PlatformMismatch
-                | SourceState::Unsupported
-                | SourceState::Invalid
-                | SourceState::Conflict
-        )
+        use SourceState as S;
+        match self.state {
+            S::Resolved | S::PlatformMismatch | S::Conflict => true,
+            S::Unsupported | S::Invalid => !self.in_archive,
+            _ => false,
+        }
     }
 }
 

@@ -230,26 +230,29 @@ async fn answer<R: Registry>(
     match reader.manifest(&source.reference.tag_or_digest()).await {
         Err(error) => Answer::Failed { named: None, error },
         Ok(None) => Answer::Missing,
-        Ok(Some(manifest)) => match reader.found(&manifest).await {
-            Ok(found) => of_archive(registry, source, access, found).await,
-            Err(error) => Answer::Failed { named: Some(manifest.digest().clone()), error },
-        },
+        Ok(Some(manifest)) => {
+            let found = reader.found(&manifest).await;
+            match (found, named(registry, source, access, manifest.digest()).await) {
+                (Ok(found), Ok(Some(named))) => Answer::Found(Found { named, ..found }),
+                (Ok(_), Ok(None)) => Answer::Missing,
+                (Ok(_), Err(error)) => Answer::Failed { named: None, error },
+                (Err(error), named) => Answer::Failed { named: named.ok().flatten(), error },
+            }
+        }
     }
 }
 
-/// `found`, where it is in an archive with what tells it from another image there: a manifest may only be made of it.
-async fn of_archive<R: Registry>(
+/// By what `source` is known that names `manifest`: in an archive by what tells it from another image there, since a manifest may only
+/// be made of it.
+async fn named<R: Registry>(
     registry: &R,
     source: &Source,
     access: &Access,
-    found: Found,
-) -> Answer {
+    manifest: &Digest,
+) -> Result<Option<Digest>, ResolveError> {
     if source.reference.repository().archive().is_none() {
-        return Answer::Found(found);
+        return Ok(Some(manifest.clone()));
     }
-    match head(registry, source, Ok(access.clone())).await {
-        Ok(Some(told)) => Answer::Found(Found { named: told.digest, ..found }),
-        Ok(None) => Answer::Missing,
-        Err(error) => Answer::Failed { named: None, error },
-    }
+    let told = head(registry, source, Ok(access.clone())).await?;
+    Ok(told.map(|told| told.digest))
 }

@@ -1,6 +1,7 @@
 //! Archives, as registries that are read and never written, before the registries that their images go to.
 
 mod known;
+mod opened;
 mod order;
 mod part;
 mod port;
@@ -9,25 +10,23 @@ mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    error::Error,
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use self::{known::Known, stream::InArchive};
+use self::{known::Known, opened::Opened, stream::InArchive};
 pub use self::{order::Lacking, turns::Turns};
 use super::{Copied, Place, Progress, Registry, RegistryError, Request};
 use crate::{
     archive::{Archive, Image, InUse, Kind},
-    error::causes,
     oci::{
         Descriptor, Digest, Manifest, RawManifest, Reference, Repository, TagOrDigest,
         media_type::DOCKER_CONFIG,
     },
-    shelf::SETTLES,
 };
 
 /// A registry, and archives beside it: what is in an archive ([`Repository::in_archive`]) is answered from there, and
@@ -36,7 +35,7 @@ use crate::{
 /// Nothing can be written to an archive. It has no referrers.
 pub struct Archives<R> {
     registry: R,
-    opened: BTreeMap<String, Arc<Archive>>,
+    opened: BTreeMap<String, Opened>,
     /// Those that could not be opened; `None` where they are not there.
     lacking: BTreeMap<String, Option<RegistryError>>,
     known: Known,
@@ -55,7 +54,7 @@ pub type Find =
 /// Who answers for a repository.
 enum Of<'a> {
     Registry,
-    Archive(&'a Arc<Archive>),
+    Archive(&'a Opened),
     /// The archive is not there.
     Nothing,
 }
@@ -63,10 +62,11 @@ enum Of<'a> {
 impl<R> Archives<R> {
     /// `registry`, and these archives, each with what it is called.
     pub fn new(registry: R, opened: impl IntoIterator<Item = (String, Arc<Archive>)>) -> Self {
-        let opened: BTreeMap<_, Arc<Archive>> = opened.into_iter().collect();
+        let opened = opened.into_iter().map(|(name, archive)| (name, Opened::new(archive)));
+        let opened: BTreeMap<_, _> = opened.collect();
         Self {
             registry,
-            _in_use: opened.values().map(Archive::in_use).collect(),
+            _in_use: opened.values().map(Opened::in_use).collect(),
             opened,
             lacking: BTreeMap::new(),
             known: Known::default(),
@@ -90,6 +90,14 @@ impl<R> Archives<R> {
     #[must_use]
     pub fn sharing(self, turns: impl IntoIterator<Item = (String, Arc<Turns>)>) -> Self {
         Self { shared: turns.into_iter().collect(), ..self }
+    }
+
+    /// The same, for who looks again where one cannot be read for now: when it was unchanged for as long as `settles`.
+    #[must_use]
+    pub fn settling(self, settles: Duration) -> Self {
+        let opened = self.opened.into_iter();
+        let opened = opened.map(|(name, opened)| (name, opened.settling(settles)));
+        Self { opened: opened.collect(), ..self }
     }
 
     /// The same, which asks `find` once before the manifests of images are made.
@@ -138,11 +146,11 @@ impl<R> Archives<R> {
             }
         }
         for (file, named) in by_archive {
-            let Some(archive) = self.opened.get(file).map(Arc::clone) else { continue };
+            let Some(archive) = self.opened.get(file).cloned() else { continue };
             let made = spawn_blocking(move || {
                 let images: Vec<_> = named.iter().map(|(_, image)| image).collect();
                 let made = archive.manifests_of(&images).into_iter();
-                let made = made.map(|made| made.map_err(|error| told(&archive, &error)));
+                let made = made.map(|made| made.map_err(|error| archive.told(&error)));
                 named.into_iter().map(|(name, _)| name).zip(made).collect::<Vec<_>>()
             });
             // What panics is asked for again, and told then.
@@ -194,24 +202,20 @@ impl<R> Archives<R> {
         self.found.get_or_init(look).await;
     }
 
-    /// What tells the image that `tag` names from another one, without a manifest being made: its config, and of an index the index.
-    fn image_of(
+    /// What tells the image that `tag` names from another one, without a manifest being made.
+    async fn image_of(
         &self,
-        archive: &Archive,
+        archive: &Opened,
         repository: &Repository,
         tag: &str,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        let name = repository.tag(tag);
-        let Some(image) = self.image(&name) else { return absent(archive, &name) };
-        if image.kind == Kind::Saved {
-            let size = archive.blob(&image.digest).unwrap_or_default();
-            return Ok(Some(Descriptor::of(DOCKER_CONFIG, image.digest, size)));
-        }
-        let raw = archive.manifest(&image.digest).map_err(|error| told(archive, &error))?;
-        Ok(raw.map(|raw| match raw.parse() {
-            Ok(Manifest::Image(image)) => image.config,
-            _ => raw.descriptor(),
-        }))
+        let (archive, name) = (archive.clone(), repository.tag(tag));
+        let image = self.image(&name);
+        blocking(move || match image {
+            Some(image) => told_by(&archive, &name, image),
+            None => absent(&archive, &name),
+        })
+        .await
     }
 
     /// The image that is called `name` in its archive.
@@ -225,11 +229,11 @@ impl<R> Archives<R> {
     /// The manifest that `reference` names in `archive`.
     async fn manifest(
         &self,
-        archive: &Arc<Archive>,
+        archive: &Opened,
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RegistryError> {
-        let archive = Arc::clone(archive);
+        let archive = archive.clone();
         let tag = match reference {
             TagOrDigest::Tag(tag) => tag,
             TagOrDigest::Digest(digest) => {
@@ -244,7 +248,9 @@ impl<R> Archives<R> {
         if let Some(known) = self.known.manifest(&name) {
             return known.map(Some);
         }
-        let Some(image) = self.image(&name) else { return absent(&archive, &name) };
+        let Some(image) = self.image(&name) else {
+            return blocking(move || absent(&archive, &name)).await;
+        };
         if image.kind == Kind::Saved {
             self.look().await;
             if let Some(found) = self.known.found_for(&name, &image.digest) {
@@ -254,7 +260,7 @@ impl<R> Archives<R> {
         let of = name.clone();
         let made = blocking(move || {
             archive.make_all();
-            let raw = archive.manifest_of(&image).map_err(|error| told(&archive, &error))?;
+            let raw = archive.manifest_of(&image).map_err(|error| archive.told(&error))?;
             part::of(&archive, &of, raw, &image.absent)
         });
         let made = made.await;
@@ -268,7 +274,7 @@ impl<R: Registry> Archives<R> {
     /// from the first one.
     async fn send(
         &self,
-        archive: &Arc<Archive>,
+        archive: &Opened,
         (from, to): (Place<'_>, Place<'_>),
         blob: &Descriptor,
         progress: &Progress,
@@ -309,22 +315,41 @@ impl<R: fmt::Debug> fmt::Debug for Archives<R> {
 }
 
 /// That `archive` has no image called `name`; or why it does not, where it names it.
-fn absent<T>(archive: &Archive, name: &Reference) -> Result<Option<T>, RegistryError> {
+fn absent<T>(archive: &Opened, name: &Reference) -> Result<Option<T>, RegistryError> {
     let outside = name.repository().outside().tag(name.tag().unwrap_or_default());
     let mut unusable = archive.unusable().iter();
     match unusable.find(|image| image.names.contains(&outside)) {
-        Some(image) => Err(told(archive, &image.why)),
+        Some(image) => Err(archive.told(&image.why)),
         None => Ok(None),
     }
 }
 
+/// What `image`, which `name` names, is told from another one by: its config, and of an index what of it is in the archive.
+fn told_by(
+    archive: &Opened,
+    name: &Reference,
+    image: Image,
+) -> Result<Option<Descriptor>, RegistryError> {
+    if image.kind == Kind::Saved {
+        let size = archive.blob(&image.digest).unwrap_or_default();
+        return Ok(Some(Descriptor::of(DOCKER_CONFIG, image.digest, size)));
+    }
+    let raw = archive.manifest(&image.digest).map_err(|error| archive.told(&error))?;
+    let Some(raw) = raw else { return Ok(None) };
+    let raw = part::of(archive, name, raw, &image.absent)?;
+    Ok(Some(match raw.parse() {
+        Ok(Manifest::Image(image)) => image.config,
+        _ => raw.descriptor(),
+    }))
+}
+
 /// The manifest of `digest` in `archive`; where it has none, one that is made of what it has of `repository`.
 fn by_digest(
-    archive: &Archive,
+    archive: &Opened,
     digest: &Digest,
     repository: &Repository,
 ) -> Result<Option<RawManifest>, RegistryError> {
-    let known = || archive.manifest(digest).map_err(|error| told(archive, &error));
+    let known = || archive.manifest(digest).map_err(|error| archive.told(&error));
     if let Some(known) = known()? {
         return Ok(Some(known));
     }
@@ -339,16 +364,6 @@ fn by_digest(
 fn asked(method: &'static str, repository: &Repository, digest: &Digest) -> (String, Request) {
     let archive = crate::oci::printable(repository.archive().unwrap_or_default());
     (archive, Request::blob(method, repository, digest))
-}
-
-/// What reading `archive` failed by. Where something writes to it meanwhile, that is what is wrong.
-fn told(archive: &Archive, error: &dyn Error) -> RegistryError {
-    if archive.is_as_it_was() {
-        return RegistryError::Archive { why: causes(error) };
-    }
-    let file = crate::oci::printable(&archive.path().to_string_lossy());
-    let why = format!("archive {file} was changed while it was read");
-    RegistryError::ArchiveAwaited { why, after: SETTLES }
 }
 
 /// `work`, which blocks, beside the tasks that do not.

@@ -9,6 +9,8 @@ use rustix::{
 
 use super::ShelfError;
 
+const NO_ARCHIVE: &str = "it is neither a file nor a folder";
+
 /// Opens `path`, which is below `dir` and called `said`. No link is followed below `dir`; a pipe does not hold it up, and is no file.
 pub(super) fn open(dir: &Path, path: &str, said: &str) -> Result<File, ShelfError> {
     let refused = |why| Err(ShelfError::Outside { path: said.to_owned(), why });
@@ -29,6 +31,8 @@ pub(super) fn open(dir: &Path, path: &str, said: &str) -> Result<File, ShelfErro
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 return Err(ShelfError::NotThere { path: said.to_owned() });
             }
+            // So it is with sockets, and with devices that nothing drives.
+            Err(Errno::NXIO | Errno::NODEV) => return refused(NO_ARCHIVE),
             Err(error) => return Err(failed(error)),
         };
     }
@@ -37,7 +41,7 @@ pub(super) fn open(dir: &Path, path: &str, said: &str) -> Result<File, ShelfErro
         .metadata()
         .map_err(|error| ShelfError::Open { path: said.to_owned(), source: Arc::new(error) })?;
     if !about.is_file() && !about.is_dir() {
-        return refused("it is neither a file nor a folder");
+        return refused(NO_ARCHIVE);
     }
     Ok(file)
 }

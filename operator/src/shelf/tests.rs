@@ -5,22 +5,24 @@ use std::{
     os::unix::fs::{MetadataExt, symlink},
 };
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all, poll};
 use rstest::rstest;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::advance;
 
 use super::*;
 use crate::oci::{Digest, Reference};
 
 const NOW: Duration = Duration::ZERO;
 
-fn options(dir: &TempDir) -> Options {
+pub(super) fn options(dir: &TempDir) -> Options {
     Options { dir: Some(dir.path().to_owned()), shared: false, settles: NOW }
 }
 
 /// An OCI layout with the one image `name`, at `path`.
-fn layout(path: &Path, name: &str) {
+pub(super) fn layout(path: &Path, name: &str) {
     let blobs = path.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     let put = |bytes: &[u8]| {
@@ -140,6 +142,81 @@ fn what_is_changed_while_it_is_read_first_is_not_taken(#[case] name: &str) {
     assert!(has(&archive.unwrap(), "rancher/pause:3.10"), "it is not read again");
 }
 
+/// Why `waiting` ends when so much time has passed, and not before.
+async fn gives_up(
+    after: Duration,
+    waiting: impl Future<Output = Result<Arc<Archive>, ShelfError>>,
+) -> ShelfError {
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(poll!(waiting.as_mut()).is_pending());
+    advance(after.checked_sub(Duration::from_millis(2)).unwrap()).await;
+    assert!(poll!(waiting.as_mut()).is_pending());
+    advance(Duration::from_millis(3)).await;
+    waiting.now_or_never().expect("it waits for longer").unwrap_err()
+}
+
+/// As on a volume that does not answer, or of one that takes minutes to be unpacked.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_long_and_what_takes_long_is_read_once_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    layout(&dir.path().join("team/k3s"), "docker.io/rancher/pause:3.1");
+    layout(&dir.path().join("team/other"), "docker.io/rancher/pause:3.1");
+    let shelf = Shelf::new(options(&dir));
+    let (answer, volume) = std::sync::mpsc::channel::<()>();
+    let slow = move |said: &Path, file| {
+        // Until the other end is dropped.
+        let _ = volume.recv();
+        Archive::of(said, file)
+    };
+    let never = |_: &Path, _| panic!("it is read twice");
+    let error = gives_up(PATIENCE, shelf.open_by(slow, PATIENCE, "team", "k3s")).await;
+    assert!(error.to_string().starts_with("archive k3s is still being read"), "{error}");
+    assert_eq!(error.again(PATIENCE), Some(PATIENCE));
+    for _ in 0..3 {
+        let error = gives_up(SOON, shelf.open_by(never, PATIENCE, "team", "k3s")).await;
+        assert!(matches!(error, ShelfError::Reading { .. }), "{error}");
+    }
+    // The place itself, who reads, and this one: whoever gave up is gone.
+    let (turn, _) = shelf.places.at(dir.path().join("team/k3s"));
+    assert_eq!(Arc::strong_count(&turn), 3);
+    shelf.open("team", "other").await.unwrap();
+    drop(answer);
+    let archive = shelf.open_by(never, PATIENCE, "team", "k3s").await.unwrap();
+    assert!(has(&archive, "rancher/pause:3.1"));
+}
+
+/// A disk or a server that fails once is no fault of the archive.
+#[tokio::test]
+async fn what_the_system_fails_to_read_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    layout(&dir.path().join("team/k3s"), "docker.io/rancher/pause:3.1");
+    let shelf = Shelf::new(options(&dir));
+    let fails = |said: &Path, _| {
+        let source = Arc::new(std::io::Error::from(rustix::io::Errno::IO));
+        Err(ArchiveError::Read { file: said.into(), source })
+    };
+    let error = shelf.open_by(fails, PATIENCE, "team", "k3s").await.unwrap_err();
+    let settles = Duration::from_secs(7);
+    assert_eq!(error.again(settles), Some(settles), "{error}");
+    shelf.open("team", "k3s").await.unwrap();
+}
+
+/// Whoever is told to look again at once must not do so all the time.
+#[rstest]
+#[case::rest(ShelfError::Settles { path: "a".into(), after: Duration::from_secs(3) }, Some(3))]
+#[case::changed(ShelfError::Changed { path: "a".into() }, Some(1))]
+#[case::absent(ShelfError::NotThere { path: "a".into() }, None)]
+#[case::outside(ShelfError::Outside { path: "a".into(), why: "" }, None)]
+#[case::off(ShelfError::Off, None)]
+#[case::not_shared(ShelfError::NotShared, None)]
+#[case::broken(
+    ShelfError::Archive(Arc::new(ArchiveError::NotALayout { file: "a".into() })),
+    None
+)]
+fn when_one_may_be_opened(#[case] error: ShelfError, #[case] seconds: Option<u64>) {
+    assert_eq!(error.again(NOW), seconds.map(Duration::from_secs));
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_told_until_it_is_mended() {
     let dir = tempfile::tempdir().unwrap();
@@ -198,19 +275,36 @@ async fn what_is_shared_is_read_where_the_admin_says_so() {
     assert!(matches!(error, ShelfError::Off), "{error}");
 }
 
-#[test]
-fn a_pipe_holds_nobody_up() {
+#[rstest]
+#[case::pipe(FileType::Fifo)]
+#[case::socket(FileType::Socket)]
+// One that nothing drives, which anybody may make.
+#[case::device(FileType::CharacterDevice)]
+fn a_pipe_holds_nobody_up(#[case] kind: FileType) {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("team")).unwrap();
-    let pipe = dir.path().join("team/pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR,
-        0,
-    )
-    .unwrap();
-    let error = beneath::open(dir.path(), "team/pipe", "pipe").unwrap_err().to_string();
+    let odd = dir.path().join("team/odd");
+    mknodat(CWD, &odd, kind, Mode::RUSR, 0).unwrap();
+    let error = beneath::open(dir.path(), "team/odd", "odd").unwrap_err().to_string();
     assert!(error.contains("neither a file nor a folder"), "{error}");
+}
+
+/// Names that begin alike, or differ in a capital letter, are others.
+#[rstest]
+#[case::shorter("team", "k3s")]
+#[case::longer("team-a-b", "k3s")]
+#[case::the_rest("team", "-a/k3s")]
+#[case::capital("team", "_Shared/k3s")]
+#[case::like_shared("team", "_shared-a/k3s")]
+#[tokio::test]
+async fn a_namespace_has_its_own_and_no_other_ones(#[case] namespace: &str, #[case] path: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["team-a", "_Shared", "_shared-a"] {
+        layout(&dir.path().join(folder).join("k3s"), "docker.io/rancher/pause:3.1");
+    }
+    fs::create_dir(dir.path().join("team")).unwrap();
+    let shelf = Shelf::new(Options { shared: true, ..options(&dir) });
+    let error = shelf.open(namespace, path).await.unwrap_err();
+    assert!(matches!(error, ShelfError::NotThere { .. }), "{error}");
+    shelf.open("team-a", "k3s").await.unwrap();
 }

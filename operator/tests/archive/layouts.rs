@@ -7,6 +7,7 @@ use multiarch_operator::{
     oci::{Digest, Manifest, media_type},
 };
 use rstest::rstest;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
 use super::{
@@ -305,14 +306,17 @@ fn no_link_is_followed_in_a_folder(#[case] moved: &str, #[case] entry: &str) {
     assert_eq!(refused.err().unwrap(), why);
 }
 
-#[test]
-fn only_regular_files_are_read_in_a_folder() {
+#[rstest]
+fn only_regular_files_are_read_in_a_folder(
+    // Of devices one that nothing drives, which anybody may make.
+    #[values(FileType::Fifo, FileType::Socket, FileType::CharacterDevice)] kind: FileType,
+    #[values("blobs/sha256/{}", "index.json")] name: &str,
+) {
     let (files, image) = layout();
     let refused = open_folder(&files, |folder| {
-        let file = folder.join("blobs/sha256").join(image.encoded());
+        let file = folder.join(name.replace("{}", image.encoded()));
         fs::remove_file(&file).unwrap();
-        let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
-        assert!(made.success());
+        mknodat(CWD, &file, kind, Mode::RUSR | Mode::WUSR, 0).unwrap();
     });
     assert!(refused.err().unwrap().contains("is no regular file"));
 }

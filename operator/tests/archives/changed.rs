@@ -20,6 +20,14 @@ use super::{
     runs::{PATH, failed, platforms, run, saved, sources},
 };
 
+/// One of the operator's, and one of a command, which does not look again.
+fn settling(archives: Archives<Store>, settles: Option<Duration>) -> (Archives<Store>, Duration) {
+    match settles {
+        Some(settles) => (archives.settling(settles), settles),
+        None => (archives, Duration::from_secs(30)),
+    }
+}
+
 fn of_one(store: &Store, archive: &Arc<Archive>) -> Archives<Store> {
     Archives::new(store.clone(), [("amd.tar".to_owned(), Arc::clone(archive))])
 }
@@ -37,6 +45,7 @@ fn consequence(run: &Run) -> (Reason, Retry) {
 async fn of_one_that_is_written_to_nothing_is_published_and_that_is_told(
     #[case] is_made: bool,
     #[values(false, true)] is_cut: bool,
+    #[values(None, Some(Duration::from_secs(7)))] settles: Option<Duration>,
 ) {
     let store = Store::new();
     let image = Image::of("amd64");
@@ -45,7 +54,7 @@ async fn of_one_that_is_written_to_nothing_is_published_and_that_is_told(
     let opened = fs::File::open(file.path()).unwrap();
     // As the operator opens it: by the name that the object says.
     let archive = Arc::new(Archive::of(Path::new("amd.tar"), opened).unwrap());
-    let archives = of_one(&store, &archive);
+    let (archives, settles) = settling(of_one(&store, &archive), settles);
     if is_made {
         let name = inside("amd.tar", "app:1");
         let (access, tag) = (Access::default(), name.tag_or_digest());
@@ -57,10 +66,7 @@ async fn of_one_that_is_written_to_nothing_is_published_and_that_is_told(
     let run = run(&archives, &sources(&[("amd.tar", Some("linux/amd64"))], false)).await;
     let said = failed(&run).unwrap();
     assert!(said.contains("amd.tar was changed while it was read"), "{said}");
-    assert_eq!(
-        consequence(&run),
-        (Reason::WaitingForPlatforms, Retry::After(Duration::from_secs(30)))
-    );
+    assert_eq!(consequence(&run), (Reason::WaitingForPlatforms, Retry::After(settles)));
     assert_eq!(store.tagged(PATH, "1"), None);
 }
 

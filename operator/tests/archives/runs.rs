@@ -59,18 +59,29 @@ pub(super) fn sources(given: &[(&str, Option<&str>)], trust: bool) -> Sources {
 }
 
 pub(super) async fn run<R: Registry>(registry: &R, sources: &Sources) -> Run {
+    let now = Timestamp::constant(1_800_000_000, 0);
+    run_at(now, registry, sources, &Memory::default(), true).await
+}
+
+pub(super) async fn run_at<R: Registry>(
+    now: Timestamp,
+    registry: &R,
+    sources: &Sources,
+    memory: &Memory,
+    requested: bool,
+) -> Run {
     let job = Job {
         registry,
         sources,
         keychain: &Keychain::default(),
-        memory: &Memory::default(),
-        requested: true,
+        memory,
+        requested,
         put_off: false,
         looks: &Looks::default(),
         claims: &Claims::default(),
         writer: &Writer::default(),
         corrections: &Corrections::default(),
-        now: Timestamp::constant(1_800_000_000, 0),
+        now,
         since: Since::anew(Instant::now()),
         stage: &Stage::default(),
     };

@@ -12,8 +12,8 @@ use multiarch_crds::{
 use super::Desk;
 use crate::{
     archive::{Archive, Kind},
-    controller::archives::told,
-    error::{Stalled, of_registry},
+    controller::archives::of_shelf,
+    error::{Stalled, causes, of_registry},
     oci::{Platform, Reference},
     set::{
         children::{Held, Origin},
@@ -51,27 +51,25 @@ impl Desk {
                 Err(error) => errors.push(error),
             }
         }
-        Opened { read, unread: unread(&errors) }
+        Opened { read, unread: unread(&errors, self.shelf.settles()) }
     }
 }
 
-/// What `errors` come to.
-fn unread(errors: &[ShelfError]) -> Option<Unread> {
+/// What `errors` come to, of archives that are to be unchanged for as long as `settles`.
+fn unread(errors: &[ShelfError], settles: Duration) -> Option<Unread> {
     let stalls = |error: &&ShelfError| {
-        told(error).is_some_and(|told| of_registry(&told).stalled != Stalled::No)
+        let told = of_shelf(error, settles);
+        told.is_some_and(|told| of_registry(&told).stalled != Stalled::No)
     };
     // What a person must act for comes first.
     let stalled = errors.iter().find(stalls);
-    let mut message = stalled.or(errors.first())?.to_string();
+    let mut message = causes(stalled.or(errors.first())?);
     if errors.len() > 1 {
         message = format!("{message}; and {} more", errors.len() - 1);
     }
-    let after = errors.iter().filter_map(|error| match error {
-        ShelfError::Settles { after, .. } => Some(*after),
-        _ => None,
-    });
+    let after = errors.iter().filter_map(|error| error.again(settles)).min();
     let why = Unknown { reason: Reason::ArchiveNotReady, message, stalled: stalled.is_some() };
-    Some(Unread { why, after: after.min() })
+    Some(Unread { why, after })
 }
 
 impl<'a> Opened<'a> {

@@ -164,19 +164,24 @@ fn settled(#[values(true, false)] published: bool) {
 }
 
 #[rstest]
-#[case(SourceState::Resolved, true)]
-#[case(SourceState::PlatformMismatch, true)]
-#[case(SourceState::Unsupported, true)]
-#[case(SourceState::Invalid, true)]
-#[case(SourceState::Conflict, true)]
-#[case(SourceState::Missing, false)]
-#[case(SourceState::Incomplete, false)]
-#[case(SourceState::Unauthorized, false)]
-#[case(SourceState::Denied, false)]
-#[case(SourceState::RateLimited, false)]
-#[case(SourceState::Unreachable, false)]
-fn states_that_follow_from_a_digest(#[case] state: SourceState, #[case] expected: bool) {
-    assert_eq!(Remembered { digest: None, state }.is_settled(), expected);
+#[case(SourceState::Resolved, true, true)]
+#[case(SourceState::PlatformMismatch, true, true)]
+#[case(SourceState::Unsupported, true, false)]
+#[case(SourceState::Invalid, true, false)]
+#[case(SourceState::Conflict, true, true)]
+#[case(SourceState::Missing, false, false)]
+#[case(SourceState::Incomplete, false, false)]
+#[case(SourceState::Unauthorized, false, false)]
+#[case(SourceState::Denied, false, false)]
+#[case(SourceState::RateLimited, false, false)]
+#[case(SourceState::Unreachable, false, false)]
+fn states_that_follow_from_a_digest(
+    #[case] state: SourceState,
+    #[case] of_manifest: bool,
+    #[case] of_config: bool,
+) {
+    let is_settled = |in_archive| Remembered { digest: None, state, in_archive }.is_settled();
+    assert_eq!((is_settled(false), is_settled(true)), (of_manifest, of_config));
 }
 
 /// After an edit a reference is known only where status shows which one was asked.

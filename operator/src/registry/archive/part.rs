@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::told;
+use super::opened::Opened;
 use crate::{
-    archive::Archive,
     oci::{Descriptor, Digest, Index, Manifest, RawManifest, Reference},
     registry::RegistryError,
 };
@@ -12,7 +11,7 @@ use crate::{
 /// `raw`, which `name` names in `archive`, without what is `absent` of it. Where all is there, it is what it is; else
 /// it is another index, of the images that are there, each with what attests it.
 pub(super) fn of(
-    archive: &Archive,
+    archive: &Opened,
     name: &Reference,
     raw: RawManifest,
     absent: &[Descriptor],
@@ -36,7 +35,7 @@ pub(super) fn of(
         if !seen.insert(child.digest.clone()) {
             continue;
         }
-        let inner = archive.manifest(&child.digest).map_err(|error| told(archive, &error))?;
+        let inner = archive.manifest(&child.digest).map_err(|error| archive.told(&error))?;
         match inner.map(|inner| inner.parse()) {
             Some(Ok(Manifest::Index(inner))) => open.extend(inner.manifests.into_iter().rev()),
             // Whoever reads the index says what is wrong with it.

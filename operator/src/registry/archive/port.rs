@@ -1,10 +1,10 @@
 //! What is asked of a registry, answered by an archive or by the registry.
 
-use std::{io::Read, sync::Arc};
+use std::io::Read;
 
 use bytes::Bytes;
 
-use super::{Archives, Of, asked, blocking, told};
+use super::{Archives, Of, asked, blocking};
 use crate::{
     oci::{Descriptor, Digest, RawManifest, Repository, TagOrDigest},
     registry::{
@@ -23,7 +23,7 @@ impl<R: Registry> Registry for Archives<R> {
             (Of::Registry, _) => self.registry.head_manifest(access, repository, reference).await,
             (Of::Nothing, _) => Ok(None),
             (Of::Archive(archive), TagOrDigest::Tag(tag)) => {
-                self.image_of(archive, repository, tag)
+                self.image_of(archive, repository, tag).await
             }
             (Of::Archive(archive), TagOrDigest::Digest(_)) => {
                 let manifest = self.manifest(archive, repository, reference).await?;
@@ -61,17 +61,17 @@ impl<R: Registry> Registry for Archives<R> {
         if blob.size > limit {
             return Err(RegistryError::TooLarge { host, request, limit });
         }
-        let (archive, blob) = (Arc::clone(archive), blob.clone());
+        let (archive, blob) = (archive.clone(), blob.clone());
         blocking(move || {
             let Some(mut reader) =
-                archive.open_blob(&blob.digest).map_err(|error| told(&archive, &error))?
+                archive.open_blob(&blob.digest).map_err(|error| archive.told(&error))?
             else {
                 return Ok(None);
             };
             let mut bytes = Vec::new();
             // One byte more than promised is enough to know.
             let read = reader.by_ref().take(blob.size + 1).read_to_end(&mut bytes);
-            read.map_err(|error| told(&archive, &error))?;
+            read.map_err(|error| archive.told_by_reader(error))?;
             let (expected, received) = (blob.size, bytes.len() as u64);
             if received != expected {
                 return Err(RegistryError::WrongSize { host, request, expected, received });
@@ -107,7 +107,8 @@ impl<R: Registry> Registry for Archives<R> {
             Of::Nothing => return Ok(false),
             Of::Archive(archive) => archive,
         };
-        match archive.blob(&blob.digest) {
+        let (archive, digest) = (archive.clone(), blob.digest.clone());
+        match blocking(move || Ok(archive.blob(&digest))).await? {
             Some(received) if received != blob.size => {
                 let (host, request) = asked("HEAD", repository, &blob.digest);
                 let expected = blob.size;

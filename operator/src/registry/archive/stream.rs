@@ -1,6 +1,6 @@
 //! A blob of an archive, read by a thread of its own as it is sent: a few pieces of it are in memory.
 
-use std::{io::Read, sync::Arc};
+use std::io::Read;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -9,9 +9,8 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{asked, told};
+use super::{asked, opened::Opened};
 use crate::{
-    archive::Archive,
     oci::{Digest, Repository},
     registry::{BlobSource, Chunks, RegistryError, Request},
 };
@@ -24,15 +23,15 @@ const PIECES: usize = 4;
 
 /// A blob of an archive.
 pub(super) struct InArchive {
-    archive: Arc<Archive>,
+    archive: Opened,
     digest: Digest,
     named: (String, Request),
 }
 
 impl InArchive {
-    pub(super) fn new(archive: &Arc<Archive>, repository: &Repository, digest: &Digest) -> Self {
+    pub(super) fn new(archive: &Opened, repository: &Repository, digest: &Digest) -> Self {
         let named = asked("GET", repository, digest);
-        Self { archive: Arc::clone(archive), digest: digest.clone(), named }
+        Self { archive: archive.clone(), digest: digest.clone(), named }
     }
 }
 
@@ -42,7 +41,7 @@ impl BlobSource for InArchive {
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Option<Chunks>, RegistryError>> {
-        let (archive, digest) = (Arc::clone(&self.archive), self.digest.clone());
+        let (archive, digest) = (self.archive.clone(), self.digest.clone());
         async move {
             let (found, finds) = oneshot::channel();
             let (give, pieces) = mpsc::channel(PIECES);
@@ -57,7 +56,7 @@ impl BlobSource for InArchive {
                         }
                     }
                     Ok(None) => drop(found.send(Ok(false))),
-                    Err(error) => drop(found.send(Err(told(&archive, &error)))),
+                    Err(error) => drop(found.send(Err(archive.told(&error)))),
                 }
             });
             let ended = || "failed to read an archive: the thread that read it has ended".into();
@@ -73,7 +72,7 @@ impl BlobSource for InArchive {
 
 /// Gives what `reader` has, as fast as it is taken, until it is not taken any more.
 fn read(
-    archive: &Archive,
+    archive: &Opened,
     mut reader: Box<dyn Read + Send>,
     give: &mpsc::Sender<Result<Bytes, RegistryError>>,
 ) {
@@ -84,7 +83,7 @@ fn read(
         let piece = match read {
             Ok(_) if is_end => return,
             Ok(_) => Ok(piece.into()),
-            Err(error) => Err(told(archive, &error)),
+            Err(error) => Err(archive.told_by_reader(error)),
         };
         let failed = piece.is_err();
         if give.blocking_send(piece).is_err() || failed {
