@@ -91,11 +91,14 @@ pub(super) fn manifest(
 /// What is as deep in the indexes of a layout, in the order of the archive, each as the images list it that it is of.
 #[derive(Default)]
 struct Level {
-    of: BTreeMap<(Option<u64>, Digest), Vec<(usize, Descriptor)>>,
+    of: BTreeMap<(Option<u64>, Digest), Listed>,
     /// What was in a level so far, by image.
     seen: BTreeSet<(usize, Digest)>,
     weight: usize,
 }
+
+/// The images by which something is listed, each with how.
+type Listed = Vec<(usize, Descriptor)>;
 
 impl Level {
     /// Adds what `descriptor` describes, which is of `image`.

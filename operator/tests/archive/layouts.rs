@@ -207,7 +207,7 @@ fn what_an_image_is_for_is_known(#[values("tar", "gzip", "folder")] packing: &st
     attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
     let outer = layout.index(&[inner, attestation]);
     let unsaid = layout.index(&[here, alone.clone()]);
-    let bare = layout.index(&[alone.clone()]);
+    let bare = layout.index(std::slice::from_ref(&alone));
     let nothing = layout.index(&[listed(layout_of(&amd), "linux", "amd64")]);
     let [hollow, _] = hollow(&mut layout);
     for (at, image) in [&alone, &outer, &unsaid, &bare, &nothing, &hollow].iter().enumerate() {
