@@ -1,5 +1,5 @@
 //! Sets of images between an API server of one page and a registry in memory, on a clock that jumps: what is asked, what is written, and when it is silent.
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 #[path = "controller/api.rs"]
 mod api;
