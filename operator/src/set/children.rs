@@ -407,8 +407,8 @@ mod tests {
     fn each_source_has_a_name_of_its_own() {
         let mut names = HashSet::new();
         let paths = ["a.tar", "a-tar", "a-tar-2", "a/tar", "é", "è"];
-        let named = paths.map(|path| source_name(path, &mut names));
-        assert_eq!(named, ["a-tar", "a-tar-2", "a-tar-2-2", "a-tar-3", "archive", "archive-2"]);
+        let called = paths.map(|path| source_name(path, &mut names));
+        assert_eq!(called, ["a-tar", "a-tar-2", "a-tar-2-2", "a-tar-3", "archive", "archive-2"]);
     }
 
     #[test]
