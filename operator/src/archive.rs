@@ -45,7 +45,8 @@ pub use self::error::{ArchiveError, Part};
 pub(crate) use self::stamp::Stamp;
 use self::{gzip::Gzip, held::Held, made::Made, saved::Parts, store::Store};
 use crate::oci::{
-    Descriptor, Digest, Manifest, RawManifest, Reference, manifest::MAX_BYTES, saved::Saved,
+    Descriptor, Digest, Manifest, Platform, RawManifest, Reference, manifest::MAX_BYTES,
+    saved::Saved,
 };
 
 /// An archive of images, whose names and small documents were read.
@@ -79,6 +80,9 @@ pub struct Image {
     pub kind: Kind,
     /// Which manifests of it, or of the indexes in it, the archive was written without, or without their config or a layer.
     pub absent: Vec<Descriptor>,
+    /// What it is for, as its config says, or as its indexes list those of its images that are there. `None` where one of them says nothing or
+    /// cannot be read, which is told to whoever asks for it.
+    pub platforms: Option<Vec<Platform>>,
 }
 
 /// An image that an archive names and does not have. It stops no other one.

@@ -1,8 +1,17 @@
 //! Sets of images between an API server of one page and a registry in memory, on a clock that jumps: what is asked, what is written, and when it is silent.
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 #[path = "controller/api.rs"]
 mod api;
+#[allow(dead_code, reason = "each suite uses its own part")]
+mod archive {
+    #[path = "../archive/images.rs"]
+    pub(crate) mod images;
+    #[path = "../archive/write.rs"]
+    pub(crate) mod write;
+}
+#[path = "sets/archives.rs"]
+mod archives;
 #[allow(dead_code, reason = "each suite uses its own part")]
 #[path = "controller/process.rs"]
 mod process;
@@ -130,9 +139,8 @@ async fn an_idle_set_asks_for_nothing() {
     assert_eq!(gauged(&next).len(), 3);
     // A list that stands elsewhere is read each interval.
     api.config_map("team/list", "images", "team/a:1\nteam/b:1\n");
-    let mut of_map = set(&[], json!({"template": {"interval": "24h"}}));
-    of_map["spec"].as_object_mut().unwrap().remove("images");
-    of_map["spec"]["imagesFrom"] = json!({"configMapKeyRef": {"name": "list", "key": "images"}});
+    let mut of_map = set_of_map();
+    of_map["spec"]["template"] = json!({"interval": "24h"});
     api.apply_set(of_map);
     until(&api, "True/Succeeded 2/2").await;
     api.forget();
@@ -420,10 +428,7 @@ async fn a_list_that_may_not_be_read_prunes_nothing() {
     until(&api, "True/Succeeded 1/1").await;
     api.config_map("team/list", "images", "team/a:1\n");
     api.refuse("/configmaps/", StatusCode::FORBIDDEN);
-    let mut of_map = set(&[], json!({}));
-    of_map["spec"].as_object_mut().unwrap().remove("images");
-    of_map["spec"]["imagesFrom"] = json!({"configMapKeyRef": {"name": "list", "key": "images"}});
-    api.apply_set(of_map);
+    api.apply_set(set_of_map());
     until(&api, "Unknown/ListNotFound 1/1").await;
     let message = ready(&api.set("team/all")["status"])["message"].clone();
     assert!(message.as_str().unwrap().contains("no right to read ConfigMap list"), "{message}");
@@ -444,5 +449,68 @@ async fn a_set_that_does_not_deserialise_stops_no_other() {
     until(&api, "True/Succeeded 1/1").await;
     let is_told = |api: &Api| ready(&api.set("team/odd")["status"])["reason"] == "InvalidSpec";
     api.until_later("it is told", is_told).await;
+    reign.stop().await;
+}
+
+/// A set whose list is the key `images` of the ConfigMap `list`.
+fn set_of_map() -> Value {
+    let mut set = set(&[], json!({}));
+    set["spec"].as_object_mut().unwrap().remove("images");
+    set["spec"]["imagesFrom"] = json!({"configMapKeyRef": {"name": "list", "key": "images"}});
+    set
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_prunes_all_and_an_absent_one_nothing() {
+    let (api, store, _process, reign) = leading();
+    push(&store, &["team/a"]);
+    api.config_map("team/list", "images", "team/a:1\n");
+    api.apply_set(set_of_map());
+    until(&api, "True/Succeeded 1/1").await;
+    // The ConfigMap is there, and its key is not.
+    api.config_map("team/list", "other", "team/a:1\n");
+    until(&api, "Unknown/ListNotFound 1/1").await;
+    let message = ready(&api.set("team/all")["status"])["message"].clone();
+    assert!(message.as_str().unwrap().contains("has no key images"), "{message}");
+    pass(Duration::from_hours(1)).await;
+    assert_eq!(api.names().len(), 1);
+    api.config_map("team/list", "images", "# nothing more\n\n");
+    until(&api, "True/Succeeded 0/0").await;
+    assert_eq!(api.names(), [""; 0]);
+    assert!(store.tagged("mirror/team/a", "1").is_some(), "tags stay");
+
+    api.apply_set(set(&["team/a:1"], json!({})));
+    until(&api, "True/Succeeded 1/1").await;
+    api.apply_set(set(&[], json!({})));
+    until(&api, "True/Succeeded 0/0").await;
+    assert_eq!(api.names(), [""; 0]);
+    reign.stop().await;
+}
+
+/// That an object is to go with the set makes it nobody's to write or to prune.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_only_goes_with_the_set_is_its_users() {
+    let (api, store, _process, reign) = leading();
+    push(&store, &["team/a"]);
+    let owner = json!({
+        "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+        "name": "all", "uid": "uid-of-all",
+    });
+    let own = json!({
+        "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImage",
+        "metadata": {
+            "namespace": "team", "name": "own", "uid": "uid-of-own", "generation": 1,
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "target": {"image": "r.example/own:1"},
+            "sources": [{"name": "a", "image": "r.example/team/a:1"}],
+        },
+    });
+    api.apply(own);
+    api.apply_set(set(&["team/a:1"], json!({})));
+    until(&api, "True/Succeeded 1/1").await;
+    pass(Duration::from_hours(1)).await;
+    assert!(api.names().contains(&"own".to_owned()), "{:?}", api.names());
     reign.stop().await;
 }

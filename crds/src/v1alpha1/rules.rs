@@ -16,7 +16,7 @@ pub(super) use self::{
     archive::{
         archive_has_no_credential, image_or_archive, path_below, trusted_archive_has_a_platform,
     },
-    set::{Line, config_map_key, one_list, repository_prefix},
+    set::{Line, config_map_key, config_map_name, host_is_named, one_list, repository_prefix},
 };
 
 /// Host labels, path components and tags as in distribution/reference v0.6.0; upper case and a missing registry are
@@ -161,8 +161,10 @@ pub(super) fn dns_label() -> Rule {
         .message("a name has a-z, 0-9 and - inside, at most 63 of them: arm64-v8, not arm64/v8")
 }
 
+const DNS_SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+
 pub(super) fn dns_subdomain() -> Rule {
-    Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')")
+    Rule::new(matches(DNS_SUBDOMAIN))
         .message("not the name of a Secret or ServiceAccount: a-z, 0-9, - and . only; it is in the same namespace, so name no other")
 }
 

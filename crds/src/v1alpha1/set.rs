@@ -63,9 +63,9 @@ use super::{PlatformPolicy, rules, template::Template};
 #[x_kube(validation = rules::one_list())]
 pub struct MultiArchImageSetSpec {
     /// The images, one a line as in a file: `[rancher/pause:3.1, quay.io/coreos/etcd:v3.5.0]`. A name without registry is from.registry's; a name
-    /// with one is that registry's. A tag is needed; with a digest too (`name:tag@sha256:...`) the digest decides what is copied. A line
-    /// that is no image hurts only itself: status.failing names it. Default: none; give images or imagesFrom. At most 1000, each up to
-    /// 320 characters.
+    /// with one is that registry's. A tag is needed; with a digest too (`name:tag@sha256:...`) the digest decides what is copied, also out
+    /// of archives. A line that is no image hurts only itself: status.failing names it. `[]` is an empty list: all that was in it before is
+    /// pruned. Default: none; give images or imagesFrom. At most 1000, each up to 320 characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<rules::Line>", length(max = 1000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -78,15 +78,18 @@ pub struct MultiArchImageSetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<From>,
     /// Image archives that images come from, each for one platform or for several. An image that several archives have becomes one
-    /// index of all of them. Default: none. At most 16.
+    /// index of all of them. An image is looked for by the name of its source, `quay.io/coreos/etcd:v3.5.0` with from.registry quay.io, and
+    /// if no archive has that by what the line says, where Docker Hub's short names are understood; a line with a digest only where an
+    /// archive has that digest. Default: none. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
     pub archives: Vec<SetArchive>,
     /// The registry that images go to, and below what.
     pub to: To,
-    /// The platforms that are copied, exactly: `[linux/amd64, linux/arm64]`. One that an image does not have makes that image wait, or
-    /// is left out with template.publishPolicy Partial. Default: all that an image has, byte for byte. At most 32.
+    /// The platforms that are copied, exactly: `[linux/amd64, linux/arm64]`. One that an image does not have, wherever it comes from, makes
+    /// that image wait, or is left out with template.publishPolicy Partial. What archives have for other platforms is left alone.
+    /// Default: all that an image has, byte for byte. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<rules::Platform>", length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -125,9 +128,10 @@ pub struct ImagesFrom {
 pub struct ConfigMapKeyRef {
     /// The name of the ConfigMap: `images`. One that is not there gives the reason ListNotFound, and nothing is pruned.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::dns_subdomain())]
+    #[x_kube(validation = rules::config_map_name())]
     pub name: String,
-    /// The key in its data: `images.txt`. At most 253 characters.
+    /// The key in its data: `images.txt`; its text is the list, and one without a line is an empty one, which prunes all. At most 253
+    /// characters.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::config_map_key())]
     pub key: String,
@@ -142,6 +146,7 @@ pub struct From {
         validation = rules::host(),
         validation = rules::host_lower_case(),
         validation = rules::host_of_docker_hub(),
+        validation = rules::host_is_named(),
         validation = rules::no_default_port()
     )]
     pub registry: String,
@@ -176,6 +181,7 @@ pub struct To {
         validation = rules::host(),
         validation = rules::host_lower_case(),
         validation = rules::host_of_docker_hub(),
+        validation = rules::host_is_named(),
         validation = rules::no_default_port()
     )]
     pub registry: String,

@@ -10,7 +10,7 @@ use super::{MultiArchImageSpec, Source};
 
 /// What a set fills in: of the spec, and of its target.
 const FILLED_IN: [&str; 1] = ["sources"];
-const OF_TARGET: [&str; 2] = ["image", "additionalTags"];
+const OF_TARGET: [&str; 1] = ["image"];
 /// What a source may have of the template.
 const OF_SOURCE: [&str; 2] = ["secretRef", "provider"];
 
@@ -28,7 +28,8 @@ impl Template {
         self.0.is_empty()
     }
 
-    /// The spec of the image that is published under `target`, made of `sources`; each of them has what the template says of sources.
+    /// The spec of the image that is published under `target`, made of `sources`; each of them that is in a registry has what the template says
+    /// of sources. Nobody logs in to an archive.
     #[must_use]
     pub fn spec(&self, target: &str, sources: Vec<Value>) -> Value {
         let mut spec = self.0.clone();
@@ -40,7 +41,7 @@ impl Template {
         let of_sources = of_sources.as_ref().and_then(Value::as_object);
         let with = |source: Value| match (source, of_sources) {
             // What the set says of a source stands before what the template says of all.
-            (Value::Object(source), Some(all)) => {
+            (Value::Object(source), Some(all)) if !source.contains_key("archive") => {
                 Value::Object(all.clone().into_iter().chain(source).collect())
             }
             (source, _) => source,
@@ -49,6 +50,11 @@ impl Template {
             Some(Value::Object(target)) => target,
             _ => Map::new(),
         };
+        // One of them is what the line itself has.
+        if let Some(Value::Array(tags)) = of_target.get_mut("additionalTags") {
+            let tag = target.rsplit_once(':').map_or("", |(_, tag)| tag);
+            tags.retain(|other| other != tag);
+        }
         of_target.insert("image".into(), target.into());
         spec.insert("target".into(), of_target.into());
         spec.insert("sources".into(), sources.into_iter().map(with).collect());
@@ -83,9 +89,10 @@ impl JsonSchema for Template {
 
 const TEMPLATE: &str = "What all images of this list have in common: the fields of a MultiArchImage's spec but those that the list fills in. Default: that \
      kind's own defaults.";
-const TARGET: &str = "What all targets have in common, credential and format among it; image is made from the list. Default: {}.";
-const SOURCE: &str =
-    "Who reads the images from their registry, where imagePullSecrets do not. Default: nobody.";
+const TARGET: &str = "What all targets have in common, credential and format among it; image is made from the list. \
+     additionalTags are those of each image, so that two images of one repository claim one tag (TargetConflict); the tag that a line has itself \
+     is left out. Default: {}.";
+const SOURCE: &str = "Who reads the images from their registry, where imagePullSecrets do not; it is not for those in archives. Default: nobody.";
 
 /// Takes `fields` out of the schema of an object, with the rules that read them; none of the others is required.
 fn leave_out(schema: &mut Value, fields: &[&str]) {

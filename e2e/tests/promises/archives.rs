@@ -15,7 +15,7 @@ use multiarch_e2e::{
     archives::{
         Compression, Saved, Writer,
         k3s::{self, ARCHITECTURES, IMAGES, WRONG},
-        save,
+        save, save_containerd,
     },
     await_condition::{SOON, await_condition},
     images::Image,
@@ -373,6 +373,67 @@ async fn a_set_of_k3s_archives_publishes_what_is_right_and_the_rest_when_it_is_m
         assert_eq!(s.images().list(&ListParams::default()).await?.items.len(), 7);
         assert!(s.registry.digest(&format!("k3s/{}", IMAGES[0])).await?.is_some());
         assert_eq!(set.name_any(), "k3s");
+        drop(stage.operator);
+        Ok(())
+    })
+    .await
+}
+
+/// As `docker pull --platform` and `docker save` leave them on two machines, of the containerd store.
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_of_a_part_each_make_an_index_whole_by_its_digest() -> Result<()> {
+    scenario(async |s| {
+        alone(s).await?;
+        let stage = Stage::new(s, &["--sets"]).await?;
+        let namespace = s.namespace.name.clone();
+        let both = ["linux/amd64", "linux/arm64"];
+        let images = both.map(|platform| Image::oci(platform, "app"));
+        let [amd64, arm64] = images;
+        let app = Image::index(&[amd64?, arm64?])?;
+        for (platform, file) in both.iter().zip(["amd64.tar", "arm64.tar"]) {
+            let all = [(&app, &["docker.io/team/app:1"][..])];
+            let file = stage.file(&namespace, file)?;
+            save_containerd(&all, &[*platform], &file, Compression::None)?;
+        }
+        let object = json!({
+            "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+            "metadata": {"name": "app"},
+            "spec": {
+                "images": [format!("team/app:1@{}", app.digest())],
+                "archives": [{"path": "amd64.tar"}, {"path": "arm64.tar"}],
+                "to": {"registry": s.registry.host()},
+                "template": {
+                    "registries": [{"host": s.registry.host(), "plainHTTP": true}],
+                    // Nobody logs in to an archive, and the API server would refuse who does.
+                    "source": {"secretRef": {"name": "pull"}},
+                    "target": {"additionalTags": ["mirrored"]},
+                },
+            },
+        });
+        let sets: Api<MultiArchImageSet> = Api::namespaced(s.client.clone(), &namespace);
+        sets.patch("app", &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
+        let all = |set: &MultiArchImageSet| {
+            let status = set.status.as_ref();
+            let ready = status.and_then(|status| get(&status.conditions, Type::Ready));
+            ready.is_some_and(|ready| ready.status == "True")
+        };
+        await_condition(&sets, "app", "it is ready", 2 * SOON, all).await?;
+        let [object] = &s.images().list(&ListParams::default()).await?.items[..] else {
+            anyhow::bail!("not one object");
+        };
+        assert_eq!(object.platforms(), both);
+        for (source, platform) in object.spec.sources.iter().zip(both) {
+            let archive = source.archive.as_ref().context("an archive")?;
+            assert_eq!(archive.image, format!("docker.io/team/app:1@{}", app.digest()));
+            assert_eq!(
+                (&source.platforms[..], &source.secret_ref),
+                (&[platform.to_owned()][..], &None)
+            );
+        }
+        peers::is_whole(&s.registry, "team/app:1").await?;
+        let tags = ["team/app:1", "team/app:mirrored"];
+        let [one, other] = [s.registry.digest(tags[0]).await?, s.registry.digest(tags[1]).await?];
+        assert_eq!(one, other);
         drop(stage.operator);
         Ok(())
     })

@@ -19,7 +19,7 @@ use multiarch_e2e::{
     images::Image,
     operator::samples,
     registry::Registry,
-    scenario::{REQUESTED_AT, Scenario, scenario_of_two_registries_with},
+    scenario::{REQUESTED_AT, Scenario, scenario, scenario_of_two_registries_with},
 };
 use serde_json::{Value, json};
 
@@ -497,4 +497,47 @@ async fn states(
     let suspended = sets.until_ready("all", "True/Suspended", "1/1").await?;
     seen.push(("the list is left alone (suspend)", suspended));
     Ok(seen)
+}
+
+/// A case of the tests of the CRDs; what the CRD's rules say in them, a real API server says.
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    patch: Value,
+    says: Option<String>,
+}
+
+fn cases(file: &str) -> Result<Vec<Case>> {
+    let file = workspace().join("crds/tests/fixtures").join(file);
+    let text = std::fs::read_to_string(&file)?;
+    serde_saphyr::from_str(&text).with_context(|| format!("failed to read {}", file.display()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_api_server_takes_and_refuses_sets_as_the_tests_of_the_crd_say() -> Result<()> {
+    scenario(async |s| {
+        let sets = Sets::of(s);
+        let base = json!({
+            "images": ["rancher/mirrored-pause:3.6"], "to": {"registry": "registry.local:5000"},
+        });
+        sets.apply("k3s", base).await?;
+        let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+        let all = cases("accepted_sets.yaml")?.into_iter().chain(cases("refused_sets.yaml")?);
+        let mut refused = 0;
+        for Case { name, patch, says } in all {
+            let tried = sets.0.patch("k3s", &dry, &Patch::Merge(patch)).await;
+            match (tried, says) {
+                (Ok(_), None) => {}
+                (Err(error), Some(says)) => {
+                    let told = error.to_string();
+                    assert!(told.contains(&says), "{name}: {told}");
+                    refused += 1;
+                }
+                (tried, _) => panic!("{name}: {tried:?}"),
+            }
+        }
+        assert!(refused > 20, "{refused}");
+        Ok(())
+    })
+    .await
 }

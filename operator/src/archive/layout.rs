@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ArchiveError, Image, Kind, store::Store};
+use super::{ArchiveError, Image, Kind, files::Place, saved::MAX_CONFIG, store::Store};
 use crate::oci::{
-    Descriptor, Digest, ImageManifest, Manifest, RawManifest, Reference,
+    Descriptor, Digest, ImageConfig, ImageManifest, Manifest, RawManifest, Reference,
     manifest::{MAX_BYTES, ManifestError},
     media_type, referrer,
 };
@@ -29,6 +29,7 @@ pub(super) fn images(store: &Store, index: &[u8]) -> Result<Vec<Image>, ArchiveE
         .map_err(|source| ArchiveError::Document { of: store.part("index.json"), source })?;
     let mut images: Vec<Image> = Vec::new();
     let (mut places, mut level) = (BTreeMap::new(), Level::default());
+    let mut configs = Configs::default();
     for descriptor in listed {
         let names = names(&descriptor);
         if let Some(at) = places.get(&descriptor.digest) {
@@ -41,13 +42,27 @@ pub(super) fn images(store: &Store, index: &[u8]) -> Result<Vec<Image>, ArchiveE
         let kind = if is_index { Kind::Index } else { Kind::Manifest };
         let digest = descriptor.digest.clone();
         level.add(store, descriptor, images.len())?;
-        images.push(Image { names: unique(names), digest, kind, absent: Vec::new() });
+        // As many as are found in it; of an image what its config says.
+        let platforms = is_index.then(Vec::new);
+        images.push(Image { names: unique(names), digest, kind, absent: Vec::new(), platforms });
     }
     while !level.of.is_empty() {
-        level = level.look(store, &mut images)?;
+        level = level.look(store, &mut images, &mut configs)?;
+    }
+    for ((_, digest), (place, of)) in configs {
+        // What is wrong with it is told when its image is asked for.
+        let Ok(config) = store.document(&place, MAX_CONFIG) else { continue };
+        let config = Some(config).filter(|config| digest.matches(config));
+        let config = config.and_then(|config| ImageConfig::parse(&config).ok());
+        for image in of {
+            images[image].platforms = config.as_ref().map(|config| vec![config.platform.clone()]);
+        }
     }
     Ok(images)
 }
+
+/// The configs of images that are in no index, in the order of the archive, each with the images that it is of.
+type Configs = BTreeMap<(u64, Digest), (Place, Vec<usize>)>;
 
 /// The manifest or index that has this digest, `None` where the layout does not have it.
 pub(super) fn manifest(
@@ -73,14 +88,17 @@ pub(super) fn manifest(
     manifest.map(Some).map_err(|source| ArchiveError::Document { of, source })
 }
 
-/// What is as deep in the indexes of a layout, in the order of the archive, each with the images that it is of.
+/// What is as deep in the indexes of a layout, in the order of the archive, each as the images list it that it is of.
 #[derive(Default)]
 struct Level {
-    of: BTreeMap<(Option<u64>, Digest), (Descriptor, Vec<usize>)>,
+    of: BTreeMap<(Option<u64>, Digest), Listed>,
     /// What was in a level so far, by image.
     seen: BTreeSet<(usize, Digest)>,
     weight: usize,
 }
+
+/// The images by which something is listed, each with how.
+type Listed = Vec<(usize, Descriptor)>;
 
 impl Level {
     /// Adds what `descriptor` describes, which is of `image`.
@@ -100,36 +118,67 @@ impl Level {
         }
         let place = store.file(&blob(&descriptor.digest))?.map(|place| place.at);
         let key = (place, descriptor.digest.clone());
-        self.of.entry(key).or_insert_with(|| (descriptor, Vec::new())).1.push(image);
+        self.of.entry(key).or_default().push((image, descriptor));
         Ok(())
     }
 
-    /// Notes what of it is not there, and gives what is in its indexes. A document that is broken fails when its image is asked
-    /// for, so that it stops no other; one that the system fails to read would leave unknown what is in it.
-    fn look(self, store: &Store, images: &mut [Image]) -> Result<Self, ArchiveError> {
+    /// Notes what of it is not there and what it is for, and gives what is in its indexes. A document that is broken fails when its image is
+    /// asked for, so that it stops no other; one that the system fails to read would leave unknown what is in it.
+    fn look(
+        self,
+        store: &Store,
+        images: &mut [Image],
+        configs: &mut Configs,
+    ) -> Result<Self, ArchiveError> {
         let mut next = Self { of: BTreeMap::new(), seen: self.seen, weight: self.weight };
-        for ((_, digest), (descriptor, of)) in self.of {
-            let is_there = match manifest(store, &digest).map(|raw| raw.map(|raw| raw.parse())) {
+        for ((_, digest), of) in self.of {
+            match manifest(store, &digest).map(|raw| raw.map(|raw| raw.parse())) {
                 Ok(Some(Ok(Manifest::Index(index)))) => {
                     for child in index.manifests {
-                        for image in &of {
+                        for (image, _) in &of {
                             next.add(store, child.clone(), *image)?;
                         }
                     }
-                    true
                 }
-                Ok(Some(Ok(Manifest::Image(image)))) => has_blobs(store, &image)?,
+                Ok(Some(Ok(Manifest::Image(found)))) if has_blobs(store, &found)? => {
+                    let config = found.config.digest;
+                    for (image, listed) in of {
+                        if images[image].digest != digest {
+                            images[image].lists(&listed);
+                        } else if let Some(place) = store.file(&blob(&config))? {
+                            let key = (place.at, config.clone());
+                            configs.entry(key).or_insert((place, Vec::new())).1.push(image);
+                        }
+                    }
+                }
+                Ok(Some(Ok(Manifest::Image(_))) | None) => {
+                    for (image, listed) in of {
+                        images[image].absent.push(listed);
+                    }
+                }
                 Err(error) if error.may_pass() => return Err(error),
-                Ok(Some(Err(_))) | Err(_) => true,
-                Ok(None) => false,
-            };
-            if !is_there {
-                for image in of {
-                    images[image].absent.push(descriptor.clone());
+                Ok(Some(Err(_))) | Err(_) => {
+                    for (image, _) in of {
+                        images[image].platforms = None;
+                    }
                 }
             }
         }
         Ok(next)
+    }
+}
+
+impl Image {
+    /// Notes the platform of an image that an index in it lists, and that is there.
+    fn lists(&mut self, listed: &Descriptor) {
+        if listed.is_attestation() {
+            return;
+        }
+        let platform = listed.platform.clone().filter(|platform| !platform.is_unknown());
+        match (&mut self.platforms, platform) {
+            (Some(known), Some(platform)) => known.push(platform),
+            (platforms, _) => *platforms = None,
+        }
     }
 }
 

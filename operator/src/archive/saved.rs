@@ -11,7 +11,7 @@ use super::{
     store::Store,
 };
 use crate::oci::{
-    Digest,
+    Digest, ImageConfig,
     manifest::MAX_BYTES,
     saved::{self, Saved},
 };
@@ -81,21 +81,24 @@ pub(super) fn images(
     // In the order of the archive, so that a packed one is read once.
     places.sort_by_key(|place| place.at);
     places.dedup_by_key(|place| place.at);
-    let digest = |place: &Place| Ok(Digest::of(&store.document(place, MAX_CONFIG)?));
-    let digests: BTreeMap<_, Result<Digest, ArchiveError>> =
-        places.iter().map(|place| (place.at, digest(place))).collect();
+    let read = |place: &Place| {
+        let config = store.document(place, MAX_CONFIG)?;
+        Ok((Digest::of(&config), ImageConfig::parse(&config).ok()))
+    };
+    let configs: BTreeMap<_, Result<(Digest, Option<ImageConfig>), ArchiveError>> =
+        places.iter().map(|place| (place.at, read(place))).collect();
     let config = |image: &Saved| {
         let of = || store.part(&image.config);
         let missing = || ArchiveError::Missing { of: of(), what: "the config" };
         let place = files.get(&image.config).ok_or_else(missing)?;
-        digests[&place.at].clone().map(|digest| (place, digest))
+        configs[&place.at].clone().map(|(digest, config)| (place, digest, config))
     };
     let (mut images, mut unusable) = (Vec::<Image>::new(), Vec::new());
     let (mut parts, mut known) = (BTreeMap::new(), BTreeMap::new());
     for image in listed {
         let names = image.repo_tags.iter().filter_map(|tag| layout::name(tag)).collect();
         let names = layout::unique(names);
-        let (config, digest) = match config(&image) {
+        let (place, digest, config) = match config(&image) {
             Ok(found) => found,
             Err(why) if why.may_pass() => return Err(why),
             Err(why) => {
@@ -109,8 +112,9 @@ pub(super) fn images(
             continue;
         }
         known.insert(digest.clone(), images.len());
-        parts.insert(digest.clone(), Parts { config, layers: image.layers });
-        images.push(Image { names, digest, kind: Kind::Saved, absent: Vec::new() });
+        parts.insert(digest.clone(), Parts { config: place, layers: image.layers });
+        let platforms = config.map(|config| vec![config.platform]);
+        images.push(Image { names, digest, kind: Kind::Saved, absent: Vec::new(), platforms });
     }
     match unusable.first() {
         Some(first) if images.is_empty() => Err(first.why.clone()),

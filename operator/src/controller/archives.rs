@@ -26,19 +26,27 @@ use crate::{
 
 /// Where blobs of archives came to, for all runs of a namespace, for as long as the archive is what it is.
 #[derive(Default)]
-pub(super) struct Sent(Mutex<Vec<(String, Weak<Archive>, Arc<Turns>)>>);
+pub(super) struct Sent(Mutex<Vec<OfOne>>);
+
+/// Those of one archive, for one namespace.
+struct OfOne {
+    namespace: String,
+    archive: Weak<Archive>,
+    turns: Arc<Turns>,
+}
 
 impl Sent {
     fn turns(&self, namespace: &str, archive: &Arc<Archive>) -> Arc<Turns> {
         let mut all = lock(&self.0);
-        all.retain(|(_, archive, _)| archive.strong_count() > 0);
-        let this = Arc::downgrade(archive);
-        let known = all.iter().find(|(of, other, _)| of == namespace && other.ptr_eq(&this));
-        if let Some((.., turns)) = known {
-            return Arc::clone(turns);
+        all.retain(|one| one.archive.strong_count() > 0);
+        let archive = Arc::downgrade(archive);
+        let mut known = all.iter();
+        let known = known.find(|one| one.namespace == namespace && one.archive.ptr_eq(&archive));
+        if let Some(known) = known {
+            return Arc::clone(&known.turns);
         }
-        let turns = Arc::<Turns>::default();
-        all.push((namespace.to_owned(), this, Arc::clone(&turns)));
+        let (turns, namespace) = (Arc::<Turns>::default(), namespace.to_owned());
+        all.push(OfOne { namespace, archive, turns: Arc::clone(&turns) });
         turns
     }
 }

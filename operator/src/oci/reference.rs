@@ -142,6 +142,12 @@ impl Reference {
         }
     }
 
+    /// What the archive called `archive` has under it.
+    #[must_use]
+    pub fn in_archive(&self, archive: &str) -> Self {
+        Self { repository: Repository::in_archive(archive, &self.repository), ..self.clone() }
+    }
+
     /// The same reference pinned to `digest`: `host/repository:tag@digest`.
     #[must_use]
     pub fn pinned_to(&self, digest: &Digest) -> Self {

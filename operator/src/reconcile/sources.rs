@@ -251,9 +251,9 @@ impl Source {
     #[must_use]
     pub fn absence(reference: &Reference) -> String {
         if reference.repository().archive().is_some() {
-            return format!(
-                "{reference}: the archive is not there, or has no image that is called so"
-            );
+            let what =
+                if reference.digest().is_some() { "of this digest" } else { "that is called so" };
+            return format!("{reference}: the archive is not there, or has no image {what}");
         }
         format!("{reference} is not there (HTTP 404)")
     }
@@ -300,12 +300,9 @@ fn in_archive(archive: &ArchiveSource, source: &SourceSpec) -> Result<Reference,
     if !source.image.is_empty() || source.secret_ref.is_some() || source.provider.is_some() {
         return Err(SpecError::ArchiveAndMore { name });
     }
-    let wrong = |source| SpecError::ArchiveImage { name: name.clone(), source };
+    let wrong = |source| SpecError::ArchiveImage { name, source };
     let image: Reference = archive.image.parse().map_err(wrong)?;
-    let Some(tag) = image.tag().filter(|_| image.digest().is_none()) else {
-        return Err(SpecError::ArchiveImageNotTag { name, image });
-    };
-    Ok(Repository::in_archive(&archive.path, image.repository()).tag(tag))
+    Ok(image.in_archive(&archive.path))
 }
 
 fn platforms(texts: &[String], field: &str) -> Result<Vec<Declared>, SpecError> {

@@ -1,6 +1,6 @@
 //! A line of a list → the `MultiArchImage` that the set owns for it, and whether one that is there is just that.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use multiarch_crds::{
@@ -12,7 +12,7 @@ use multiarch_crds::{
 };
 use serde_json::{Map, Value, json};
 
-use super::lines::Image;
+use super::{held::Held, lines::Image};
 use crate::oci::{Digest, Reference};
 
 /// The label of all that a set owns: the set's name, or its beginning where that is too long for a label.
@@ -25,13 +25,15 @@ const LONGEST_LABEL: usize = 63;
 /// How much of an image's name is in that of its object.
 const SLUG: usize = 40;
 
-/// What an archive has of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// One image, for one platform.
-    Image,
-    /// An index, from which platforms may be chosen.
-    Index,
+/// What is taken of an archive for an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken<'a> {
+    /// The archive.
+    pub archive: &'a SetArchive,
+    /// What the image is called there.
+    pub name: Reference,
+    /// What of it.
+    pub held: Held,
 }
 
 /// Where an image of the list comes from.
@@ -40,7 +42,7 @@ pub enum Origin<'a> {
     /// Its registry.
     Registry,
     /// These archives.
-    Archives(Vec<(&'a SetArchive, Held)>),
+    Archives(Vec<Taken<'a>>),
 }
 
 /// The name of the object for `target`: another one for each target, also where two read alike.
@@ -81,7 +83,11 @@ pub fn object(set: &MultiArchImageSet, image: &Image, origin: &Origin<'_>, same:
     let of_set = set.metadata.labels.as_ref();
     let same = same.iter().filter_map(|key| Some((*key, of_set?.get(*key)?)));
     labels.extend(same.map(|(key, value)| (key.to_owned(), value.as_str().into())));
-    let spec = set.spec.template.spec(&image.target.to_string(), sources(&set.spec, image, origin));
+    let sources = sources(&set.spec, image, origin);
+    let mut spec = set.spec.template.spec(&image.target.to_string(), sources);
+    if let Origin::Archives(_) = origin {
+        require(&mut spec, &set.spec.platforms);
+    }
     let applied = Digest::of(json!([labels, spec]).to_string().as_bytes());
     let applied = applied.as_str().rsplit(':').next().unwrap_or_default();
     json!({
@@ -129,54 +135,78 @@ pub fn whose(meta: &ObjectMeta, set: &MultiArchImageSet) -> Whose {
         Whose::Leaving
     } else if is_owned(meta, set) {
         Whose::Its
-    } else if owners.any(|owner| owner.kind == "MultiArchImageSet" && Some(&owner.name) == name) {
+    } else if owners.any(|owner| {
+        // The set itself, where it does not lead the object, is no other one.
+        let is_gone = Some(&owner.uid) != set.metadata.uid.as_ref();
+        owner.kind == "MultiArchImageSet" && Some(&owner.name) == name && is_gone
+    }) {
         Whose::Leaving
     } else {
         Whose::Others
     }
 }
 
-/// Whether the object of `meta` is owned by `set`.
+/// Whether the object of `meta` is owned by `set`: made by it, and not only to go with it.
 #[must_use]
 pub fn is_owned(meta: &ObjectMeta, set: &MultiArchImageSet) -> bool {
     let uid = set.metadata.uid.as_ref();
-    meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid)
+    let mut owners = meta.owner_references.iter().flatten();
+    owners.any(|owner| Some(&owner.uid) == uid && owner.controller == Some(true))
 }
 
 fn sources(spec: &MultiArchImageSetSpec, image: &Image, origin: &Origin<'_>) -> Vec<Value> {
-    let chosen = |mut source: Value| {
-        if !spec.platforms.is_empty() {
-            source["platforms"] = json!(spec.platforms);
+    let chosen = |mut source: Value, platforms: &[String]| {
+        if !platforms.is_empty() {
+            source["platforms"] = json!(platforms);
         }
         source
     };
-    let Origin::Archives(archives) = origin else {
-        return vec![chosen(json!({"name": "image", "image": image.source.to_string()}))];
+    let Origin::Archives(taken) = origin else {
+        let source = json!({"name": "image", "image": image.source.to_string()});
+        return vec![chosen(source, &spec.platforms)];
     };
-    let mut names: HashMap<String, usize> = HashMap::new();
-    let each = archives.iter().map(|(archive, held)| {
-        let slug = slug(&archive.path, 56);
-        let slug = if slug.is_empty() { "archive".to_owned() } else { slug };
-        let count = names.entry(slug.clone()).or_default();
-        *count += 1;
-        let name = if *count == 1 { slug } else { format!("{slug}-{count}") };
-        // By its tag: what an archive has under a name is what it has.
-        let image = image.name.repository().tag(image.name.tag().unwrap_or_default());
+    let mut names = HashSet::new();
+    let each = taken.iter().map(|Taken { archive, name, held }| {
+        // By its tag what the archive has under it, by a digest that.
+        let digest = image.source.digest();
+        let image = digest.map_or_else(|| name.clone(), |digest| name.pinned_to(digest));
         let mut source = json!({
-            "name": name,
+            "name": source_name(&archive.path, &mut names),
             "archive": {"path": archive.path, "image": image.to_string()},
         });
         if archive.platform_policy == PlatformPolicy::Trust {
             source["platformPolicy"] = json!(PlatformPolicy::Trust);
         }
         match (&archive.platform, held) {
-            (Some(platform), _) => source["platforms"] = json!([platform]),
-            (None, Held::Index) => source = chosen(source),
-            (None, Held::Image) => {}
+            (Some(platform), _) => chosen(source, std::slice::from_ref(platform)),
+            (None, Held::Index(platforms)) => chosen(source, platforms),
+            (None, Held::Image) => source,
         }
-        source
     });
     each.collect()
+}
+
+/// What the source of the archive at `path` is called: as no one of `names` is.
+fn source_name(path: &str, names: &mut HashSet<String>) -> String {
+    let slug = slug(path, 56);
+    let slug = if slug.is_empty() { "archive".to_owned() } else { slug };
+    let (mut name, mut count) = (slug.clone(), 1);
+    while !names.insert(name.clone()) {
+        count += 1;
+        name = format!("{slug}-{count}");
+    }
+    name
+}
+
+/// Has `spec` wait for `platforms`, beside those that it waits for already: an archive that lacks an image says nothing of it.
+fn require(spec: &mut Value, platforms: &[String]) {
+    if platforms.is_empty() {
+        return;
+    }
+    let required = spec["requiredPlatforms"].as_array().cloned().unwrap_or_default();
+    let more = platforms.iter().map(|platform| json!(platform));
+    let more: Vec<_> = more.filter(|platform| !required.contains(platform)).collect();
+    spec["requiredPlatforms"] = required.into_iter().chain(more).collect();
 }
 
 /// Whether all that `applied` says is so in `live`, whatever else the API server and others have filled in.
@@ -309,9 +339,8 @@ mod tests {
             {"path": "all.tar"},
         ]);
         let set = set(&json!({"archives": archives, "platforms": ["linux/s390x"]}));
-        let [a, b, c] = set.spec.archives.as_slice() else { panic!() };
-        let origin = Origin::Archives(vec![(a, Held::Image), (b, Held::Image), (c, Held::Index)]);
-        let object = object(&set, &pause(), &origin, &[]);
+        let held = [Held::Image, Held::Image, Held::Index(vec!["linux/s390x".into()])];
+        let object = object(&set, &pause(), &taken(&set, held), &[]);
         let image = "docker.io/rancher/pause:3.1";
         let expected = json!([
             {"name": "k3s-arm64-tar-zst", "archive": {"path": "k3s/arm64.tar.zst", "image": image}, "platforms": ["linux/arm64"]},
@@ -320,6 +349,77 @@ mod tests {
         ]);
         assert_eq!(object["spec"]["sources"], expected);
         assert!("linux/arm/v7".parse::<Platform>().is_ok());
+    }
+
+    /// What is taken of each archive of `set`.
+    fn taken<const N: usize>(set: &MultiArchImageSet, held: [Held; N]) -> Origin<'_> {
+        let each = set.spec.archives.iter().zip(held);
+        let each = each.map(|(archive, held)| Taken { archive, name: pause().name, held });
+        Origin::Archives(each.collect())
+    }
+
+    #[test]
+    fn a_digest_goes_along() {
+        let archives = json!([{"path": "a.tar"}]);
+        let set = set(&json!({"archives": archives}));
+        let digest = Digest::of(b"index");
+        let mut image = pause();
+        image.source = image.source.pinned_to(&digest);
+        let object = object(&set, &image, &taken(&set, [Held::Index(Vec::new())]), &[]);
+        let expected = format!("docker.io/rancher/pause:3.1@{digest}");
+        assert_eq!(object["spec"]["sources"][0]["archive"]["image"], expected);
+        let spec = serde_json::from_value(object["spec"].clone()).unwrap();
+        assert!(Sources::parse(&spec).unwrap().mirrors());
+    }
+
+    /// An archive that lacks the image has no source that could be waited for.
+    #[test]
+    fn the_platforms_are_waited_for_whatever_archives_have() {
+        let archives = json!([{"path": "amd64.tar", "platform": "linux/amd64"}]);
+        let template = json!({"requiredPlatforms": ["linux/s390x", "linux/arm64"]});
+        let spec = json!({
+            "archives": archives, "platforms": ["linux/amd64", "linux/arm64"], "template": template,
+        });
+        let set = set(&spec);
+        let of = |origin: &Origin<'_>| {
+            let object = object(&set, &pause(), origin, &[]);
+            object["spec"]["requiredPlatforms"].clone()
+        };
+        let all = json!(["linux/s390x", "linux/arm64", "linux/amd64"]);
+        assert_eq!(of(&taken(&set, [Held::Image])), all);
+        // A source in a registry waits for them by itself.
+        assert_eq!(of(&Origin::Registry), template["requiredPlatforms"]);
+    }
+
+    /// The API server refuses a credential for a file.
+    #[test]
+    fn nobody_logs_in_to_an_archive() {
+        let archives = json!([{"path": "a.tar"}]);
+        let template = json!({"source": {"secretRef": {"name": "pull"}}});
+        let set = set(&json!({"archives": archives, "template": template}));
+        let source =
+            |origin: &Origin<'_>| object(&set, &pause(), origin, &[])["spec"]["sources"][0].clone();
+        assert_eq!(source(&taken(&set, [Held::Image])).get("secretRef"), None);
+        assert_eq!(source(&Origin::Registry)["secretRef"]["name"], "pull");
+    }
+
+    #[test]
+    fn each_source_has_a_name_of_its_own() {
+        let mut names = HashSet::new();
+        let paths = ["a.tar", "a-tar", "a-tar-2", "a/tar", "é", "è"];
+        let called = paths.map(|path| source_name(path, &mut names));
+        assert_eq!(called, ["a-tar", "a-tar-2", "a-tar-2-2", "a-tar-3", "archive", "archive-2"]);
+    }
+
+    #[test]
+    fn a_tag_that_the_line_has_is_no_additional_one() {
+        let template = |tags: &[&str]| json!({"template": {"target": {"additionalTags": tags}}});
+        let of = |tags: &[&str]| {
+            let object = object(&set(&template(tags)), &pause(), &Origin::Registry, &[]);
+            object["spec"]["target"]["additionalTags"].clone()
+        };
+        assert_eq!(of(&["mirrored", "3.1"]), json!(["mirrored"]));
+        assert_eq!(of(&["3.1"]), json!([]));
     }
 
     #[test]
@@ -363,16 +463,22 @@ mod tests {
     #[test]
     fn an_object_of_the_name_is_the_sets_or_leaves_or_is_somebodys() {
         let set = set(&json!({}));
-        let owned = |kind: &str, name: &str, uid: &str| ObjectMeta {
+        let owned = |kind: &str, name: &str, uid: &str| {
+            ObjectMeta {
             owner_references: Some(
-                serde_json::from_value(
-                    json!([{"apiVersion": "a/v1", "kind": kind, "name": name, "uid": uid}]),
-                )
+                serde_json::from_value(json!([
+                    {"apiVersion": "a/v1", "kind": kind, "name": name, "uid": uid, "controller": true},
+                ]))
                 .unwrap(),
             ),
             ..ObjectMeta::default()
+        }
         };
         let its = owned("MultiArchImageSet", "k3s", "uid");
+        // A user's own, who wants it to go with the set.
+        let mut beside = its.clone();
+        beside.owner_references.as_mut().unwrap()[0].controller = None;
+        assert!(is_owned(&its, &set) && !is_owned(&beside, &set));
         let now = jiff::Timestamp::UNIX_EPOCH;
         let deleted = ObjectMeta {
             deletion_timestamp: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now)),
@@ -380,6 +486,7 @@ mod tests {
         };
         for (meta, expected) in [
             (its, Whose::Its),
+            (beside, Whose::Others),
             (deleted, Whose::Leaving),
             (owned("MultiArchImageSet", "k3s", "of before"), Whose::Leaving),
             (owned("MultiArchImageSet", "other", "another"), Whose::Others),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::oci::{
     Reference,
-    reference::{ReferenceError, names_host},
+    reference::{ReferenceError, canonical_host, names_host},
 };
 
 /// The longest target that a `MultiArchImage` takes, in bytes, and the longest source.
@@ -29,7 +29,7 @@ pub struct Line {
 pub struct Image {
     /// What is copied, in full.
     pub source: Reference,
-    /// What it is called in an archive, where names without registry are Docker Hub's.
+    /// What it is called in an archive that does not know it by its source: there, names without registry are Docker Hub's.
     pub name: Reference,
     /// What it becomes.
     pub target: Reference,
@@ -70,6 +70,16 @@ pub enum LineError {
         target: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// A registry of the list's is none.
+    #[error(
+        "{host:?}, where images {do_what}, is no registry: a registry's host has a dot or a port, or is localhost: harbor.example.com or harbor:5000, not harbor"
+    )]
+    NoHost {
+        /// As it was written.
+        host: String,
+        /// `come from` or `go`.
+        do_what: &'static str,
     },
     /// Another line comes before it.
     #[error("it would be published as {target}, as line {line} is: leave one of them out")]
@@ -131,6 +141,17 @@ pub fn read<'a>(lines: impl Iterator<Item = (usize, &'a str)>, route: Route<'_>)
     read
 }
 
+impl Image {
+    /// What it is called in archives, without its digest: an archive that has the first name does not have it by the second.
+    #[must_use]
+    pub fn names(&self) -> Vec<Reference> {
+        let of = |name: &Reference| name.repository().tag(name.tag().unwrap_or_default());
+        let mut names = vec![of(&self.source), of(&self.name)];
+        names.dedup();
+        names
+    }
+}
+
 impl Line {
     fn is_of(&self, source: &Reference) -> bool {
         self.image.as_ref().is_ok_and(|image| image.source == *source)
@@ -145,6 +166,9 @@ fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
         LineError::NoReference { source: ReferenceError { text: shown(text), ..source } }
     })?;
     let tag = source.tag().ok_or(LineError::NoTag)?;
+    if !whole {
+        hold(&source, route.from, "come from")?;
+    }
     // It was read as another registry's.
     let name = text.parse().unwrap_or_else(|_| source.clone());
     let path = source.repository().path();
@@ -157,6 +181,7 @@ fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
     let target: Reference = target
         .parse()
         .map_err(|error: ReferenceError| LineError::NoTarget { target, why: error.why })?;
+    hold(&target, route.to, "go")?;
     for (what, longest, reference) in
         [("a source", LONGEST_SOURCE, &source), ("a target", LONGEST_TARGET, &target)]
     {
@@ -167,8 +192,15 @@ fn image(text: &str, route: Route<'_>) -> Result<Image, LineError> {
     Ok(Image { source, name, target })
 }
 
+/// Holds `read` to the host that it was made of: what is no host would be read as a namespace of Docker Hub.
+fn hold(read: &Reference, end: &str, do_what: &'static str) -> Result<(), LineError> {
+    let host = end.split_once('/').map_or(end, |(host, _)| host);
+    let is_host = canonical_host(host).is_ok_and(|host| host == read.repository().host());
+    is_host.then_some(()).ok_or_else(|| LineError::NoHost { host: shown(host), do_what })
+}
+
 /// `text` as it may be shown.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.parse::<Reference>().err().map_or_else(|| text.to_owned(), |error| error.text)
 }
 
@@ -237,6 +269,61 @@ mod tests {
     fn a_line_that_is_no_image_says_why(#[case] text: &str, #[case] why: &str) {
         let said = only(text, ROUTE).unwrap_err();
         assert!(said.contains(why), "{said}");
+    }
+
+    /// Those that were stored before the API refused them.
+    #[rstest]
+    #[case::to("docker.io", "harbor", "a/b:1", "\"harbor\", where images go, is no registry")]
+    #[case::from(
+        "harbor",
+        "r.example",
+        "a/b:1",
+        "\"harbor\", where images come from, is no registry"
+    )]
+    #[case::from_a_path("harbor/hub", "r.example", "b:1", "\"harbor\", where images come from")]
+    fn what_is_no_host_is_no_namespace_of_docker_hub(
+        #[case] from: &str,
+        #[case] to: &str,
+        #[case] text: &str,
+        #[case] why: &str,
+    ) {
+        let said = only(text, Route { from, to, ..ROUTE }).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+
+    #[rstest]
+    #[case("harbor:5000", "localhost", "harbor:5000/a/b:1", "localhost/mirror/a/b:1")]
+    #[case("[::1]/hub", "10.0.0.1", "[::1]/hub/a/b:1", "10.0.0.1/mirror/a/b:1")]
+    #[case("index.docker.io", "registry-1.docker.io", "docker.io/a/b:1", "docker.io/mirror/a/b:1")]
+    fn a_host_is_one_by_each_of_its_names(
+        #[case] from: &str,
+        #[case] to: &str,
+        #[case] source: &str,
+        #[case] target: &str,
+    ) {
+        let route = Route { from, to, ..ROUTE };
+        assert_eq!(only("a/b:1", route), Ok((source.into(), target.into())));
+    }
+
+    /// A line that names its registry has nothing to do with the one of the others.
+    #[test]
+    fn a_line_with_a_registry_does_not_mind_where_others_come_from() {
+        let route = Route { from: "harbor", ..ROUTE };
+        assert!(only("quay.io/a/b:1", route).is_ok());
+    }
+
+    #[test]
+    fn an_archive_may_know_an_image_by_its_source_or_as_docker_hubs() {
+        let names = |text: &str, from: &str| {
+            let read = read([(1, text)].into_iter(), Route { from, ..ROUTE }).remove(0);
+            let names = read.image.unwrap().names();
+            names.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let both = ["quay.io/coreos/etcd:v3", "docker.io/coreos/etcd:v3"];
+        assert_eq!(names("coreos/etcd:v3", "quay.io"), both);
+        assert_eq!(names("quay.io/coreos/etcd:v3", "docker.io"), both[..1]);
+        let pinned = format!("coreos/etcd:v3@sha256:{}", "0".repeat(64));
+        assert_eq!(names(&pinned, "docker.io"), both[1..]);
     }
 
     #[test]

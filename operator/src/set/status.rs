@@ -9,7 +9,7 @@ use multiarch_crds::{
     v1alpha1::{Counts, FailingLine, MultiArchImageSetStatus, MultiArchImageStatus},
 };
 
-use super::lines::LineError;
+use super::lines::{self, LineError};
 
 /// How many lines are named, and how much is said of each, in bytes.
 const NAMED: usize = 20;
@@ -265,7 +265,8 @@ fn state(line: &Seen<'_>) -> State {
 
 /// The line as it is named in the status.
 fn named(line: &Seen<'_>) -> FailingLine {
-    let image = cut(&plain(line.text), SHOWN).into_owned();
+    // A line that is no image may have a password in it.
+    let image = cut(&plain(&lines::shown(line.text)), SHOWN).into_owned();
     let (object, reason, message) = match &line.what {
         What::Invalid(error) => (None, "InvalidLine".to_owned(), Some(error.to_string())),
         What::Waits { reason, message } | What::Refused { reason, message } => {
@@ -449,6 +450,19 @@ mod tests {
         let FailingLine { image, message, .. } = &status.failing[0];
         assert_eq!(image, "\u{fffd}[2Ja\u{fffd}:1");
         assert!(!message.as_ref().unwrap().contains(char::is_control), "{message:?}");
+    }
+
+    #[test]
+    fn a_password_in_a_line_is_not_repeated() {
+        let text = "u:s3cret@r.io/a:1";
+        let route =
+            lines::Route { from: "docker.io", to: "registry.local", prefix: "", objects: true };
+        let read = lines::read([(1, text)].into_iter(), route);
+        let error = read[0].image.as_ref().unwrap_err();
+        let seen = [Seen { text: &read[0].text, what: What::Invalid(error) }];
+        let status = next(&MultiArchImageSetStatus::default(), &about(), &seen, 0, None);
+        assert_eq!(status.failing[0].image, "…@r.io/a:1");
+        assert!(!serde_json::to_string(&status).unwrap().contains("s3cret"));
     }
 
     #[test]

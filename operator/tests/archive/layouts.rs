@@ -192,6 +192,56 @@ fn what_is_absent_is_listed(#[values("tar", "gzip", "folder")] packing: &str) {
     assert_eq!(told(&error, &file.path()), why);
 }
 
+/// What an image is for, its config says; of an index, what it lists of the images that are there.
+#[rstest]
+fn what_an_image_is_for_is_known(#[values("tar", "gzip", "folder")] packing: &str) {
+    let (arm, amd) = (Image::of("arm64"), Image::of("amd64"));
+    let mut layout = Layout::default();
+    let listed = |mut image: serde_json::Value, os: &str, architecture: &str| {
+        image["platform"] = json!({"os": os, "architecture": architecture});
+        image
+    };
+    let alone = layout.image(&arm, true);
+    let here = listed(alone.clone(), "linux", "arm64");
+    let inner = layout.index(&[listed(layout_of(&amd), "linux", "amd64"), here.clone()]);
+    let mut attestation = listed(layout.image(&amd, false), "unknown", "unknown");
+    attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+    let outer = layout.index(&[inner, attestation]);
+    let unsaid = layout.index(&[here, alone.clone()]);
+    let bare = layout.index(std::slice::from_ref(&alone));
+    let nothing = layout.index(&[listed(layout_of(&amd), "linux", "amd64")]);
+    let [hollow, _] = hollow(&mut layout);
+    for (at, image) in [&alone, &outer, &unsaid, &bare, &nothing, &hollow].iter().enumerate() {
+        layout.list(image, &[(NAME, &format!("docker.io/library/a:{at}"))]);
+    }
+    let archive = written(&layout.end(), packing).open().unwrap();
+    let told = |image: &Read| {
+        let platforms = image.platforms.as_ref()?.iter();
+        Some(platforms.map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let told: Vec<_> = archive.images().iter().map(told).collect();
+    let arm64 = Some(vec!["linux/arm64".to_owned()]);
+    // One that is listed twice is what it is listed as first.
+    let expected = [arm64.clone(), arm64.clone(), arm64, None, Some(Vec::new()), None];
+    assert_eq!(told, expected);
+}
+
+/// The descriptor of `image`, which is in no archive.
+fn layout_of(image: &Image) -> serde_json::Value {
+    Layout::default().image(image, true)
+}
+
+/// Of an image without a manifest its config says it as well.
+#[test]
+fn what_a_saved_image_is_for_is_known() {
+    let (mut odd, arm) = (Image::of("amd64"), Image::of("arm64"));
+    odd.config = br#"{"rootfs":{"type":"layers","diff_ids":[]}}"#.to_vec();
+    let files = images::docker(&[(&arm, &["a:1"]), (&odd, &["b:1"])]);
+    let archive = open(&Tar::of(&files).end()).unwrap();
+    let platforms: Vec<_> = archive.images().iter().map(|image| image.platforms.clone()).collect();
+    assert_eq!(platforms, [Some(vec!["linux/arm64".parse().unwrap()]), None]);
+}
+
 /// OCI leaves `mediaType` out where it likes.
 #[test]
 fn a_document_need_not_say_its_type() {

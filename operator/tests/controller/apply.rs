@@ -20,7 +20,7 @@ pub(crate) fn applied(body: &Value, last: &Value, live: &Value) -> Value {
                 let before = find(last.as_array(), it);
                 match (find(Some(says), it), before) {
                     (Some(said), before) => {
-                        merged.push(applied(said, before.unwrap_or(&Value::Null), it))
+                        merged.push(applied(said, before.unwrap_or(&Value::Null), it));
                     }
                     (None, None) => merged.push(it.clone()),
                     (None, Some(_)) => {}

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::{DNS_SUBDOMAIN, matches};
+
 /// The schema of a line of a list: whatever it says, it hurts only itself.
 pub(in super::super) struct Line;
 
@@ -34,6 +36,19 @@ pub(in super::super) fn one_list() -> Rule {
 pub(in super::super) fn repository_prefix() -> Rule {
     Rule::new("self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*$')").message(
         "what stands before a repository: mirror or team/mirror; a-z, 0-9, and inside a part . _ __ and -; no slash at either end",
+    )
+}
+
+/// Of a host alone, which another rule holds to its form.
+pub(in super::super) fn host_is_named() -> Rule {
+    Rule::new("self.matches('^localhost(/|$)') || !self.matches('^[a-z0-9][a-z0-9-]*(/|$)')").message(
+        "a registry's host has a dot or a port, or is localhost: harbor.example.com or harbor:5000, not harbor, which is a namespace of Docker Hub in a reference",
+    )
+}
+
+pub(in super::super) fn config_map_name() -> Rule {
+    Rule::new(matches(DNS_SUBDOMAIN)).message(
+        "not the name of a ConfigMap: a-z, 0-9, - and . only; it is in the same namespace, so name no other",
     )
 }
 

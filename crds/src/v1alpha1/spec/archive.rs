@@ -14,9 +14,14 @@ pub struct ArchiveSource {
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = rules::path_below())]
     pub path: String,
-    /// The image in it, by its name and tag: `docker.io/rancher/pause:3.1`; Docker Hub's short names (`rancher/pause:3.1`) are understood. At
-    /// most 320 characters.
+    /// The image in it, by its name and tag: `docker.io/rancher/pause:3.1`; Docker Hub's short names (`rancher/pause:3.1`) are understood. With
+    /// a digest, `rancher/pause:3.1@sha256:...`, the digest decides: that of a manifest or index in the archive, or of the manifest that is
+    /// made for an image without one. At most 320 characters.
     #[schemars(length(min = 1, max = 320))]
-    #[x_kube(validation = rules::no_scheme(), validation = rules::target_has_tag())]
+    #[x_kube(
+        validation = rules::no_scheme(),
+        validation = rules::source_has_tag_or_digest(),
+        validation = rules::source_digest()
+    )]
     pub image: String,
 }

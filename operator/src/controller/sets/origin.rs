@@ -11,12 +11,14 @@ use multiarch_crds::{
 
 use super::Desk;
 use crate::{
-    archive::{Archive, Kind},
+    archive::Archive,
     controller::archives::of_shelf,
     error::{Stalled, causes, of_registry},
-    oci::{Platform, Reference},
+    oci::{Platform, Reference, printable},
     set::{
-        children::{Held, Origin},
+        children::{Origin, Taken},
+        held::{Held, Lack, held},
+        lines::Image,
         status::Unknown,
     },
     shelf::ShelfError,
@@ -73,23 +75,72 @@ fn unread(errors: &[ShelfError], settles: Duration) -> Option<Unread> {
 }
 
 impl<'a> Opened<'a> {
-    /// Where `image` of `set` comes from; `None` from nowhere.
-    pub(super) fn origin(&self, set: &MultiArchImageSet, image: &Reference) -> Option<Origin<'a>> {
-        let name = image.repository().tag(image.tag().unwrap_or_default());
-        let having = self.read.iter().filter_map(|(archive, opened)| {
-            let held = match opened.named(&name)?.kind {
-                Kind::Index => Held::Index,
-                Kind::Saved | Kind::Manifest => Held::Image,
-            };
-            Some((*archive, held))
-        });
-        let having: Vec<_> = having.collect();
-        if !having.is_empty() {
-            return Some(Origin::Archives(having));
+    /// Where `image` of `set` comes from; else why from nowhere, in a sentence.
+    pub(super) fn origin(
+        &self,
+        set: &MultiArchImageSet,
+        image: &Image,
+    ) -> Result<Origin<'a>, String> {
+        let mut lacks = Vec::new();
+        for name in image.names() {
+            let mut taken = Vec::new();
+            for (archive, opened) in &self.read {
+                match self::taken(set, archive, opened, image, &name) {
+                    Some(Ok(held)) => {
+                        taken.push(Taken { archive, name: name.clone(), held });
+                    }
+                    Some(Err(lack)) => lacks.push((*archive, lack)),
+                    None => {}
+                }
+            }
+            if !taken.is_empty() {
+                return Ok(Origin::Archives(taken));
+            }
         }
         // Archives alone are all that there is, unless a registry is named, too.
-        let has_registry = set.spec.archives.is_empty() || set.spec.from.is_some();
-        has_registry.then_some(Origin::Registry)
+        if set.spec.archives.is_empty() || set.spec.from.is_some() {
+            return Ok(Origin::Registry);
+        }
+        Err(nowhere(&lacks))
+    }
+}
+
+/// What `set` takes of `archive` for `image`, which is called `name` there, or why nothing; `None` where there is none of that name.
+fn taken(
+    set: &MultiArchImageSet,
+    archive: &SetArchive,
+    opened: &Archive,
+    image: &Image,
+    name: &Reference,
+) -> Option<Result<Held, Lack>> {
+    let digest = image.source.digest();
+    if let Some(found) = opened.named(name) {
+        return Some(held(&set.spec, archive, found, digest));
+    }
+    // One that is broken is told by its object, which so lacks it and no other.
+    let is_named = opened.unusable().iter().any(|broken| broken.names.contains(name));
+    is_named.then_some(if digest.is_some() { Err(Lack::OtherDigest) } else { Ok(Held::Image) })
+}
+
+/// Why an image comes from nowhere, of which archives have something that is not taken.
+fn nowhere(lacks: &[(&SetArchive, Lack)]) -> String {
+    const OTHERWISE: &str =
+        "and there is no other place: spec.from names a registry for what archives lack";
+    let paths = |of: Lack| {
+        let paths = lacks.iter().filter(|(_, lack)| *lack == of);
+        let paths: Vec<_> = paths.map(|(archive, _)| printable(&archive.path)).collect();
+        paths.join(", ")
+    };
+    match lacks.first() {
+        None => format!("no archive has it, {OTHERWISE}"),
+        Some((_, Lack::OtherDigest)) => format!(
+            "in {} it has another digest than the line's, or none, {OTHERWISE}",
+            paths(Lack::OtherDigest)
+        ),
+        Some((_, Lack::OtherPlatforms)) => format!(
+            "in {} it is only for other platforms than spec.platforms, {OTHERWISE}",
+            paths(Lack::OtherPlatforms)
+        ),
     }
 }
 

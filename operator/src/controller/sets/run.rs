@@ -184,14 +184,16 @@ impl Desk {
             // One that does not deserialise is written anew as it should be.
             let object = there.and_then(|object| object.0.as_ref().ok());
             if let Some(unread) = &archives.unread {
-                what.push(held(name, object, &unread.why));
+                what.push(left_alone(name, object, &unread.why));
                 continue;
             }
-            let Some(origin) = archives.origin(set, &image.name) else {
-                let message = "no archive has it, and there is no other place: spec.from names a registry for what archives lack";
-                let (reason, message) = (Reason::WaitingForPlatforms, message.to_owned());
-                what.push(What::Waits { reason, message });
-                continue;
+            let origin = match archives.origin(set, image) {
+                Ok(origin) => origin,
+                Err(message) => {
+                    let reason = Reason::WaitingForPlatforms;
+                    what.push(What::Waits { reason, message });
+                    continue;
+                }
             };
             let desired = children::object(set, image, &origin, &keys);
             if object.is_none_or(|object| !children::is_as_applied(&desired, object)) {
@@ -255,11 +257,9 @@ impl Desk {
             }
             Err(source) => return Err(RunError::List { name: name.clone(), source }),
         };
-        match map.data.and_then(|mut data| data.remove(key)) {
-            Some(text) => Ok(Ok(Some(text))),
-            None => absent(format!(
-                "ConfigMap {name} has no key {key}: add it, with one image on each line"
-            )),
+        match text(map, name, key) {
+            Ok(text) => Ok(Ok(Some(text))),
+            Err(message) => absent(message),
         }
     }
 
@@ -292,10 +292,43 @@ fn of_before<'a>(name: &str, object: &'a Watched) -> Seen<'a> {
 }
 
 /// A line of which nobody knows where it comes from, for `why`: what it has stays.
-fn held<'a>(name: String, object: Option<&'a MultiArchImage>, why: &Unknown) -> What<'a> {
+fn left_alone<'a>(name: String, object: Option<&'a MultiArchImage>, why: &Unknown) -> What<'a> {
     if object.is_some() {
         return as_it_is(name, object);
     }
     let (reason, message) = (why.reason, why.message.clone());
     if why.stalled { What::Refused { reason, message } } else { What::Waits { reason, message } }
+}
+
+/// The text that `map`, which is called `name`, has at `key`; else why there is none.
+fn text(map: ConfigMap, name: &str, key: &str) -> Result<String, String> {
+    let is_binary = map.binary_data.is_some_and(|data| data.contains_key(key));
+    map.data.and_then(|mut data| data.remove(key)).ok_or_else(|| {
+        if is_binary {
+            format!(
+                "ConfigMap {name} has the key {key} below binaryData: it must be text, below data (kubectl puts a file there that is not UTF-8)"
+            )
+        } else {
+            format!("ConfigMap {name} has no key {key}: add it, with one image on each line")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_is_text() {
+        let map = json!({"data": {"a": "x:1"}, "binaryData": {"b": "/w=="}});
+        let map: ConfigMap = serde_json::from_value(map).unwrap();
+        let of = |key| text(map.clone(), "images", key);
+        assert_eq!(of("a").unwrap(), "x:1");
+        let binary = of("b").unwrap_err();
+        assert!(binary.contains("it must be text, below data"), "{binary}");
+        let absent = of("c").unwrap_err();
+        assert!(absent.contains("has no key c: add it"), "{absent}");
+    }
 }

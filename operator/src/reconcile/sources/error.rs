@@ -45,16 +45,6 @@ pub enum SpecError {
         #[source]
         source: ReferenceError,
     },
-    /// What is wanted of an archive has a digest or no tag.
-    #[error(
-        "spec.sources[{name}].archive.image: {image} must be repository:tag, without a digest: images in archives are found by their names"
-    )]
-    ArchiveImageNotTag {
-        /// The source.
-        name: String,
-        /// What is wanted.
-        image: Reference,
-    },
     /// A source is the target.
     #[error(
         "spec.sources[{name}].image: {reference} is the target itself; to keep what its index has \

@@ -230,6 +230,19 @@ fn an_archives_image_is_called_as_docker_calls_it(#[case] image: &str, #[case] c
     assert_eq!(reference.repository().archive(), Some("k3s/arm64.tar.zst"));
 }
 
+#[rstest]
+#[case::alone(&format!("rancher/pause@{DIGEST}"), None)]
+#[case::with_a_tag(&format!("rancher/pause:3.1@{DIGEST}"), Some("3.1"))]
+fn a_digest_decides_in_an_archive_too(#[case] image: &str, #[case] tag: Option<&str>) {
+    let sources = Sources::parse(&spec(TARGET, vec![archived(image)])).unwrap();
+    let reference = &sources.sources[0].reference;
+    assert_eq!(reference.repository().archive(), Some("k3s/arm64.tar.zst"));
+    assert_eq!(reference.tag(), tag);
+    assert_eq!(reference.tag_or_digest().to_string(), DIGEST);
+    let told = Source::absence(reference);
+    assert!(told.contains("has no image of this digest"), "{told}");
+}
+
 fn archived(image: &str) -> SourceSpec {
     let archive = ArchiveSource { path: "k3s/arm64.tar.zst".into(), image: image.into() };
     SourceSpec { archive: Some(archive), ..source("arm64", "") }
@@ -238,8 +251,6 @@ fn archived(image: &str) -> SourceSpec {
 #[rstest]
 #[case::no_name(archived("a b:1"), "spec.sources[arm64].archive.image: ")]
 #[case::no_tag(archived("rancher/pause"), "spec.sources[arm64].archive.image")]
-#[case::by_digest(archived(&format!("rancher/pause@{DIGEST}")), "spec.sources[arm64].archive.image")]
-#[case::both_digest(archived(&format!("rancher/pause:3.1@{DIGEST}")), "spec.sources[arm64].archive.image")]
 #[case::an_image_too(SourceSpec { image: "r.example/a:1".into(), ..archived("pause:3.1") }, "spec.sources[arm64]")]
 #[case::a_secret_too(SourceSpec { secret_ref: Some(SecretRef { name: "x".into() }), ..archived("pause:3.1") }, "spec.sources[arm64]")]
 #[case::a_provider_too(SourceSpec { provider: Some(Provider::Kubelet), ..archived("pause:3.1") }, "spec.sources[arm64]")]
