@@ -117,7 +117,7 @@ async fn a_digest_decides_what_is_taken_of_archives() {
     let pushed = stage.store.push_image("team/a", "1", "linux/amd64");
     let line = format!("team/a:1@{}", pushed.digest);
     stage.api.apply_set(of_archives(&line, &archives, &[]));
-    until(&stage.api, "False/ImagesFailing 0/1").await;
+    until(&stage.api, "Unknown/WaitingForImages 0/1").await;
     let failing = stage.failing();
     assert_eq!(failing["reason"], "WaitingForPlatforms");
     let message = failing["message"].as_str().unwrap();
@@ -163,7 +163,7 @@ async fn what_archives_have_for_other_platforms_is_left() {
     assert_eq!(source["archive"]["path"], "amd64.tar");
     let archives = json!([{"path": "arm64.tar"}]);
     stage.api.apply_set(of_archives("team/a:1", &archives, &BOTH[..1]));
-    until(&stage.api, "False/ImagesFailing 0/1").await;
+    until(&stage.api, "Unknown/WaitingForImages 0/1").await;
     let message = stage.failing()["message"].clone();
     let message = message.as_str().unwrap();
     assert!(message.starts_with("in arm64.tar it is only for other platforms"), "{message}");
