@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use kube::api::{Patch, PatchParams};
 use multiarch_e2e::{
     Scenario,
     images::Image,

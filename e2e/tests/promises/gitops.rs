@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use multiarch_crds::v1alpha1::MultiArchImage;
 use multiarch_e2e::{
     Scenario,

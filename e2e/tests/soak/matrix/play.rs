@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use multiarch_e2e::{
     await_condition::{SOON, await_some},
     objects::Objects,
@@ -11,7 +11,6 @@ use multiarch_e2e::{
     registry::Registry,
     spec::{Report, Spec},
 };
-use serde_json::json;
 
 use super::{
     cases::{Case, Ends, Side},
