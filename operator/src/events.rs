@@ -6,7 +6,10 @@ use multiarch_crds::{
     v1alpha1::{MultiArchImageStatus, SourceState},
 };
 
-use crate::reconcile::status::{Outcome, Run, ready_reason};
+use crate::{
+    oci::printable,
+    reconcile::status::{Outcome, Run, ready_reason},
+};
 
 /// The API server refuses a longer note, in bytes.
 const NOTE: usize = 1024;
@@ -69,7 +72,7 @@ pub fn between(
         // One without a digest was never there.
         let gone = source.state == SourceState::Missing && source.digest.is_some();
         if gone && old.state != SourceState::Missing {
-            let note = format!("source {} is gone from its registry (HTTP 404)", source.name);
+            let note = format!("source {} {}", source.name, gone_from(&source.name, run));
             let told = event(EventType::Warning, "SourceMissing", "Resolve", note);
             events.push(told.about(source.digest.clone()));
         }
@@ -96,6 +99,18 @@ pub fn between(
         events.push(event(EventType::Warning, "Stalled", "Reconcile", message.to_owned()));
     }
     events
+}
+
+/// Where the source called `name` is gone from.
+fn gone_from(name: &str, run: &Run) -> String {
+    let asked = run.resolutions.iter().find(|resolution| resolution.name == name);
+    match asked.and_then(|asked| asked.reference.repository().archive()) {
+        Some(archive) => {
+            let archive = printable(archive);
+            format!("is not in its archive any more: {archive} does not have it, or is not there")
+        }
+        None => "is gone from its registry (HTTP 404)".into(),
+    }
 }
 
 /// The Event that a reason of Ready is told by when it comes up, and what was being done.
@@ -152,10 +167,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        oci::Digest,
+        oci::{Digest, Reference, Repository},
         reconcile::{
             publish::Published,
             referrers::{Followed, Looks},
+            resolve::{Answer, Resolution},
             status::Tags,
         },
     };
@@ -343,6 +359,33 @@ mod tests {
         assert_eq!(told(&before, &after, false), expected);
         let events = between(&before, &after, &Run::without_answers(Outcome::Unchanged));
         assert!(events.iter().all(|told| told.digest.as_deref() == Some(is.1)), "{events:?}");
+    }
+
+    #[rstest]
+    #[case::registry(None, "source x is gone from its registry (HTTP 404)")]
+    #[case::archive(
+        Some("k3s/arm64.tar"),
+        "source x is not in its archive any more: k3s/arm64.tar does not have it, or is not there"
+    )]
+    fn tells_where_a_source_is_gone_from(#[case] archive: Option<&str>, #[case] note: &str) {
+        let status = |state| {
+            let digest = Some("a".to_owned());
+            let source =
+                SourceStatus { name: "x".into(), state, digest, message: None, since: Time(NOW) };
+            MultiArchImageStatus { sources: vec![source], ..MultiArchImageStatus::default() }
+        };
+        let reference: Reference = "r.example/app:1".parse().unwrap();
+        let reference = match archive {
+            Some(archive) => Repository::in_archive(archive, reference.repository()).tag("1"),
+            None => reference,
+        };
+        let (known, answer) = (Some(Digest::of(b"a")), Answer::Missing);
+        let resolutions = vec![Resolution { name: "x".into(), reference, known, answer }];
+        let run = Run { resolutions, ..Run::without_answers(Outcome::Unchanged) };
+        let (before, after) = (status(SourceState::Resolved), status(SourceState::Missing));
+        let told = between(&before, &after, &run);
+        let told: Vec<_> = told.iter().map(|told| (told.reason, told.note.as_str())).collect();
+        assert_eq!(told, [("SourceMissing", note)]);
     }
 
     #[test]

@@ -15,20 +15,20 @@ use serde_json::{Value, json};
 use crate::stage::Stage;
 
 /// The commands of the schema whose results were held to it, and those results.
-struct Held {
+pub(crate) struct Held {
     schema: Value,
     commands: BTreeSet<String>,
 }
 
 impl Held {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let file = workspace().join("docs/cli-output.schema.json");
         let text = fs::read_to_string(&file).context("there is no schema")?;
         Ok(Self { schema: serde_json::from_str(&text)?, commands: BTreeSet::new() })
     }
 
     /// Fails unless what `command` has printed is what the schema says of it, word for word: nothing more.
-    fn hold(&mut self, command: &str, ran: &Ran) -> Result<()> {
+    pub(crate) fn hold(&mut self, command: &str, ran: &Ran) -> Result<()> {
         let of =
             self.schema["properties"].get(command).context("the schema has no such command")?;
         let mut schema = of.clone();

@@ -8,6 +8,7 @@ mod memory;
 mod mirror;
 mod peers;
 mod peers_layouts;
+mod sets;
 mod stage;
 mod terminal;
 mod terminal_pty;

@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::{
     keychain::providers::PluginError,
-    oci::{Label, Platform, manifest::ManifestError},
+    oci::{Label, Platform, Repository, manifest::ManifestError},
     registry::{Origin, Request},
 };
 
@@ -235,7 +235,7 @@ fn denied_is_not_there_yet_before_it_answered() {
 
 #[rstest]
 #[case::content(ResolveError::Content { reference: "the-image".into(), source: ManifestError::Ambiguous }, SourceState::Invalid, Why::UnsupportedContent, NOW, &["CVE"])]
-#[case::mismatch(ResolveError::Mismatch { reference: "the-image".into(), declared: "linux/amd64".into(), actual: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64"])]
+#[case::mismatch(ResolveError::Mismatch { reference: "the-image".into(), declared: "linux/amd64".into(), actual: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64", "or push the right image"])]
 #[case::index_mismatch(ResolveError::IndexMismatch { reference: "the-image".into(), digest: digest(), listed: platform("linux/amd64"), actual: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64", "sha256:"])]
 #[case::not_in_index(ResolveError::NotInIndex { reference: "the-image".into(), declared: "linux/amd64".into(), listed: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["linux/amd64", "linux/arm64"])]
 #[case::single(ResolveError::SingleImage { reference: "the-image".into(), declared: 2 }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["2 platforms"])]
@@ -247,6 +247,9 @@ fn denied_is_not_there_yet_before_it_answered() {
 #[case::incomplete(ResolveError::Incomplete { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
 #[case::format(ResolveError::Format { reference: "the-image".into(), digest: digest() }, SourceState::Unsupported, Why::FormatMismatch, NOW, &["sha256:", "Docker media types", "target.format: OCI"])]
 #[case::config_gone(ResolveError::ConfigGone { reference: "the-image".into(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["sha256:", "push it again"])]
+#[case::mismatch_in_an_archive(ResolveError::Mismatch { reference: in_archive(), declared: "linux/arm46".into(), actual: platform("linux/arm64") }, SourceState::PlatformMismatch, Why::PlatformMismatch, NOW, &["correct the source's platforms, or put the right archive in its place"])]
+#[case::incomplete_in_an_archive(ResolveError::Incomplete { reference: in_archive(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["put a whole archive in its place"])]
+#[case::config_gone_in_an_archive(ResolveError::ConfigGone { reference: in_archive(), digest: digest() }, SourceState::Incomplete, Why::WaitingForPlatforms, NO, &["put a whole archive in its place"])]
 fn of_content(
     #[case] error: ResolveError,
     #[case] state: SourceState,
@@ -260,6 +263,13 @@ fn of_content(
     for word in words.iter().chain(&["the-image"]) {
         assert!(message.contains(word), "{word:?} is not in {message:?}");
     }
+    assert!(!message.contains('#') || !message.contains("push"), "{message}");
+}
+
+/// As a reference to what is in an archive is shown.
+fn in_archive() -> String {
+    let image: Reference = "r.example/the-image:1".parse().unwrap();
+    Repository::in_archive("k3s/arm64.tar", image.repository()).tag("1").to_string()
 }
 
 #[test]

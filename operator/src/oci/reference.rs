@@ -1,6 +1,6 @@
 //! References: `host[:port]/repository[:tag][@digest]`, in one canonical spelling.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
 
 use oci_client::{ParseError, Reference as Grammar};
 
@@ -171,15 +171,23 @@ const LONGEST: usize = 1024;
 
 /// The grammar is oci-client's, held to distribution/reference's by a table that distribution's own
 /// code wrote. What they disagree on is decided here: the host, the tag's alphabet, and digests.
-fn parse(text: &str) -> Result<Reference, &'static str> {
+fn parse(text: &str) -> Result<Reference, Cow<'static, str>> {
     if text.is_empty() {
-        return Err("it is empty");
+        return Err("it is empty".into());
     }
     if text.len() > LONGEST {
-        return Err("it is longer than 1024 bytes");
+        return Err("it is longer than 1024 bytes".into());
+    }
+    if let Some(scheme) = scheme(text) {
+        return Err(format!("leave out {scheme}://").into());
     }
     let (host, rest) = split_host(text);
-    let host = canonical_host(host)?;
+    let is_upper = host.bytes().any(|byte| byte.is_ascii_uppercase());
+    let host = canonical_host(host).map_err(|why| match why {
+        // `Rancher/pause:3.1`: whoever writes so does not mean a host.
+        NO_HOST if is_upper => "a repository's name is lower case, and a host has a dot or a port",
+        why => why,
+    })?;
     // Official images have no namespace. A tag or a digest has no slash.
     let rest = if host == DOCKER_HUB && !rest.contains('/') {
         format!("library/{rest}")
@@ -187,35 +195,65 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
         rest.into()
     };
     // Any host will do: oci-client knows neither IPv6 addresses nor that `Upper/case` names one.
+    let no_digest = || wrong_length(&rest).unwrap_or(Cow::Borrowed(NO_DIGEST));
     let parsed =
         Grammar::try_from(format!("host.invalid/{rest}")).map_err(|error| match error {
-            ParseError::NameTooLong => "its repository is longer than 255 characters",
+            ParseError::NameTooLong => "its repository is longer than 255 characters".into(),
             ParseError::DigestInvalidFormat
             | ParseError::DigestInvalidLength
-            | ParseError::DigestUnsupported => NO_DIGEST,
-            _ if rest.starts_with([':', '@']) || rest.is_empty() => "it names no repository",
+            | ParseError::DigestUnsupported => no_digest(),
+            _ if rest.starts_with([':', '@']) || rest.is_empty() => "it names no repository".into(),
             _ if rest.split([':', '@']).next().is_some_and(|path| path != path.to_lowercase()) => {
-                "its repository is not in lower case"
+                "its repository is not in lower case".into()
             }
-            _ => "it is not of the form host/repository:tag or host/repository@digest",
+            _ => wrong_length(&rest).unwrap_or(Cow::Borrowed(NO_REFERENCE)),
         })?;
-    let digest = parsed.digest().map(str::parse).transpose().map_err(|_| NO_DIGEST)?;
+    let digest = parsed.digest().map(str::parse).transpose().map_err(|_| no_digest())?;
     // oci-client adds `latest`, which the text does not have. Behind the repository's last slash
     // and before the digest, a colon is a tag's.
     let named = rest.split('@').next().unwrap_or_default();
     let tag = named.contains(':').then(|| parsed.tag().map(String::from)).flatten();
     // Its `\w` is Unicode's, distribution's is ASCII's.
     if tag.as_ref().is_some_and(|tag| !tag.is_ascii()) {
-        return Err("its tag has other characters than letters, digits, dots, - and _");
+        return Err("its tag has other characters than letters, digits, dots, - and _".into());
     }
     if tag.is_none() && digest.is_none() {
-        return Err("name a tag or a digest");
+        return Err("name a tag or a digest".into());
     }
     let repository = Repository { host, path: parsed.repository().into(), archive: None };
     Ok(Reference { repository, tag, digest })
 }
 
 const NO_DIGEST: &str = "its digest is no sha256 or sha512 digest in lower-case hex";
+const NO_REFERENCE: &str = "it is not of the form host/repository:tag or host/repository@digest";
+const NO_HOST: &str = "its host has no dot and no port";
+
+/// The scheme of what is a URL, and no reference: `https`.
+fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let begins = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
+    (begins && scheme.len() <= LONGEST_SCHEME && scheme.bytes().all(of_scheme)).then_some(scheme)
+}
+
+/// The longest text before `://` that is shown, in bytes.
+const LONGEST_SCHEME: usize = 32;
+
+/// What is wrong with the digest behind the `@` of `rest`, where it has too few hex digits or too many.
+fn wrong_length(rest: &str) -> Option<Cow<'static, str>> {
+    let (_, digest) = rest.split_once('@')?;
+    let (algorithm, hex) = digest.split_once(':')?;
+    let length = match algorithm {
+        "sha256" => 64,
+        "sha512" => 128,
+        _ => return None,
+    };
+    let is_hex = !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_hex && hex.len() != length).then(|| {
+        let has = hex.len();
+        format!("a {algorithm} digest has {length} hex digits, and this one has {has}").into()
+    })
+}
 
 /// The host that a reference names, and the rest; as docker finds them: a first part with a dot, a
 /// colon or an upper-case letter is a host, and so is `localhost`; without one it is Docker Hub's.
@@ -290,7 +328,7 @@ pub fn canonical_host(text: &str) -> Result<String, &'static str> {
     match port {
         None | Some(443) if is_host => Ok(name),
         Some(port) => Ok(format!("{name}:{port}")),
-        None => Err("its host has no dot and no port"),
+        None => Err(NO_HOST),
     }
 }
 
@@ -326,6 +364,7 @@ mod tests {
 
     use super::*;
 
+    const UPPER: &str = "a repository's name is lower case, and a host has a dot or a port";
     const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[rstest]
@@ -376,15 +415,29 @@ mod tests {
         "a.b/c:1\n",
         "it is not of the form host/repository:tag or host/repository@digest"
     )]
-    #[case::scheme("https://a.b/c:1", "the port of its host is not between 1 and 65535")]
+    #[case::scheme("https://a.b/c:1", "leave out https://")]
+    #[case::scheme_alone("http://x/y:1", "leave out http://")]
+    #[case::scheme_of_tools("docker://a.b:5000/c:1", "leave out docker://")]
+    #[case::scheme_and_a_user("https://user:pass@a.b/c:1", "leave out https://")]
+    #[case::no_scheme("a_b://c:1", "the port of its host is not between 1 and 65535")]
+    #[case::upper_first("Rancher/coredns:1.8.3", UPPER)]
     #[case::tag_alphabet(
         "a.b/c:é",
         "its tag has other characters than letters, digits, dots, - and _"
     )]
     #[case::algorithm(&format!("a.b/c@sha384:{}", "0".repeat(96)), NO_DIGEST)]
-    #[case::short(&format!("a.b/c@{}", &SHA256[..70]), NO_DIGEST)]
+    #[case::short(&format!("a.b/c@{}", &SHA256[..70]), "a sha256 digest has 64 hex digits, and this one has 63")]
+    #[case::very_short(
+        "rancher/klipper-lb:v0.3.4@sha256:deadbeef",
+        "a sha256 digest has 64 hex digits, and this one has 8"
+    )]
+    #[case::longer(&format!("a.b/c@{SHA256}0"), "a sha256 digest has 64 hex digits, and this one has 65")]
+    #[case::of_another_algorithm(
+        &format!("a.b/c@{}", SHA256.replace("sha256", "sha512")),
+        "a sha512 digest has 128 hex digits, and this one has 64"
+    )]
     #[case::upper_hex(&format!("a.b/c@{}", SHA256.replace('e', "E")), NO_DIGEST)]
-    #[case::host_alone("Host/app:1", "its host has no dot and no port")]
+    #[case::host_alone("Host/app:1", UPPER)]
     #[case::port("a.b:65536/c:1", "the port of its host is not between 1 and 65535")]
     #[case::port_0("a.b:0/c:1", "the port of its host is not between 1 and 65535")]
     #[case::port_name("a.b:http/c:1", "the port of its host is not a number")]

@@ -19,24 +19,27 @@ impl Drop for Cluster {
     }
 }
 
-const OBJECTS: &str = "/apis/multiarch.dev/v1alpha1/namespaces/team-a/multiarchimages";
+const OURS: &str = "/apis/multiarch.dev/v1alpha1/namespaces/team-a/";
 
 async fn serve(bench: &Bench, object: Value) -> Cluster {
+    serve_with(bench, object, Err(404)).await
+}
+
+/// The same with `set`, or with this answer to all that is asked of sets.
+async fn serve_with(bench: &Bench, object: Value, set: Result<Value, u16>) -> Cluster {
     let answer = move |request: Request| {
-        let object = object.clone();
+        let answer = found(request.uri().path(), &object, &set);
         async move {
-            let path = request.uri().path().to_owned();
-            let list = json!({"metadata": {}, "items": [object.clone()]});
-            let (status, body) = match path.strip_prefix(OBJECTS) {
-                Some("") => (StatusCode::OK, list),
-                Some("/app") => (StatusCode::OK, object),
-                _ => {
+            let (code, body) = answer.map_or_else(
+                |(code, details)| {
                     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                        "message": "no", "reason": "NotFound", "code": 404});
-                    (StatusCode::NOT_FOUND, status)
-                }
-            };
-            (status, [(CONTENT_TYPE, "application/json")], body.to_string())
+                        "message": "no", "reason": "NotFound", "details": details, "code": code});
+                    (code, status)
+                },
+                |body| (200, body),
+            );
+            let code = StatusCode::from_u16(code).unwrap();
+            (code, [(CONTENT_TYPE, "application/json")], body.to_string())
         }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -52,6 +55,40 @@ async fn serve(bench: &Bench, object: Value) -> Cluster {
         // Only ever ends by being aborted.
         let _ = axum::serve(listener, Router::new().fallback(answer)).await;
     }))
+}
+
+/// What is at `path`, or with which code and what details there is nothing.
+fn found(path: &str, object: &Value, set: &Result<Value, u16>) -> Result<Value, (u16, Value)> {
+    let below = path.strip_prefix(OURS).ok_or((404, Value::Null))?;
+    let (kind, name) = below.split_once('/').unwrap_or((below, ""));
+    let one = match kind {
+        "multiarchimages" => object,
+        _ => set.as_ref().map_err(|code| (*code, Value::Null))?,
+    };
+    match name {
+        "" => Ok(json!({"metadata": {}, "items": [one]})),
+        name if one["metadata"]["name"] == name => Ok(one.clone()),
+        name => Err((404, json!({"kind": kind, "name": name}))),
+    }
+}
+
+fn set() -> Value {
+    let message = "5 of 9 images are ready; a person must act for 3: status.failing names them";
+    json!({
+        "apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+        "metadata": {"namespace": "team-a", "name": "k3s", "generation": 1, "uid": "u"},
+        "spec": {"images": ["rancher/pause:3.1"], "to": {"registry": "r.example"}},
+        "status": {
+            "observedGeneration": 1, "summary": "5/9",
+            "counts": {"images": 9, "ready": 5, "waiting": 1, "failing": 3},
+            "conditions": [{"type": "Ready", "status": "False", "reason": "ImagesFailing", "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "failing": [
+                {"image": "rancher/pause:3.1", "object": "app", "reason": "WaitingForPlatforms", "message": "waiting for linux/arm64"},
+                {"image": "Rancher/x:1", "reason": "InvalidLine", "message": "it is none"},
+            ],
+        },
+    })
 }
 
 fn object() -> Value {
@@ -113,7 +150,7 @@ async fn what_fails_is_an_item_with_its_error() {
         assert!(ended.out.is_empty() && ended.err.contains("get team-a/none"), "{ended:?}");
     }
     let (code, printed) = bench.json(&["suspend", "app"]).await;
-    let item = json!({"namespace": "team-a", "name": "app", "suspended": true, "changed": true});
+    let item = json!({"kind": "MultiArchImage", "namespace": "team-a", "name": "app", "suspended": true, "changed": true});
     assert_eq!((code, &printed["items"][0]), (0, &item));
     let ended = bench.run(&["resume", "app"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (0, "team-a/app resumed already\n"));
@@ -140,4 +177,93 @@ async fn a_cluster_without_the_kind_is_told_as_one() {
         ended.err.contains("the cluster serves no MultiArchImages: install the operator's chart"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn sets_are_shown_beside_objects_and_nothing_is_said_twice() {
+    let bench = Bench::new().await;
+    let _cluster = serve_with(&bench, object(), Ok(set())).await;
+    let (code, status) = bench.json(&["status"]).await;
+    let shown = &status["sets"][0];
+    assert_eq!((code, &shown["summary"], &shown["ready"]), (2, &json!("5/9"), &json!("False")));
+    assert_eq!(shown["failing"][1]["message"], "it is none");
+    assert_eq!(status["items"].as_array().unwrap().len(), 1);
+    let ended = bench.run(&["status"]).await;
+    assert!(
+        ended.out.contains("mais/k3s   False   5/9      ImagesFailing   3         r.example\n"),
+        "{ended:?}"
+    );
+    for once in ["waiting for linux/arm64", "5 of 9 images are ready", "it is none"] {
+        assert_eq!(ended.out.matches(once).count(), 1, "{once}: {}", ended.out);
+    }
+    // Of a set alone its lines say what they are.
+    let ended = bench.run(&["status", "mais/k3s"]).await;
+    assert!(ended.code == 2 && ended.out.contains("app   waiting for linux/arm64"), "{ended:?}");
+    let mut fine = set();
+    fine["status"]["conditions"][0]["status"] = "True".into();
+    let _cluster = serve_with(&bench, object(), Ok(fine)).await;
+    assert_eq!(bench.json(&["status", "multiarchimageset/k3s"]).await.0, 0);
+}
+
+#[tokio::test]
+async fn a_set_is_suspended_waited_for_and_drawn() {
+    let bench = Bench::new().await;
+    let mut owned = object();
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "multiarch.dev/v1alpha1", "kind": "MultiArchImageSet",
+        "name": "k3s", "uid": "u"}]);
+    let _cluster = serve_with(&bench, owned, Ok(set())).await;
+    let (code, suspended) = bench.json(&["suspend", "mais/k3s"]).await;
+    let item = json!({"kind": "MultiArchImageSet", "namespace": "team-a", "name": "k3s", "suspended": true, "changed": true});
+    assert_eq!((code, &suspended["items"][0]), (0, &item));
+    let ended = bench.run(&["resume", "mais/k3s", "mai/app"]).await;
+    let said = "team-a/mais/k3s resumed already\nteam-a/app resumed already\n";
+    assert_eq!((ended.code, ended.out.as_str()), (0, said));
+
+    let (code, waited) = bench.json(&["wait", "mais/k3s", "--timeout=0s"]).await;
+    let lacks = waited["items"][0]["lacks"].as_str().unwrap();
+    assert!(code == 2 && lacks.starts_with("Ready is False, ImagesFailing: 5 of 9"), "{lacks}");
+    let ready = ["wait", "mais/k3s", "--timeout=0s", "--for=condition=Ready=False"];
+    assert_eq!(bench.json(&ready).await.0, 0);
+    for goal in ["published", "platform=linux/arm64", "condition=SourcesResolved"] {
+        let ended = bench.run(&["wait", "mais/k3s", "--for", goal]).await;
+        let words = "wait for it to be ready";
+        assert!(ended.code == 1 && ended.err.contains(words), "{goal}: {ended:?}");
+    }
+
+    let (code, tree) = bench.json(&["tree", "mais/k3s"]).await;
+    let [objects, lines] = ["objects", "lines"].map(|of| &tree["sets"][0][of]);
+    assert_eq!((code, &objects[0]["name"]), (0, &json!("app")));
+    assert_eq!(objects[0]["index"]["reference"], "r.example/app:1@sha256:a");
+    assert_eq!(lines.as_array().unwrap().len(), 1, "{tree}");
+}
+
+/// Whoever writes the name of a set alone is told what to write.
+#[tokio::test]
+async fn a_name_of_the_other_kind_is_told_as_one() {
+    let bench = Bench::new().await;
+    let _cluster = serve_with(&bench, object(), Ok(set())).await;
+    for command in
+        [&["status"][..], &["reconcile"], &["suspend"], &["tree"], &["wait", "--timeout=0s"]]
+    {
+        let ended = bench.run(&[command, &["k3s"]].concat()).await;
+        let words = "there is a MultiArchImageSet of that name: write mais/k3s";
+        assert!(ended.code == 1 && ended.err.contains(words), "{command:?}: {ended:?}");
+        let ended = bench.run(&[command, &["mais/app"]].concat()).await;
+        let words = "there is a MultiArchImage of that name: write app";
+        assert!(ended.code == 1 && ended.err.contains(words), "{command:?}: {ended:?}");
+        let ended = bench.run(&[command, &["mais/none"]].concat()).await;
+        assert!(ended.code == 1 && !ended.err.contains("of that name"), "{command:?}: {ended:?}");
+    }
+    let ended = bench.run(&["status", "secret/app"]).await;
+    assert!(ended.code == 1 && ended.err.contains("mais/NAME"), "{ended:?}");
+}
+
+/// Who has rights to objects alone sees those.
+#[tokio::test]
+async fn sets_that_may_not_be_listed_hide_no_object() {
+    let bench = Bench::new().await;
+    let _cluster = serve_with(&bench, object(), Err(403)).await;
+    let ended = bench.run(&["status"]).await;
+    assert!(ended.code == 2 && ended.out.contains("team-a/app\n"), "{ended:?}");
+    assert!(ended.err.contains("note: sets are not shown: no"), "{ended:?}");
 }

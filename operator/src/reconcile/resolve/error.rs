@@ -38,7 +38,8 @@ pub enum ResolveError {
     /// The config says another platform than the user.
     #[error(
         "{reference} is declared as {declared}, but its config says {actual}: correct \
-         the source's platforms, or push the right image"
+         the source's platforms, or {}",
+        told(.reference, "push the right image", "put the right archive in its place")
     )]
     Mismatch {
         /// The image.
@@ -118,7 +119,7 @@ pub enum ResolveError {
         digest: Digest,
     },
     /// An index whose child is gone.
-    #[error("{reference} is an index whose child {digest} is gone: push it again")]
+    #[error("{reference} is an index whose child {digest} is gone: {}", told(.reference, AGAIN, WHOLE))]
     Incomplete {
         /// The index.
         reference: String,
@@ -126,7 +127,7 @@ pub enum ResolveError {
         digest: Digest,
     },
     /// An image whose config blob is gone.
-    #[error("{reference} is an image whose config {digest} is gone: push it again")]
+    #[error("{reference} is an image whose config {digest} is gone: {}", told(.reference, AGAIN, WHOLE))]
     ConfigGone {
         /// The image.
         reference: String,
@@ -175,4 +176,12 @@ pub enum ResolveError {
         /// Media type of its config.
         config: String,
     },
+}
+
+const AGAIN: &str = "push it again";
+const WHOLE: &str = "put a whole archive in its place";
+
+/// What is to be done about `reference`, on a registry or in an archive: only the name of what is in one has a `#`.
+fn told(reference: &str, pushed: &'static str, put: &'static str) -> &'static str {
+    if reference.contains('#') { put } else { pushed }
 }

@@ -1,14 +1,16 @@
 //! pure: what is waited for, and what an object lacks of it.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
-use multiarch_crds::{
-    condition::Type,
-    v1alpha1::{MultiArchImage, MultiArchImageStatus},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use multiarch_crds::{condition::Type, v1alpha1::MultiArchImage};
 use multiarch_operator::oci::Platform;
 
-use super::state::{State, is_current};
+use super::{
+    name::{Kind, Name},
+    object::Object,
+    state::State,
+};
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,49 +28,66 @@ pub(crate) enum Goal {
 
 impl Goal {
     /// What `object` lacks, in words; `None` where it is as it is waited for.
-    pub(crate) fn lacks(&self, object: &MultiArchImage) -> Option<String> {
-        let status = object.status.clone().unwrap_or_default();
-        if !is_current(object, &status) {
-            return State::of(object).says().or_else(|| Some("its status is not current".into()));
+    pub(crate) fn lacks(&self, object: &Object) -> Option<String> {
+        if !object.is_current() {
+            return object.says().or_else(|| Some("its status is not current".into()));
         }
-        match self {
-            Self::Condition { kind, status: wanted } => {
-                let all = status.conditions.iter();
-                let found = all.into_iter().find(|it| it.type_ == kind.as_str());
-                match found {
-                    Some(found) if found.status == *wanted => None,
-                    // Shown only while True.
-                    None if wanted == "False"
-                        && matches!(kind, Type::Reconciling | Type::Stalled) =>
-                    {
-                        None
-                    }
-                    Some(found) => Some(format!(
-                        "{kind} is {}, {}: {}",
-                        found.status, found.reason, found.message
-                    )),
-                    None => Some(format!("it has no condition {kind}")),
-                }
+        match (self, object) {
+            (Self::Condition { kind, status }, _) => {
+                lacks_condition(object.conditions(), *kind, status)
             }
-            Self::Platform(platform) => lacks_platform(&status, platform, object),
+            (Self::Platform(platform), Object::Image(image)) => lacks_platform(image, platform),
+            (Self::Platform(platform), Object::Set(_)) => {
+                Some(format!("a set has no {platform} itself"))
+            }
+        }
+    }
+
+    /// Refuses to wait for what the object called `name` can never be.
+    pub(crate) fn fits(&self, name: &Name) -> Result<(), String> {
+        let of_sets = [Type::Ready, Type::Reconciling, Type::Stalled];
+        match self {
+            _ if name.kind == Kind::MultiArchImage => Ok(()),
+            Self::Condition { kind, .. } if of_sets.contains(kind) => Ok(()),
+            _ => Err(format!(
+                "{name} is a set, which has no {self}: wait for it to be ready, for condition=Reconciling or condition=Stalled, or for \
+                 one of its images, which `kubectl multiarch tree {name}` names"
+            )),
         }
     }
 }
 
-fn lacks_platform(
-    status: &MultiArchImageStatus,
-    wanted: &Platform,
-    object: &MultiArchImage,
-) -> Option<String> {
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Condition { kind, .. } => write!(f, "condition {kind}"),
+            Self::Platform(platform) => write!(f, "platform {platform}"),
+        }
+    }
+}
+
+fn lacks_condition(conditions: &[Condition], kind: Type, wanted: &str) -> Option<String> {
+    match conditions.iter().find(|it| it.type_ == kind.as_str()) {
+        Some(found) if found.status == wanted => None,
+        // Shown only while True.
+        None if wanted == "False" && matches!(kind, Type::Reconciling | Type::Stalled) => None,
+        Some(found) => {
+            Some(format!("{kind} is {}, {}: {}", found.status, found.reason, found.message))
+        }
+        None => Some(format!("it has no condition {kind}")),
+    }
+}
+
+fn lacks_platform(object: &MultiArchImage, wanted: &Platform) -> Option<String> {
     let has = |published: &str| {
         published.parse::<Platform>().is_ok_and(|published| published.covers(wanted))
     };
     let state = State::of(object);
-    let mut published = status.platforms.iter().map(|it| it.platform.as_str());
-    if published.any(has) && state.published {
+    let published = object.status.iter().flat_map(|status| &status.platforms);
+    let all: Vec<_> = published.map(|it| it.platform.as_str()).collect();
+    if all.iter().copied().any(has) && state.published {
         return None;
     }
-    let all: Vec<_> = status.platforms.iter().map(|it| it.platform.as_str()).collect();
     let has = if all.is_empty() { "nothing".into() } else { all.join(", ") };
     Some(format!("{has} is published, and not {wanted}: {}", state.message))
 }
@@ -108,7 +127,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{
-        super::state::tests::{conditions, object},
+        super::{
+            set::tests::{failing, set},
+            state::tests::{conditions, object},
+        },
         *,
     };
 
@@ -135,10 +157,34 @@ mod tests {
     )]
     fn what_is_lacking(#[case] goal: &str, #[case] lacks: Option<&str>) {
         let goal: Goal = goal.parse().unwrap();
-        assert_eq!(goal.lacks(&object(&status(2))).as_deref(), lacks);
+        assert_eq!(goal.lacks(&object(&status(2)).into()).as_deref(), lacks);
         // What is said of an earlier spec says nothing.
-        assert!(goal.lacks(&object(&status(1))).is_some());
-        assert!(goal.lacks(&object(&Value::Null)).is_some());
+        assert!(goal.lacks(&object(&status(1)).into()).is_some());
+        assert!(goal.lacks(&object(&Value::Null).into()).is_some());
+        goal.fits(&"app".parse().unwrap()).unwrap();
+    }
+
+    #[rstest]
+    #[case("ready", Some("Ready is False, ImagesFailing: says ImagesFailing"))]
+    #[case("condition=Ready=False", None)]
+    #[case("condition=Stalled=False", None)]
+    #[case("condition=Reconciling", Some("it has no condition Reconciling"))]
+    fn what_a_set_is_lacking(#[case] goal: &str, #[case] lacks: Option<&str>) {
+        let goal: Goal = goal.parse().unwrap();
+        goal.fits(&"mais/k3s".parse().unwrap()).unwrap();
+        assert_eq!(goal.lacks(&set(&failing(2)).into()).as_deref(), lacks);
+        assert!(goal.lacks(&set(&failing(1)).into()).is_some());
+    }
+
+    #[rstest]
+    #[case("published", "mais/k3s is a set, which has no condition Published: wait for")]
+    #[case("condition=NodesCovered", "which has no condition NodesCovered")]
+    #[case("platform=linux/arm64", "which has no platform linux/arm64")]
+    fn what_a_set_never_is(#[case] goal: &str, #[case] says: &str) {
+        let goal: Goal = goal.parse().unwrap();
+        let refused = goal.fits(&"mais/k3s".parse().unwrap()).unwrap_err();
+        assert!(refused.contains(says), "{refused}");
+        assert!(goal.lacks(&set(&failing(2)).into()).is_some());
     }
 
     #[rstest]

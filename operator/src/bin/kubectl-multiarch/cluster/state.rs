@@ -1,9 +1,9 @@
 //! pure: an object → what people want to know of it first.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use multiarch_crds::{
     condition::{self, Reason, Type},
-    v1alpha1::{Coverage, MultiArchImage, MultiArchImageStatus, SourceState, SourceStatus},
+    v1alpha1::{Coverage, MultiArchImage, SourceState, SourceStatus},
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -64,7 +64,7 @@ impl State {
             ready: ready.map_or_else(|| "Unknown".into(), |ready| ready.status.clone()),
             reason: ready.map_or_else(String::new, |ready| ready.reason.clone()),
             message: ready.map_or_else(|| UNSEEN.into(), |ready| ready.message.clone()),
-            current: is_current(object, &status),
+            current: is_current(&object.metadata, status.observed_generation),
             published: is(Type::Published) == Some("True"),
             covered: is(Type::PlatformsComplete) == Some("True")
                 && is(Type::NodesCovered) != Some("False")
@@ -103,13 +103,7 @@ impl State {
 
     /// What it says, where that is not told by its being fine; `None` where there is nothing to say.
     pub(crate) fn says(&self) -> Option<String> {
-        let lag = "the status speaks of an earlier spec: the operator has not looked yet";
-        match (self.is_fine(), self.current) {
-            (true, _) => None,
-            (false, true) => Some(self.message.clone()),
-            (false, false) if self.message == UNSEEN => Some(self.message.clone()),
-            (false, false) => Some(lag.into()),
-        }
+        says(self.is_fine(), self.current, &self.message)
     }
 
     /// The sources that gave no image.
@@ -119,11 +113,22 @@ impl State {
 }
 
 /// What is said of an object that no operator has looked at.
-const UNSEEN: &str = "no operator has looked at it yet";
+pub(super) const UNSEEN: &str = "no operator has looked at it yet";
+
+/// What is to be said of an object whose Ready has `message`.
+pub(super) fn says(fine: bool, current: bool, message: &str) -> Option<String> {
+    let lag = "the status speaks of an earlier spec: the operator has not looked yet";
+    match (fine, current) {
+        (true, _) => None,
+        (false, true) => Some(message.into()),
+        (false, false) if message == UNSEEN => Some(message.into()),
+        (false, false) => Some(lag.into()),
+    }
+}
 
 /// Whether the status speaks of the object as it is now.
-pub(crate) fn is_current(object: &MultiArchImage, status: &MultiArchImageStatus) -> bool {
-    status.observed_generation.is_some() && status.observed_generation == object.metadata.generation
+pub(super) fn is_current(meta: &ObjectMeta, observed: Option<i64>) -> bool {
+    observed.is_some() && observed == meta.generation
 }
 
 /// How long ago `then` was, as kubectl says it: `45s`, `12m`, `3h`, `5d`.

@@ -1,39 +1,49 @@
-//! `kubectl multiarch tree`: an object with its sources, index and images.
+//! `kubectl multiarch tree`: an object with its sources, index and images, or a set with its objects.
+
+mod set;
 
 use anyhow::Result;
 use multiarch_crds::v1alpha1::{MultiArchImage, PublishedPlatform, SourceState};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Flags, state::State};
+use self::set::SetTree;
+use super::{Flags, name::Name, object::Object, state::State};
 use crate::{
     Common,
     exit::{self, Exit},
     output::{Table, plain},
 };
 
-/// Show an object with its sources, its index and the images in it.
+/// Show an object with its sources, its index and the images in it, or a set with its objects.
 ///
-/// All of it is what the object's status says; no registry is asked (`inspect` asks one).
+/// All of it is what the object's status says; no registry is asked (`inspect` asks one). Of a set each object is one line, with what it
+/// says where it is not ready; `-o json` has all of each.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The objects.
+    /// The objects; mais/NAME for a set.
     #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    names: Vec<Name>,
     #[command(flatten)]
     cluster: Flags,
 }
 
 const EXAMPLES: &str = "Examples:
   # What is published, and where each image of it came from?
-  kubectl multiarch tree app";
+  kubectl multiarch tree app
 
-/// Objects with all that belongs to them.
+  # What became of each image of a list?
+  kubectl multiarch tree mais/k3s";
+
+/// Objects and sets with all that belongs to them.
 #[derive(Debug, JsonSchema, Serialize)]
 #[schemars(rename = "Trees")]
 pub(crate) struct Report {
+    /// Each object.
     items: Vec<Tree>,
+    /// Each set.
+    sets: Vec<SetTree>,
 }
 
 /// An object with all that belongs to it.
@@ -49,6 +59,9 @@ struct Tree {
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<Index>,
     tags: Vec<Tag>,
+    /// What it says, where it is not fine.
+    #[serde(skip)]
+    says: Option<String>,
 }
 
 /// A source, and what became of it.
@@ -88,16 +101,25 @@ struct Tag {
 
 pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
     let cluster = args.cluster.connect().await?;
-    let (mut items, mut ended) = (Vec::new(), Exit::Fine);
+    let (mut items, mut sets, mut ended) = (Vec::new(), Vec::new(), Exit::Fine);
     for name in &args.names {
-        match cluster.get(name).await {
-            Ok(object) => items.push(Tree::of(&object)),
-            // The others are shown all the same.
-            Err(error) => ended = exit::failed(&error),
+        let shown = match cluster.get(name).await {
+            Ok(Object::Image(image)) => {
+                items.push(Tree::of(&image));
+                Ok(())
+            }
+            Ok(Object::Set(set)) => set::owned(&cluster, &set).await.map(|objects| {
+                sets.push(SetTree::of(&set, &objects));
+            }),
+            Err(error) => Err(error),
+        };
+        // The others are shown all the same.
+        if let Err(error) = shown {
+            ended = exit::failed(&error);
         }
     }
-    if !items.is_empty() {
-        common.output.print(&Report { items })?;
+    if !items.is_empty() || !sets.is_empty() {
+        common.output.print(&Report { items, sets })?;
     }
     Ok(ended)
 }
@@ -131,6 +153,7 @@ impl Tree {
         }
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
+            says: state.says(),
             namespace: state.namespace,
             name: state.name,
             target: state.target,
@@ -221,8 +244,9 @@ impl Branch {
 impl Table for Report {
     fn table(&self) -> String {
         let mut text = String::new();
-        for tree in &self.items {
-            tree.branch().write(&mut text, "");
+        let sets = self.sets.iter().map(SetTree::branch);
+        for branch in self.items.iter().map(Tree::branch).chain(sets) {
+            branch.write(&mut text, "");
         }
         text
     }
@@ -249,7 +273,7 @@ mod tests {
             "sources": [{"name": "arm64", "state": "Missing", "since": "2026-01-01T00:00:00Z", "message": "not there"}],
             "tags": ["1", "latest"], "pendingTags": [{"name": "latest"}],
         }));
-        let report = Report { items: vec![Tree::of(&object)] };
+        let report = Report { items: vec![Tree::of(&object)], sets: Vec::new() };
         let expected = "\
 MultiArchImage team-a/app  Ready Unknown WaitingForPlatforms
 ├── sources

@@ -2,7 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use futures::future::join_all;
 use multiarch_operator::args::duration;
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     Flags,
     goal::Goal,
+    name::{Kind, Name},
     until::{Waited, until},
 };
 use crate::{
@@ -21,14 +22,16 @@ use crate::{
 
 /// Wait until objects are ready, or a condition or a platform is there.
 ///
+/// A set is ready when all its images are; it has neither platforms nor any other condition than Ready, Reconciling and Stalled.
+///
 /// Only a status that speaks of the object's current spec counts. While it waits, standard error tells what is lacking. Ends with 2 where
 /// the time is over, after it has said for each object what it lacks, and with 1 where an object is not there.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The objects.
+    /// The objects; mais/NAME for a set.
     #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    names: Vec<Name>,
     /// What to wait for: ready, published, condition=TYPE[=STATUS] (True by default) or platform=PLATFORM, which what is published must
     /// have. By repetition: all of them.
     #[arg(long = "for", value_name = "GOAL", default_value = "ready")]
@@ -43,6 +46,9 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "Examples:
   # In a pipeline, after `kubectl apply`: go on when the tag was read back.
   kubectl multiarch wait app --timeout 10m
+
+  # Go on when all images of a list are there.
+  kubectl multiarch wait mais/k3s --timeout 30m
 
   # Go on when what is published has two platforms, whatever else is late.
   kubectl multiarch wait app web --for platform=linux/amd64 --for platform=linux/arm64";
@@ -59,6 +65,7 @@ pub(crate) struct Report {
 #[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Item {
+    kind: Kind,
     namespace: String,
     name: String,
     /// Whether it is as it was waited for.
@@ -72,13 +79,18 @@ impl Table for Report {
     fn table(&self) -> String {
         let line = |item: &Item| {
             let met = if item.met { "condition met" } else { "timed out" };
-            format!("{}/{} {met}\n", item.namespace, item.name)
+            format!("{}/{} {met}\n", item.namespace, item.kind.named(&item.name))
         };
         self.items.iter().map(line).collect()
     }
 }
 
 pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
+    for (name, goal) in
+        args.names.iter().flat_map(|name| args.goals.iter().map(move |it| (name, it)))
+    {
+        goal.fits(name).map_err(|refused| anyhow!(refused))?;
+    }
     let cluster = args.cluster.connect().await?;
     // A watch that shows what there is now takes a moment.
     let patience = args.timeout.max(LOOK);
@@ -91,7 +103,7 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
             if once {
                 let object = cluster.get(name).await?;
                 return Ok(match lacks(&object) {
-                    None => Waited::Met(Box::new(object)),
+                    None => Waited::Met(object),
                     Some(lacking) => Waited::Late(lacking),
                 });
             }
@@ -114,8 +126,9 @@ pub(crate) async fn run(args: Args, common: &Common) -> Result<Exit> {
                 continue;
             }
         };
-        let (namespace, name) = (namespace.to_owned(), name.clone());
-        items.push(Item { namespace, name, met: lacks.is_none(), lacks });
+        let Name { kind, name } = name.clone();
+        let namespace = namespace.to_owned();
+        items.push(Item { kind, namespace, name, met: lacks.is_none(), lacks });
     }
     common.output.print(&Report { items })?;
     Ok(ended)
