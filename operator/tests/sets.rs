@@ -229,6 +229,20 @@ async fn what_somebody_deletes_or_edits_is_put_back() {
     reign.stop().await;
 }
 
+/// As of a proxy's project: what stands before names there is no part of them.
+#[tokio::test(start_paused = true)]
+async fn images_may_come_from_below_a_path() {
+    let (api, store, _process, reign) = leading();
+    push(&store, &["hub/team/a"]);
+    let from = json!({"registry": "r.example", "prefix": "hub"});
+    api.apply_set(set(&["team/a:1"], json!({"from": from})));
+    until(&api, "True/Succeeded 1/1").await;
+    let spec = api.object(&format!("team/{}", named(&api, "a")))["spec"].clone();
+    assert_eq!(spec["sources"][0]["image"], "r.example/hub/team/a:1");
+    assert_eq!(spec["target"]["image"], "r.example/mirror/team/a:1");
+    reign.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_template_reaches_all_objects_and_is_ready_only_then() {
     let (api, store, _process, reign) = leading();

@@ -150,6 +150,12 @@ pub struct From {
         validation = rules::no_default_port()
     )]
     pub registry: String,
+    /// What stands before each image's repository there, and is no part of its name: `hub` for the project of a proxy, whose
+    /// registry.example.com/hub/rancher/pause is rancher/pause to a line. Default: nothing. At most 128 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = rules::repository_prefix())]
+    pub prefix: Option<String>,
 }
 
 /// An archive of images.

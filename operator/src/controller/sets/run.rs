@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource, ResourceExt, core::error_boundary::InvalidObject};
 use multiarch_crds::{
     condition::Reason,
-    v1alpha1::{ConfigMapKeyRef, MultiArchImage, MultiArchImageSet, MultiArchImageSetStatus},
+    v1alpha1::{self, ConfigMapKeyRef, MultiArchImage, MultiArchImageSet, MultiArchImageSetStatus},
 };
 
 use super::{Desk, apply::Wanted, origin::Opened, status};
@@ -115,8 +115,9 @@ impl Desk {
                 return Ok(Ended::Again(interval.min(LOOK_AT_OTHERS)));
             }
         };
+        let from = set.spec.from.as_ref().map_or_else(|| DOCKER_HUB.to_owned(), below);
         let route = Route {
-            from: set.spec.from.as_ref().map_or(DOCKER_HUB, |from| &from.registry),
+            from: &from,
             to: &set.spec.to.registry,
             prefix: set.spec.to.prefix.as_deref().unwrap_or_default(),
             objects: true,
@@ -275,6 +276,12 @@ impl Desk {
         self.report_of(&invalid.metadata, |previous| unknown(previous, &about, &why)).await?;
         Ok(Ended::OnChange)
     }
+}
+
+/// What the names of images begin with, of those that come from `from`.
+fn below(from: &v1alpha1::From) -> String {
+    let prefix = from.prefix.as_deref();
+    prefix.map_or_else(|| from.registry.clone(), |prefix| format!("{}/{prefix}", from.registry))
 }
 
 /// `object` of that name, if it is there.
