@@ -24,6 +24,7 @@ use crate::{
     error::{Consequence, Failure, Retry, Stalled},
     events::{self, Told},
     nodes::View,
+    oci::printable,
     reconcile::status::{self, About, Outcome, Run},
 };
 
@@ -204,8 +205,7 @@ pub(super) async fn apply_status<K: Resource<DynamicType = ()>>(
 /// What is said of an object that does not deserialise, of the kind that kubectl calls `kind`.
 pub(super) fn misfit(invalid: &InvalidObject, kind: &str) -> String {
     // It quotes the spec, which may hold what a terminal obeys.
-    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let why: String = invalid.error.chars().map(shown).collect();
+    let why = printable(&invalid.error);
     format!(
         "the object does not fit the API of this operator's version ({why}): compare it with `kubectl explain {kind}`, and the CRD with the operator's version"
     )

@@ -10,6 +10,7 @@ use multiarch_crds::{
 };
 
 use super::lines::{self, LineError};
+use crate::oci::printable;
 
 /// How many lines are named, and how much is said of each, in bytes.
 const NAMED: usize = 20;
@@ -263,10 +264,10 @@ fn state(line: &Seen<'_>) -> State {
     }
 }
 
-/// The line as it is named in the status.
+/// The line as it is named in the status: a list is anybody's text, and is not to command the terminal of who reads it.
 fn named(line: &Seen<'_>) -> FailingLine {
     // A line that is no image may have a password in it.
-    let image = cut(&plain(&lines::shown(line.text)), SHOWN).into_owned();
+    let image = cut(&printable(&lines::shown(line.text)), SHOWN).into_owned();
     let (object, reason, message) = match &line.what {
         What::Invalid(error) => (None, "InvalidLine".to_owned(), Some(error.to_string())),
         What::Waits { reason, message } | What::Refused { reason, message } => {
@@ -290,14 +291,8 @@ fn named(line: &Seen<'_>) -> FailingLine {
         }
     };
     let message = message.filter(|message| !message.is_empty());
-    let message = message.map(|message| cut(&plain(&message), SAID).into_owned());
+    let message = message.map(|message| cut(&printable(&message), SAID).into_owned());
     FailingLine { image, object, reason, message }
-}
-
-/// A list is anybody's text, and is not to command the terminal of who reads the status.
-fn plain(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
