@@ -1,15 +1,12 @@
 //! pure: a set → what people want to know of it first.
 
-use multiarch_crds::{
-    condition::{self, Reason, Type},
-    v1alpha1::{Counts, FailingLine, MultiArchImageSet},
-};
+use multiarch_crds::v1alpha1::{Counts, FailingLine, MultiArchImageSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     name::Kind,
-    state::{UNSEEN, is_current, says},
+    state::{Ready, is_current, says},
 };
 
 /// What became of a set.
@@ -46,16 +43,16 @@ impl SetState {
     /// Of `set`.
     pub(crate) fn of(set: &MultiArchImageSet) -> Self {
         let status = set.status.clone().unwrap_or_default();
-        let ready = condition::get(&status.conditions, Type::Ready);
+        let Ready { status: ready, reason, message, suspended } = Ready::of(&status.conditions);
         Self {
             namespace: set.metadata.namespace.clone().unwrap_or_default(),
             name: set.metadata.name.clone().unwrap_or_default(),
             to: set.spec.to.registry.clone(),
-            ready: ready.map_or_else(|| "Unknown".into(), |ready| ready.status.clone()),
-            reason: ready.map_or_else(String::new, |ready| ready.reason.clone()),
-            message: ready.map_or_else(|| UNSEEN.into(), |ready| ready.message.clone()),
+            ready,
+            reason,
+            message,
             current: is_current(&set.metadata, status.observed_generation),
-            suspended: ready.is_some_and(|ready| ready.reason == Reason::Suspended.as_str()),
+            suspended,
             summary: status.summary,
             counts: status.counts,
             failing: status.failing,
@@ -94,7 +91,10 @@ pub(crate) mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use super::{super::state::tests::conditions, *};
+    use super::{
+        super::state::{UNSEEN, tests::conditions},
+        *,
+    };
 
     /// A set of generation 2 with `status`.
     pub(crate) fn set(status: &Value) -> MultiArchImageSet {

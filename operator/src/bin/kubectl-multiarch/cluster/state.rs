@@ -1,6 +1,9 @@
 //! pure: an object → what people want to know of it first.
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
+    jiff::Timestamp,
+};
 use multiarch_crds::{
     condition::{self, Reason, Type},
     v1alpha1::{Coverage, MultiArchImage, SourceState, SourceStatus},
@@ -50,7 +53,7 @@ impl State {
     /// Of `object`.
     pub(crate) fn of(object: &MultiArchImage) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let ready = condition::get(&status.conditions, Type::Ready);
+        let Ready { status: ready, reason, message, suspended } = Ready::of(&status.conditions);
         let is = |r#type| {
             condition::get(&status.conditions, r#type).map(|condition| condition.status.as_str())
         };
@@ -61,15 +64,15 @@ impl State {
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
             name: object.metadata.name.clone().unwrap_or_default(),
             target: object.spec.target.image.clone(),
-            ready: ready.map_or_else(|| "Unknown".into(), |ready| ready.status.clone()),
-            reason: ready.map_or_else(String::new, |ready| ready.reason.clone()),
-            message: ready.map_or_else(|| UNSEEN.into(), |ready| ready.message.clone()),
+            ready,
+            reason,
+            message,
             current: is_current(&object.metadata, status.observed_generation),
             published: is(Type::Published) == Some("True"),
             covered: is(Type::PlatformsComplete) == Some("True")
                 && is(Type::NodesCovered) != Some("False")
                 && !lacks,
-            suspended: ready.is_some_and(|ready| ready.reason == Reason::Suspended.as_str()),
+            suspended,
             coverage: status.coverage,
             reference: status.reference,
             digest: status.digest,
@@ -114,6 +117,26 @@ impl State {
 
 /// What is said of an object that no operator has looked at.
 pub(super) const UNSEEN: &str = "no operator has looked at it yet";
+
+/// What the condition Ready of an object says, also where there is none yet.
+pub(super) struct Ready {
+    pub(super) status: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) suspended: bool,
+}
+
+impl Ready {
+    pub(super) fn of(conditions: &[Condition]) -> Self {
+        let ready = condition::get(conditions, Type::Ready);
+        Self {
+            status: ready.map_or_else(|| "Unknown".into(), |ready| ready.status.clone()),
+            reason: ready.map_or_else(String::new, |ready| ready.reason.clone()),
+            message: ready.map_or_else(|| UNSEEN.into(), |ready| ready.message.clone()),
+            suspended: ready.is_some_and(|ready| ready.reason == Reason::Suspended.as_str()),
+        }
+    }
+}
 
 /// What is to be said of an object whose Ready has `message`.
 pub(super) fn says(fine: bool, current: bool, message: &str) -> Option<String> {
